@@ -1,0 +1,26 @@
+import { STATUS_CODES } from 'node:http'
+
+/** What a client is told of an error inside the stream. */
+export interface ErrorReport { statusCode: number, code?: string, error: string, message: string }
+
+/** Statuses of a refusal that is meant to pass. EventSource would take them as final. */
+const RETRY_STATUSES: ReadonlySet<number> = new Set([429, 503])
+
+/** Status and message as Fastify's own error handler would show them, with the message hidden for 5xx. */
+export function reportOf (error: unknown): ErrorReport {
+  const statusCode = statusOf(error)
+  const name = STATUS_CODES[statusCode] ?? 'Error'
+  if (statusCode >= 500 || !(error instanceof Error)) return { statusCode, error: name, message: name }
+  const code = 'code' in error && typeof error.code === 'string' ? { code: error.code } : {}
+  return { statusCode, ...code, error: name, message: error.message }
+}
+
+/** True for an error that says "not now": 429 and 503. */
+export function isErrorStatusToRetry (error: unknown): boolean {
+  return RETRY_STATUSES.has(statusOf(error))
+}
+
+function statusOf (error: unknown): number {
+  const status = typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined
+  return typeof status === 'number' && status >= 400 && status <= 599 ? status : 500
+}

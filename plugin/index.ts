@@ -1,0 +1,110 @@
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type {
+  ContextConfigDefault, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+  RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault
+} from 'fastify'
+import type { FastifyReplyType, ResolveFastifyReplyType } from 'fastify/types/type-provider.js'
+import { errors } from './errors.ts'
+import { resolvePluginOptions } from './options.ts'
+import type { SseOptions, SsePluginOptions, SseRouteOptions } from './options.ts'
+import { acceptsSse, readLastEventId } from './negotiate.ts'
+import { RouteSettingsTable } from './route-settings.ts'
+import { StreamRegistry } from './drain.ts'
+import { HeartbeatTimer } from './heartbeat.ts'
+import { startReply } from './reply.ts'
+import type { SseSource } from './source.ts'
+import type { SseStream } from './stream.ts'
+import type { AnyEvents, SseEvents } from './events.ts'
+
+export { RESET_ID } from './wire.ts'
+export { injectSse } from './inject.ts'
+export type { InjectedEvent, InjectedStream } from './inject.ts'
+export type { WireEvent, Serializer } from './wire.ts'
+export type { SseOptions, SsePluginOptions, SseRouteOptions, SlowClientPolicy } from './options.ts'
+export type { SseSource, PreparedSource } from './source.ts'
+export type { CloseReason, SseStream } from './stream.ts'
+export type { AnyEvents, SseEvent, SseEvents, SseItem } from './events.ts'
+export type { SseErrorCode } from './errors.ts'
+export type { StreamOpenMessage, StreamCloseMessage } from './reply.ts'
+
+const NAME = 'fastify-resumable-sse'
+const RIVAL = '@fastify/sse'
+
+const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given) {
+  refuseConflict(app)
+  const { options, drainMs } = resolvePluginOptions(given)
+  const routes = new RouteSettingsTable(options)
+  const registry = new StreamRegistry(drainMs)
+  const heartbeats = new HeartbeatTimer()
+
+  app.decorateReply('sse', function (this: FastifyReply, source?: unknown, callOptions?: SseOptions) {
+    return startReply({ reply: this, source, callOptions, settings: routes.of(this.request), registry, heartbeats })
+  } as FastifyReply['sse'])
+  app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return readLastEventId(this) } })
+  app.decorateRequest('acceptsSse', { getter (this: FastifyRequest) { return acceptsSse(this.headers.accept) } })
+
+  app.addHook('onRoute', function (route) { routes.add(this, route) })
+  app.addHook('onReady', async () => {
+    if (app.hasPlugin(RIVAL)) throw new errors.FST_SSE_CONFLICT(RIVAL)
+    routes.compile()
+  })
+  app.addHook('preClose', () => registry.drain())
+}
+
+function refuseConflict (app: FastifyInstance): void {
+  if (app.hasPlugin(RIVAL)) throw new errors.FST_SSE_CONFLICT(RIVAL)
+  if (app.hasReplyDecorator('sse')) throw new errors.FST_SSE_CONFLICT(app.hasPlugin(NAME) ? 'itself (it is registered already)' : 'another plugin')
+}
+
+/**
+ * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`.
+ * Registration fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
+ */
+const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: '5.x' })
+export default resumableSse
+export { resumableSse }
+
+/** The events a route declares in its generic: `app.get<{ Sse: { tick: number } }>(…)`. */
+type EventsOf<RouteGeneric> = RouteGeneric extends { Sse: infer E extends SseEvents } ? E : AnyEvents
+
+declare module 'fastify' {
+  interface FastifyReply<
+    RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+    RawServer extends RawServerBase = RawServerDefault,
+    RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
+    RawReply extends RawReplyDefaultExpression<RawServer> = RawReplyDefaultExpression<RawServer>,
+    ContextConfig = ContextConfigDefault,
+    SchemaCompiler extends FastifySchema = FastifySchema,
+    TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
+    ReplyType extends FastifyReplyType = ResolveFastifyReplyType<TypeProvider, SchemaCompiler, RouteGeneric>
+  > {
+    /**
+     * Streams Server-Sent Events. `return reply.sse(source)` streams a source to its end; `reply.sse()` gives the stream
+     * for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
+     * `text/event-stream`, 500 for a bad option or source.
+     */
+    sse: {
+      (source?: undefined, options?: SseOptions): SseStream<EventsOf<RouteGeneric>>
+      (source: SseSource<EventsOf<RouteGeneric>>, options?: SseOptions): FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType>
+    }
+  }
+  interface FastifyRequest {
+    /** The `Last-Event-ID` header as UTF-8; undefined when absent or empty. */
+    readonly lastEventId: string | undefined
+    /** True when the Accept header admits `text/event-stream`. */
+    readonly acceptsSse: boolean
+  }
+  interface FastifyContextConfig {
+    /** Options of `reply.sse()` for this route. */
+    sse?: SseRouteOptions
+  }
+  interface RouteShorthandOptions {
+    /** Options of `reply.sse()` for this route; the same as `config.sse`. */
+    sse?: SseRouteOptions
+  }
+  interface RouteGenericInterface {
+    /** Event data by event name, for the types of `reply.sse()`. */
+    Sse?: SseEvents
+  }
+}

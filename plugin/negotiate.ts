@@ -1,0 +1,28 @@
+import Negotiator from 'negotiator'
+import type { FastifyRequest } from 'fastify'
+
+const SSE = 'text/event-stream'
+
+/**
+ * True when the Accept header admits `text/event-stream` (RFC 9110, 12.5.1): no header, a wildcard or the type itself,
+ * none of them with `q=0`. The most specific range decides.
+ */
+export function acceptsSse (accept: string | undefined): boolean {
+  if (accept === undefined || accept === SSE || accept === '*/*') return true
+  return new Negotiator({ headers: { accept } }).mediaType([SSE]) !== undefined
+}
+
+/** True when the Accept header names `text/event-stream` itself, as EventSource does: a refusal other than 200 would end it. */
+export function asksForSse (accept: string | undefined): boolean {
+  return accept !== undefined && /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept) && acceptsSse(accept)
+}
+
+/**
+ * The client's `Last-Event-ID`, or undefined when absent or empty. Node reads header bytes as latin1 while browsers send
+ * UTF-8, so it is decoded again. What two headers of this name give ("1, 2") is left as it is: no id looks like it.
+ */
+export function readLastEventId (request: FastifyRequest): string | undefined {
+  const value = request.headers['last-event-id']
+  if (typeof value !== 'string' || value === '') return undefined
+  return Buffer.from(value, 'latin1').toString('utf8')
+}

@@ -1,0 +1,137 @@
+import { EventEmitter } from 'node:events'
+import type { FastifyReply } from 'fastify'
+import { errors } from './errors.ts'
+import { isGone, isQueued } from './transport.ts'
+import type { RawResponse } from './transport.ts'
+import { dispose, isPrepared, runSource } from './source.ts'
+import type { SseStream } from './stream.ts'
+
+/** What the payload asks of the one who makes it. */
+export interface PayloadInit {
+  reply: FastifyReply
+  stream: SseStream
+  /** Undefined: the stream is used by hand. */
+  source: unknown
+  /** The source failed after the first byte, or when the stream was over already. */
+  onFailure: (error: unknown) => void
+  /** The source failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal. */
+  mayRefuse: (error: unknown) => boolean
+}
+
+/** Headers that describe the stream and would be wrong on the answer of an error handler. */
+const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering']
+
+/**
+ * What `reply.send()` is given: it looks like a stream, so that Fastify runs its whole course (onSend hooks, headers,
+ * cookies) and calls `pipe(dest)` last. From there on the bytes go straight to `dest`; none passes through a Readable.
+ *
+ * ```
+ *   pipe ─▶ (queued behind another response? wait) ─▶ prepare ─▶ start the source ─▶ one turn of the loop ─▶ commit
+ *                                                        └───────────┴─ fails ─▶ Fastify's error handler
+ * ```
+ *
+ * The turn between start and commit lets a source that fails at once be answered with its own status.
+ */
+export class StreamPayload extends EventEmitter {
+  readonly #init: PayloadInit
+  #state: 'waiting' | 'committed' | 'given up' = 'waiting'
+  #hasTrailers = false
+
+  constructor (init: PayloadInit) {
+    super()
+    this.#init = init
+  }
+
+  /** Called by Fastify after the onSend hooks. `end: false` means there are trailers, which Fastify writes after our 'end'. */
+  pipe (dest: RawResponse, { end = true }: { end?: boolean } = {}): RawResponse {
+    if (dest !== this.#init.reply.raw) throw new errors.FST_SSE_WRAPPED()
+    this.#hasTrailers = !end
+    const begin = (): void => { this.#begin().catch((error: unknown) => this.#fail(error)) }
+    if (isQueued(dest)) dest.once('socket', begin)
+    else begin()
+    return dest
+  }
+
+  /** Called by Fastify when the response is over before this payload is. */
+  destroy (): void {
+    if (this.#state !== 'committed') dispose(this.#init.source)
+  }
+
+  async #begin (): Promise<void> {
+    const { source, stream } = this.#init
+    if (this.#giveUpIfOver()) return
+    if (isPrepared(source)) {
+      const isWanted = await source.prepare(stream)
+      if (this.#giveUpIfOver()) return
+      if (!isWanted) return this.#answerNoContent()
+    }
+    if (source !== undefined) runSource(source, stream).catch((error: unknown) => this.#fail(error))
+    setImmediate(() => this.#commit())
+  }
+
+  #commit (): void {
+    if (this.#state !== 'waiting' || this.#giveUpIfOver()) return
+    this.#state = 'committed'
+    this.#init.reply.hijack()
+    this.#init.stream.attach(this.#hasTrailers ? () => { this.emit('end') } : undefined)
+    // Else Fastify would log a client's leaving as an error of this payload.
+    if (!this.#hasTrailers) this.emit('end')
+  }
+
+  /** Gives up when there is nobody to stream to: the client left, or something else (a handler timeout) has answered. */
+  #giveUpIfOver (): boolean {
+    const { raw, sent } = this.#init.reply
+    const isOver = isGone(raw) || raw.headersSent || sent
+    if (isOver) this.#giveUp()
+    return isOver
+  }
+
+  #giveUp (): void {
+    this.#state = 'given up'
+    dispose(this.#init.source)
+    this.emit('end')
+  }
+
+  #answerNoContent (): void {
+    const { reply, stream } = this.#init
+    stream.close('end')
+    reply.hijack()
+    reply.raw.removeHeader('content-type')
+    reply.raw.statusCode = 204
+    reply.raw.end()
+    this.#giveUp()
+  }
+
+  #fail (error: unknown): void {
+    if (this.#state !== 'waiting') return this.#init.onFailure(error)
+    if (this.#giveUpIfOver()) return
+    if (this.#init.mayRefuse(error)) return this.#commit()
+    this.#handBack(error)
+  }
+
+  /** Hands the error to Fastify's error handler, with a reply as if no stream had been tried. */
+  #handBack (error: unknown): void {
+    const { reply, stream, source } = this.#init
+    this.#state = 'given up'
+    dispose(source)
+    stream.close('error')
+    for (const name of STREAM_HEADERS) {
+      reply.removeHeader(name)
+      reply.raw.removeHeader(name)
+    }
+    this.emit('error', error)
+  }
+}
+
+/** The answer to HEAD: the stream's headers and nothing behind them; the source is never started. */
+export class HeadPayload extends EventEmitter {
+  /** Called by Fastify for a HEAD route it made itself from a GET route. */
+  resume (): void {}
+
+  /** Called by Fastify for a HEAD route of the application. */
+  pipe (dest: RawResponse): RawResponse {
+    dest.end()
+    this.emit('end')
+    return dest
+  }
+}

@@ -1,0 +1,322 @@
+import { encodeComment, encodeRetry, HEARTBEAT, PREAMBLE } from './wire.ts'
+import type { WireEvent } from './wire.ts'
+import { cut, isGone, onStall } from './transport.ts'
+import type { RawResponse } from './transport.ts'
+import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
+import type { Ticking } from './heartbeat.ts'
+import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
+import type { ResolvedOptions } from './options.ts'
+
+/** Why a stream is over. A closed union: one log field, one metric label. */
+export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime'
+
+/** What a stream needs from the one who makes it. */
+export interface StreamInit {
+  raw: RawResponse
+  options: ResolvedOptions
+  lastEventId: string | undefined
+  encode: (event: WireEvent) => Buffer
+  /** Called when the first bytes are about to go out; not for a client that left before. */
+  onAttach: () => void
+  /** Called once, when the stream is over, whatever still has to be flushed. */
+  onClosed: (reason: CloseReason) => void
+  /** Called once, when a stream that was attached is over. */
+  onOver: (reason: CloseReason) => void
+  /** Called once, when the response is flushed or the connection gone. */
+  onGone: () => void
+}
+
+interface Waiter { promise: Promise<boolean>, settle: (open: boolean) => void }
+
+/**
+ * One open response. The only place that writes to a client.
+ *
+ * ```
+ *   pending ──attach──▶ open ──close(reason)──▶ closed     (closed is also reached from pending)
+ *      frames wait        frames go to the response          what waits is flushed, then the response ends
+ * ```
+ *
+ * Full means: the last write asked for a pause, and more than `highWaterMarkBytes` wait. Node asks for a pause at
+ * 16 KB although the kernel takes far more, so the bytes decide and not that flag alone.
+ */
+export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
+  /** The client's `Last-Event-ID`, as UTF-8; undefined when it sent none or an empty one. */
+  readonly lastEventId: string | undefined
+
+  #state: 'pending' | 'open' | 'closed' = 'pending'
+  #reason: CloseReason | undefined
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  #isAttached = false
+  #endResponse: () => void
+  #needDrain = false
+  #stallWatched = false
+  #quietTicks = 0
+  #events = 0
+  #bytes = 0
+  #sendsWaiting = 0
+  #waiter: Waiter | undefined
+  #abort: AbortController | undefined
+  #closed: { promise: Promise<CloseReason>, settle: (reason: CloseReason) => void } | undefined
+  #lifetime: NodeJS.Timeout | undefined
+  readonly #init: StreamInit
+  readonly #onStall = (): void => this.destroy('slow')
+
+  constructor (init: StreamInit) {
+    this.#init = init
+    this.lastEventId = init.lastEventId
+    this.#endResponse = () => { init.raw.end() }
+    // A write that loses a race with the client's leaving; 'close' follows and tells the reason.
+    init.raw.on('error', () => {})
+    if (isGone(init.raw)) this.#close('client', false)
+    else init.raw.once('close', () => this.#gone())
+  }
+
+  /** True until the stream is over. */
+  get isOpen (): boolean { return this.#state !== 'closed' }
+
+  /** True while `send()` would wait. */
+  get isFull (): boolean {
+    if (this.#state === 'pending') return this.#pendingBytes >= this.#init.options.highWaterMarkBytes
+    return this.#needDrain && this.bufferedBytes >= this.#init.options.highWaterMarkBytes
+  }
+
+  /** Bytes that wait for this client in this process, those written in this turn of the event loop included. */
+  get bufferedBytes (): number {
+    if (this.#state === 'pending') return this.#pendingBytes
+    return isGone(this.#init.raw) ? 0 : this.#init.raw.writableLength
+  }
+
+  /** Bytes that may wait for this client, see the option of the same name. */
+  get maxBufferedBytes (): number { return this.#init.options.maxBufferedBytes }
+
+  /** Events and bytes written so far; heartbeats and comments count as bytes only. */
+  get written (): { events: number, bytes: number } { return { events: this.#events, bytes: this.#bytes } }
+
+  /** Why the stream is over; undefined while it is open. */
+  get closeReason (): CloseReason | undefined { return this.#reason }
+
+  /** Aborts when the stream is over, its `reason` being an Error whose `cause` is the close reason. */
+  get signal (): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#reason !== undefined && !this.#abort.signal.aborted) this.#abort.abort(abortReason(this.#reason))
+    return this.#abort.signal
+  }
+
+  /** Settles with the reason when the stream is over; never rejects. Bytes already written may still be on their way. */
+  get closed (): Promise<CloseReason> {
+    if (this.#reason !== undefined) return Promise.resolve(this.#reason)
+    this.#closed ??= settleable<CloseReason>()
+    return this.#closed.promise
+  }
+
+  /**
+   * Writes one event, waiting for room first. Events sent one after the other keep their order.
+   * Settles true when the event was handed over, false when the stream is over; a client that leaves never rejects it.
+   * Rejects only with `FST_SSE_BAD_EVENT`, before anything is written.
+   */
+  async send (event: SseEvent<E>): Promise<boolean> {
+    return this.#state !== 'closed' && this.sendFrame(this.#init.encode(event))
+  }
+
+  /** As `send()`, for bytes that are already one or more whole events; `events` is how many. */
+  async sendFrame (frame: Buffer, events = 1): Promise<boolean> {
+    if ((this.#sendsWaiting > 0 || this.isFull) && !(await this.#turn())) return false
+    if (this.#state === 'closed') return false
+    this.#put(frame, events)
+    return true
+  }
+
+  /**
+   * Writes one event now, ahead of any `send()` that still waits. Returns false when it was not written: the stream is
+   * over, or the client is too slow (see `slowClient`). Throws `FST_SSE_BAD_EVENT`, before anything is written.
+   */
+  push (event: SseEvent<E>): boolean {
+    return this.#state !== 'closed' && this.write(this.#init.encode(event))
+  }
+
+  /**
+   * Writes bytes that are already one or more whole events. `events` is how many, for the counters.
+   * Returns false when they were not written, as `push()` does. The buffer is not copied: do not change it afterwards.
+   */
+  write (frame: Buffer, events = 1): boolean {
+    if (this.#state === 'closed') return false
+    // While there is room any frame passes: an event is never cut, and never refused for its own size here.
+    if (this.isFull && this.bufferedBytes + frame.length > this.#init.options.maxBufferedBytes) return this.#overflow()
+    this.#put(frame, events)
+    return true
+  }
+
+  /** Writes a comment, which clients ignore. Returns false when it was not written. */
+  comment (text: string): boolean {
+    return this.write(encodeComment(text), 0)
+  }
+
+  /** Settles true when there is room, false when the stream is over. All who wait share one promise. */
+  room (): Promise<boolean> {
+    if (this.#state === 'closed') return Promise.resolve(false)
+    if (!this.isFull) return Promise.resolve(true)
+    this.#waiter ??= settleable<boolean>()
+    return this.#waiter.promise
+  }
+
+  /** Ends the stream after what was written, and after `last` if given. Does nothing when it is over already. */
+  end (last?: SseEvent<E>): void {
+    this.close('end', last)
+  }
+
+  /**
+   * Ends the stream with a reason, after what was written and after `last` if given; `send()` calls that still wait
+   * settle false. Whatever the client cannot take within two heartbeats is dropped with the connection.
+   */
+  close (reason: CloseReason, last?: SseEvent<E>): void {
+    if (this.#state === 'closed') return
+    if (last !== undefined) this.#put(this.#init.encode(last), 1)
+    this.#close(reason, reason === 'slow')
+  }
+
+  /** Ends the stream telling the client to come back after `retryMs`. */
+  closeWithRetry (reason: CloseReason, retryMs: number): void {
+    if (this.#state === 'closed') return
+    this.#put(encodeRetry(retryMs), 0)
+    this.#close(reason, false)
+  }
+
+  /** Cuts the connection with what is still unsent, also when the stream is over but not yet flushed. */
+  destroy (reason: CloseReason): void {
+    this.#close(reason, true)
+    if (!isGone(this.#init.raw)) cut(this.#init.raw)
+  }
+
+  /**
+   * Starts writing to the response: headers, preamble and what waits go out together. Called once, by the payload;
+   * `endResponse` replaces ending the response where trailers follow.
+   */
+  attach (endResponse?: () => void): void {
+    const { raw, onAttach, onOver } = this.#init
+    if (endResponse) this.#endResponse = endResponse
+    onAttach()
+    const first = this.#takeFirst()
+    this.#isAttached = true
+    if (!raw.write(first)) this.#needDrain = true
+    if (this.#reason !== undefined) {
+      this.#finish()
+      return onOver(this.#reason)
+    }
+    this.#state = 'open'
+    raw.on('drain', () => this.#drained())
+    this.#startLifetime()
+    if (!this.isFull) this.#settleWaiter(true)
+  }
+
+  /** One tick of the heartbeat timer. */
+  tick (): void {
+    if (this.#needDrain) return this.#watchStall()
+    if (this.#state !== 'open' || this.#init.options.heartbeatMs === 0) return
+    if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.#put(HEARTBEAT, 0)
+  }
+
+  #takeFirst (): Buffer {
+    const { retryMs } = this.#init.options
+    // A stream that ended before it began brings its own retry, if any.
+    const head = retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)]
+    const first = Buffer.concat([...head, ...this.#pending])
+    this.#bytes += first.length - this.#pendingBytes
+    this.#pending = []
+    this.#pendingBytes = 0
+    return first
+  }
+
+  async #turn (): Promise<boolean> {
+    this.#sendsWaiting++
+    try {
+      do { if (!(await this.room())) return false } while (this.isFull)
+      return true
+    } finally {
+      this.#sendsWaiting--
+    }
+  }
+
+  #put (frame: Buffer, events: number): void {
+    this.#events += events
+    this.#bytes += frame.length
+    this.#quietTicks = 0
+    if (this.#state === 'pending') {
+      this.#pending.push(frame)
+      this.#pendingBytes += frame.length
+    } else if (!this.#init.raw.write(frame)) {
+      this.#needDrain = true
+    }
+  }
+
+  #overflow (): false {
+    if (this.#init.options.slowClient === 'close') this.#close('slow', true)
+    return false
+  }
+
+  #drained (): void {
+    this.#needDrain = false
+    if (this.#stallWatched) {
+      this.#stallWatched = false
+      onStall(this.#init.raw, 0, this.#onStall)
+    }
+    this.#settleWaiter(true)
+  }
+
+  #watchStall (): void {
+    if (this.#stallWatched) return
+    this.#stallWatched = true
+    onStall(this.#init.raw, 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS), this.#onStall)
+  }
+
+  #startLifetime (): void {
+    const { maxLifetimeMs, lifetimeJitter } = this.#init.options
+    if (maxLifetimeMs === 0) return
+    const ms = Math.max(1, Math.round(maxLifetimeMs * (1 - lifetimeJitter * Math.random())))
+    this.#lifetime = setTimeout(() => this.#close('lifetime', false), ms).unref()
+  }
+
+  #close (reason: CloseReason, isCut: boolean): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#reason = reason
+    clearTimeout(this.#lifetime)
+    this.#settleWaiter(false)
+    this.#abort?.abort(abortReason(reason))
+    this.#closed?.settle(reason)
+    if (isCut && !isGone(this.#init.raw)) cut(this.#init.raw)
+    else if (this.#isAttached) this.#finish()
+    this.#init.onClosed(reason)
+    if (this.#isAttached) this.#init.onOver(reason)
+  }
+
+  /** Ends the response behind what waits, for at most two heartbeats without progress. */
+  #finish (): void {
+    const { raw } = this.#init
+    if (isGone(raw) || raw.writableEnded) return
+    this.#endResponse()
+    if (raw.writableLength > 0) this.#watchStall()
+  }
+
+  #gone (): void {
+    if (this.#stallWatched) onStall(this.#init.raw, 0, this.#onStall)
+    this.#close(this.#init.raw.writableEnded ? 'error' : 'client', false)
+    this.#init.onGone()
+  }
+
+  #settleWaiter (open: boolean): void {
+    const waiter = this.#waiter
+    this.#waiter = undefined
+    waiter?.settle(open)
+  }
+}
+
+function abortReason (reason: CloseReason): Error {
+  return new Error(`the event stream is over: ${reason}`, { cause: reason })
+}
+
+function settleable<T> (): { promise: Promise<T>, settle: (value: T) => void } {
+  let settle!: (value: T) => void
+  const promise = new Promise<T>(resolve => { settle = resolve })
+  return { promise, settle }
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { buildService, ConfigError, readConfig } from './index.ts'
+
+async function main (): Promise<void> {
+  const config = readConfig(process.env)
+  const app = await buildService(config)
+  stopOnSignals(app)
+  await app.listen({ host: config.host, port: config.port })
+  process.stderr.write(banner(app))
+}
+
+/** The first signal drains and exits with 0; the second exits at once. */
+function stopOnSignals (app: FastifyInstance): void {
+  let isStopping = false
+  const stop = (): void => {
+    if (isStopping) process.exit(1)
+    isStopping = true
+    app.close().then(() => process.exit(0), error => fail(error))
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+function banner (app: FastifyInstance): string {
+  const { address, port } = app.server.address() as AddressInfo
+  const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`
+  return [
+    '',
+    `resumable-sse listens on ${url} (events in memory: they go with the process)`,
+    '',
+    '  Listen:   ' + `curl -N '${url}/events?topic=news'`,
+    '  Publish:  ' + `curl '${url}/topics/news/events' -H 'content-type: application/json' -d '{"data":"hello"}'`,
+    '', ''
+  ].join('\n')
+}
+
+function fail (error: unknown): void {
+  process.stderr.write(error instanceof ConfigError ? `resumable-sse: ${error.message}\n` : `resumable-sse: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`)
+  process.exit(1)
+}
+
+main().catch(fail)

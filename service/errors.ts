@@ -1,0 +1,14 @@
+import createError from '@fastify/error'
+
+type Args = [unknown?, unknown?, unknown?]
+function define<C extends string> (code: C, text: string, statusCode: number) {
+  return createError<C, number, Args>(code, text, statusCode)
+}
+
+/** Every error of the HTTP surface that is not one of the plugin's or the topics'. */
+export const errors = {
+  /** A query parameter is missing or malformed. */
+  SERVICE_BAD_QUERY: define('SERVICE_BAD_QUERY', 'query parameter "%s" must be %s, saw %s', 400),
+  /** The path exists, with other methods. */
+  SERVICE_METHOD_NOT_ALLOWED: define('SERVICE_METHOD_NOT_ALLOWED', '%s takes %s, saw %s', 405)
+} as const

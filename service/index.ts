@@ -1,0 +1,34 @@
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import sse from '../plugin/index.ts'
+import topics, { MemoryLog } from '../topics/index.ts'
+import type { ServiceConfig } from './config.ts'
+import { eventsRoute } from './events-route.ts'
+import { watchMethods } from './methods.ts'
+import { QuietLog } from './quiet-log.ts'
+import { topicsRoutes } from './topics-routes.ts'
+
+export { ConfigError, readConfig } from './config.ts'
+export type { ServiceConfig } from './config.ts'
+
+/**
+ * Builds the service from its configuration; `listen` and `close` are the caller's.
+ * Registration order is the service: the stream, the log, the routes.
+ */
+export async function buildService (config: ServiceConfig): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: { level: config.logLevel },
+    logController: new QuietLog(),
+    // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
+    return503OnClosing: false,
+    bodyLimit: 1024 * 1024
+  })
+  await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
+  await app.register(topics, { log: new MemoryLog({ maxEvents: config.maxEvents }) })
+  const refuseOtherMethods = watchMethods(app)
+  eventsRoute(app)
+  topicsRoutes(app)
+  app.get('/healthz', async () => ({ status: 'ok' }))
+  refuseOtherMethods()
+  return app
+}

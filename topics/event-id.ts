@@ -1,0 +1,34 @@
+/**
+ * The id of an event: `<ms>-<n>`. `ms` is the log's clock in Unix milliseconds and never goes back within a topic;
+ * `n` counts the topic's events densely from 1. So ids sort, can be sought by time, and two events are neighbours
+ * exactly when their `n` differ by 1. The same string is the id of the entry in a Redis stream.
+ */
+export interface EventId { readonly ms: number, readonly n: number }
+
+/** The position before the first event of a topic. */
+export const ORIGIN: EventId = { ms: 0, n: 0 }
+
+const PATTERN = /^(0|[1-9]\d{0,15})-(0|[1-9]\d{0,15})$/
+
+/** `<ms>-<n>` in decimal. */
+export function formatEventId ({ ms, n }: EventId): string {
+  return `${ms}-${n}`
+}
+
+/** Reads `<ms>-<n>`; undefined for anything else (a sign, a space, a leading zero, beyond 2^53 - 1). */
+export function parseEventId (text: string): EventId | undefined {
+  const match = PATTERN.exec(text)
+  if (!match) return undefined
+  const ms = Number(match[1])
+  const n = Number(match[2])
+  return Number.isSafeInteger(ms) && Number.isSafeInteger(n) ? { ms, n } : undefined
+}
+
+/** Negative when `a` comes before `b`, 0 when they are the same, positive when after. */
+export function compareEventIds (a: EventId, b: EventId): number {
+  return a.ms - b.ms || a.n - b.n
+}
+
+export function isSameEventId (a: EventId, b: EventId): boolean {
+  return a.n === b.n && a.ms === b.ms
+}

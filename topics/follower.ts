@@ -1,0 +1,145 @@
+import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
+import type { EventId } from './event-id.ts'
+import { encodeBody, endBody, gapBody } from './frames.ts'
+import type { LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import { numberAfter, resume } from './resume.ts'
+
+/** One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. */
+export interface TopicItem {
+  kind: 'event' | 'gap' | 'end'
+  id: EventId
+  body: Buffer
+}
+
+/** Hears what happens in a topic, in order and without holes: what is missing is there as a gap. */
+export type TopicSink = (item: TopicItem) => void
+
+const PAGE = { count: 500, bytes: 1024 * 1024 }
+
+/**
+ * Follows one topic for this whole process. What the log tells may repeat, and may have holes where a connection was
+ * lost; what the sinks hear does not:
+ *
+ * ```
+ *   n == last + 1          taken
+ *   id <= last             a repeat, dropped
+ *   anything else, doubt   one repair: the log is read from `last` on, and what comes meanwhile waits for its turn there
+ * ```
+ */
+export class TopicFollower implements TopicListener {
+  readonly topic: string
+  readonly #log: TopicLog
+  readonly #onRepairFailed: (topic: string, error: unknown) => void
+  readonly #sinks = new Set<TopicSink>()
+  #last: EventId = ORIGIN
+  #isClosed = false
+  #repairing: Promise<void> | undefined
+  #isInDoubt = false
+  #isStarted = false
+
+  constructor (topic: string, log: TopicLog, onRepairFailed: (topic: string, error: unknown) => void) {
+    this.topic = topic
+    this.#log = log
+    this.#onRepairFailed = onRepairFailed
+  }
+
+  /** Position of the newest event told to the sinks. */
+  get last (): EventId { return this.#last }
+  get isClosed (): boolean { return this.#isClosed }
+
+  async start (): Promise<void> {
+    const ends = await this.#log.follow(this.topic, this)
+    this.#last = ends.last
+    this.#isClosed = ends.isClosed
+    this.#isStarted = true
+    // Something came between the log's answer and this line.
+    if (this.#isInDoubt) this.onDoubt()
+  }
+
+  add (sink: TopicSink): void { this.#sinks.add(sink) }
+  delete (sink: TopicSink): void { this.#sinks.delete(sink) }
+
+  onEntries (entries: readonly LogEntry[]): void {
+    // A repair reads them from the log in their order; taking them now would put them before what is missing.
+    if (this.#repairing || !this.#isStarted) {
+      this.#isInDoubt = true
+      return
+    }
+    for (const entry of entries) {
+      if (!this.#take(entry)) return this.onDoubt()
+    }
+  }
+
+  onClosed (): void {
+    // The last entries may still be missing: the repair ends with the topic's state.
+    this.onDoubt()
+  }
+
+  onDoubt (): void {
+    this.#isInDoubt = true
+    if (this.#isStarted) this.#repairing ??= this.#repair()
+  }
+
+  /** False when the entry does not join what is there. */
+  #take (entry: LogEntry): boolean {
+    const { id } = entry
+    if (id.n === this.#last.n + 1 && id.ms >= this.#last.ms) {
+      this.#tell({ kind: 'event', id, body: encodeBody(entry) })
+      return true
+    }
+    return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
+  }
+
+  async #repair (): Promise<void> {
+    try {
+      while (this.#isInDoubt) {
+        this.#isInDoubt = false
+        await this.#compare()
+      }
+    } catch (error) {
+      // Still behind: the log says so again when it is back, or the next entry does.
+      this.#onRepairFailed(this.topic, error)
+    } finally {
+      this.#repairing = undefined
+    }
+  }
+
+  async #compare (): Promise<void> {
+    const location = await this.#log.locate(this.topic, this.#last)
+    const { ends } = location
+    const { position, gap } = resume(this.#last, location)
+    if (gap) {
+      const resumedAt = ends.first ? formatEventId(ends.first) : null
+      this.#tell({ kind: 'gap', id: position, body: gapBody({ topic: this.topic, reason: gap.reason, after: formatEventId(this.#last), resumedAt, ...withMissed(gap.missed) }) })
+    }
+    this.#last = position
+    await this.#readUpTo(ends.last, ends.jumps)
+    this.#setClosed(ends.isClosed)
+  }
+
+  async #readUpTo (target: EventId, jumps: readonly { from: number, to: number }[]): Promise<void> {
+    while (this.#last.n < target.n) {
+      const page = await this.#log.read(this.topic, this.#last, PAGE)
+      if (page.length === 0) return this.onDoubt()
+      for (const entry of page) {
+        if (entry.id.n !== numberAfter(this.#last.n, { jumps })) return this.onDoubt()
+        this.#tell({ kind: 'event', id: entry.id, body: encodeBody(entry) })
+      }
+    }
+  }
+
+  #setClosed (isClosed: boolean): void {
+    const isNew = isClosed && !this.#isClosed
+    this.#isClosed = isClosed
+    if (isNew) this.#tell({ kind: 'end', id: this.#last, body: endBody(this.topic) })
+  }
+
+  #tell (item: TopicItem): void {
+    this.#last = item.id
+    for (const sink of this.#sinks) sink(item)
+  }
+}
+
+function withMissed (missed: number | undefined): { missed?: number } {
+  return missed === undefined ? {} : { missed }
+}

@@ -1,0 +1,85 @@
+import { Feed } from './feed.ts'
+import { TopicFollower } from './follower.ts'
+import type { TopicLog } from './log/topic-log.ts'
+
+/** A feed in use; `release` must be called once. */
+export interface FeedLease { feed: Feed, release: () => void }
+
+interface Shared<T> { users: number, made: Promise<T> }
+
+/**
+ * What the readers of this process share: one follower per topic, one feed per set of topics. Both come with their
+ * first user and go with their last.
+ */
+export class Hub {
+  readonly log: TopicLog
+  readonly #maxTailBytes: number
+  readonly #onRepairFailed: (topic: string, error: unknown) => void
+  readonly #feeds = new Map<string, Shared<Feed>>()
+  readonly #followers = new Map<string, Shared<TopicFollower>>()
+
+  constructor (log: TopicLog, { maxTailBytes, onRepairFailed }: { maxTailBytes: number, onRepairFailed: (topic: string, error: unknown) => void }) {
+    this.log = log
+    this.#maxTailBytes = maxTailBytes
+    this.#onRepairFailed = onRepairFailed
+  }
+
+  /** Topics followed by this process, and feeds over them. */
+  get counts (): { topics: number, feeds: number } {
+    return { topics: this.#followers.size, feeds: this.#feeds.size }
+  }
+
+  /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with. */
+  async acquire (topics: readonly string[]): Promise<FeedLease> {
+    const key = topics.join('\n')
+    const feed = await use(this.#feeds, key, () => this.#makeFeed(topics))
+    return { feed, release: () => { leave(this.#feeds, key, feed => { this.#dropFeed(feed) }) } }
+  }
+
+  async #makeFeed (topics: readonly string[]): Promise<Feed> {
+    const followed = await Promise.allSettled(topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic))))
+    const failed = followed.find(result => result.status === 'rejected')
+    if (!failed) return new Feed(followed.flatMap(result => result.status === 'fulfilled' ? [result.value] : []), this.#maxTailBytes)
+    topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
+    throw failed.reason
+  }
+
+  async #makeFollower (topic: string): Promise<TopicFollower> {
+    const follower = new TopicFollower(topic, this.log, this.#onRepairFailed)
+    await follower.start()
+    return follower
+  }
+
+  #dropFeed (feed: Feed): void {
+    feed.stop()
+    for (const topic of feed.topics) this.#leaveFollower(topic)
+  }
+
+  #leaveFollower (topic: string): void {
+    leave(this.#followers, topic, () => {
+      this.log.unfollow(topic).catch((error: unknown) => this.#onRepairFailed(topic, error))
+    })
+  }
+}
+
+/** Takes a shared thing, making it if there is none. One that cannot be made is nobody's. */
+async function use<T> (things: Map<string, Shared<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = things.get(key)
+  const shared = known ?? { users: 0, made: make() }
+  things.set(key, shared)
+  shared.users++
+  try {
+    return await shared.made
+  } catch (error) {
+    if (things.get(key) === shared) things.delete(key)
+    throw error
+  }
+}
+
+function leave<T> (things: Map<string, Shared<T>>, key: string, drop: (thing: T) => void): void {
+  const shared = things.get(key)
+  if (!shared || --shared.users > 0) return
+  things.delete(key)
+  // Whoever leaves has used it, so it was made.
+  void shared.made.then(drop)
+}

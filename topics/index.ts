@@ -1,0 +1,126 @@
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync } from 'fastify'
+import type { PreparedSource } from '../plugin/source.ts'
+import { show } from '../plugin/errors.ts'
+import { errors } from './errors.ts'
+import { formatEventId } from './event-id.ts'
+import { Hub } from './hub.ts'
+import type { TopicLog } from './log/topic-log.ts'
+import { checkEvents, checkIdempotencyKey } from './new-event.ts'
+import type { PublishEvent } from './new-event.ts'
+import { Pages } from './pages.ts'
+import { checkSubscribeOptions } from './start.ts'
+import type { SubscribeOptions } from './start.ts'
+import { Subscription } from './subscription.ts'
+import { checkTopic, checkTopics } from './topic-name.ts'
+
+export { MemoryLog } from './log/memory-log.ts'
+export type { MemoryLogOptions } from './log/memory-log.ts'
+export type { Appended, Jump, LogEntry, Location, NewEvent, PageLimit, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type { EventId } from './event-id.ts'
+export type { Gap, GapReason } from './resume.ts'
+export type { PublishEvent } from './new-event.ts'
+export type { SubscribeOptions } from './start.ts'
+export type { TopicsErrorCode } from './errors.ts'
+
+/** Options of the topics plugin. */
+export interface TopicsOptions {
+  /** The log; a `MemoryLog` keeps nothing beyond this process. */
+  log: TopicLog
+  /** Size of one event on the wire, in bytes. Default 256 KiB. */
+  maxEventBytes?: number
+  /** Events in one publish. Default 1,000. */
+  maxBatchEvents?: number
+  /** Encoded bytes kept in memory for each set of topics that has readers. Default 1 MiB. */
+  maxTailBytes?: number
+}
+
+/** What a publish did. */
+export interface Published {
+  /** Ids of the events, in their order. */
+  ids: string[]
+  /** True when the idempotency key was used before: the ids are those of that time, and nothing was added. */
+  isRepeat: boolean
+}
+
+/** State of a topic. */
+export interface TopicInfo {
+  topic: string
+  /** Id of the oldest event retained; null when none is. */
+  first: string | null
+  /** Id of the newest event ever published; null when there was none. */
+  last: string | null
+  /** Events retained. */
+  count: number
+  isClosed: boolean
+}
+
+/** `app.topics`: durable topics. */
+export interface Topics {
+  /**
+   * Publishes one event or a batch, all or none and in order. Settles when the log has them.
+   * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   */
+  publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Published>
+  /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
+  subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => PreparedSource
+  /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
+  close: (topic: string) => Promise<void>
+  /** Drops a topic's events and reopens it; its numbers go on. */
+  delete: (topic: string) => Promise<void>
+  /** Both ends of a topic. A topic never published to is empty, not an error. */
+  info: (topic: string) => Promise<TopicInfo>
+}
+
+const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024 }
+
+const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
+  const { log, ...limits } = checkOptions(options)
+  const hub = new Hub(log, {
+    maxTailBytes: limits.maxTailBytes,
+    onRepairFailed: (topic, err) => app.log.error({ err, topic }, 'a topic could not be compared with its log')
+  })
+  app.decorate('topics', createTopics(hub, limits))
+  app.addHook('onClose', () => log.stop())
+}
+
+function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
+  const { log } = hub
+  const pages = new Pages(log)
+  return {
+    async publish (topic, events, { idempotencyKey } = {}) {
+      const checked = checkEvents(events, limits)
+      const { ids, isRepeat } = await log.append(checkTopic(topic), checked, { idempotencyKey: checkIdempotencyKey(idempotencyKey) })
+      return { ids: ids.map(formatEventId), isRepeat }
+    },
+    subscribe: (topics, options = {}) => new Subscription({ hub, pages, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    close: async topic => log.close(checkTopic(topic)),
+    delete: async topic => log.delete(checkTopic(topic)),
+    async info (topic) {
+      const { ends } = await log.locate(checkTopic(topic), { ms: 0, n: 0 })
+      const { first, last, count, isClosed } = ends
+      return { topic, first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed }
+    }
+  }
+}
+
+function checkOptions ({ log, ...given }: TopicsOptions): TopicsOptions & typeof DEFAULTS {
+  if (typeof log?.append !== 'function') throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
+    if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
+  }
+  return { log, ...DEFAULTS, ...given }
+}
+
+/** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` beside it for `reply.sse()`. */
+const topics: FastifyPluginAsync<TopicsOptions> = fp(plugin, { name: 'fastify-resumable-sse-topics', fastify: '5.x' })
+export default topics
+export { topics }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Durable topics. */
+    topics: Topics
+  }
+}

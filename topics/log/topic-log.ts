@@ -1,0 +1,79 @@
+import type { EventId } from '../event-id.ts'
+
+/** An event as a publisher gives it, checked; data is text already. */
+export interface NewEvent {
+  readonly event: string | undefined
+  readonly data: string
+  readonly retry: number | undefined
+}
+
+/** An event as the log has it. */
+export interface LogEntry extends NewEvent { readonly id: EventId }
+
+/** Both ends of a topic's log. A topic nobody published to yet has `first` undefined, `last` 0-0 and count 0. */
+export interface TopicEnds {
+  /** The oldest entry that is retained; undefined when none is. */
+  readonly first: EventId | undefined
+  /** The newest entry ever appended, retained or not; 0-0 when there was none. */
+  readonly last: EventId
+  /** Entries retained. */
+  readonly count: number
+  /** The topic was closed: it takes no more events. */
+  readonly isClosed: boolean
+  /** Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first. */
+  readonly jumps: readonly Jump[]
+}
+
+/** Numbers between `from` and `to`, both exclusive, are never used. */
+export interface Jump { readonly from: number, readonly to: number }
+
+/** Where a cursor stands in a topic's log, read in one atomic step. */
+export interface Location { readonly ends: TopicEnds, readonly exists: boolean }
+
+/** A page of entries, oldest first. */
+export interface PageLimit { readonly count: number, readonly bytes: number }
+
+/** Told by a log about a followed topic. Never called before `follow` settled. */
+export interface TopicListener {
+  /** New entries, oldest first. A log may repeat entries and, where a connection was lost, miss some. */
+  onEntries: (entries: readonly LogEntry[]) => void
+  /** The topic was closed. */
+  onClosed: () => void
+  /** Something may have been missed: compare with the log. */
+  onDoubt: () => void
+}
+
+/** What an append did. */
+export interface Appended {
+  readonly ids: readonly EventId[]
+  /** True when the idempotency key was used before: these are the ids of that time, and nothing was appended. */
+  readonly isRepeat: boolean
+}
+
+/**
+ * A durable, ordered log per topic. One contract for every implementation, and one suite of tests over all of them.
+ * Topics come into being by use. Every method rejects with `TOPICS_LOG_UNAVAILABLE` when the log cannot be reached.
+ */
+export interface TopicLog {
+  /**
+   * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
+   * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids.
+   */
+  append: (topic: string, events: readonly NewEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Appended>
+  /** Entries after a position, oldest first, bounded by count and by bytes of data; at least one if there is any. */
+  read: (topic: string, after: EventId, limit: PageLimit) => Promise<LogEntry[]>
+  /** Both ends, and whether the entry with this very id is retained. */
+  locate: (topic: string, id: EventId) => Promise<Location>
+  /** The position after which the last `count` entries come, or the entries from `sinceMs` (Unix ms) on. */
+  seek: (topic: string, start: { last: number } | { sinceMs: number }) => Promise<EventId>
+  /** Begins to tell a listener of this topic; everything appended after the returned ends is told. One listener per topic. */
+  follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
+  /** Stops telling. Unknown topics are ignored. */
+  unfollow: (topic: string) => Promise<void>
+  /** Closes a topic for good: it takes no more events. Closing twice is the same as once. */
+  close: (topic: string) => Promise<void>
+  /** Drops all entries of a topic and reopens it. Its numbers go on, so that no cursor ever means another event. */
+  delete: (topic: string) => Promise<void>
+  /** Lets go of connections and files. Everything acknowledged is kept, where the log keeps anything. */
+  stop: () => Promise<void>
+}

@@ -1,0 +1,178 @@
+import type { SseStream } from '../plugin/stream.ts'
+import { formatCursor, parseCursor, topicTag } from './cursor.ts'
+import { formatEventId, isSameEventId } from './event-id.ts'
+import type { EventId } from './event-id.ts'
+import type { Feed, FeedPlace, FeedReader } from './feed.ts'
+import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
+import type { Hub } from './hub.ts'
+import type { PageEntry, Pages } from './pages.ts'
+import { resume } from './resume.ts'
+import type { TopicStart } from './start.ts'
+
+export interface ReaderInit {
+  hub: Hub
+  pages: Pages
+  feed: Feed
+  stream: SseStream
+  starts: readonly TopicStart[]
+}
+
+/**
+ * One client: a cursor over the log and a stream. There is no live mode and no replay mode; it writes forward while the
+ * stream has room.
+ *
+ * ```
+ *   open ─▶ catch up: each topic's log, from the cursor to a place of the feed ─▶ joined: batch after batch of the feed
+ *              ▲                                                                        │
+ *              └──────────── the tail no longer holds the next batch ◀──────────────────┘
+ * ```
+ *
+ * A slow client costs its place only: when the stream is full nothing is queued here, and it goes on when there is room.
+ */
+export class Reader implements FeedReader {
+  readonly #hub: Hub
+  readonly #pages: Pages
+  readonly #feed: Feed
+  readonly #stream: SseStream
+  readonly #positions: EventId[]
+  readonly #starts: readonly TopicStart[]
+  readonly #toldEnds = new Set<string>()
+  #nextIndex = 0
+  #cursor = ''
+  #isWaiting = false
+  #onFallen: (() => void) | undefined
+  readonly #over: Promise<void>
+
+  constructor ({ hub, pages, feed, stream, starts }: ReaderInit) {
+    this.#hub = hub
+    this.#pages = pages
+    this.#feed = feed
+    this.#stream = stream
+    this.#starts = starts
+    this.#positions = starts.map(start => start.position)
+    this.#over = stream.closed.then(() => { this.#onFallen?.() })
+  }
+
+  /** Streams until the stream is over. Rejects with what the log rejects with. */
+  async run (): Promise<void> {
+    this.#open()
+    while (this.#stream.isOpen) {
+      await this.#catchUp()
+      if (this.#stream.isOpen) await this.#follow()
+    }
+  }
+
+  /** Called by the feed when there is something new, and by itself when there is room again. */
+  pump (): void {
+    while (this.#stream.isOpen && !this.#isWaiting) {
+      const batch = this.#feed.batch(this.#nextIndex)
+      if (!batch) {
+        if (!this.#feed.holds(this.#nextIndex)) this.#onFallen?.()
+        return
+      }
+      if (this.#stream.isFull) return this.#waitForRoom()
+      this.#stream.write(batch.frames, batch.events)
+      this.#nextIndex = batch.index + 1
+      this.#cursor = batch.cursor
+      for (const topic of batch.ended) this.#toldEnds.add(topic)
+      if (batch.isLast) this.#stream.end()
+    }
+  }
+
+  #open (): void {
+    const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
+    const cursor = formatCursor(this.#feed.topics, this.#positions)
+    // With a gap the client keeps its own cursor until it has been told all of it.
+    const frames = [openFrame(gaps.length === 0 ? cursor : undefined)]
+    gaps.forEach((gap, at) => frames.push(gapFrame(gap, at === gaps.length - 1 ? cursor : undefined)))
+    this.#stream.write(Buffer.concat(frames), 0)
+  }
+
+  /** Reads each topic's log from the cursor up to the feed's place of that moment, until the tail holds that place. */
+  async #catchUp (): Promise<void> {
+    while (this.#stream.isOpen) {
+      const place = this.#feed.place
+      const ahead = this.#positions.findIndex((position, at) => position.n > place.positions[at]!.n)
+      if (ahead >= 0) {
+        await Promise.race([this.#feed.catchUpWith(ahead), this.#over])
+        continue
+      }
+      for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
+      if (this.#feed.holds(place.index)) return this.#join(place)
+    }
+  }
+
+  async #join (place: FeedPlace): Promise<void> {
+    this.#nextIndex = place.index
+    this.#cursor = place.cursor
+    await this.#tellEnds(place.closed)
+  }
+
+  async #readTopic (at: number, target: EventId): Promise<void> {
+    while (this.#stream.isOpen && !isSameEventId(this.#positions[at]!, target)) {
+      const page = await this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!)
+      const isJoined = page[0]?.id.n === this.#positions[at]!.n + 1
+      if (!isJoined && await this.#toldGap(at)) continue
+      const wanted = page.filter(entry => entry.id.n <= target.n)
+      // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
+      if (wanted.length === 0) return
+      if (!(await this.#send(at, wanted))) return
+    }
+  }
+
+  async #send (at: number, entries: readonly PageEntry[]): Promise<boolean> {
+    const frames = entries.flatMap(({ id, body }) => {
+      this.#positions[at] = id
+      return [encodeIdLine(formatCursor(this.#feed.topics, this.#positions)), body]
+    })
+    return this.#stream.sendFrame(Buffer.concat(frames), entries.length)
+  }
+
+  /** Asks the log how the cursor stands; when events are gone the client is told. False when none are. */
+  async #toldGap (at: number): Promise<boolean> {
+    const topic = this.#feed.topics[at]!
+    const after = this.#positions[at]!
+    const location = await this.#hub.log.locate(topic, after)
+    const { position, gap } = resume(after, location)
+    if (!gap) return false
+    this.#positions[at] = position
+    const { first } = location.ends
+    const frame = gapFrame({ topic, after: formatEventId(after), resumedAt: first ? formatEventId(first) : null, ...gap }, formatCursor(this.#feed.topics, this.#positions))
+    return this.#stream.sendFrame(frame, 0)
+  }
+
+  /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */
+  async #follow (): Promise<void> {
+    const fallen = new Promise<void>(resolve => { this.#onFallen = resolve })
+    this.#feed.add(this)
+    this.pump()
+    await fallen
+    this.#feed.delete(this)
+    this.#restorePositions()
+  }
+
+  #waitForRoom (): void {
+    this.#isWaiting = true
+    void this.#stream.room().then(() => {
+      this.#isWaiting = false
+      this.pump()
+    })
+  }
+
+  /** While joined only the cursor is kept; reading the log again needs the positions. */
+  #restorePositions (): void {
+    const cursor = parseCursor(this.#cursor)
+    this.#feed.topics.forEach((topic, at) => {
+      const position = cursor.kind === 'plain' ? cursor.id : cursor.kind === 'vector' ? cursor.positions.get(topicTag(topic)) : undefined
+      if (position) this.#positions[at] = position
+    })
+  }
+
+  /** Tells the topics that were closed before the reader joined; the feed tells those that close later. */
+  async #tellEnds (closed: ReadonlySet<string>): Promise<void> {
+    const untold = [...closed].filter(topic => !this.#toldEnds.has(topic))
+    for (const topic of untold) this.#toldEnds.add(topic)
+    if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(this.#cursor), endBody(topic)])), 0)
+    if (closed.size === this.#feed.topics.length) this.#stream.end()
+  }
+}
