@@ -24,7 +24,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     bodyLimit: 1024 * 1024
   })
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
-  await app.register(topics, { log: new MemoryLog({ maxEvents: config.maxEvents }) })
+  await app.register(topics, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: config.maxEvents }] }) })
   const refuseOtherMethods = watchMethods(app)
   eventsRoute(app)
   topicsRoutes(app)

@@ -44,6 +44,8 @@ export function numberAfter (n: number, { jumps }: Pick<TopicEnds, 'jumps'>): nu
 
 function gapOf (cursor: EventId, ends: TopicEnds): { reason: GapReason, missed?: number } {
   if (isSameEventId(ends.last, ORIGIN)) return { reason: 'expired' }
+  // Older in time, yet not lower in number: the topic was forgotten, and its numbers began anew.
+  if (ends.first && cursor.ms < ends.first.ms && cursor.n >= ends.first.n) return { reason: 'expired' }
   const firstKept = ends.first?.n ?? ends.last.n + 1
   if (cursor.n >= firstKept) return { reason: ends.jumps.length > 0 ? 'fork' : 'unknown' }
   if (ends.jumps.some(jump => cursor.n > jump.from && cursor.n < jump.to)) return { reason: 'fork' }

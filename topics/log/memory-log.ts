@@ -1,58 +1,69 @@
 import { errors } from '../errors.ts'
 import { compareEventIds, isSameEventId, ORIGIN } from '../event-id.ts'
 import type { EventId } from '../event-id.ts'
-import type { Appended, LogEntry, Location, NewEvent, PageLimit, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
+import { createRetention } from '../retention.ts'
+import type { RetentionOf, RetentionRule } from '../retention.ts'
+import type { Appended, AppendOptions, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
 export interface MemoryLogOptions {
-  /** Entries kept per topic; older ones are dropped. Default 10,000. */
-  maxEvents?: number
-  /** Idempotency keys kept per topic. Default 1,000. */
-  maxIdempotencyKeys?: number
+  /** Retention by topic pattern; the first rule that matches counts. */
+  retention?: readonly RetentionRule[]
   /** The clock, in Unix ms. Default `Date.now`. */
   now?: () => number
 }
 
 interface Topic {
+  /** Retained entries begin at `head`; what lies before is let go in one piece now and then. */
   entries: LogEntry[]
+  head: number
   last: EventId
   isClosed: boolean
-  keys: Map<string, readonly EventId[]>
+  /** Clock of the last append or close. */
+  touchedAt: number
+  keys: Map<string, { ids: readonly EventId[], usedAt: number }>
 }
+
+/** Dropped entries are let go when they outnumber the kept ones, and there are more than this. */
+const MIN_COMPACTED = 1_000
+/** Topics looked at for idle expiry per append: enough to go through all of them while as many appends come. */
+const SWEPT_PER_APPEND = 2
 
 /** The reference implementation: everything in the memory of one process, gone with it. */
 export class MemoryLog implements TopicLog {
   readonly #topics = new Map<string, Topic>()
   readonly #listeners = new Map<string, TopicListener>()
-  readonly #options: Required<MemoryLogOptions>
+  readonly #retentionOf: RetentionOf
+  readonly #now: () => number
+  #sweep: Iterator<[string, Topic]> | undefined
 
-  constructor (options: MemoryLogOptions = {}) {
-    this.#options = { maxEvents: 10_000, maxIdempotencyKeys: 1_000, now: Date.now, ...options }
-    for (const name of ['maxEvents', 'maxIdempotencyKeys'] as const) {
-      const value = this.#options[name]
-      if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', value)
-    }
+  /** Throws `TOPICS_BAD_OPTION`. */
+  constructor ({ retention, now = Date.now }: MemoryLogOptions = {}) {
+    this.#retentionOf = createRetention(retention)
+    this.#now = now
   }
 
-  async append (name: string, events: readonly NewEvent[], { idempotencyKey }: { idempotencyKey?: string | undefined } = {}): Promise<Appended> {
+  async append (name: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
+    this.#sweepSome()
     const topic = this.#topic(name)
-    const earlier = idempotencyKey === undefined ? undefined : topic.keys.get(idempotencyKey)
+    const earlier = this.#earlier(name, topic, idempotencyKey)
     if (earlier) return { ids: earlier, isRepeat: true }
     if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
     const entries = this.#number(topic, events)
-    topic.entries.push(...entries)
+    for (const entry of entries) topic.entries.push(entry)
     topic.last = entries.at(-1)?.id ?? topic.last
-    this.#trim(topic)
+    topic.touchedAt = this.#now()
     const ids = entries.map(entry => entry.id)
-    if (idempotencyKey !== undefined) this.#remember(topic, idempotencyKey, ids)
+    if (idempotencyKey !== undefined) topic.keys.set(idempotencyKey, { ids, usedAt: this.#now() })
+    this.#trim(name, topic)
     this.#listeners.get(name)?.onEntries(entries)
     return { ids, isRepeat: false }
   }
 
   async read (name: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
-    const { entries } = this.#peek(name)
+    const { entries, head } = this.#peek(name)
     const page: LogEntry[] = []
     let bytes = 0
-    for (let at = firstAfter(entries, after); at < entries.length && page.length < limit.count; at++) {
+    for (let at = firstAfter(entries, head, after); at < entries.length && page.length < limit.count; at++) {
       const entry = entries[at]!
       bytes += Buffer.byteLength(entry.data)
       if (page.length > 0 && bytes > limit.bytes) break
@@ -63,13 +74,13 @@ export class MemoryLog implements TopicLog {
 
   async locate (name: string, id: EventId): Promise<Location> {
     const topic = this.#peek(name)
-    const before = topic.entries[firstAfter(topic.entries, id) - 1]
-    return { ends: endsOf(topic), exists: before !== undefined && isSameEventId(before.id, id) }
+    const at = firstAfter(topic.entries, topic.head, id) - 1
+    return { ends: endsOf(topic), exists: at >= topic.head && isSameEventId(topic.entries[at]!.id, id) }
   }
 
-  async seek (name: string, start: { last: number } | { sinceMs: number }): Promise<EventId> {
-    const { entries, last } = this.#peek(name)
-    const at = 'last' in start ? Math.max(0, entries.length - start.last) : firstAfter(entries, { ms: start.sinceMs - 1, n: Infinity })
+  async seek (name: string, start: SeekStart): Promise<EventId> {
+    const { entries, head, last } = this.#peek(name)
+    const at = 'last' in start ? Math.max(head, entries.length - start.last) : firstAfter(entries, head, { ms: start.sinceMs - 1, n: Infinity })
     const first = entries[at]
     return first ? { ms: first.id.ms, n: first.id.n - 1 } : last
   }
@@ -84,13 +95,15 @@ export class MemoryLog implements TopicLog {
   }
 
   async close (name: string): Promise<void> {
-    this.#topic(name).isClosed = true
+    const topic = this.#topic(name)
+    topic.isClosed = true
+    topic.touchedAt = this.#now()
     this.#listeners.get(name)?.onClosed()
   }
 
   async delete (name: string): Promise<void> {
-    const topic = this.#topics.get(name)
-    if (topic) Object.assign(topic, { entries: [], isClosed: false, keys: new Map() })
+    const topic = this.#peek(name)
+    Object.assign(topic, { entries: [], head: 0, isClosed: false, keys: new Map() })
     this.#listeners.get(name)?.onDoubt()
   }
 
@@ -98,8 +111,15 @@ export class MemoryLog implements TopicLog {
     this.#listeners.clear()
   }
 
+  /** The topic as it is now, without one that has expired or entries that are too old. */
   #peek (name: string): Topic {
-    return this.#topics.get(name) ?? { entries: [], last: ORIGIN, isClosed: false, keys: new Map() }
+    const topic = this.#topics.get(name)
+    if (topic && !this.#hasExpired(name, topic)) {
+      this.#trim(name, topic)
+      return topic
+    }
+    this.#topics.delete(name)
+    return { entries: [], head: 0, last: ORIGIN, isClosed: false, touchedAt: this.#now(), keys: new Map() }
   }
 
   #topic (name: string): Topic {
@@ -108,32 +128,56 @@ export class MemoryLog implements TopicLog {
     return topic
   }
 
+  #hasExpired (name: string, topic: Topic): boolean {
+    const { expireAfterMs } = this.#retentionOf(name)
+    return expireAfterMs > 0 && this.#now() - topic.touchedAt >= expireAfterMs
+  }
+
+  #earlier (name: string, topic: Topic, key: string | undefined): readonly EventId[] | undefined {
+    const { idempotencyMs } = this.#retentionOf(name)
+    for (const [known, { usedAt }] of topic.keys) {
+      if (this.#now() - usedAt < idempotencyMs) break
+      topic.keys.delete(known)
+    }
+    return key === undefined ? undefined : topic.keys.get(key)?.ids
+  }
+
   /** Gives each event its id: one time for all, never before the last one's, and the next numbers. */
   #number (topic: Topic, events: readonly NewEvent[]): LogEntry[] {
-    const ms = Math.max(topic.last.ms, this.#options.now())
+    const ms = Math.max(topic.last.ms, this.#now())
     return events.map((event, at) => ({ ...event, id: { ms, n: topic.last.n + 1 + at } }))
   }
 
-  #trim (topic: Topic): void {
-    const surplus = topic.entries.length - this.#options.maxEvents
-    if (surplus > 0) topic.entries.splice(0, surplus)
+  #trim (name: string, topic: Topic): void {
+    const { maxEvents, maxAgeMs } = this.#retentionOf(name)
+    topic.head = Math.max(topic.head, topic.entries.length - maxEvents)
+    if (maxAgeMs > 0) topic.head = firstAfter(topic.entries, topic.head, { ms: this.#now() - maxAgeMs, n: Infinity })
+    if (topic.head < MIN_COMPACTED || topic.head < topic.entries.length / 2) return
+    topic.entries = topic.entries.slice(topic.head)
+    topic.head = 0
   }
 
-  #remember (topic: Topic, key: string, ids: readonly EventId[]): void {
-    topic.keys.set(key, ids)
-    if (topic.keys.size <= this.#options.maxIdempotencyKeys) return
-    const oldest = topic.keys.keys().next()
-    if (!oldest.done) topic.keys.delete(oldest.value)
+  /** Idle topics go although nobody asks for them, a few per append and without a timer. */
+  #sweepSome (): void {
+    this.#sweep ??= this.#topics.entries()
+    for (let swept = 0; swept < SWEPT_PER_APPEND; swept++) {
+      const { done, value } = this.#sweep.next()
+      if (done) {
+        this.#sweep = undefined
+        return
+      }
+      if (this.#hasExpired(...value)) this.#topics.delete(value[0])
+    }
   }
 }
 
-function endsOf ({ entries, last, isClosed }: Topic): TopicEnds {
-  return { first: entries[0]?.id, last, count: entries.length, isClosed, jumps: [] }
+function endsOf ({ entries, head, last, isClosed }: Topic): TopicEnds {
+  return { first: entries[head]?.id, last, count: entries.length - head, isClosed, jumps: [] }
 }
 
-/** Index of the first entry after a position, by halving. */
-function firstAfter (entries: readonly LogEntry[], position: EventId): number {
-  let low = 0
+/** Index of the first entry after a position, from `head` on, by halving. */
+function firstAfter (entries: readonly LogEntry[], head: number, position: EventId): number {
+  let low = head
   let high = entries.length
   while (low < high) {
     const middle = (low + high) >>> 1

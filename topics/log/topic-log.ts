@@ -43,6 +43,14 @@ export interface TopicListener {
   onDoubt: () => void
 }
 
+export interface AppendOptions {
+  /** Names this append: a second one with the same key appends nothing. */
+  idempotencyKey?: string | undefined
+}
+
+/** Where to begin without a cursor: with the last so many entries, or with those from a Unix time in ms on. */
+export type SeekStart = { last: number } | { sinceMs: number }
+
 /** What an append did. */
 export interface Appended {
   readonly ids: readonly EventId[]
@@ -59,13 +67,13 @@ export interface TopicLog {
    * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
    * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids.
    */
-  append: (topic: string, events: readonly NewEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Appended>
+  append: (topic: string, events: readonly NewEvent[], options?: AppendOptions) => Promise<Appended>
   /** Entries after a position, oldest first, bounded by count and by bytes of data; at least one if there is any. */
   read: (topic: string, after: EventId, limit: PageLimit) => Promise<LogEntry[]>
   /** Both ends, and whether the entry with this very id is retained. */
   locate: (topic: string, id: EventId) => Promise<Location>
-  /** The position after which the last `count` entries come, or the entries from `sinceMs` (Unix ms) on. */
-  seek: (topic: string, start: { last: number } | { sinceMs: number }) => Promise<EventId>
+  /** The position just before the entries to begin with; the end of the topic when there are none. */
+  seek: (topic: string, start: SeekStart) => Promise<EventId>
   /** Begins to tell a listener of this topic; everything appended after the returned ends is told. One listener per topic. */
   follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
   /** Stops telling. Unknown topics are ignored. */

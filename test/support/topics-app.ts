@@ -1,0 +1,31 @@
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import type { SsePluginOptions } from '../../plugin/index.ts'
+import topics, { MemoryLog } from '../../topics/index.ts'
+import type { SubscribeOptions, TopicLog, TopicsOptions } from '../../topics/index.ts'
+import { buildApp } from './app.ts'
+
+export interface TopicsAppOptions {
+  log?: TopicLog
+  topics?: Partial<TopicsOptions>
+  sse?: SsePluginOptions
+  subscribe?: SubscribeOptions
+}
+
+/** An app with `GET /events?topic=a&topic=b` over a log; closed after the test. */
+export async function buildTopicsApp (t: Test, { log = new MemoryLog(), topics: options, sse, subscribe }: TopicsAppOptions = {}): Promise<FastifyInstance> {
+  const app = await buildApp(t, sse)
+  await app.register(topics, { log, ...options })
+  app.get<{ Querystring: { topic: string | string[], last?: number, sinceMs?: number, after?: string } }>('/events', {
+    schema: { querystring: { type: 'object', properties: { last: { type: 'integer' }, sinceMs: { type: 'integer' } } } }
+  }, (request, reply) => {
+    const { topic, ...start } = request.query
+    return reply.sse(app.topics.subscribe(topic, { ...subscribe, ...start }))
+  })
+  return app
+}
+
+/** Publishes and returns the ids. */
+export async function publish (app: FastifyInstance, topic: string, ...data: string[]): Promise<string[]> {
+  return (await app.topics.publish(topic, data.map(text => ({ data: text })))).ids
+}
