@@ -9,7 +9,7 @@ import type { SseStream } from 'fastify-resumable-sse'
 
 interface Events { prime: number, done: { count: number } }
 
-const querySchema = { type: 'object', properties: { below: { type: 'integer', minimum: 0, default: 100 } } }
+const querySchema = { type: 'object', properties: { below: { type: 'integer', minimum: 0, maximum: 100_000, default: 100 } } }
 
 function isPrime (n: number): boolean {
   for (let divisor = 2; divisor * divisor <= n; divisor++) if (n % divisor === 0) return false
@@ -19,7 +19,8 @@ function isPrime (n: number): boolean {
 /** Sends the primes after the one the client saw last, at the client's own pace. Stops when it leaves. */
 async function sendPrimes (stream: SseStream<Events>, below: number): Promise<void> {
   let count = 0
-  const after = Number(stream.lastEventId ?? 1)
+  // A header is what any client likes to send: what is no number begins anew.
+  const after = /^\d{1,6}$/.test(stream.lastEventId ?? '') ? Number(stream.lastEventId) : 1
   for (let n = after + 1; n < below; n++) {
     if (!isPrime(n)) continue
     if (!(await stream.send({ id: n, event: 'prime', data: n }))) return

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** Root of the repository, with a slash at its end. */
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Everything written for users. */
+export const DOCS = ['README.md', 'docs/plugin.md', 'docs/topics.md', 'docs/protocol.md', 'CONTRIBUTING.md', 'CHANGELOG.md'] as const
+
+/** A fenced block: its language, its text without the fences, and where it stands. */
+export interface Block { file: string, line: number, section: string, language: string, text: string }
+
+/** Reads a file of the repository. */
+export function readDoc (file: string): string {
+  return readFileSync(ROOT + file, 'utf8')
+}
+
+/** All fenced blocks of a file, in their order; `section` is the heading above. */
+export function blocksOf (file: string): Block[] {
+  const blocks: Block[] = []
+  let section = ''
+  let open: { line: number, language: string, lines: string[] } | undefined
+  readDoc(file).split('\n').forEach((text, at) => {
+    if (open && text === '```') {
+      blocks.push({ file, line: open.line, section, language: open.language, text: open.lines.join('\n') })
+      open = undefined
+    } else if (open) {
+      open.lines.push(text)
+    } else if (text.startsWith('```')) {
+      open = { line: at + 1, language: text.slice(3), lines: [] }
+    } else if (text.startsWith('#')) {
+      section = text.replace(/^#+ /, '')
+    }
+  })
+  return blocks
+}
+
+/** The text with its fenced blocks taken out, so that what is left is prose, tables and links. */
+export function proseOf (file: string): string {
+  return readDoc(file).replace(/^```[^\n]*\n[\s\S]*?^```$/gm, '')
+}
+
+/** Rows of the tables whose first column has this heading, each as cells without backticks around them. */
+export function tableRows (file: string, firstHeading: string): string[][] {
+  const rows: string[][] = []
+  let isInside = false
+  for (const line of proseOf(file).split('\n')) {
+    const cells = line.startsWith('|') ? cellsOf(line) : undefined
+    if (!cells) isInside = false
+    else if (cells[0] === firstHeading) isInside = true
+    else if (isInside && !/^-+$/.test(cells[0] ?? '')) rows.push(cells)
+  }
+  return rows
+}
+
+function cellsOf (line: string): string[] {
+  return line.replace(/^\||\|$/g, '').split('|').map(cell => cell.trim().replace(/^`([^`]*)`$/, '$1'))
+}
+
+/** The anchors GitHub gives to the headings of a file. */
+export function anchorsOf (file: string): Set<string> {
+  const headings = proseOf(file).split('\n').filter(line => line.startsWith('#'))
+  return new Set(headings.map(line => line.replace(/^#+ /, '').toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+}
