@@ -1,8 +1,8 @@
 import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, endBody, gapBody } from './frames.ts'
-import type { LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
-import { numberAfter, resume } from './resume.ts'
+import type { Jump, LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import { describeGap, numberAfter, resume } from './resume.ts'
 
 /** One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. */
 export interface TopicItem {
@@ -105,19 +105,20 @@ export class TopicFollower implements TopicListener {
   }
 
   async #compare (): Promise<void> {
-    const location = await this.#log.locate(this.topic, this.#last)
+    const last = this.#last
+    const location = await this.#log.locate(this.topic, last)
     const { ends } = location
-    const { position, gap } = resume(this.#last, location)
+    const { position, gap } = resume(last, location)
     if (gap) {
-      const resumedAt = ends.first ? formatEventId(ends.first) : null
-      this.#tell({ kind: 'gap', id: position, body: gapBody({ topic: this.topic, reason: gap.reason, after: formatEventId(this.#last), resumedAt, ...withMissed(gap.missed) }) })
+      const told = await describeGap(this.#log, this.topic, formatEventId(last), { position, gap })
+      this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
     }
     this.#last = position
     await this.#readUpTo(ends.last, ends.jumps)
     this.#setClosed(ends.isClosed)
   }
 
-  async #readUpTo (target: EventId, jumps: readonly { from: number, to: number }[]): Promise<void> {
+  async #readUpTo (target: EventId, jumps: readonly Jump[]): Promise<void> {
     while (this.#last.n < target.n) {
       const page = await this.#log.read(this.topic, this.#last, PAGE)
       if (page.length === 0) return this.onDoubt()
@@ -138,8 +139,4 @@ export class TopicFollower implements TopicListener {
     this.#last = item.id
     for (const sink of this.#sinks) sink(item)
   }
-}
-
-function withMissed (missed: number | undefined): { missed?: number } {
-  return missed === undefined ? {} : { missed }
 }

@@ -16,7 +16,7 @@ import { checkTopic, checkTopics } from './topic-name.ts'
 
 export { MemoryLog } from './log/memory-log.ts'
 export type { MemoryLogOptions } from './log/memory-log.ts'
-export type { Appended, AppendOptions, Jump, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type { Appended, AppendOptions, Jump, LogEntry, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
 export type { Retention, RetentionRule } from './retention.ts'
 export type { EventId } from './event-id.ts'
 export type { Gap, GapReason } from './resume.ts'
@@ -81,6 +81,7 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     maxTailBytes: limits.maxTailBytes,
     onRepairFailed: (topic, err) => app.log.error({ err, topic }, 'a topic could not be compared with its log')
   })
+  await log.start(app.log)
   app.decorate('topics', createTopics(hub, limits))
   app.addHook('onClose', () => log.stop())
 }

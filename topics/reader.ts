@@ -6,7 +6,7 @@ import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
 import type { PageEntry, Pages } from './pages.ts'
-import { resume } from './resume.ts'
+import { describeGap, resume } from './resume.ts'
 import type { TopicStart } from './start.ts'
 
 export interface ReaderInit {
@@ -132,12 +132,11 @@ export class Reader implements FeedReader {
   async #toldGap (at: number): Promise<boolean> {
     const topic = this.#feed.topics[at]!
     const after = this.#positions[at]!
-    const location = await this.#hub.log.locate(topic, after)
-    const { position, gap } = resume(after, location)
+    const { position, gap } = resume(after, await this.#hub.log.locate(topic, after))
     if (!gap) return false
     this.#positions[at] = position
-    const { first } = location.ends
-    const frame = gapFrame({ topic, after: formatEventId(after), resumedAt: first ? formatEventId(first) : null, ...gap }, formatCursor(this.#feed.topics, this.#positions))
+    const told = await describeGap(this.#hub.log, topic, formatEventId(after), { position, gap })
+    const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
     return this.#stream.sendFrame(frame, 0)
   }
 

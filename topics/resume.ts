@@ -1,6 +1,6 @@
-import { ORIGIN, isSameEventId } from './event-id.ts'
+import { compareEventIds, formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
-import type { Location, TopicEnds } from './log/topic-log.ts'
+import type { Jump, Location, TopicEnds, TopicLog } from './log/topic-log.ts'
 
 /** Why a client missed something. */
 export type GapReason = 'trimmed' | 'fork' | 'unknown' | 'expired'
@@ -11,25 +11,36 @@ export interface Gap {
   reason: GapReason
   /** The client's position, as it stood; null when it could not be read. */
   after: string | null
-  /** Id of the first event that follows; null when none is retained. */
+  /** Id of the first event that follows; null when there is none yet. */
   resumedAt: string | null
   /** How many events are gone, where the log can tell. */
   missed?: number
 }
 
+/** Why and, where the log can tell, how many. */
+export interface Missed { reason: GapReason, missed?: number }
+
 /** Where a client goes on, and what it missed on the way there. */
-export type Resume = { position: EventId, gap?: undefined } | { position: EventId, gap: { reason: GapReason, missed?: number } }
+export interface Resume { position: EventId, gap?: Missed }
 
 /**
  * The resume rule. A cursor is continued without a gap exactly when its entry is still there, or it is the neighbour
  * just below the first retained entry, or it is the last id of an emptied log. Everything else is a gap, and is told.
  * Two numbers are neighbours when they differ by 1, or when a jump joins them.
+ *
+ * After a gap the client goes on from the earliest entry retained; after a fork from the last entry that both lines
+ * have, because what lies before it the client has had.
  */
 export function resume (cursor: EventId, { ends, exists }: Location): Resume {
   if (exists || isSameEventId(cursor, ends.last)) return { position: cursor }
   const start = positionBeforeFirst(ends)
-  if (ends.first && cursor.ms <= ends.first.ms && numberAfter(cursor.n, ends) === ends.first.n) return { position: start }
-  return { position: start, gap: gapOf(cursor, ends) }
+  if (isOfEarlierLife(cursor, ends)) return { position: start, gap: { reason: 'expired' } }
+  const fork = ends.jumps.find(jump => cursor.n > jump.from.n && cursor.n < jump.to)
+  if (fork) return { position: compareEventIds(fork.from, start) > 0 ? fork.from : start, gap: { reason: 'fork' } }
+  if (isNeighbourBelow(cursor, ends)) return { position: start }
+  const firstKept = ends.first?.n ?? ends.last.n + 1
+  if (cursor.n >= firstKept) return { position: start, gap: { reason: 'unknown' } }
+  return { position: start, gap: { reason: 'trimmed', missed: numbersBetween(cursor.n, firstKept, ends.jumps) } }
 }
 
 /** The position a client without any history of its own gets when it wants everything retained. */
@@ -39,19 +50,26 @@ export function positionBeforeFirst ({ first, last }: TopicEnds): EventId {
 
 /** The number that comes after `n` in a topic: the next one, unless a jump skips it. */
 export function numberAfter (n: number, { jumps }: Pick<TopicEnds, 'jumps'>): number {
-  return jumps.find(jump => jump.from === n)?.to ?? n + 1
+  return jumps.find(jump => jump.from.n === n)?.to ?? n + 1
 }
 
-function gapOf (cursor: EventId, ends: TopicEnds): { reason: GapReason, missed?: number } {
-  if (isSameEventId(ends.last, ORIGIN)) return { reason: 'expired' }
-  // Older in time, yet not lower in number: the topic was forgotten, and its numbers began anew.
-  if (ends.first && cursor.ms < ends.first.ms && cursor.n >= ends.first.n) return { reason: 'expired' }
-  const firstKept = ends.first?.n ?? ends.last.n + 1
-  if (cursor.n >= firstKept) return { reason: ends.jumps.length > 0 ? 'fork' : 'unknown' }
-  if (ends.jumps.some(jump => cursor.n > jump.from && cursor.n < jump.to)) return { reason: 'fork' }
-  return { reason: 'trimmed', missed: firstKept - 1 - cursor.n - numbersSkipped(cursor.n, firstKept, ends) }
+/** Puts a gap into the words that the client is told, with the id of the event it goes on with. */
+export async function describeGap (log: TopicLog, topic: string, after: string | null, { position, gap }: { position: EventId, gap: Missed }): Promise<Gap> {
+  const [next] = await log.read(topic, position, { count: 1, bytes: 1 })
+  return { topic, after, resumedAt: next ? formatEventId(next.id) : null, ...gap }
 }
 
-function numbersSkipped (from: number, to: number, { jumps }: TopicEnds): number {
-  return jumps.filter(jump => jump.from >= from && jump.to <= to).reduce((sum, jump) => sum + jump.to - jump.from - 1, 0)
+/** True for a cursor from before the topic was forgotten: its numbers began anew since, and say nothing about it. */
+function isOfEarlierLife (cursor: EventId, { last, bornMs }: TopicEnds): boolean {
+  return !isSameEventId(cursor, ORIGIN) && (isSameEventId(last, ORIGIN) || cursor.ms < bornMs)
+}
+
+function isNeighbourBelow (cursor: EventId, ends: TopicEnds): boolean {
+  return ends.first !== undefined && cursor.ms <= ends.first.ms && numberAfter(cursor.n, ends) === ends.first.n
+}
+
+/** Numbers strictly between two, without those that jumps skip. */
+function numbersBetween (from: number, to: number, jumps: readonly Jump[]): number {
+  const skipped = jumps.filter(jump => jump.from.n >= from && jump.to <= to).reduce((sum, jump) => sum + jump.to - jump.from.n - 1, 0)
+  return to - from - 1 - skipped
 }

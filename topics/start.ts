@@ -5,8 +5,8 @@ import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { TopicLog } from './log/topic-log.ts'
-import { positionBeforeFirst, resume } from './resume.ts'
-import type { Gap, Resume } from './resume.ts'
+import { describeGap, positionBeforeFirst, resume } from './resume.ts'
+import type { Gap, Missed } from './resume.ts'
 
 /** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
 export interface SubscribeOptions {
@@ -23,7 +23,7 @@ export interface SubscribeOptions {
 /** Where one topic of a connection begins. */
 export interface TopicStart { position: EventId, gap: Gap | undefined, isAtEnd: boolean }
 
-const MAX_LAST = 100_000
+const MAX_LAST = 10_000
 const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
@@ -78,23 +78,20 @@ async function startFromCursor (from: FromCursor): Promise<TopicStart | undefine
 }
 
 async function resumeAt (log: TopicLog, topic: string, now: EventId, cursor: EventId, options: SubscribeOptions): Promise<TopicStart> {
-  const location = await log.locate(topic, cursor)
-  const result = resume(cursor, location)
-  const first = location.ends.first
-  return startOf(topic, now, result, first, formatEventId(cursor), options)
+  const { position, gap } = resume(cursor, await log.locate(topic, cursor))
+  if (!gap) return { position, gap: undefined, isAtEnd: position.n >= now.n }
+  return startAfterGap(log, topic, now, formatEventId(cursor), { position, gap }, options)
 }
 
 async function unknownStart (log: TopicLog, topic: string, now: EventId, cursorText: string, options: SubscribeOptions): Promise<TopicStart> {
   const { ends } = await log.locate(topic, now)
-  const result: Resume = { position: positionBeforeFirst(ends), gap: { reason: 'unknown' } }
-  return startOf(topic, now, result, ends.first, parseCursor(cursorText).kind === 'malformed' ? null : cursorText, options)
+  const after = parseCursor(cursorText).kind === 'malformed' ? null : cursorText
+  return startAfterGap(log, topic, now, after, { position: positionBeforeFirst(ends), gap: { reason: 'unknown' } }, options)
 }
 
-function startOf (topic: string, now: EventId, { position, gap }: Resume, first: EventId | undefined, after: string | null, { afterGap }: SubscribeOptions): TopicStart {
-  if (!gap) return { position, gap: undefined, isAtEnd: position.n >= now.n }
-  const isFromNow = afterGap === 'now'
-  const resumedAt = first && !isFromNow ? formatEventId(first) : null
-  return { position: isFromNow ? now : position, gap: { topic, after, resumedAt, ...gap }, isAtEnd: false }
+async function startAfterGap (log: TopicLog, topic: string, now: EventId, after: string | null, found: { position: EventId, gap: Missed }, { afterGap }: SubscribeOptions): Promise<TopicStart> {
+  const position = afterGap === 'now' ? now : found.position
+  return { position, gap: await describeGap(log, topic, after, { position, gap: found.gap }), isAtEnd: false }
 }
 
 function isBetween (value: unknown, min: number, max: number): boolean {

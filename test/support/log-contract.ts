@@ -158,10 +158,10 @@ function testRead (t: Test, makeLog: MakeLog): void {
 function testEnds (t: Test, makeLog: MakeLog): void {
   t.test('locate tells both ends, and whether this very entry is there', async t => {
     const log = await makeLog(t)
-    t.same(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, count: 0, isClosed: false, jumps: [] }, exists: false })
+    t.same(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, count: 0, bornMs: 0, isClosed: false, jumps: [] }, exists: false })
     const { ids } = await log.append('a', newEvents(3))
     const { ends, exists } = await log.locate('a', ids[1]!)
-    t.same({ ends: { ...ends, jumps: [] }, exists }, { ends: { first: ids[0], last: ids[2], count: 3, isClosed: false, jumps: [] }, exists: true })
+    t.same({ ends: { ...ends, jumps: [] }, exists }, { ends: { first: ids[0], last: ids[2], count: 3, bornMs: ids[0]!.ms, isClosed: false, jumps: [] }, exists: true })
     t.equal((await log.locate('a', { ms: ids[1]!.ms + 1, n: 2 })).exists, false)
     t.equal((await log.locate('a', { ms: ids[2]!.ms, n: 4 })).exists, false)
   })
@@ -185,9 +185,10 @@ function testEnds (t: Test, makeLog: MakeLog): void {
     await log.delete('a')
     await log.delete('never used')
     const { ends } = await log.locate('a', ids[2]!)
-    t.same({ ...ends, jumps: [] }, { first: undefined, last: ids[2], count: 0, isClosed: false, jumps: [] })
+    t.same({ ...ends, jumps: [] }, { first: undefined, last: ids[2], count: 0, bornMs: ids[0]!.ms, isClosed: false, jumps: [] })
     t.same(await readAll(log, 'a'), [])
-    t.same((await log.append('a', newEvents(1), { idempotencyKey: 'k' })).ids.map(id => id.n), [4], 'its keys are forgotten')
+    t.same((await log.append('a', newEvents(1))).ids.map(id => id.n), [4])
+    t.equal((await log.append('a', newEvents(3), { idempotencyKey: 'k' })).isRepeat, true, 'what was published once is not published again')
   })
 }
 

@@ -17,6 +17,7 @@ interface Topic {
   entries: LogEntry[]
   head: number
   last: EventId
+  bornMs: number
   isClosed: boolean
   /** Clock of the last append or close. */
   touchedAt: number
@@ -42,6 +43,8 @@ export class MemoryLog implements TopicLog {
     this.#now = now
   }
 
+  async start (): Promise<void> {}
+
   async append (name: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
     this.#sweepSome()
     const topic = this.#topic(name)
@@ -50,6 +53,7 @@ export class MemoryLog implements TopicLog {
     if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
     const entries = this.#number(topic, events)
     for (const entry of entries) topic.entries.push(entry)
+    if (topic.last.n === 0) topic.bornMs = entries[0]?.id.ms ?? 0
     topic.last = entries.at(-1)?.id ?? topic.last
     topic.touchedAt = this.#now()
     const ids = entries.map(entry => entry.id)
@@ -103,7 +107,7 @@ export class MemoryLog implements TopicLog {
 
   async delete (name: string): Promise<void> {
     const topic = this.#peek(name)
-    Object.assign(topic, { entries: [], head: 0, isClosed: false, keys: new Map() })
+    Object.assign(topic, { entries: [], head: 0, isClosed: false })
     this.#listeners.get(name)?.onDoubt()
   }
 
@@ -119,7 +123,7 @@ export class MemoryLog implements TopicLog {
       return topic
     }
     this.#topics.delete(name)
-    return { entries: [], head: 0, last: ORIGIN, isClosed: false, touchedAt: this.#now(), keys: new Map() }
+    return { entries: [], head: 0, last: ORIGIN, bornMs: 0, isClosed: false, touchedAt: this.#now(), keys: new Map() }
   }
 
   #topic (name: string): Topic {
@@ -171,8 +175,8 @@ export class MemoryLog implements TopicLog {
   }
 }
 
-function endsOf ({ entries, head, last, isClosed }: Topic): TopicEnds {
-  return { first: entries[head]?.id, last, count: entries.length - head, isClosed, jumps: [] }
+function endsOf ({ entries, head, last, bornMs, isClosed }: Topic): TopicEnds {
+  return { first: entries[head]?.id, last, count: entries.length - head, bornMs, isClosed, jumps: [] }
 }
 
 /** Index of the first entry after a position, from `head` on, by halving. */

@@ -10,7 +10,7 @@ export interface NewEvent {
 /** An event as the log has it. */
 export interface LogEntry extends NewEvent { readonly id: EventId }
 
-/** Both ends of a topic's log. A topic nobody published to yet has `first` undefined, `last` 0-0 and count 0. */
+/** Both ends of a topic's log. A topic nobody published to yet has `first` undefined, `last` 0-0, count 0 and `bornMs` 0. */
 export interface TopicEnds {
   /** The oldest entry that is retained; undefined when none is. */
   readonly first: EventId | undefined
@@ -18,14 +18,16 @@ export interface TopicEnds {
   readonly last: EventId
   /** Entries retained. */
   readonly count: number
+  /** Unix ms of the topic's very first entry; 0 when there was none. A topic that was forgotten is born anew. */
+  readonly bornMs: number
   /** The topic was closed: it takes no more events. */
   readonly isClosed: boolean
   /** Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first. */
   readonly jumps: readonly Jump[]
 }
 
-/** Numbers between `from` and `to`, both exclusive, are never used. */
-export interface Jump { readonly from: number, readonly to: number }
+/** After the entry `from` the next number is `to`; those between were perhaps used by a server that is gone. */
+export interface Jump { readonly from: EventId, readonly to: number }
 
 /** Where a cursor stands in a topic's log, read in one atomic step. */
 export interface Location { readonly ends: TopicEnds, readonly exists: boolean }
@@ -33,7 +35,7 @@ export interface Location { readonly ends: TopicEnds, readonly exists: boolean }
 /** A page of entries, oldest first. */
 export interface PageLimit { readonly count: number, readonly bytes: number }
 
-/** Told by a log about a followed topic. Never called before `follow` settled. */
+/** Told by a log about a followed topic. */
 export interface TopicListener {
   /** New entries, oldest first. A log may repeat entries and, where a connection was lost, miss some. */
   onEntries: (entries: readonly LogEntry[]) => void
@@ -51,6 +53,13 @@ export interface AppendOptions {
 /** Where to begin without a cursor: with the last so many entries, or with those from a Unix time in ms on. */
 export type SeekStart = { last: number } | { sinceMs: number }
 
+/** Where a log tells of trouble; a part of Fastify's logger. */
+export interface LogLogger {
+  info: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
 /** What an append did. */
 export interface Appended {
   readonly ids: readonly EventId[]
@@ -63,6 +72,8 @@ export interface Appended {
  * Topics come into being by use. Every method rejects with `TOPICS_LOG_UNAVAILABLE` when the log cannot be reached.
  */
 export interface TopicLog {
+  /** Connects, or opens the files. Called once before anything else; a log on the network that is away is waited for later. */
+  start: (logger: LogLogger) => Promise<void>
   /**
    * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
    * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids.
@@ -74,7 +85,10 @@ export interface TopicLog {
   locate: (topic: string, id: EventId) => Promise<Location>
   /** The position just before the entries to begin with; the end of the topic when there are none. */
   seek: (topic: string, start: SeekStart) => Promise<EventId>
-  /** Begins to tell a listener of this topic; everything appended after the returned ends is told. One listener per topic. */
+  /**
+   * Begins to tell a listener of this topic; everything appended after the returned ends is told, perhaps already before
+   * this settles. One listener per topic.
+   */
   follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
   /** Stops telling. Unknown topics are ignored. */
   unfollow: (topic: string) => Promise<void>

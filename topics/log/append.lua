@@ -1,0 +1,67 @@
+-- Appends events to a topic, all or none, and tells the followers.
+--
+-- KEYS  1  sse:{topic}:log          the stream
+--       2  sse:{topic}:meta         the topic's state
+--       3  sse:{topic}:key:<key>    optional: the idempotency key
+-- ARGV  1  sse:{topic}              the channel
+--       2  PUBLISH, or SPUBLISH on a cluster
+--       3  events kept                4  ms an event is kept, 0: whatever its age
+--       5  ms an idle topic is kept, 0: for ever          6  ms an idempotency key is kept
+--       7… event, data, retry of each event; '' stands for no event name and no retry
+-- Reply {'appended', ms, n of the first event, count} | {'repeat', ms, n, count} | {'closed'}
+
+local LARGE = 65536    -- bytes; a larger batch is announced without its entries, and followers read it from the log
+
+local stream, meta, key = KEYS[1], KEYS[2], KEYS[3]
+local channel, publish = ARGV[1], ARGV[2]
+local max_events, max_age, expire, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+
+-- Everything is checked before the first write: a script that fails later leaves its entries behind.
+local count = (#ARGV - 6) / 3
+if count < 1 or count % 1 ~= 0 then return redis.error_reply('ERR events come as event, data, retry') end
+if not (max_events and max_age and expire and key_ttl) then return redis.error_reply('ERR retention must be numbers') end
+if publish ~= 'PUBLISH' and publish ~= 'SPUBLISH' then return redis.error_reply('ERR publish with PUBLISH or SPUBLISH') end
+
+if key then
+  local earlier = redis.call('GET', key)
+  if earlier then
+    local ms, n, many = string.match(earlier, '^(%d+) (%d+) (%d+)$')
+    return {'repeat', ms, n, many}
+  end
+end
+
+local now = now_ms()
+local state = adopt_lineage(meta, now)
+if state.closed then return {'closed'} end
+
+local ms = math.max(now, state.ms)
+local first = state.skip or state.n + 1
+local text = string.format('%.0f', ms)
+local frames, size = {}, 0
+for at = 0, count - 1 do
+  local event, data, retry = ARGV[7 + at * 3], ARGV[8 + at * 3], ARGV[9 + at * 3]
+  local fields = {'data', data}
+  if event ~= '' then fields[#fields + 1] = 'event' fields[#fields + 1] = event end
+  if retry ~= '' then fields[#fields + 1] = 'retry' fields[#fields + 1] = retry end
+  redis.call('XADD', stream, 'MAXLEN', '=', max_events, text .. '-' .. string.format('%.0f', first + at), unpack(fields))
+  size = size + #data
+  if size <= LARGE then frames[at + 1] = #event .. ' ' .. #data .. ' ' .. retry .. '\n' .. event .. data end
+end
+if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
+
+local n = string.format('%.0f', first)
+redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage)
+if state.skip then redis.call('HDEL', meta, 'skip') end
+if state.n == 0 and not state.skip then redis.call('HSET', meta, 'born', text) end
+if key then redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count), 'PX', key_ttl) end
+if expire > 0 then
+  redis.call('PEXPIRE', stream, expire)
+  redis.call('PEXPIRE', meta, expire)
+end
+
+if size <= LARGE then
+  redis.call(publish, channel, 'E ' .. text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. '\n' .. table.concat(frames))
+else
+  redis.call(publish, channel, 'D\n')
+end
+return {'appended', text, n, string.format('%.0f', count)}

@@ -1,0 +1,9 @@
+-- Drops a topic's entries and reopens it. Its numbers go on, so that no cursor ever means another event.
+--
+-- KEYS  1  sse:{topic}:log   2  sse:{topic}:meta
+-- ARGV  1  sse:{topic}       2  PUBLISH, or SPUBLISH on a cluster
+
+redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[2], 'closed')
+redis.call(ARGV[2], ARGV[1], 'D\n')
+return 1

@@ -1,0 +1,36 @@
+-- Stands before the other scripts. Reads a topic's state, and notices when the server is not of the line that wrote it last.
+--
+-- Replication is asynchronous: a promoted replica can lack the last entries, and would give their numbers away again. The
+-- server's replication id changes with every promotion (and with a restart that may have lost something), so when it is
+-- not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a jump
+-- "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
+
+local MAX_JUMPS = 32
+
+local function adopt_lineage (meta, now)
+  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born')
+  local state = {
+    n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',
+    jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0'
+  }
+  state.lineage = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if fields[4] == state.lineage or state.n == 0 then return state end
+
+  -- Not the same distance every time: two lines that lost sight of each other must not skip to the same number.
+  state.skip = (state.skip or state.n + 1) + 1000000 + now % 1000000
+  local from = string.format('%.0f-%.0f:', state.ms, state.n)
+  local kept = {}
+  for jump in string.gmatch(state.jumps, '[^,]+') do
+    if string.sub(jump, 1, #from) ~= from then kept[#kept + 1] = jump end
+  end
+  kept[#kept + 1] = from .. string.format('%.0f', state.skip)
+  while #kept > MAX_JUMPS do table.remove(kept, 1) end
+  state.jumps = table.concat(kept, ',')
+  redis.call('HSET', meta, 'jumps', state.jumps, 'skip', string.format('%.0f', state.skip), 'lineage', state.lineage)
+  return state
+end
+
+local function now_ms ()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
