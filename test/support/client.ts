@@ -1,0 +1,69 @@
+import http from 'node:http'
+import net from 'node:net'
+import { once } from 'node:events'
+import type { Test } from 'tap'
+import { Inbox } from './inbox.ts'
+
+/** A stream (or another answer) as a client sees it over a real socket. */
+export interface Opened {
+  statusCode: number
+  headers: http.IncomingHttpHeaders
+  inbox: Inbox
+  response: http.IncomingMessage
+  request: http.ClientRequest
+  /** Leaves, as a browser tab that is closed. */
+  close: () => void
+}
+
+/** Sends a request by node:http on a connection of its own; settles when the head of the answer is there. */
+export async function open (t: Test, url: string, { body, ...options }: http.RequestOptions & { body?: string } = {}): Promise<Opened> {
+  const request = http.request(url, { agent: false, headers: { accept: 'text/event-stream' }, ...options })
+  t.teardown(() => { request.destroy() })
+  request.end(body)
+  const [response] = await once(request, 'response') as [http.IncomingMessage]
+  const inbox = new Inbox()
+  request.on('error', () => {})
+  response.on('error', () => {})
+  response.on('data', (chunk: Buffer) => inbox.add(chunk))
+  response.on('close', () => inbox.end())
+  return { statusCode: response.statusCode ?? 0, headers: response.headers, inbox, response, request, close: () => { request.destroy() } }
+}
+
+/** The whole answer to one request. */
+export async function fetchAll (t: Test, url: string, options: http.RequestOptions & { body?: string } = {}): Promise<Opened & { text: string }> {
+  const opened = await open(t, url, options)
+  return { ...opened, text: await opened.inbox.ended() }
+}
+
+/** A bare TCP connection, for what no well-behaved client does. */
+export interface Bare {
+  socket: net.Socket
+  inbox: Inbox
+  send: (text: string) => void
+}
+
+export async function connect (t: Test, origin: string): Promise<Bare> {
+  const { hostname, port } = new URL(origin)
+  const socket = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+  t.teardown(() => { socket.destroy() })
+  const inbox = new Inbox()
+  socket.on('error', () => {})
+  socket.on('data', (chunk: Buffer) => inbox.add(chunk))
+  socket.on('end', () => { socket.end() })
+  socket.on('close', () => inbox.end())
+  await once(socket, 'connect')
+  return { socket, inbox, send: text => { socket.write(text) } }
+}
+
+/** The text of a GET request. */
+export function get (path: string, { version = '1.1', method = 'GET', headers = '' } = {}): string {
+  return `${method} ${path} HTTP/${version}\r\nHost: test\r\n${headers}\r\n`
+}
+
+/** A client that sends its request and then never reads a byte, until told to. */
+export async function stall (t: Test, origin: string, path: string, options: { method?: string, headers?: string } = {}): Promise<Bare> {
+  const client = await connect(t, origin)
+  client.socket.pause()
+  client.send(get(path, options))
+  return client
+}
