@@ -24,7 +24,7 @@ export class StreamRegistry {
 
   get size (): number { return this.#streams.size }
 
-  /** Takes a stream in; during a drain it is sent away at once. */
+  /** Takes a stream in, started or not; during a drain it is sent away at once. Taking it in again does nothing. */
   add (stream: SseStream): void {
     this.#streams.add(stream)
     if (this.#deadline !== undefined) this.#sendAway(stream)
@@ -37,13 +37,21 @@ export class StreamRegistry {
 
   /** Ends all streams, waits for them to flush, and cuts those that did not by the end of the window. */
   async drain (): Promise<void> {
-    this.#deadline = Date.now() + this.#drainMs
+    this.#deadline = performance.now() + this.#drainMs
     if (this.#streams.size === 0) return
-    const flushed = new Promise<void>(resolve => { this.#onEmpty = resolve })
-    const timer = setTimeout(() => this.#cutAll(), this.#drainMs)
     this.#endInBatches([...this.#streams])
-    await flushed
-    clearTimeout(timer)
+    await this.#emptyOrLate()
+    for (const stream of this.#streams) stream.destroy('shutdown')
+  }
+
+  #emptyOrLate (): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, this.#drainMs)
+      this.#onEmpty = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   #endInBatches (streams: SseStream[]): void {
@@ -52,12 +60,8 @@ export class StreamRegistry {
     if (streams.length > 0) setTimeout(() => this.#endInBatches(streams), TICK_MS)
   }
 
-  #cutAll (): void {
-    for (const stream of this.#streams) stream.destroy('shutdown')
-  }
-
   #sendAway (stream: SseStream): void {
-    const remaining = Math.max(0, (this.#deadline ?? 0) - Date.now())
+    const remaining = Math.max(0, (this.#deadline ?? 0) - performance.now())
     const spread = Math.max(MIN_SPREAD_MS, this.#drainMs)
     stream.closeWithRetry('shutdown', Math.min(MAX_RETRY_MS, Math.round(remaining + Math.random() * spread)))
   }

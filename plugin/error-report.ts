@@ -21,6 +21,11 @@ export function isErrorStatusToRetry (error: unknown): boolean {
 }
 
 function statusOf (error: unknown): number {
-  const status = typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined
-  return typeof status === 'number' && status >= 400 && status <= 599 ? status : 500
+  if (typeof error !== 'object' || error === null) return 500
+  const { statusCode, status } = error as { statusCode?: unknown, status?: unknown }
+  return [statusCode, status].find(isErrorStatus) ?? 500
+}
+
+function isErrorStatus (status: unknown): status is number {
+  return typeof status === 'number' && status >= 400 && status <= 599
 }

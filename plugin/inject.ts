@@ -20,7 +20,7 @@ export interface InjectedStream extends AsyncIterable<InjectedEvent> {
   text: string
   /** The last `retry:` received, in ms. */
   retryMs: number | undefined
-  /** Waits for the next `count` events (default 1). Rejects when the stream ends first. */
+  /** Waits for the next `count` events (default 1); calls made at the same time get one after the other. Rejects when the stream ends first. */
   next: (count?: number) => Promise<InjectedEvent[]>
   /** Waits for the end of the stream and returns all its events. */
   end: () => Promise<InjectedEvent[]>
@@ -50,7 +50,7 @@ class Injected implements InjectedStream {
   #taken = 0
   #isOver = false
   #lastId: string | undefined
-  #wake: (() => void) | undefined
+  readonly #wakes: (() => void)[] = []
   readonly #leave: () => void
 
   constructor ({ statusCode, headers, leave }: { statusCode: number, headers: InjectedStream['headers'], leave: () => void }) {
@@ -73,22 +73,21 @@ class Injected implements InjectedStream {
         const text = decoder.decode(chunk, { stream: true })
         this.text += text
         parser.feed(text)
-        this.#wake?.()
+        this.#tell()
       }
     } catch {
       // The stream was cut, by close() or by the server: for a client that is its end.
     }
     this.#isOver = true
-    this.#wake?.()
+    this.#tell()
   }
 
   async next (count = 1): Promise<InjectedEvent[]> {
-    const wanted = this.#taken + count
+    const wanted = this.#taken += count
     while (this.events.length < wanted) {
       if (this.#isOver) throw new Error(`the stream ended after ${this.events.length} events, ${wanted} were waited for`)
       await this.#more()
     }
-    this.#taken = wanted
     return this.events.slice(wanted - count, wanted)
   }
 
@@ -109,6 +108,10 @@ class Injected implements InjectedStream {
   }
 
   #more (): Promise<void> {
-    return new Promise(resolve => { this.#wake = resolve })
+    return new Promise(resolve => { this.#wakes.push(resolve) })
+  }
+
+  #tell (): void {
+    for (const wake of this.#wakes.splice(0)) wake()
   }
 }

@@ -14,7 +14,7 @@ export interface SseOptions {
   retryMs?: number | false
   /** Bytes that may wait for one client; beyond them `slowClient` applies. One event alone may be larger. Default 1 MiB. */
   maxBufferedBytes?: number
-  /** `send()` waits for room while more bytes than this wait for the client. Default 64 KiB. */
+  /** `send()` waits for room while more bytes than this wait for the client. Default 64 KiB, or `maxBufferedBytes` where that is less. */
   highWaterMarkBytes?: number
   /** `'close'` ends the stream with reason `slow` (a resumable client loses nothing); `'drop'` skips the event. Default `'close'`. */
   slowClient?: SlowClientPolicy
@@ -101,6 +101,8 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
   if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'options', 'an object', show(given))
   for (const [name, value] of Object.entries(given)) checkOption(level, name, value, checks)
   const resolved = { ...base, ...withoutUndefined(given) }
+  // A lower bound given alone takes the inherited mark down with it.
+  if (given.highWaterMarkBytes === undefined) resolved.highWaterMarkBytes = Math.min(base.highWaterMarkBytes, resolved.maxBufferedBytes)
   if (resolved.highWaterMarkBytes > resolved.maxBufferedBytes) {
     throw new errors.FST_SSE_BAD_OPTION(level, 'highWaterMarkBytes', `at most maxBufferedBytes (${resolved.maxBufferedBytes})`, resolved.highWaterMarkBytes)
   }

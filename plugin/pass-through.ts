@@ -30,10 +30,11 @@ export async function passThrough (response: Response, stream: SseStream): Promi
   }
 }
 
-/** Cuts a byte stream behind its last blank line; what follows waits for more. */
+/** Cuts a byte stream behind its last blank line; what follows waits for more. Each byte is copied and looked at a bounded number of times. */
 export class BlockSplitter {
   readonly #maxBytes: number
-  #rest: Buffer = Buffer.alloc(0)
+  #buffer = Buffer.alloc(0)
+  #length = 0
   #isFirst = true
 
   constructor (maxBytes: number) {
@@ -42,24 +43,44 @@ export class BlockSplitter {
 
   /** Adds a chunk and returns the whole blocks there are now, possibly none. */
   take (chunk: Uint8Array): Buffer {
-    let bytes = Buffer.concat([this.#rest, chunk])
-    if (this.#isFirst && bytes.length < BOM.length) {
-      this.#rest = bytes
-      return bytes.subarray(0, 0)
+    const seen = this.#isFirst ? 0 : this.#length
+    this.#append(chunk)
+    if (this.#isFirst && !this.#dropMark()) return Buffer.alloc(0)
+    const end = blockEnd(this.#buffer.subarray(0, this.#length), seen)
+    const whole = Buffer.from(this.#buffer.subarray(0, end))
+    this.#dropStart(end)
+    if (this.#length > this.#maxBytes) throw new errors.FST_SSE_UPSTREAM_TOO_LARGE(this.#maxBytes)
+    return whole
+  }
+
+  #append (chunk: Uint8Array): void {
+    const length = this.#length + chunk.length
+    if (length > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(length, 2 * this.#buffer.length))
+      this.#buffer.copy(larger, 0, 0, this.#length)
+      this.#buffer = larger
     }
-    // A byte order mark counts at the very start only, and our own preamble stands there.
-    if (this.#isFirst && bytes.subarray(0, BOM.length).equals(BOM)) bytes = bytes.subarray(BOM.length)
+    this.#buffer.set(chunk, this.#length)
+    this.#length = length
+  }
+
+  /** A byte order mark counts at the very start only, and our own preamble stands there. False while it may still be one. */
+  #dropMark (): boolean {
+    if (this.#length < BOM.length) return false
+    if (this.#buffer.subarray(0, BOM.length).equals(BOM)) this.#dropStart(BOM.length)
     this.#isFirst = false
-    const end = blockEnd(bytes)
-    this.#rest = bytes.subarray(end)
-    if (this.#rest.length > this.#maxBytes) throw new errors.FST_SSE_UPSTREAM_TOO_LARGE(this.#maxBytes)
-    return bytes.subarray(0, end)
+    return true
+  }
+
+  #dropStart (bytes: number): void {
+    this.#buffer.copyWithin(0, bytes, this.#length)
+    this.#length -= bytes
   }
 }
 
-/** Offset behind the last blank line (two line ends in a row, each CR, LF or CR LF), or 0. */
-function blockEnd (bytes: Buffer): number {
-  for (let at = bytes.length - 1; at > 0; at--) {
+/** Offset behind the last blank line (two line ends in a row, each CR, LF or CR LF) that ends at `from` or later, or 0. */
+function blockEnd (bytes: Buffer, from: number): number {
+  for (let at = bytes.length - 1; at >= Math.max(1, from); at--) {
     const lineStart = previousLineEnd(bytes, at)
     if (lineStart > 0 && isLineEnd(bytes[lineStart - 1])) return at + 1
   }

@@ -3,8 +3,8 @@ import type { FastifyReply } from 'fastify'
 import { errors } from './errors.ts'
 import { isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
-import { dispose, isPrepared, runSource } from './source.ts'
-import type { SseStream } from './stream.ts'
+import { isPrepared, runSource } from './source.ts'
+import type { CloseReason, SseStream } from './stream.ts'
 
 /** What the payload asks of the one who makes it. */
 export interface PayloadInit {
@@ -31,6 +31,7 @@ const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering']
  * ```
  *
  * The turn between start and commit lets a source that fails at once be answered with its own status.
+ * A stream that is over by then (a shutdown) is committed with what it was given to say; its source is not started.
  */
 export class StreamPayload extends EventEmitter {
   readonly #init: PayloadInit
@@ -52,20 +53,19 @@ export class StreamPayload extends EventEmitter {
     return dest
   }
 
-  /** Called by Fastify when the response is over before this payload is. */
-  destroy (): void {
-    if (this.#state !== 'committed') dispose(this.#init.source)
-  }
+  /** Called by Fastify when the response is over before this payload is; the stream hears of that by itself. */
+  destroy (): void {}
 
   async #begin (): Promise<void> {
     const { source, stream } = this.#init
     if (this.#giveUpIfOver()) return
-    if (isPrepared(source)) {
-      const isWanted = await source.prepare(stream)
+    if (stream.isOpen && isPrepared(source)) {
+      // Else a shutdown would have to wait for whatever the source waits for.
+      const isWanted = await Promise.race([source.prepare(stream), stream.closed.then(() => true)])
       if (this.#giveUpIfOver()) return
       if (!isWanted) return this.#answerNoContent()
     }
-    if (source !== undefined) runSource(source, stream).catch((error: unknown) => this.#fail(error))
+    if (stream.isOpen && source !== undefined) runSource(source, stream).catch((error: unknown) => this.#fail(error))
     setImmediate(() => this.#commit())
   }
 
@@ -81,25 +81,23 @@ export class StreamPayload extends EventEmitter {
   /** Gives up when there is nobody to stream to: the client left, or something else (a handler timeout) has answered. */
   #giveUpIfOver (): boolean {
     const { raw, sent } = this.#init.reply
-    const isOver = isGone(raw) || raw.headersSent || sent
-    if (isOver) this.#giveUp()
-    return isOver
+    if (isGone(raw)) this.#giveUp('client')
+    else if (raw.headersSent || sent) this.#giveUp('error')
+    return this.#state === 'given up'
   }
 
-  #giveUp (): void {
+  #giveUp (reason: CloseReason): void {
     this.#state = 'given up'
-    dispose(this.#init.source)
+    this.#init.stream.close(reason)
     this.emit('end')
   }
 
   #answerNoContent (): void {
-    const { reply, stream } = this.#init
-    stream.close('end')
-    reply.hijack()
-    reply.raw.removeHeader('content-type')
-    reply.raw.statusCode = 204
-    reply.raw.end()
-    this.#giveUp()
+    const { raw } = this.#init.reply.hijack()
+    for (const name of ['content-type', 'trailer', 'transfer-encoding']) raw.removeHeader(name)
+    raw.statusCode = 204
+    raw.end()
+    this.#giveUp('end')
   }
 
   #fail (error: unknown): void {
@@ -111,9 +109,8 @@ export class StreamPayload extends EventEmitter {
 
   /** Hands the error to Fastify's error handler, with a reply as if no stream had been tried. */
   #handBack (error: unknown): void {
-    const { reply, stream, source } = this.#init
+    const { reply, stream } = this.#init
     this.#state = 'given up'
-    dispose(source)
     stream.close('error')
     for (const name of STREAM_HEADERS) {
       reply.removeHeader(name)

@@ -39,7 +39,7 @@ interface ReplyInit {
 export function startReply (init: ReplyInit): SseStream | FastifyReply {
   const { reply, source, settings } = init
   try {
-    const options = init.callOptions ? resolveOptions('call', settings.options, init.callOptions) : settings.options
+    const options = init.callOptions !== undefined ? resolveOptions('call', settings.options, init.callOptions) : settings.options
     if (source !== undefined) checkSource(source)
     checkReply(reply, options)
     return start(init, { ...settings, options })
@@ -56,7 +56,6 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
   setHeaders(reply)
   if (reply.request.method === 'HEAD') {
     stream.close('end')
-    dispose(source)
     reply.send(new HeadPayload())
   } else {
     const failure = failureHandler(reply, stream, settings.options)
@@ -87,11 +86,11 @@ function setHeaders (reply: FastifyReply): void {
   }
 }
 
-function createStream ({ reply, registry, heartbeats }: ReplyInit, settings: RouteSettings): SseStream {
+function createStream ({ reply, source, registry, heartbeats }: ReplyInit, settings: RouteSettings): SseStream {
   const { options } = settings
   const intervalMs = options.heartbeatMs || DEFAULT_STALL_MS
   const request = reply.request
-  let openedAt = 0
+  let openedAt: number | undefined
   const stream: SseStream = new SseStream({
     raw: reply.raw,
     options,
@@ -103,13 +102,21 @@ function createStream ({ reply, registry, heartbeats }: ReplyInit, settings: Rou
       heartbeats.add(stream, intervalMs)
       registry.add(stream)
     },
-    onClosed: reason => { guard(reply, 'onClose', () => options.onClose?.(reason, stream)) },
-    onOver: reason => { logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - openedAt) }) },
+    onClosed: reason => {
+      if (openedAt === undefined) {
+        registry.remove(stream)
+        dispose(source)
+      }
+      guard(reply, 'onClose', () => options.onClose?.(reason, stream))
+    },
+    onOver: reason => { logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - (openedAt ?? 0)) }) },
     onGone: () => {
       heartbeats.remove(stream, intervalMs)
       registry.remove(stream)
     }
   })
+  registry.add(stream)
+  stream.listen()
   return stream
 }
 
@@ -134,19 +141,22 @@ function failureHandler (reply: FastifyReply, stream: SseStream, options: Resolv
       if (!stream.isOpen) return reply.log.debug({ err: error }, 'the source of an event stream failed after the stream was over')
       reply.log.error({ err: error }, 'the source of an event stream failed')
       const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
-      const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: JSON.stringify(reportOf(error)) })
+      // As bytes, because its data is JSON whatever the application's serializer makes of its own.
+      const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
       guard(reply, 'onError', () => stream.close('error', report))
       stream.close('error')
     }
   }
 }
 
-/** Runs the application's callback; what it throws is logged and harms no one else. */
+/** Runs the application's callback; what it throws, or a promise it returns rejects with, is logged and harms no one else. */
 function guard<T> (reply: FastifyReply, name: string, callback: () => T): T | undefined {
+  const failed = (err: unknown): undefined => reply.log.error({ err }, `the ${name} callback of an event stream failed`) as undefined
   try {
-    return callback()
+    const result = callback()
+    if (result instanceof Promise) result.catch(failed)
+    return result
   } catch (err) {
-    reply.log.error({ err }, `the ${name} callback of an event stream failed`)
-    return undefined
+    return failed(err)
   }
 }

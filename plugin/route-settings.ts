@@ -1,6 +1,6 @@
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
-import { errors } from './errors.ts'
+import { errors, show } from './errors.ts'
 import { resolveRouteOptions } from './options.ts'
 import type { ResolvedOptions, SseRouteOptions } from './options.ts'
 import { encodeEvent } from './wire.ts'
@@ -40,20 +40,20 @@ export class RouteSettingsTable {
 
   /** For the `onReady` hook. Throws what the compiler throws for a schema that is not valid. */
   compile (): void {
-    for (const { instance, route, settings, events } of this.#toCompile) {
+    for (const { instance, route, settings, events } of this.#toCompile.splice(0)) {
+      const compile = route.serializerCompiler ?? instance.serializerCompiler ?? SerializerSelector()(instance.getSchemas(), {})
       for (const [name, schema] of Object.entries(events)) {
-        const compile = route.serializerCompiler ?? instance.serializerCompiler ?? SerializerSelector()(instance.getSchemas(), {})
         settings.serializers.set(name, compile({ schema: schema as FastifySchema, method: String(route.method), url: route.url, httpStatus: '200', contentType: 'text/event-stream' }))
       }
     }
   }
 
-  /** The settings for a request; a route added before this plugin has its options checked here. */
+  /** The settings for a request. A route added before this plugin escapes its `onRoute` hook, so options on it are refused. */
   of (request: FastifyRequest): RouteSettings {
     const config = request.routeOptions.config as SettingsConfig | undefined
     if (config?.[kSettings]) return config[kSettings]
     if (config?.sse === undefined) return this.#base
-    return { ...this.#base, options: resolveRouteOptions(`route ${request.url}`, this.#base.options, config.sse).options }
+    throw new errors.FST_SSE_BAD_OPTION(`route ${request.routeOptions.url}`, 'sse', 'given on a route added after this plugin is registered', show(config.sse))
   }
 }
 

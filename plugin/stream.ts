@@ -1,6 +1,6 @@
 import { encodeComment, encodeRetry, HEARTBEAT, PREAMBLE } from './wire.ts'
 import type { WireEvent } from './wire.ts'
-import { cut, isGone, onStall } from './transport.ts'
+import { closeWithConnection, cut, isGone, isQueued, onStall } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
 import type { Ticking } from './heartbeat.ts'
@@ -16,7 +16,7 @@ export interface StreamInit {
   options: ResolvedOptions
   lastEventId: string | undefined
   encode: (event: WireEvent) => Buffer
-  /** Called when the first bytes are about to go out; not for a client that left before. */
+  /** Called when the first bytes are about to go out, also when they are the last; not for a client that left before. */
   onAttach: () => void
   /** Called once, when the stream is over, whatever still has to be flushed. */
   onClosed: (reason: CloseReason) => void
@@ -27,6 +27,7 @@ export interface StreamInit {
 }
 
 interface Waiter { promise: Promise<boolean>, settle: (open: boolean) => void }
+interface WaitingFrame { frame: Buffer, events: number, settle: (isWritten: boolean) => void }
 
 /**
  * One open response. The only place that writes to a client.
@@ -50,11 +51,11 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   #isAttached = false
   #endResponse: () => void
   #needDrain = false
-  #stallWatched = false
+  #unwatchStall: (() => void) | undefined
   #quietTicks = 0
   #events = 0
   #bytes = 0
-  #sendsWaiting = 0
+  #queue: WaitingFrame[] = []
   #waiter: Waiter | undefined
   #abort: AbortController | undefined
   #closed: { promise: Promise<CloseReason>, settle: (reason: CloseReason) => void } | undefined
@@ -66,10 +67,16 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#init = init
     this.lastEventId = init.lastEventId
     this.#endResponse = () => { init.raw.end() }
+  }
+
+  /** Begins to watch the connection; a stream whose client has left already is over here. Called once, by the maker. */
+  listen (): void {
+    const { raw } = this.#init
     // A write that loses a race with the client's leaving; 'close' follows and tells the reason.
-    init.raw.on('error', () => {})
-    if (isGone(init.raw)) this.#close('client', false)
-    else init.raw.once('close', () => this.#gone())
+    raw.on('error', () => {})
+    if (isGone(raw)) return this.#close('client', false)
+    raw.once('close', () => this.#gone())
+    if (isQueued(raw)) closeWithConnection(raw)
   }
 
   /** True until the stream is over. */
@@ -120,11 +127,11 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   }
 
   /** As `send()`, for bytes that are already one or more whole events; `events` is how many. */
-  async sendFrame (frame: Buffer, events = 1): Promise<boolean> {
-    if ((this.#sendsWaiting > 0 || this.isFull) && !(await this.#turn())) return false
-    if (this.#state === 'closed') return false
+  sendFrame (frame: Buffer, events = 1): Promise<boolean> {
+    if (this.#state === 'closed') return Promise.resolve(false)
+    if (this.#queue.length > 0 || this.isFull) return new Promise(resolve => { this.#queue.push({ frame, events, settle: resolve }) })
     this.#put(frame, events)
-    return true
+    return Promise.resolve(true)
   }
 
   /**
@@ -206,7 +213,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#state = 'open'
     raw.on('drain', () => this.#drained())
     this.#startLifetime()
-    if (!this.isFull) this.#settleWaiter(true)
+    this.#admit()
   }
 
   /** One tick of the heartbeat timer. */
@@ -218,7 +225,6 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   #takeFirst (): Buffer {
     const { retryMs } = this.#init.options
-    // A stream that ended before it began brings its own retry, if any.
     const head = retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)]
     const first = Buffer.concat([...head, ...this.#pending])
     this.#bytes += first.length - this.#pendingBytes
@@ -227,14 +233,17 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     return first
   }
 
-  async #turn (): Promise<boolean> {
-    this.#sendsWaiting++
-    try {
-      do { if (!(await this.room())) return false } while (this.isFull)
-      return true
-    } finally {
-      this.#sendsWaiting--
+  /** Writes what `send()` calls wait with, in their order, as far as there is room; then tells those who wait for room. */
+  #admit (): void {
+    let admitted = 0
+    for (const { frame, events, settle } of this.#queue) {
+      if (this.isFull) break
+      this.#put(frame, events)
+      settle(true)
+      admitted++
     }
+    this.#queue.splice(0, admitted)
+    if (!this.isFull) this.#settleWaiter(true)
   }
 
   #put (frame: Buffer, events: number): void {
@@ -256,17 +265,13 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   #drained (): void {
     this.#needDrain = false
-    if (this.#stallWatched) {
-      this.#stallWatched = false
-      onStall(this.#init.raw, 0, this.#onStall)
-    }
-    this.#settleWaiter(true)
+    this.#unwatchStall?.()
+    this.#unwatchStall = undefined
+    this.#admit()
   }
 
   #watchStall (): void {
-    if (this.#stallWatched) return
-    this.#stallWatched = true
-    onStall(this.#init.raw, 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS), this.#onStall)
+    this.#unwatchStall ??= onStall(this.#init.raw, 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS), this.#onStall)
   }
 
   #startLifetime (): void {
@@ -281,6 +286,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#state = 'closed'
     this.#reason = reason
     clearTimeout(this.#lifetime)
+    for (const { settle } of this.#queue.splice(0)) settle(false)
     this.#settleWaiter(false)
     this.#abort?.abort(abortReason(reason))
     this.#closed?.settle(reason)
@@ -299,7 +305,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   }
 
   #gone (): void {
-    if (this.#stallWatched) onStall(this.#init.raw, 0, this.#onStall)
+    this.#unwatchStall?.()
     this.#close(this.#init.raw.writableEnded ? 'error' : 'client', false)
     this.#init.onGone()
   }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { constants } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
 
@@ -11,14 +12,39 @@ function isHttp2 (res: RawResponse): boolean {
   return 'stream' in res
 }
 
-/** True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows; and may have been let go. */
+/**
+ * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows; and may have been let go.
+ * A response without a socket of its own, in line behind another, goes with the connection it came by.
+ */
 export function isGone (res: RawResponse): boolean {
-  return isHttp2(res) ? res.stream?.destroyed ?? true : res.destroyed
+  if (isHttp2(res)) return res.stream?.destroyed ?? true
+  return res.destroyed || (res.socket === null && res.req.socket.destroyed)
 }
 
 /** True when the response stands in line behind another one on the same connection (HTTP/1.1 pipelining). */
 export function isQueued (res: RawResponse): boolean {
   return !isHttp2(res) && res.socket === null && !res.destroyed
+}
+
+const lines = new WeakMap<Socket, Set<RawResponse>>()
+
+/**
+ * Closes a response that stands in line when its connection goes: Node closes only the one whose turn it is, and the
+ * others would wait for ever. One listener per connection, however many stand in line.
+ */
+export function closeWithConnection (res: RawResponse): void {
+  const line = lineOf(res.req.socket)
+  line.add(res)
+  res.once('socket', () => line.delete(res))
+}
+
+function lineOf (socket: Socket): Set<RawResponse> {
+  const known = lines.get(socket)
+  if (known) return known
+  const line = new Set<RawResponse>()
+  lines.set(socket, line)
+  socket.once('close', () => { for (const res of line) res.destroy().emit('close') })
+  return line
 }
 
 /** Cuts the connection (HTTP/1.1) or the stream (HTTP/2) with what is still unsent. */
@@ -29,14 +55,22 @@ export function cut (res: RawResponse): void {
 
 /**
  * Calls back when no byte has left for `ms`; Node looks at the write queue, so a slow client that still drains is left alone.
- * 0 turns it off. Does nothing where there is no real socket.
+ * Returns what undoes it, which the end of the response does by itself. Does nothing where there is no real socket.
  */
-export function onStall (res: RawResponse, ms: number, listener: () => void): void {
+export function onStall (res: RawResponse, ms: number, listener: () => void): () => void {
   const timed = isHttp2(res) ? res.stream : res.socket
-  if (typeof timed?.setTimeout !== 'function') return
-  timed.setTimeout(ms)
+  if (typeof timed?.setTimeout !== 'function') return () => {}
+  const previousMs = timed === res.socket ? res.socket.timeout : 0
   // On HTTP/1.1 the server turns the socket's event into the response's, and destroys the socket only where nobody listens.
   const emitter = isHttp2(res) ? timed : res
-  emitter.removeListener('timeout', listener)
-  if (ms > 0) emitter.on('timeout', listener)
+  const undo = (): void => {
+    emitter.removeListener('timeout', listener)
+    res.removeListener('finish', undo)
+    timed.setTimeout(previousMs ?? 0)
+  }
+  timed.setTimeout(ms)
+  emitter.on('timeout', listener)
+  // Ahead of Node's own listener, which sets the keep-alive timeout of a connection that goes on to the next request.
+  res.prependListener('finish', undo)
+  return undo
 }

@@ -1,0 +1,313 @@
+import t from 'tap'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import cookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { buildApp, listen } from '../support/app.ts'
+import { connect, fetchAll, get, open } from '../support/client.ts'
+
+const never = new Promise<never>(() => {})
+
+/** A stream that says hello and then stays open. */
+async function * hello () {
+  yield 'hello'
+  await never
+}
+
+const HEAD = ':\n\nretry: 3000\n\n'
+
+t.test('H01 headers and preamble go out at once, before the source has anything', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(async function * () { await never }))
+  const { statusCode, headers, inbox, close } = await open(t, await listen(app))
+  t.equal(await inbox.until(HEAD), HEAD)
+  t.equal(statusCode, 200)
+  t.match(headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no', 'x-content-type-options': 'nosniff', 'transfer-encoding': 'chunked' })
+  t.notOk('content-length' in headers || 'etag' in headers)
+  close()
+})
+
+t.test('the Accept header decides between 200 and 406, and a refused source is not started', async t => {
+  const cases: [string | undefined, number][] = [
+    [undefined, 200], ['*/*', 200], ['text/*', 200], ['text/event-stream', 200], ['TEXT/Event-Stream', 200],
+    ['text/html, text/event-stream;q=0.1', 200], ['text/html, */*;q=0.1', 200],
+    ['text/html', 406], ['text/event-stream;q=0', 406], ['text/event-stream;q=0, */*', 406], ['*/*;q=0', 406], ['application/json', 406]
+  ]
+  let starts = 0
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(() => { starts++; return ['a'] }))
+  app.get('/any', (request, reply) => reply.sse('a', { negotiate: false }))
+  app.get('/asked', async request => request.acceptsSse)
+  const url = await listen(app)
+  for (const [accept, status] of cases) {
+    const options = { headers: accept === undefined ? {} : { accept } }
+    starts = 0
+    const { statusCode, text, headers } = await fetchAll(t, url, options)
+    t.equal(statusCode, status, String(accept))
+    t.equal(starts, status === 200 ? 1 : 0)
+    if (status === 406) t.match(JSON.parse(text), { code: 'FST_SSE_NOT_ACCEPTABLE', message: accept ?? '' })
+    if (status === 406) t.match(headers['content-type'], 'application/json')
+    t.equal((await fetchAll(t, `${url}/asked`, options)).text, String(status === 200))
+    t.equal((await fetchAll(t, `${url}/any`, options)).statusCode, 200, 'negotiate: false')
+  }
+})
+
+t.test('H04 HEAD gives the headers of the stream and never starts its source', async t => {
+  let starts = 0
+  const reasons: string[] = []
+  const start = () => { starts++; return ['a'] }
+  const app = await buildApp(t, { onClose: reason => reasons.push(reason) })
+  app.get('/auto', (request, reply) => reply.sse(start))
+  app.get('/manual', (request, reply) => {
+    const stream = reply.sse()
+    t.equal(stream.isOpen, request.method === 'GET')
+    return reply
+  })
+  app.head('/own', (request, reply) => reply.sse(start))
+  app.head('/trailer', (request, reply) => reply.trailer('x-a', async () => 'a').sse(start))
+  const url = await listen(app)
+  for (const path of ['/auto', '/manual', '/own', '/trailer']) {
+    const { statusCode, headers, text } = await fetchAll(t, url + path, { method: 'HEAD' })
+    t.match({ statusCode, text }, { statusCode: 200, text: '' }, path)
+    t.match(headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' })
+  }
+  t.equal(starts, 0)
+  t.same(reasons, ['end', 'end', 'end', 'end'])
+})
+
+t.test('H09 over HTTP/1.0 the body is not chunked and lasts until the connection closes', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(['a', 'b']))
+  const { send, inbox } = await connect(t, await listen(app))
+  send(get('/', { version: '1.0' }))
+  const [head, body] = (await inbox.ended()).split('\r\n\r\n')
+  t.match(head, /^HTTP\/1\.1 200 OK/)
+  t.match(head, /connection: close/i)
+  t.notMatch(head, /transfer-encoding/i)
+  t.equal(body, `${HEAD}data: a\n\ndata: b\n\n`)
+})
+
+t.test('H10 a pipelined request waits behind a stream: its source starts when its turn comes', async t => {
+  const started: string[] = []
+  const app = await buildApp(t)
+  let endFirst = (): void => {}
+  app.get('/first', (request, reply) => { reply.sse(stream => { endFirst = () => stream.end() }) })
+  app.get('/second', (request, reply) => {
+    reply.sse(function * () { started.push(request.url); yield 'second' })
+    setImmediate(() => setImmediate(() => { app.server.emit('second is waiting') }))
+  })
+  const { send, inbox } = await connect(t, await listen(app))
+  const isWaiting = once(app.server, 'second is waiting')
+  send(get('/first') + get('/second'))
+  await Promise.all([isWaiting, inbox.until('retry: 3000')])
+  t.same(started, [])
+  endFirst()
+  await inbox.until('data: second')
+  t.same(started, ['/second'])
+})
+
+// Node closes the response whose turn it is when a connection goes, and never those in line behind it: their streams
+// stayed open for ever, with send() pending and nobody to read. They go with their connection now.
+t.test('H10 streams in line behind another are over when their connection goes', async t => {
+  const app = await buildApp(t)
+  const reasons: Promise<unknown>[] = []
+  app.get('/', (request, reply) => { reasons.push(reply.sse().closed) })
+  app.get('/last', (request, reply) => {
+    const stream = reply.sse(undefined, { highWaterMarkBytes: 1 })
+    reasons.push(stream.closed, stream.send({ data: 'a' }), stream.send({ data: 'b' }))
+    app.server.emit('all are waiting')
+  })
+  const { send, socket } = await connect(t, await listen(app))
+  const areWaiting = once(app.server, 'all are waiting')
+  send(get('/') + get('/').repeat(20) + get('/last'))
+  await areWaiting
+  socket.destroy()
+  t.same(await Promise.all(reasons), [...Array<string>(22).fill('client'), true, false])
+})
+
+t.test('H10 a handler that comes late, when the connection of its waiting request is gone, finds its stream over', async t => {
+  const app = await buildApp(t)
+  const closes: string[] = []
+  app.get('/', (request, reply) => { reply.sse() })
+  app.get('/late', async (request, reply) => {
+    app.server.emit('late')
+    await once(request.raw.socket, 'close')
+    const stream = reply.sse(undefined, { onClose: reason => closes.push(reason) })
+    t.same([stream.isOpen, stream.closeReason, await stream.closed, stream.push({ data: 1 })], [false, 'client', 'client', false])
+    app.server.emit('done')
+    return reply
+  })
+  const { send, socket } = await connect(t, await listen(app))
+  const [late, done] = [once(app.server, 'late'), once(app.server, 'done')]
+  send(get('/') + get('/late'))
+  await late
+  socket.destroy()
+  await done
+  t.same(closes, ['client'])
+})
+
+t.test('H11 a refusal and then a stream, pipelined, are answered in order', async t => {
+  const app = await buildApp(t)
+  app.get('/no', (request, reply) => reply.code(401).send({ no: true }))
+  app.get('/', (request, reply) => reply.sse(hello()))
+  const { send, inbox } = await connect(t, await listen(app))
+  send(get('/no') + get('/'))
+  t.match(await inbox.until('data: hello'), /^HTTP\/1\.1 401 [^]*\{"no":true\}HTTP\/1\.1 200 OK/)
+})
+
+t.test('H12 a stream that ended leaves its connection usable', async t => {
+  const app = await buildApp(t, {}, { keepAliveTimeout: 10_000 })
+  app.get('/', (request, reply) => reply.sse('a'))
+  const { send, inbox } = await connect(t, await listen(app))
+  send(get('/'))
+  await inbox.until('\r\n0\r\n\r\n')
+  send(get('/'))
+  await inbox.until(text => text.split('\r\n0\r\n\r\n').length === 3)
+  t.equal(inbox.isOver, false)
+})
+
+t.test('H13 a client that closes its half right after the request ends the stream', async t => {
+  const app = await buildApp(t)
+  const closed = new Promise(resolve => {
+    app.get('/', (request, reply) => reply.sse(hello(), { onClose: resolve }))
+  })
+  const { socket } = await connect(t, await listen(app))
+  socket.end(get('/'))
+  t.equal(await closed, 'client')
+})
+
+t.test('H14 a stream outlives requestTimeout and handlerTimeout', async t => {
+  const app = await buildApp(t, { heartbeatMs: 100 }, { requestTimeout: 150, handlerTimeout: 150 })
+  app.get('/', (request, reply) => reply.sse(hello()))
+  const { inbox } = await open(t, await listen(app))
+  // Six heartbeats take four times the timeouts.
+  await inbox.until(text => text.split('\n\n:').length > 6)
+  t.equal(inbox.isOver, false)
+})
+
+t.test('a handler timeout before the first byte is answered, and ends the stream', async t => {
+  const app = await buildApp(t, {}, { handlerTimeout: 50 })
+  const closed = new Promise(resolve => {
+    app.get('/', (request, reply) => reply.sse({ prepare: () => never, run: () => {} }, { onClose: resolve }))
+  })
+  const { statusCode, text } = await fetchAll(t, await listen(app))
+  t.equal(statusCode, 503)
+  t.match(text, 'FST_ERR_HANDLER_TIMEOUT')
+  t.equal(await closed, 'error')
+})
+
+t.test('H16 hooks, cookies and CORS headers of the application reach the client', async t => {
+  const app = await buildApp(t)
+  await app.register(cookie, { secret: 'a secret of at least thirty-two bytes' })
+  await app.register(cors, { origin: ['https://app.example'], credentials: true })
+  app.addHook('onSend', async (request, reply, payload) => {
+    await new Promise(resolve => setImmediate(resolve))
+    reply.header('x-on-send', 'yes')
+    return payload
+  })
+  app.get('/', (request, reply) => reply.setCookie('session', '1', { httpOnly: true }).setCookie('other', '2', { signed: true })
+    .header('etag', '"x"').header('content-length', '5').header('cache-control', 'no-store').header('vary', 'Cookie').code(202).sse('a'))
+  const { statusCode, headers, text } = await fetchAll(t, await listen(app), { headers: { origin: 'https://app.example' } })
+  t.match(headers, { 'x-on-send': 'yes', 'access-control-allow-origin': 'https://app.example', 'access-control-allow-credentials': 'true', 'cache-control': 'no-store' })
+  t.match(headers['set-cookie'], ['session=1; HttpOnly', /^other=2\./])
+  t.notOk('etag' in headers || 'content-length' in headers)
+  t.equal(statusCode, 202)
+  t.equal(text, `${HEAD}data: a\n\n`)
+})
+
+t.test('a status that allows no stream is refused', async t => {
+  const app = await buildApp(t)
+  app.get('/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply) => reply.code(request.params.code).sse('a'))
+  const url = await listen(app)
+  for (const code of [204, 205, 302, 404]) {
+    const { text } = await fetchAll(t, `${url}/${code}`)
+    t.match(JSON.parse(text), { code: 'FST_SSE_BAD_STATUS', message: new RegExp(`saw ${code}$`) })
+  }
+})
+
+t.test('a POST is streamed to like a GET', async t => {
+  const app = await buildApp(t)
+  app.post('/', (request, reply) => reply.sse(async function * () {
+    yield { data: request.body }
+    await never
+  }))
+  const { inbox } = await open(t, await listen(app), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' })
+  await inbox.until('data: {"a":1}')
+  t.equal(inbox.isOver, false)
+})
+
+t.test('204 answers a prepared source that is finished, with cookies and without a content type', async t => {
+  const reasons: string[] = []
+  const app = await buildApp(t, { onClose: reason => reasons.push(reason) })
+  const source = { prepare: async () => false, run: () => { t.fail('it must not run') } }
+  app.get('/', (request, reply) => reply.header('set-cookie', 'a=1').sse(source))
+  app.get('/trailer', (request, reply) => reply.trailer('x-a', async () => 'a').sse({ ...source, prepare: () => false }))
+  const url = await listen(app)
+  for (const path of ['/', '/trailer']) {
+    const { statusCode, headers, text } = await fetchAll(t, url + path)
+    t.match({ statusCode, text }, { statusCode: 204, text: '' }, path)
+    for (const name of ['content-type', 'transfer-encoding', 'trailer']) t.notOk(name in headers, name)
+    if (path === '/') t.same(headers['set-cookie'], ['a=1'])
+  }
+  t.same(reasons, ['end', 'end'])
+})
+
+t.test('a refusal that will pass is a 200 with a retry for a client that asks for a stream, and its status for others', async t => {
+  const app = await buildApp(t)
+  const refusal = (statusCode: number): Error => Object.assign(new Error('not now'), { statusCode })
+  app.get('/prepare/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse({
+    prepare: async () => { throw refusal(Number(request.params.code)) },
+    run: () => {}
+  }))
+  app.get('/function/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse(async () => { throw refusal(Number(request.params.code)) }))
+  const url = await listen(app)
+  for (const path of ['/prepare', '/function']) {
+    for (const code of [429, 503]) {
+      const asked = await fetchAll(t, `${url}${path}/${code}`)
+      t.match(asked, { statusCode: 200, headers: { 'content-type': 'text/event-stream' } })
+      const retryMs = Number(/^:\n\nretry: 3000\n\nretry: (\d+)\n\n$/.exec(asked.text)?.[1])
+      t.ok(retryMs >= 2_000 && retryMs <= 4_000, `retry: ${retryMs}`)
+      for (const accept of ['*/*', 'text/*']) {
+        const other = await fetchAll(t, `${url}${path}/${code}`, { headers: { accept } })
+        t.match({ ...other, body: JSON.parse(other.text) }, { statusCode: code, body: { statusCode: code, message: 'not now' } })
+      }
+    }
+    t.match(await fetchAll(t, `${url}${path}/403`), { statusCode: 403, headers: { 'content-type': /json/ } }, 'what is final stays final')
+  }
+})
+
+t.test('the last event id is read as UTF-8, and an empty one is none', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(stream => [JSON.stringify([request.lastEventId ?? null, stream.lastEventId ?? null])]))
+  const url = await listen(app)
+  for (const [header, id] of [['5-1', '5-1'], ['', null], [undefined, null], [Buffer.from('ü€').toString('latin1'), 'ü€'], ['1, 2', '1, 2']]) {
+    const headers = { accept: '*/*', ...(header === undefined ? {} : { 'last-event-id': header ?? '' }) }
+    const { text } = await fetchAll(t, url, { headers })
+    t.match(text, `data: ${JSON.stringify([id, id])}`)
+  }
+})
+
+// After a stream that had been watched for a stall the timeout stayed on the connection: with keepAliveTimeout 0 nothing
+// replaced it, and the connection was destroyed while the next handler was at work.
+t.test('no timeout of a stream stays on its connection', async t => {
+  const app = await buildApp(t, { heartbeatMs: 200 }, { keepAliveTimeout: 0 })
+  const sockets: Socket[] = []
+  app.server.on('connection', (socket: Socket) => sockets.push(socket))
+  app.get('/', (request, reply) => reply.sse(stream => {
+    const watched = setInterval(() => {
+      if (sockets[0]?.timeout !== 400) return
+      clearInterval(watched)
+      app.server.emit('watched')
+      stream.end()
+    }, 5)
+    stream.push({ data: 'x'.repeat(10_000_000) })
+  }))
+  const client = await connect(t, await listen(app))
+  client.socket.pause()
+  client.send(get('/'))
+  await once(app.server, 'watched')
+  client.socket.resume()
+  await client.inbox.until(text => text.endsWith('\r\n0\r\n\r\n'))
+  t.equal(sockets[0]?.timeout, 0)
+})
