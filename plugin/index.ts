@@ -84,9 +84,10 @@ declare module 'fastify' {
      * for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
      * `text/event-stream`, 500 for a bad option or source.
      */
+    // With the source first: TypeScript fixes what a generator yields at the first overload it tries.
     sse: {
-      (source?: undefined, options?: SseOptions): SseStream<EventsOf<RouteGeneric>>
       (source: SseSource<EventsOf<RouteGeneric>>, options?: SseOptions): FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType>
+      (source?: undefined, options?: SseOptions): SseStream<EventsOf<RouteGeneric>>
     }
   }
   interface FastifyRequest {
