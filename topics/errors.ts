@@ -25,6 +25,10 @@ export const errors = {
   TOPICS_BAD_IDEMPOTENCY_KEY: define('TOPICS_BAD_IDEMPOTENCY_KEY', 'idempotency key must be 1 to 128 printable ASCII characters, saw %s', 400),
   /** A publish to a topic that was closed. */
   TOPICS_CLOSED: define('TOPICS_CLOSED', 'topic "%s" is closed: it takes no more events', 409),
+  /** The folder of an LMDB log is used by another process; more than one process needs the Redis log. */
+  TOPICS_LOG_IN_USE: define('TOPICS_LOG_IN_USE', 'the log in %s is in use by another process: give each process a folder of its own, or use the Redis log for one log with many processes', 500),
+  /** The files of an LMDB log are damaged. */
+  TOPICS_LOG_CORRUPT: define('TOPICS_LOG_CORRUPT', 'the log in %s is damaged (%s): move the folder away and start anew, or restore it from a backup', 500),
   /** The log cannot be reached or refused the work for now; nothing was acknowledged. */
   TOPICS_LOG_UNAVAILABLE: define('TOPICS_LOG_UNAVAILABLE', 'the log is not available: %s', 503)
 } as const

@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+
+/** A port that was free a moment ago. */
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export interface RedisServerOptions {
+  port?: number
+  /** Lines of its configuration, as arguments: `['--appendonly', 'yes']`. */
+  args?: string[]
+  command?: string
+}
+
+/** A real redis-server of the test's own, in a folder of its own; it goes with the test. */
+export class RedisServer {
+  readonly port: number
+  readonly folder: string
+  readonly #command: string
+  readonly #args: string[]
+  #process: ChildProcess | undefined
+
+  private constructor (port: number, folder: string, { args = [], command = 'redis-server' }: RedisServerOptions) {
+    this.port = port
+    this.folder = folder
+    this.#args = args
+    this.#command = command
+  }
+
+  static async start (t: Test, options: RedisServerOptions = {}): Promise<RedisServer> {
+    const folder = await mkdtemp(join(tmpdir(), 'redis-'))
+    const server = new RedisServer(options.port ?? await freePort(), folder, options)
+    t.teardown(async () => {
+      await server.kill()
+      await rm(folder, { recursive: true, force: true })
+    })
+    await server.start()
+    return server
+  }
+
+  get url (): string { return `redis://127.0.0.1:${this.port}` }
+
+  /** Starts it, again after a kill; settles when it answers. */
+  async start (): Promise<void> {
+    const child = spawn(this.#command, ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, '--save', '', ...this.#args], { stdio: 'ignore' })
+    this.#process = child
+    await this.with(async client => { await client.ping() })
+  }
+
+  /** kill -9; settles when it is gone. */
+  async kill (): Promise<void> {
+    const child = this.#process
+    this.#process = undefined
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill('SIGCONT')
+    child.kill('SIGKILL')
+    await gone
+  }
+
+  pause (): void { this.#process?.kill('SIGSTOP') }
+  unpause (): void { this.#process?.kill('SIGCONT') }
+
+  /** Runs commands on a connection of their own, waiting for the server to be there. */
+  async with<T> (use: (client: Redis) => Promise<T>): Promise<T> {
+    const client = new Redis(this.port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null })
+    client.on('error', () => {})
+    try {
+      return await use(client)
+    } finally {
+      client.disconnect()
+    }
+  }
+}
+
+export const silentLogger = { info () {}, warn () {}, error () {} }

@@ -1,0 +1,52 @@
+import { Cluster, Redis } from 'ioredis'
+import type { ClusterNode, RedisOptions as AllRedisOptions } from 'ioredis'
+
+/** ioredis' options but the shape of its replies, which is ours to know. */
+export type RedisOptions = Omit<AllRedisOptions, 'replyMapping'>
+
+/** Where Redis is: a URL, ioredis options (Sentinel is among them), or the nodes of a cluster. */
+export type RedisConnection = string | RedisOptions | { cluster: ClusterNode[], redisOptions?: Omit<RedisOptions, 'host' | 'port' | 'path' | 'readOnly' | 'sentinels'> }
+
+const MAX_RETRY_DELAY_MS = 2_000
+
+/** Grows from 50 ms, for ever: a log on the network that is away is waited for. */
+const retryStrategy = (attempt: number): number => Math.min(MAX_RETRY_DELAY_MS, 50 * attempt)
+
+/**
+ * What holds for every connection. A command is sent once: a publish whose fate is unknown must not be sent again by the
+ * client library, or it could stand in the log twice. Without a connection a command fails at once.
+ */
+function common (commandTimeoutMs: number) {
+  return {
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: commandTimeoutMs,
+    retryStrategy,
+    sentinelRetryStrategy: retryStrategy,
+    // A master that became a replica: its connection is of no use any more.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY')
+  }
+}
+
+/** The connection for commands; those of one turn of the event loop go out together. */
+export function createCommandConnection (connection: RedisConnection, commandTimeoutMs: number): Redis | Cluster {
+  const options = { ...common(commandTimeoutMs), commandTimeout: commandTimeoutMs }
+  if (typeof connection === 'string') return new Redis(connection, { ...options, enableAutoPipelining: true })
+  if (!('cluster' in connection)) return new Redis({ ...connection, ...options, enableAutoPipelining: true })
+  const { retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes } = options
+  return new Cluster(connection.cluster, {
+    lazyConnect: true,
+    enableOfflineQueue,
+    enableAutoPipelining: true,
+    clusterRetryStrategy,
+    redisOptions: { ...connection.redisOptions, ...ofNodes }
+  })
+}
+
+/** A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. */
+export function createMessageConnection (connection: string | RedisOptions, commandTimeoutMs: number): Redis {
+  const options = { ...common(commandTimeoutMs), autoResubscribe: false }
+  return typeof connection === 'string' ? new Redis(connection, options) : new Redis({ ...connection, ...options })
+}

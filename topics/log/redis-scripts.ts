@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs'
+import type { Cluster, Redis } from 'ioredis'
+
+/**
+ * The scripts, as commands of a connection. Keys come first, so that a cluster finds the slot; see the head of each
+ * `.lua` file for what it takes and gives.
+ */
+export interface ScriptCommands {
+  topicAppend: (stream: string, meta: string, ...args: (string | number)[]) => Promise<string[]>
+  topicAppendOnce: (stream: string, meta: string, key: string, ...args: (string | number)[]) => Promise<string[]>
+  topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number) => Promise<LocateReply>
+  topicSeek: (stream: string, kind: 'last' | 'since', value: number) => Promise<string>
+  topicClose: (meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
+  topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
+}
+
+/** What `locate.lua` replies: ms, n, born, closed, jumps, count, first id, found. */
+export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number]
+
+const lineage = load('lineage')
+const append = lineage + load('append')
+const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
+  topicAppend: { lua: append, numberOfKeys: 2 },
+  topicAppendOnce: { lua: append, numberOfKeys: 3 },
+  topicLocate: { lua: lineage + load('locate'), numberOfKeys: 2 },
+  topicSeek: { lua: load('seek'), numberOfKeys: 1 },
+  topicClose: { lua: load('close'), numberOfKeys: 1 },
+  topicDelete: { lua: load('delete'), numberOfKeys: 2 }
+}
+
+/** Gives a connection the scripts as commands. */
+export function defineScripts<C extends Redis | Cluster> (client: C): C & ScriptCommands {
+  for (const [name, script] of Object.entries(scripts)) client.defineCommand(name, script)
+  return client as C & ScriptCommands
+}
+
+function load (name: string): string {
+  return readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')
+}

@@ -1,0 +1,115 @@
+import type { Redis } from 'ioredis'
+import type { LogLogger } from './topic-log.ts'
+
+export interface RedisSubscriberInit {
+  /** A connection of its own, not yet connected, that keeps no offline queue and does not resubscribe by itself. */
+  connection: Redis
+  /** Names it in the log. */
+  name: string
+  canary: { channel: string, intervalMs: number, send: () => Promise<unknown> }
+  logger: LogLogger
+  onMessage: (channel: string, message: Buffer) => void
+  /** The connection was lost and is back; messages of these channels may be missing. */
+  onRestored: (channels: readonly string[]) => void
+}
+
+/** Channels subscribed with one command after a reconnect. */
+const CHUNK = 500
+/** A canary that was not heard for so many intervals is dead. */
+const SILENT_INTERVALS = 2
+
+/**
+ * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then says
+ * that something may be missing. A canary goes through Redis and back: a connection that looks alive but is deaf, as a
+ * failover can leave one, is found and replaced.
+ */
+export class RedisSubscriber {
+  readonly #init: RedisSubscriberInit
+  readonly #channels = new Set<string>()
+  #isReady = false
+  #wasReady = false
+  #heardAt = Date.now()
+  #canary: NodeJS.Timeout | undefined
+  #replaced = 0
+
+  constructor (init: RedisSubscriberInit) {
+    this.#init = init
+    const { connection, logger, name } = init
+    connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
+    connection.on('ready', () => { void this.#restore() })
+    connection.on('close', () => { this.#isReady = false })
+    connection.on('error', (err: Error) => logger.warn({ err }, `redis: the ${name} connection failed; it is tried again`))
+  }
+
+  /** Ms since the canary was last heard. */
+  get canaryAgeMs (): number { return Date.now() - this.#heardAt }
+
+  /** Deaf connections replaced so far. */
+  get replaced (): number { return this.#replaced }
+
+  /** True when messages arrive: subscribed, and the canary heard lately. */
+  get isHealthy (): boolean {
+    return this.#isReady && this.canaryAgeMs < (SILENT_INTERVALS + 1) * this.#init.canary.intervalMs
+  }
+
+  /** Connects and starts the canary. Settles also when Redis is away: it is tried again. */
+  async start (): Promise<void> {
+    this.#canary = setInterval(() => this.#sing(), this.#init.canary.intervalMs).unref()
+    await this.#init.connection.connect().catch(() => {})
+  }
+
+  /** Rejects when the connection is away; nothing is subscribed then. */
+  async subscribe (channel: string): Promise<void> {
+    this.#channels.add(channel)
+    try {
+      await this.#init.connection.subscribe(channel)
+    } catch (error) {
+      this.#channels.delete(channel)
+      throw error
+    }
+  }
+
+  async unsubscribe (channel: string): Promise<void> {
+    this.#channels.delete(channel)
+    if (this.#isReady) await this.#init.connection.unsubscribe(channel)
+  }
+
+  stop (): void {
+    clearInterval(this.#canary)
+    this.#isReady = false
+    this.#init.connection.disconnect()
+  }
+
+  #hear (channel: string, message: Buffer): void {
+    if (channel === this.#init.canary.channel) this.#heardAt = Date.now()
+    else this.#init.onMessage(channel, message)
+  }
+
+  async #restore (): Promise<void> {
+    const { connection, canary, onRestored } = this.#init
+    const channels = [...this.#channels]
+    try {
+      await connection.subscribe(canary.channel)
+      for (let at = 0; at < channels.length; at += CHUNK) await connection.subscribe(...channels.slice(at, at + CHUNK))
+    } catch {
+      // It went away again; 'ready' comes anew.
+      return
+    }
+    this.#isReady = true
+    this.#heardAt = Date.now()
+    if (this.#wasReady) onRestored(channels)
+    this.#wasReady = true
+  }
+
+  #sing (): void {
+    const { canary, connection, logger, name } = this.#init
+    if (this.#isReady && this.canaryAgeMs > SILENT_INTERVALS * canary.intervalMs) {
+      this.#replaced++
+      this.#isReady = false
+      logger.warn({ canaryAgeMs: this.canaryAgeMs }, `redis: the ${name} connection is deaf; it is replaced`)
+      connection.disconnect(true)
+    }
+    // The command connection tells of its own troubles; a canary that cannot be sent is simply not heard.
+    canary.send().catch(() => {})
+  }
+}
