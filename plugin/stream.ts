@@ -6,6 +6,8 @@ import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
 import type { Ticking } from './heartbeat.ts'
 import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
 import type { ResolvedOptions } from './options.ts'
+import { settleable } from './settleable.ts'
+import type { Settleable } from './settleable.ts'
 
 /** Why a stream is over. A closed union: one log field, one metric label. */
 export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime'
@@ -26,7 +28,6 @@ export interface StreamInit {
   onGone: () => void
 }
 
-interface Waiter { promise: Promise<boolean>, settle: (open: boolean) => void }
 interface WaitingFrame { frame: Buffer, events: number, settle: (isWritten: boolean) => void }
 
 /**
@@ -56,9 +57,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   #events = 0
   #bytes = 0
   #queue: WaitingFrame[] = []
-  #waiter: Waiter | undefined
+  #waiter: Settleable<boolean> | undefined
   #abort: AbortController | undefined
-  #closed: { promise: Promise<CloseReason>, settle: (reason: CloseReason) => void } | undefined
+  #closed: Settleable<CloseReason> | undefined
   #lifetime: NodeJS.Timeout | undefined
   readonly #init: StreamInit
   readonly #onStall = (): void => this.destroy('slow')
@@ -319,10 +320,4 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
 function abortReason (reason: CloseReason): Error {
   return new Error(`the event stream is over: ${reason}`, { cause: reason })
-}
-
-function settleable<T> (): { promise: Promise<T>, settle: (value: T) => void } {
-  let settle!: (value: T) => void
-  const promise = new Promise<T>(resolve => { settle = resolve })
-  return { promise, settle }
 }

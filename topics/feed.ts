@@ -1,3 +1,5 @@
+import { settleable } from '../plugin/settleable.ts'
+import type { Settleable } from '../plugin/settleable.ts'
 import { formatCursor } from './cursor.ts'
 import type { EventId } from './event-id.ts'
 import { encodeIdLine } from './frames.ts'
@@ -54,7 +56,7 @@ export class Feed {
   #pending: Buffer[] = []
   #pendingEvents = 0
   #pendingEnds: string[] = []
-  #moved: { promise: Promise<void>, settle: () => void } | undefined
+  #moved: Settleable<void> | undefined
   #place: FeedPlace
   #isWalking = false
   #mustWalkAgain = false
@@ -168,10 +170,4 @@ export class Feed {
     this.#isWalking = false
     if (this.#mustWalkAgain) this.#fanOut()
   }
-}
-
-function settleable (): { promise: Promise<void>, settle: () => void } {
-  let settle!: () => void
-  const promise = new Promise<void>(resolve => { settle = resolve })
-  return { promise, settle }
 }

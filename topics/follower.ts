@@ -2,6 +2,7 @@ import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, endBody, gapBody } from './frames.ts'
 import type { Jump, LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import { askPatiently } from './patience.ts'
 import { describeGap, numberAfter, resume } from './resume.ts'
 
 /** One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. */
@@ -29,18 +30,19 @@ const PAGE = { count: 500, bytes: 1024 * 1024 }
 export class TopicFollower implements TopicListener {
   readonly topic: string
   readonly #log: TopicLog
-  readonly #onRepairFailed: (topic: string, error: unknown) => void
+  readonly #onTrouble: (topic: string, error: unknown) => void
   readonly #sinks = new Set<TopicSink>()
   #last: EventId = ORIGIN
   #isClosed = false
   #repairing: Promise<void> | undefined
   #isInDoubt = false
   #isStarted = false
+  #isStopped = false
 
-  constructor (topic: string, log: TopicLog, onRepairFailed: (topic: string, error: unknown) => void) {
+  constructor (topic: string, log: TopicLog, onTrouble: (topic: string, error: unknown) => void) {
     this.topic = topic
     this.#log = log
-    this.#onRepairFailed = onRepairFailed
+    this.#onTrouble = onTrouble
   }
 
   /** Position of the newest event told to the sinks. */
@@ -54,6 +56,11 @@ export class TopicFollower implements TopicListener {
     this.#isStarted = true
     // Something came between the log's answer and this line.
     if (this.#isInDoubt) this.onDoubt()
+  }
+
+  /** Gives up a repair that waits for the log. */
+  stop (): void {
+    this.#isStopped = true
   }
 
   add (sink: TopicSink): void { this.#sinks.add(sink) }
@@ -90,15 +97,15 @@ export class TopicFollower implements TopicListener {
     return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
   }
 
+  /** Repairs until there is no doubt left; while the log is away, until it is back. */
   async #repair (): Promise<void> {
     try {
-      while (this.#isInDoubt) {
+      while (this.#isInDoubt && !this.#isStopped) {
         this.#isInDoubt = false
-        await this.#compare()
+        await askPatiently(() => this.#compare(), () => this.#isStopped, error => this.#onTrouble(this.topic, error))
       }
     } catch (error) {
-      // Still behind: the log says so again when it is back, or the next entry does.
-      this.#onRepairFailed(this.topic, error)
+      this.#onTrouble(this.topic, error)
     } finally {
       this.#repairing = undefined
     }

@@ -14,14 +14,15 @@ interface Shared<T> { users: number, made: Promise<T> }
 export class Hub {
   readonly log: TopicLog
   readonly #maxTailBytes: number
-  readonly #onRepairFailed: (topic: string, error: unknown) => void
+  /** Told when the log could not be asked about a topic. */
+  readonly onTrouble: (topic: string, error: unknown) => void
   readonly #feeds = new Map<string, Shared<Feed>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
 
-  constructor (log: TopicLog, { maxTailBytes, onRepairFailed }: { maxTailBytes: number, onRepairFailed: (topic: string, error: unknown) => void }) {
+  constructor (log: TopicLog, { maxTailBytes, onTrouble }: { maxTailBytes: number, onTrouble: (topic: string, error: unknown) => void }) {
     this.log = log
     this.#maxTailBytes = maxTailBytes
-    this.#onRepairFailed = onRepairFailed
+    this.onTrouble = onTrouble
   }
 
   /** Topics followed by this process, and feeds over them. */
@@ -45,7 +46,7 @@ export class Hub {
   }
 
   async #makeFollower (topic: string): Promise<TopicFollower> {
-    const follower = new TopicFollower(topic, this.log, this.#onRepairFailed)
+    const follower = new TopicFollower(topic, this.log, this.onTrouble)
     await follower.start()
     return follower
   }
@@ -56,8 +57,9 @@ export class Hub {
   }
 
   #leaveFollower (topic: string): void {
-    leave(this.#followers, topic, () => {
-      this.log.unfollow(topic).catch((error: unknown) => this.#onRepairFailed(topic, error))
+    leave(this.#followers, topic, follower => {
+      follower.stop()
+      this.log.unfollow(topic).catch((error: unknown) => this.onTrouble(topic, error))
     })
   }
 }

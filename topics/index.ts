@@ -84,7 +84,7 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
   const { log, ...limits } = checkOptions(options)
   const hub = new Hub(log, {
     maxTailBytes: limits.maxTailBytes,
-    onRepairFailed: (topic, err) => app.log.error({ err, topic }, 'a topic could not be compared with its log')
+    onTrouble: (topic, err) => app.log.error({ err, topic }, 'the log could not be asked about a topic')
   })
   await log.start(app.log)
   app.decorate('topics', createTopics(hub, limits))

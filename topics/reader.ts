@@ -5,6 +5,7 @@ import type { EventId } from './event-id.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
+import { askPatiently } from './patience.ts'
 import type { PageEntry, Pages } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
 import type { TopicStart } from './start.ts'
@@ -110,7 +111,8 @@ export class Reader implements FeedReader {
 
   async #readTopic (at: number, target: EventId): Promise<void> {
     while (this.#stream.isOpen && !isSameEventId(this.#positions[at]!, target)) {
-      const page = await this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!)
+      const page = await this.#ask(at, () => this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!))
+      if (!page) return
       const isJoined = page[0]?.id.n === this.#positions[at]!.n + 1
       if (!isJoined && await this.#toldGap(at)) continue
       const wanted = page.filter(entry => entry.id.n <= target.n)
@@ -132,12 +134,20 @@ export class Reader implements FeedReader {
   async #toldGap (at: number): Promise<boolean> {
     const topic = this.#feed.topics[at]!
     const after = this.#positions[at]!
-    const { position, gap } = resume(after, await this.#hub.log.locate(topic, after))
+    const found = await this.#ask(at, () => this.#hub.log.locate(topic, after))
+    if (!found) return false
+    const { position, gap } = resume(after, found)
     if (!gap) return false
+    const told = await this.#ask(at, () => describeGap(this.#hub.log, topic, formatEventId(after), { position, gap }))
+    if (!told) return false
     this.#positions[at] = position
-    const told = await describeGap(this.#hub.log, topic, formatEventId(after), { position, gap })
     const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
     return this.#stream.sendFrame(frame, 0)
+  }
+
+  /** Undefined when the stream is over; while the log is away the stream stays open and its heartbeats go on. */
+  #ask<T> (at: number, question: () => Promise<T>): Promise<T | undefined> {
+    return askPatiently(question, () => !this.#stream.isOpen, error => this.#hub.onTrouble(this.#feed.topics[at]!, error))
   }
 
   /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */
