@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import { anchorsOf, blocksOf, DOCS, proseOf, ROOT } from '../support/markdown.ts'
+
+const LANGUAGES = new Set(['ts', 'js', 'console', 'text'])
+
+/** Targets of the links of a file. */
+function linksOf (file: string): string[] {
+  return [...proseOf(file).matchAll(/\]\(([^)\s]+)\)/g)].map(match => match[1] ?? '')
+}
+
+t.test('every link inside the documents leads to a file, and its anchor to a heading', async t => {
+  for (const file of DOCS) {
+    for (const link of linksOf(file).filter(link => !/^https?:/.test(link))) {
+      const [path = '', anchor] = link.split('#')
+      const target = path === '' ? file : join(dirname(file), path)
+      t.ok(existsSync(ROOT + target), `${file}: ${link}`)
+      if (anchor !== undefined) t.ok(anchorsOf(target).has(anchor), `${file}: ${link}`)
+    }
+  }
+})
+
+t.test('every document is linked from the README', async t => {
+  const linked = new Set(linksOf('README.md').map(link => link.split('#')[0]))
+  for (const file of DOCS) if (file !== 'README.md') t.ok(linked.has(file), file)
+})
+
+t.test('every block says its language, so that none escapes the tests by a slip', async t => {
+  for (const { file, line, language } of DOCS.flatMap(blocksOf)) t.ok(LANGUAGES.has(language), `${file}:${line} ${language}`)
+})

@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs'
+import Fastify from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import sse from '../../plugin/index.ts'
+import type { CloseReason } from '../../plugin/index.ts'
+import { errors as pluginErrors } from '../../plugin/errors.ts'
+import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/options.ts'
+import { SseStream } from '../../plugin/stream.ts'
+import { variables } from '../../service/config.ts'
+import { errors as serviceErrors } from '../../service/errors.ts'
+import { buildService, readConfig } from '../../service/index.ts'
+import topics, { MemoryLog } from '../../topics/index.ts'
+import type { GapReason } from '../../topics/index.ts'
+import { errors as topicsErrors } from '../../topics/errors.ts'
+import { RETENTION_DEFAULTS } from '../../topics/retention.ts'
+import { ROOT, tableRows } from '../support/markdown.ts'
+
+// Each table says what the code says: a change of one without the other fails here.
+
+const namesIn = (rows: string[][]): string[] => rows.map(row => row[0] ?? '')
+const sorted = (names: Iterable<string>): string[] => [...names].sort()
+
+/** What the option must be, as the error for a bad value says. */
+async function rangeTold (register: () => PromiseLike<unknown>): Promise<string> {
+  const error = await Promise.resolve(register()).then(() => undefined, (error: unknown) => error)
+  return /must be (.*), saw/.exec(error instanceof Error ? error.message : '')?.[1] ?? `no range in ${String(error)}`
+}
+
+t.test('the README lists the options of a stream with their defaults and ranges', async t => {
+  const rows = tableRows('README.md', 'Option').filter(([name]) => name !== 'drainMs' && name !== 'events')
+  t.same(namesIn(rows), Object.keys(checks))
+  for (const [name = '', shownDefault, allowed] of rows) {
+    const value = defaults[name as keyof typeof defaults]
+    t.equal(allowed, checks[name as keyof typeof checks].range, name)
+    if (typeof value !== 'function') t.equal(shownDefault, value === undefined ? 'none' : JSON.stringify(value), name)
+  }
+})
+
+t.test('the README lists the options of registration and of routes with their defaults and ranges', async t => {
+  const [drain, events, ...others] = tableRows('README.md', 'Option').filter(([name = '']) => !Object.hasOwn(checks, name))
+  t.same(others, [])
+  t.equal(drain?.[1], String(DEFAULT_DRAIN_MS))
+  t.equal(drain?.[2], await rangeTold(() => Fastify().register(sse, { drainMs: -1 })))
+  t.equal(events?.[0], 'events')
+  t.equal(events?.[2], await rangeTold(async () => {
+    const app = Fastify()
+    await app.register(sse)
+    // @ts-expect-error: not an object
+    app.get('/', { sse: { events: 1 } }, () => '')
+  }))
+})
+
+t.test('the README lists the variables of the service with their defaults and values', async t => {
+  const rows = tableRows('README.md', 'Variable')
+  t.same(namesIn(rows), Object.keys(variables))
+  for (const [name = '', shownDefault, allowed] of rows) {
+    const { default: value, allowed: told } = variables[name as keyof typeof variables]
+    t.equal(shownDefault, typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value), name)
+    t.equal(allowed, told, name)
+  }
+})
+
+t.test('the README lists the logs that LOG takes', async t => {
+  const logs = namesIn(tableRows('README.md', 'Value of `LOG`'))
+  t.equal(logs.map(log => JSON.stringify(log)).join(' or '), variables.LOG.allowed)
+})
+
+t.test('the README lists the calls of the service', async t => {
+  const app = await buildService(readConfig({ LOG_LEVEL: 'silent' }))
+  t.teardown(() => app.close())
+  const shown = new Map<string, Set<string>>()
+  for (const call of namesIn(tableRows('README.md', 'Call'))) {
+    const [method = '', path = ''] = call.split(' ')
+    shown.set(path, (shown.get(path) ?? new Set()).add(method))
+  }
+  for (const [path, methods] of shown) {
+    const { headers } = await app.inject({ method: 'PATCH', url: path.replace(':topic', 'news') })
+    t.same(sorted(methods), sorted(String(headers.allow).split(', ').filter(method => method !== 'HEAD')), path)
+  }
+  t.same(sorted(shown.keys()), sorted(pathsOf(app.printRoutes({ commonPrefix: false }))))
+})
+
+/** Whole paths from Fastify's drawing, where a child stands below its parent. */
+function pathsOf (drawing: string): string[] {
+  const parents: string[] = []
+  return drawing.trim().split('\n').map(line => {
+    const { indent = '', part = '' } = /^(?<indent>[│ ]*)[├└]── (?<part>\S+)/.exec(line)?.groups ?? {}
+    const depth = indent.length / 4
+    parents[depth] = (depth > 0 ? parents[depth - 1] : '') + part
+    return parents[depth]
+  })
+}
+
+const errorTables = { 'docs/plugin.md': pluginErrors, 'docs/topics.md': topicsErrors, 'docs/protocol.md': serviceErrors }
+for (const [file, errors] of Object.entries(errorTables)) {
+  t.test(`${file} lists every error code with its status`, async t => {
+    const rows = tableRows(file, 'Code').map(([code, status]) => `${code} ${status}`)
+    t.same(rows, Object.entries(errors).map(([code, Class]) => `${code} ${new Class().statusCode}`))
+  })
+}
+
+t.test('docs/plugin.md lists every close reason', async t => {
+  const reasons = { end: 0, client: 0, slow: 0, shutdown: 0, error: 0, lifetime: 0, expired: 0, revoked: 0 } satisfies Record<CloseReason, 0>
+  sameNames(t, tableRows('docs/plugin.md', 'Reason'), reasons)
+})
+
+t.test('docs/protocol.md lists every reason of a gap', async t => {
+  const reasons = { trimmed: 0, fork: 0, unknown: 0, expired: 0 } satisfies Record<GapReason, 0>
+  sameNames(t, tableRows('docs/protocol.md', 'Reason'), reasons)
+})
+
+function sameNames (t: Test, rows: string[][], names: object): void {
+  t.same(sorted(namesIn(rows)), sorted(Object.keys(names)))
+}
+
+t.test('docs/plugin.md lists every member of a stream', async t => {
+  // For the one who makes the stream and for the heartbeat's timer only.
+  const inner = new Set(['constructor', 'attach', 'listen', 'tick'])
+  const members = Object.getOwnPropertyNames(SseStream.prototype).filter(name => !inner.has(name))
+  const shown = namesIn(tableRows('docs/plugin.md', 'Member')).map(name => name.replace(/\(.*/, ''))
+  t.same(sorted(shown), sorted([...members, 'lastEventId']))
+})
+
+t.test('docs/plugin.md names the diagnostics channels of the source', async t => {
+  const source = readFileSync(ROOT + 'plugin/reply.ts', 'utf8')
+  const channels = [...source.matchAll(/channel\('([^']+)'\)/g)].map(match => match[1])
+  t.same(namesIn(tableRows('docs/plugin.md', 'Channel')), channels)
+})
+
+t.test('docs/topics.md lists the options of the topics', async t => {
+  const rows = tableRows('docs/topics.md', 'Option').slice(0, 4)
+  const log = new MemoryLog()
+  // @ts-expect-error: an unknown option
+  const told = await rangeTold(() => Fastify().register(topics, { log, unknown: 1 }))
+  t.equal(`one of ${namesIn(rows).join(', ')}`, told)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(topics, { log })
+  const [maxEventBytes, maxBatchEvents] = [rows[1]?.[1], rows[2]?.[1]]
+  await t.rejects(app.topics.publish('a', { data: 'x'.repeat(Number(maxEventBytes)) }), { message: new RegExp(`at most ${maxEventBytes} bytes`) })
+  await t.rejects(app.topics.publish('a', []), { message: new RegExp(`1 to ${maxBatchEvents} events`) })
+})
+
+t.test('docs/topics.md lists the settings of retention with their defaults and ranges', async t => {
+  const rows = tableRows('docs/topics.md', 'Setting')
+  t.same(rows.map(([name, value]) => [name, Number(value)]), Object.entries(RETENTION_DEFAULTS))
+  for (const [name = '', , allowed] of rows) {
+    t.equal(allowed, await rangeTold(async () => new MemoryLog({ retention: [{ topics: '*', [name]: -1 }] })), name)
+  }
+})
