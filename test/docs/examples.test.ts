@@ -1,0 +1,107 @@
+import { readdirSync } from 'node:fs'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import { originIn, run, startService } from '../support/commands.ts'
+import type { Command } from '../support/commands.ts'
+import { ROOT } from '../support/markdown.ts'
+
+// The examples as their readers run them: built, as programs of their own, with curl at the other end.
+
+const names = readdirSync(ROOT + 'examples').map(file => file.replace('.ts', ''))
+const JSON_BODY = ['-H', 'content-type: application/json', '-d'] as const
+
+async function start (t: Test, name: string, env: Record<string, string> = {}): Promise<{ example: Command, origin: string }> {
+  const example = run(t, process.execPath, [`dist/examples/${name}.js`], { PORT: '0', ...env })
+  await example.until(({ out }) => out.includes('Server listening'))
+  return { example, origin: originIn(example.out) }
+}
+
+function curl (t: Test, ...args: string[]): Command {
+  return run(t, 'curl', ['-sN', ...args])
+}
+
+async function answer (t: Test, ...args: string[]): Promise<string> {
+  const command = curl(t, ...args)
+  await command.ended
+  return command.out
+}
+
+/** Data of the events of a name, in their order. */
+function dataOf (text: string, event: string): string[] {
+  return [...text.matchAll(new RegExp(`^event: ${event}\ndata: (.*)$`, 'gm'))].map(match => match[1] ?? '')
+}
+
+for (const name of names) {
+  t.test(`the example ${name} listens only when it is run itself`, async t => {
+    const { build } = await import(`../../dist/examples/${name}.js`) as { build: () => Promise<FastifyInstance> }
+    const app = await build()
+    t.teardown(() => app.close())
+    t.equal(app.server.listening, false)
+  })
+}
+
+t.test('token-stream: the answer comes token by token, and ends with their number', async t => {
+  const { origin } = await start(t, 'token-stream')
+  const text = await answer(t, `${origin}/answers`, ...JSON_BODY, '{"prompt":"good morning"}')
+  t.same(dataOf(text, 'token'), ['You ', 'said: ', 'good ', 'morning'])
+  t.same(dataOf(text, 'done'), ['{"tokens":4}'])
+})
+
+t.test('token-stream: the model stops when the reader leaves', async t => {
+  const { example, origin } = await start(t, 'token-stream')
+  const reader = curl(t, `${origin}/answers`, ...JSON_BODY, JSON.stringify({ prompt: 'on and on '.repeat(1_000) }))
+  await reader.until(({ out }) => dataOf(out, 'token').length > 2)
+  await reader.stop()
+  await example.until(({ out }) => /"closeReason":"client","msg":"answer over"/.test(out))
+})
+
+t.test('build-log: a reader gets the log from its first line to its end, live and afterwards', async t => {
+  const { origin } = await start(t, 'build-log')
+  t.equal(await answer(t, '-X', 'POST', `${origin}/builds`), '{"id":"1"}')
+  const live = await answer(t, `${origin}/builds/1/log`)
+  const lines = ['fetch sources: ok', 'compile: ok', 'test: ok', 'pack: ok']
+  t.same(dataOf(live, 'line'), lines)
+  const afterwards = await answer(t, `${origin}/builds/1/log`)
+  t.same(dataOf(afterwards, 'line'), lines)
+  t.same(dataOf(afterwards, 'stream.end'), ['{"topic":"build/1"}'])
+  const end = /id: (.*)\nevent: stream\.end/.exec(live)?.[1] ?? ''
+  t.match(await answer(t, '-i', `${origin}/builds/1/log`, '-H', `Last-Event-ID: ${end}`), /^HTTP\/1\.1 204 /)
+})
+
+t.test('dashboard: the alerts of several hosts come on one connection', async t => {
+  const { origin } = await start(t, 'dashboard')
+  const screen = curl(t, `${origin}/alerts?host=web-1&host=web-2`)
+  await screen.until(({ out }) => out.includes('stream.open'))
+  for (const host of ['web-2', 'web-3', 'web-1']) await answer(t, `${origin}/hosts/${host}/alerts`, ...JSON_BODY, `{"from":"${host}"}`)
+  await screen.until(({ out }) => out.includes('web-1'))
+  t.same(dataOf(screen.out, 'alert'), ['{"from":"web-2"}', '{"from":"web-1"}'])
+})
+
+t.test('dashboard: a screen gets the newest load', async t => {
+  const { origin } = await start(t, 'dashboard')
+  const screen = curl(t, `${origin}/load`)
+  await screen.until(({ out }) => dataOf(out, 'load').length > 0)
+  t.match(JSON.parse(dataOf(screen.out, 'load')[0]!), { heapUsedBytes: Number, uptimeSeconds: Number })
+})
+
+t.test('pass-on: the upstream is passed on, from where the client stopped', async t => {
+  const { origin: upstream } = await startService(t)
+  const { origin } = await start(t, 'pass-on', { UPSTREAM: `${upstream}/events?topic=news` })
+  const { ids } = JSON.parse(await answer(t, `${upstream}/topics/news/events`, ...JSON_BODY, '[{"data":"one"},{"data":"two"}]')) as { ids: string[] }
+  const reader = curl(t, `${origin}/news`, '-H', `Last-Event-ID: ${ids[0]}`)
+  await reader.until(({ out }) => out.includes('data: two\n\n'))
+  t.notMatch(reader.out, 'data: one')
+  await answer(t, '-X', 'POST', `${upstream}/topics/news/close`)
+  await reader.ended
+  t.match(await answer(t, '-i', `${origin}/news`, '-H', `Last-Event-ID: ${ids[1]}`), /^HTTP\/1\.1 204 /)
+})
+
+t.test('manual: the primes come in order, and go on after the one seen last', async t => {
+  const { origin } = await start(t, 'manual')
+  const primes = [2, 3, 5, 7, 11, 13, 17, 19].map(String)
+  t.same(dataOf(await answer(t, `${origin}/primes?below=20`), 'prime'), primes)
+  const rest = await answer(t, `${origin}/primes?below=20`, '-H', 'Last-Event-ID: 11')
+  t.same(dataOf(rest, 'prime'), primes.slice(5))
+  t.same(dataOf(rest, 'done'), ['{"count":3}'])
+})
