@@ -192,8 +192,8 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   /** Cuts the connection with what is still unsent, also when the stream is over but not yet flushed. */
   destroy (reason: CloseReason): void {
-    this.#close(reason, true)
-    if (!isGone(this.#init.raw)) cut(this.#init.raw)
+    if (this.#state === 'closed') this.#cut(reason)
+    else this.#close(reason, true)
   }
 
   /**
@@ -264,6 +264,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     return false
   }
 
+  /** How long a client may take no byte at all, in ms. */
+  get #stallMs (): number { return 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS) }
+
   #drained (): void {
     this.#needDrain = false
     this.#unwatchStall?.()
@@ -272,7 +275,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   }
 
   #watchStall (): void {
-    this.#unwatchStall ??= onStall(this.#init.raw, 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS), this.#onStall)
+    this.#unwatchStall ??= onStall(this.#init.raw, this.#stallMs, this.#onStall)
   }
 
   #startLifetime (): void {
@@ -291,10 +294,14 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#settleWaiter(false)
     this.#abort?.abort(abortReason(reason))
     this.#closed?.settle(reason)
-    if (isCut && !isGone(this.#init.raw)) cut(this.#init.raw)
+    if (isCut) this.#cut(reason)
     else if (this.#isAttached) this.#finish()
     this.#init.onClosed(reason)
     if (this.#isAttached) this.#init.onOver(reason)
+  }
+
+  #cut (reason: CloseReason): void {
+    if (!isGone(this.#init.raw)) cut(this.#init.raw, reason === 'shutdown' ? 0 : this.#stallMs)
   }
 
   /** Ends the response behind what waits, for at most two heartbeats without progress. */

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { constants } from 'node:http2'
-import type { ServerHttp2Stream } from 'node:http2'
+import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 
 /** The one place that knows how HTTP/1.1 and HTTP/2 responses differ. */
 
@@ -47,10 +47,27 @@ function lineOf (socket: Socket): Set<RawResponse> {
   return line
 }
 
-/** Cuts the connection (HTTP/1.1) or the stream (HTTP/2) with what is still unsent. */
-export function cut (res: RawResponse): void {
-  if (isHttp2(res)) res.stream?.close(constants.NGHTTP2_CANCEL)
-  else res.destroy()
+/**
+ * Cuts the connection (HTTP/1.1) or the stream (HTTP/2) with what is still unsent. A frozen HTTP/2 peer takes no
+ * RST_STREAM either, so its connection goes too when it answers no ping within `patienceMs`; at once for 0.
+ */
+export function cut (res: RawResponse, patienceMs: number): void {
+  if (!isHttp2(res)) {
+    res.destroy()
+    return
+  }
+  const session = res.stream?.session
+  res.stream?.close(constants.NGHTTP2_CANCEL)
+  res.stream?.destroy()
+  if (!session || session.destroyed) return
+  if (patienceMs === 0) return destroyConnection(session)
+  const timer = setTimeout(() => destroyConnection(session), patienceMs).unref()
+  session.ping(() => clearTimeout(timer))
+}
+
+/** `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden; disposing of it is not. */
+function destroyConnection (session: Http2Session): void {
+  session.socket[Symbol.asyncDispose]().catch(() => {})
 }
 
 /**

@@ -41,3 +41,28 @@ export async function openHttp2 (session: http2.ClientHttp2Session, path: string
   if (!isStalled) stream.on('data', (chunk: Buffer) => inbox.add(chunk))
   return { headers: answer, inbox, stream }
 }
+
+/** Frame types of HTTP/2 (RFC 9113, 6). */
+const [HEADERS, SETTINGS, WINDOW_UPDATE] = [0x1, 0x4, 0x8]
+
+function frame (type: number, flags: number, streamId: number, payload: number[]): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(streamId, 5)
+  return Buffer.concat([head, Buffer.from(payload)])
+}
+
+const HUGE = [0x7f, 0xff, 0xff, 0xff]
+
+/**
+ * The bytes of a client that asks for `GET /` with windows so large that only TCP holds the server back.
+ * In HPACK the request is four entries of the static table.
+ */
+export const greedyRequest = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  frame(SETTINGS, 0, 0, [0, 4, ...HUGE]),
+  frame(WINDOW_UPDATE, 0, 0, [0x7f, 0xff, 0, 0]),
+  frame(HEADERS, 0x5, 1, [0x82, 0x84, 0x86, 0x41, 4, ...Buffer.from('test')])
+])

@@ -25,6 +25,11 @@ export class Inbox {
     return this.text
   }
 
+  /** Settles when at least this many bytes came, or the connection is over; looks at no text, so that it is cheap. */
+  untilBytes (bytes: number): Promise<void> {
+    return this.#when(() => this.bytes >= bytes || this.isOver)
+  }
+
   /** Settles with all the text when the connection is over. */
   async ended (): Promise<string> {
     await this.#when(() => this.isOver)
