@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { chromium } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
+import type { Test } from 'tap'
+import sse from '../../plugin/index.ts'
+import type { SsePluginOptions } from '../../plugin/index.ts'
+import { eventsRoute } from '../../service/events-route.ts'
+import topics, { MemoryLog } from '../../topics/index.ts'
+import type { TopicLog } from '../../topics/index.ts'
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(path => existsSync(path)) ?? 'chromium'
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** What the page heard: `id` is EventSource's lastEventId at that event. */
+export interface Heard { event: string, id: string, data: string }
+
+/** Opens and closes an EventSource and keeps what it hears; `states` holds `open`, `error 0` (will reconnect) and `error 2` (gave up). */
+const SCRIPT = `
+const heard = [], states = []
+let source
+function listen (url) {
+  source = new EventSource(url)
+  source.onopen = () => states.push('open')
+  source.onerror = () => states.push('error ' + source.readyState)
+  for (const event of ['message', 'tick', 'stream.open', 'stream.gap', 'stream.end', 'stream.error']) {
+    source.addEventListener(event, ({ data, lastEventId }) => heard.push({ event, id: lastEventId, data }))
+  }
+}`
+
+/** A real Chromium with a new, empty profile; closed with the test. */
+export async function openBrowser (t: Test): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+/** A server with the service's stream and an empty page on one origin. */
+export interface Site { app: FastifyInstance, origin: string, port: number, log: TopicLog, connects: () => number }
+
+/** Starts a site; a log and a port given again make it the same site after a restart. Clients reconnect after 50 ms. */
+export async function startSite (t: Test, { log = new MemoryLog(), port = 0, options = {} }: { log?: TopicLog, port?: number, options?: SsePluginOptions } = {}): Promise<Site> {
+  const app = Fastify({ return503OnClosing: false })
+  t.teardown(() => app.close())
+  await app.register(sse, { retryMs: 50, drainMs: 500, ...options })
+  await app.register(topics, { log })
+  let connects = 0
+  app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
+  eventsRoute(app)
+  app.get('/page', (request, reply) => reply.type('text/html').send(`<!doctype html><title>test</title><script>${SCRIPT}</script>`))
+  await app.listen({ host: '127.0.0.1', port })
+  const address = app.server.address() as AddressInfo
+  return { app, origin: `http://127.0.0.1:${address.port}`, port: address.port, log, connects: () => connects }
+}
+
+/** A page of the site, and what its EventSource hears. */
+export class Listener {
+  readonly page: Page
+
+  constructor (page: Page) {
+    this.page = page
+  }
+
+  /** Opens `/page` and listens there; settles when the stream is open. */
+  static async open (t: Test, browser: Browser, site: Site, url: string): Promise<Listener> {
+    const page = await browser.newPage()
+    t.teardown(() => page.close())
+    await page.goto(`${site.origin}/page`)
+    const listener = new Listener(page)
+    await page.evaluate(`listen(${JSON.stringify(url)})`)
+    await listener.until("heard.some(({ event }) => event === 'stream.open')")
+    return listener
+  }
+
+  /** Waits until an expression over `heard`, `states` and `source` holds in the page. */
+  async until (expression: string): Promise<void> {
+    await this.page.waitForFunction(expression, undefined, { polling: 20 })
+  }
+
+  /** Everything heard, or only the events of these names. */
+  async heard (...names: string[]): Promise<Heard[]> {
+    const all = await this.page.evaluate('heard') as Heard[]
+    return names.length === 0 ? all : all.filter(({ event }) => names.includes(event))
+  }
+
+  /** Data of unnamed events. */
+  async messages (): Promise<string[]> {
+    return (await this.heard('message')).map(({ data }) => data)
+  }
+
+  async states (): Promise<string[]> {
+    return await this.page.evaluate('states') as string[]
+  }
+
+  /** Waits for so many unnamed events, from the start. */
+  async untilMessages (count: number): Promise<void> {
+    await this.until(`heard.filter(({ event }) => event === 'message').length >= ${count}`)
+  }
+}
