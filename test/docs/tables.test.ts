@@ -10,7 +10,7 @@ import { SseStream } from '../../plugin/stream.ts'
 import { variables } from '../../service/config.ts'
 import { errors as serviceErrors } from '../../service/errors.ts'
 import { buildService, readConfig } from '../../service/index.ts'
-import topics, { MemoryLog } from '../../topics/index.ts'
+import topics, { LmdbLog, MemoryLog, RedisLog } from '../../topics/index.ts'
 import type { GapReason } from '../../topics/index.ts'
 import { errors as topicsErrors } from '../../topics/errors.ts'
 import { RETENTION_DEFAULTS } from '../../topics/retention.ts'
@@ -148,4 +148,20 @@ t.test('docs/topics.md lists the settings of retention with their defaults and r
   for (const [name = '', , allowed] of rows) {
     t.equal(allowed, await rangeTold(async () => new MemoryLog({ retention: [{ topics: '*', [name]: -1 }] })), name)
   }
+})
+
+t.test('docs/topics.md lists the options of the logs with their defaults and ranges', async t => {
+  const rows = tableRows('docs/topics.md', 'Log option')
+  const [, inSource = ''] = /const DEFAULTS = {(.*)}/.exec(readFileSync(ROOT + 'topics/log/redis-log.ts', 'utf8')) ?? []
+  const defaults = new Map([...inSource.matchAll(/(\w+): ([^,]+?)(?=,| $)/g)].map(([, name, value = '']) => [name, value.replaceAll("'", '"').replaceAll('_', '')]))
+  const connection = 'redis://127.0.0.1:6379'
+  for (const [option = '', shownDefault, allowed] of rows) {
+    const [log, name = ''] = option.split('.')
+    t.equal(allowed, await rangeTold(async () => log === 'RedisLog' ? new RedisLog({ connection, [name]: -1 }) : new LmdbLog({ folder: 'unused', [name]: -1 })), option)
+    if (log === 'RedisLog' && name !== 'connection') t.equal(shownDefault, defaults.get(name), option)
+  }
+  // @ts-expect-error: an unknown option
+  const told = await rangeTold(async () => new RedisLog({ connection, unknown: 1 }))
+  const names = namesIn(rows).filter(name => name.startsWith('RedisLog')).map(name => name.replace('RedisLog.', ''))
+  t.same(sorted([...names, 'retention']), sorted(told.replace('one of ', '').split(', ')))
 })
