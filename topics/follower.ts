@@ -117,7 +117,7 @@ export class TopicFollower implements TopicListener {
     const { ends } = location
     const { position, gap } = resume(last, location)
     if (gap) {
-      const told = await describeGap(this.#log, this.topic, formatEventId(last), { position, gap })
+      const told = describeGap(this.topic, formatEventId(last), { position, gap }, location)
       this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
     }
     this.#last = position

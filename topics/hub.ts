@@ -59,7 +59,7 @@ export class Hub {
   #leaveFollower (topic: string): void {
     leave(this.#followers, topic, follower => {
       follower.stop()
-      this.log.unfollow(topic).catch((error: unknown) => this.onTrouble(topic, error))
+      this.log.unfollow(topic, follower).catch((error: unknown) => this.onTrouble(topic, error))
     })
   }
 }

@@ -93,14 +93,19 @@ export class Reader implements FeedReader {
   async #catchUp (): Promise<void> {
     while (this.#stream.isOpen) {
       const place = this.#feed.place
-      const ahead = this.#positions.findIndex((position, at) => position.n > place.positions[at]!.n)
+      const ahead = this.#aheadOf(place)
       if (ahead >= 0) {
         await Promise.race([this.#feed.catchUpWith(ahead), this.#over])
         continue
       }
       for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
-      if (this.#feed.holds(place.index)) return this.#join(place)
+      if (this.#aheadOf(place) < 0 && this.#feed.holds(place.index)) return this.#join(place)
     }
+  }
+
+  /** A topic of which the client has seen more than has arrived at the feed; joining there would bring it again. */
+  #aheadOf (place: FeedPlace): number {
+    return this.#positions.findIndex((position, at) => position.n > place.positions[at]!.n)
   }
 
   async #join (place: FeedPlace): Promise<void> {
@@ -138,8 +143,7 @@ export class Reader implements FeedReader {
     if (!found) return false
     const { position, gap } = resume(after, found)
     if (!gap) return false
-    const told = await this.#ask(at, () => describeGap(this.#hub.log, topic, formatEventId(after), { position, gap }))
-    if (!told) return false
+    const told = describeGap(topic, formatEventId(after), { position, gap }, found)
     this.#positions[at] = position
     const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
     return this.#stream.sendFrame(frame, 0)

@@ -1,6 +1,6 @@
 import { compareEventIds, formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
-import type { Jump, Location, TopicEnds, TopicLog } from './log/topic-log.ts'
+import type { Jump, Location, TopicEnds } from './log/topic-log.ts'
 
 /** Why a client missed something. */
 export type GapReason = 'trimmed' | 'fork' | 'unknown' | 'expired'
@@ -11,7 +11,7 @@ export interface Gap {
   reason: GapReason
   /** The client's position, as it stood; null when it could not be read. */
   after: string | null
-  /** Id of the first event that follows; null when there is none yet. */
+  /** Id of the first event that follows; null when it is not known yet. */
   resumedAt: string | null
   /** How many events are gone, where the log can tell. */
   missed?: number
@@ -33,11 +33,11 @@ export interface Resume { position: EventId, gap?: Missed }
  */
 export function resume (cursor: EventId, { ends, exists }: Location): Resume {
   if (exists || isSameEventId(cursor, ends.last)) return { position: cursor }
+  if (isNeighbourBelow(cursor, ends) && !isOfEarlierLife(cursor, ends)) return { position: cursor }
   const start = positionBeforeFirst(ends)
   if (isOfEarlierLife(cursor, ends)) return { position: start, gap: { reason: 'expired' } }
   const fork = ends.jumps.find(jump => cursor.n > jump.from.n && cursor.n < jump.to)
   if (fork) return { position: compareEventIds(fork.from, start) > 0 ? fork.from : start, gap: { reason: 'fork' } }
-  if (isNeighbourBelow(cursor, ends)) return { position: start }
   const firstKept = ends.first?.n ?? ends.last.n + 1
   if (cursor.n >= firstKept) return { position: start, gap: { reason: 'unknown' } }
   return { position: start, gap: { reason: 'trimmed', missed: numbersBetween(cursor.n, firstKept, ends.jumps) } }
@@ -53,10 +53,11 @@ export function numberAfter (n: number, { jumps }: Pick<TopicEnds, 'jumps'>): nu
   return jumps.find(jump => jump.from.n === n)?.to ?? n + 1
 }
 
-/** Puts a gap into the words that the client is told, with the id of the event it goes on with. */
-export async function describeGap (log: TopicLog, topic: string, after: string | null, { position, gap }: { position: EventId, gap: Missed }): Promise<Gap> {
-  const [next] = await log.read(topic, position, { count: 1, bytes: 1 })
-  return { topic, after, resumedAt: next ? formatEventId(next.id) : null, ...gap }
+/** Puts a gap into the words that the client is told, with the id of the event it goes on with where that is known already. */
+export function describeGap (topic: string, after: string | null, { position, gap }: { position: EventId, gap: Missed }, { ends }: Location): Gap {
+  // Only what was read together is told together: asking the log again could find that more is gone by now.
+  const isAtFirst = ends.first !== undefined && ends.first.n === position.n + 1
+  return { topic, after, resumedAt: isAtFirst ? formatEventId(ends.first!) : null, ...gap }
 }
 
 /** True for a cursor from before the topic was forgotten: its numbers began anew since, and say nothing about it. */

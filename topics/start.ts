@@ -6,7 +6,7 @@ import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { TopicLog } from './log/topic-log.ts'
 import { describeGap, positionBeforeFirst, resume } from './resume.ts'
-import type { Gap, Missed } from './resume.ts'
+import type { Gap } from './resume.ts'
 
 /** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
 export interface SubscribeOptions {
@@ -78,20 +78,22 @@ async function startFromCursor (from: FromCursor): Promise<TopicStart | undefine
 }
 
 async function resumeAt (log: TopicLog, topic: string, now: EventId, cursor: EventId, options: SubscribeOptions): Promise<TopicStart> {
-  const { position, gap } = resume(cursor, await log.locate(topic, cursor))
+  const location = await log.locate(topic, cursor)
+  const { position, gap } = resume(cursor, location)
   if (!gap) return { position, gap: undefined, isAtEnd: position.n >= now.n }
-  return startAfterGap(log, topic, now, formatEventId(cursor), { position, gap }, options)
+  return startAfterGap(topic, now, describeGap(topic, formatEventId(cursor), { position, gap }, location), position, options)
 }
 
 async function unknownStart (log: TopicLog, topic: string, now: EventId, cursorText: string, options: SubscribeOptions): Promise<TopicStart> {
-  const { ends } = await log.locate(topic, now)
+  const location = await log.locate(topic, now)
+  const position = positionBeforeFirst(location.ends)
   const after = parseCursor(cursorText).kind === 'malformed' ? null : cursorText
-  return startAfterGap(log, topic, now, after, { position: positionBeforeFirst(ends), gap: { reason: 'unknown' } }, options)
+  return startAfterGap(topic, now, describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location), position, options)
 }
 
-async function startAfterGap (log: TopicLog, topic: string, now: EventId, after: string | null, found: { position: EventId, gap: Missed }, { afterGap }: SubscribeOptions): Promise<TopicStart> {
-  const position = afterGap === 'now' ? now : found.position
-  return { position, gap: await describeGap(log, topic, after, { position, gap: found.gap }), isAtEnd: false }
+function startAfterGap (topic: string, now: EventId, gap: Gap, position: EventId, { afterGap }: SubscribeOptions): TopicStart {
+  if (afterGap !== 'now') return { position, gap, isAtEnd: false }
+  return { position: now, gap: { ...gap, resumedAt: null }, isAtEnd: false }
 }
 
 function isBetween (value: unknown, min: number, max: number): boolean {

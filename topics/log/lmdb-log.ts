@@ -121,8 +121,8 @@ export class LmdbLog implements TopicLog {
     return this.#ends(topic, this.#peek(topic))
   }
 
-  async unfollow (topic: string): Promise<void> {
-    this.#listeners.delete(topic)
+  async unfollow (topic: string, listener: TopicListener): Promise<void> {
+    if (this.#listeners.get(topic) === listener) this.#listeners.delete(topic)
   }
 
   async close (topic: string): Promise<void> {

@@ -94,8 +94,8 @@ export class MemoryLog implements TopicLog {
     return endsOf(this.#peek(name))
   }
 
-  async unfollow (name: string): Promise<void> {
-    this.#listeners.delete(name)
+  async unfollow (name: string, listener: TopicListener): Promise<void> {
+    if (this.#listeners.get(name) === listener) this.#listeners.delete(name)
   }
 
   async close (name: string): Promise<void> {

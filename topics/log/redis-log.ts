@@ -108,12 +108,13 @@ export class RedisLog implements TopicLog {
       await this.#ask(async () => this.#subscriber?.subscribe(this.#channel(topic)))
       return (await this.locate(topic, ORIGIN)).ends
     } catch (error) {
-      await this.unfollow(topic)
+      await this.unfollow(topic, listener)
       throw error
     }
   }
 
-  async unfollow (topic: string): Promise<void> {
+  async unfollow (topic: string, listener: TopicListener): Promise<void> {
+    if (this.#listeners.get(topic) !== listener) return
     this.#listeners.delete(topic)
     this.#bytesPerEntry.delete(topic)
     // Without a connection there is nothing to unsubscribe from, and a new one does not subscribe to it.

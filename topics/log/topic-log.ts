@@ -90,8 +90,8 @@ export interface TopicLog {
    * this settles. One listener per topic.
    */
   follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
-  /** Stops telling. Unknown topics are ignored. */
-  unfollow: (topic: string) => Promise<void>
+  /** Stops telling this listener. Ignored where another one follows the topic by now. */
+  unfollow: (topic: string, listener: TopicListener) => Promise<void>
   /** Closes a topic for good: it takes no more events. Closing twice is the same as once. */
   close: (topic: string) => Promise<void>
   /** Drops all entries of a topic and reopens it. Its numbers go on, so that no cursor ever means another event. */

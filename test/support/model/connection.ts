@@ -1,0 +1,111 @@
+import { EventEmitter } from 'node:events'
+import { createParser } from 'eventsource-parser'
+import { defaults } from '../../../plugin/options.ts'
+import { SseStream } from '../../../plugin/stream.ts'
+import type { RawResponse } from '../../../plugin/transport.ts'
+import { encodeEvent } from '../../../plugin/wire.ts'
+import type { Subscription } from '../../../topics/subscription.ts'
+
+/** One event as the client's parser gives it. */
+export interface Received { id: string | undefined, event: string | undefined, data: string }
+
+/**
+ * The client's end of a response, with a network that can be stopped: what is written then waits, and is lost when the
+ * connection is cut. It stands for the socket only; the stream above it is the real one.
+ */
+class Network extends EventEmitter {
+  destroyed = false
+  writableEnded = false
+  readonly socket = {}
+  writableLength = 0
+  #isStopped = false
+  #waiting: Buffer[] = []
+  readonly #deliver: (chunk: Buffer) => void
+
+  constructor (deliver: (chunk: Buffer) => void) {
+    super()
+    this.#deliver = deliver
+  }
+
+  write (chunk: Buffer): boolean {
+    if (!this.#isStopped) this.#deliver(chunk)
+    else {
+      this.#waiting.push(chunk)
+      this.writableLength += chunk.length
+    }
+    return !this.#isStopped
+  }
+
+  end (): void {
+    this.writableEnded = true
+    if (!this.#isStopped) this.destroy()
+  }
+
+  stop (): void { this.#isStopped = true }
+
+  go (): void {
+    this.#isStopped = false
+    for (const chunk of this.#waiting.splice(0)) this.#deliver(chunk)
+    this.writableLength = 0
+    if (this.writableEnded) this.destroy()
+    else this.emit('drain')
+  }
+
+  destroy (): void {
+    if (this.destroyed) return
+    this.destroyed = true
+    this.emit('close')
+  }
+}
+
+/** A client's connection to a subscription, without HTTP: the real stream and reader over a network of the test's own. */
+export class Connection {
+  readonly #network: Network
+  readonly #stream: SseStream
+  /** The server answered 204: the client is told to stop. */
+  isRefused = false
+
+  constructor (subscription: Subscription, lastEventId: string | undefined, onEvent: (event: Received) => void) {
+    const parser = createParser({ onEvent: ({ id, event, data }) => onEvent({ id, event, data }) })
+    const network = new Network(chunk => { if (!network.destroyed) parser.feed(chunk.toString()) })
+    this.#network = network
+    const nothing = (): void => {}
+    this.#stream = new SseStream({
+      raw: network as unknown as RawResponse,
+      options: { ...defaults, highWaterMarkBytes: 1 },
+      lastEventId,
+      encode: event => encodeEvent(event),
+      onAttach: nothing,
+      onClosed: nothing,
+      onOver: nothing,
+      onGone: nothing
+    })
+    this.#stream.listen()
+    this.#run(subscription).catch(error => { this.failure = error })
+  }
+
+  failure: unknown
+
+  get isOpen (): boolean { return this.#stream.isOpen }
+  cut (): void { this.#network.destroy() }
+  stop (): void { this.#network.stop() }
+  go (): void { this.#network.go() }
+
+  async #run (subscription: Subscription): Promise<void> {
+    try {
+      if (!await subscription.prepare(this.#stream)) {
+        this.isRefused = true
+        return this.cut()
+      }
+      if (this.#network.destroyed) return
+      const running = subscription.run(this.#stream)
+      setImmediate(() => { if (!this.#network.destroyed) this.#stream.attach() })
+      await running
+      this.#stream.end()
+    } catch (error) {
+      // What a client sees of a log that is away before the first byte: told to come back.
+      this.cut()
+      if ((error as { statusCode?: number }).statusCode !== 503) throw error
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import { errors } from '../../../topics/errors.ts'
+import type { EventId } from '../../../topics/event-id.ts'
+import type { Appended, LogEntry, LogLogger, Location, TopicEnds, TopicListener, TopicLog } from '../../../topics/log/topic-log.ts'
+import type { Random } from './random.ts'
+
+/** How badly a log behaves; probabilities per message or command. */
+export interface Faults { dropped: number, repeated: number, held: number, refused: number, unanswered: number }
+
+export const NO_FAULTS: Faults = { dropped: 0, repeated: 0, held: 0, refused: 0, unanswered: 0 }
+
+/**
+ * A log whose network is bad: messages to followers get lost, come twice or late; commands are refused, or done without
+ * an answer. What was lost is doubted later, as after a reconnect. The log behind it is real.
+ */
+export class FaultyLog implements TopicLog {
+  faults: Faults = NO_FAULTS
+  readonly #log: TopicLog
+  readonly #random: Random
+  readonly #followed = new Map<string, FaultyListener>()
+
+  constructor (log: TopicLog, random: Random) {
+    this.#log = log
+    this.#random = random
+  }
+
+  /** The network is good again, and what was lost is doubted. */
+  recover (): void {
+    this.faults = NO_FAULTS
+    for (const listener of this.#followed.values()) listener.recover()
+  }
+
+  start (logger: LogLogger): Promise<void> { return this.#log.start(logger) }
+  stop (): Promise<void> { return this.#log.stop() }
+  close (topic: string): Promise<void> { return this.#log.close(topic) }
+  delete (topic: string): Promise<void> { return this.#log.delete(topic) }
+
+  async append (...args: Parameters<TopicLog['append']>): Promise<Appended> {
+    this.#refuseSometimes()
+    const result = await this.#log.append(...args)
+    if (this.#random.chance(this.faults.unanswered)) throw new errors.TOPICS_LOG_UNAVAILABLE('no answer')
+    return result
+  }
+
+  async read (...args: Parameters<TopicLog['read']>): Promise<LogEntry[]> {
+    this.#refuseSometimes()
+    return this.#log.read(...args)
+  }
+
+  async locate (...args: Parameters<TopicLog['locate']>): Promise<Location> {
+    this.#refuseSometimes()
+    return this.#log.locate(...args)
+  }
+
+  async seek (...args: Parameters<TopicLog['seek']>): Promise<EventId> {
+    this.#refuseSometimes()
+    return this.#log.seek(...args)
+  }
+
+  async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
+    this.#refuseSometimes()
+    const faulty = new FaultyListener(listener, this.#random, () => this.faults)
+    this.#followed.set(topic, faulty)
+    return this.#log.follow(topic, faulty)
+  }
+
+  async unfollow (topic: string, listener: TopicListener): Promise<void> {
+    const faulty = this.#followed.get(topic)
+    if (faulty?.listener !== listener) return
+    this.#followed.delete(topic)
+    await this.#log.unfollow(topic, faulty)
+  }
+
+  #refuseSometimes (): void {
+    if (this.#random.chance(this.faults.refused)) throw new errors.TOPICS_LOG_UNAVAILABLE('refused')
+  }
+}
+
+class FaultyListener implements TopicListener {
+  readonly listener: TopicListener
+  readonly #random: Random
+  readonly #faults: () => Faults
+  #held: LogEntry[][] = []
+  #isBehind = false
+
+  constructor (listener: TopicListener, random: Random, faults: () => Faults) {
+    this.listener = listener
+    this.#random = random
+    this.#faults = faults
+  }
+
+  onEntries (entries: readonly LogEntry[]): void {
+    const { dropped, repeated, held } = this.#faults()
+    if (this.#random.chance(dropped)) {
+      this.#isBehind = true
+      return
+    }
+    if (this.#random.chance(held)) {
+      this.#held.push([...entries])
+      return
+    }
+    this.listener.onEntries(entries)
+    if (this.#random.chance(repeated)) this.listener.onEntries(entries)
+    if (this.#random.chance(repeated)) for (const late of this.#held.splice(0)) this.listener.onEntries(late)
+  }
+
+  onClosed (): void {
+    if (this.#random.chance(this.#faults().dropped)) this.#isBehind = true
+    else this.listener.onClosed()
+  }
+
+  onDoubt (): void { this.listener.onDoubt() }
+
+  recover (): void {
+    for (const late of this.#held.splice(0)) this.listener.onEntries(late)
+    if (this.#isBehind) this.listener.onDoubt()
+    this.#isBehind = false
+  }
+}

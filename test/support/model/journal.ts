@@ -1,0 +1,128 @@
+import { parseCursor, topicTag } from '../../../topics/cursor.ts'
+import { compareEventIds, formatEventId, isSameEventId, parseEventId } from '../../../topics/event-id.ts'
+import type { EventId } from '../../../topics/event-id.ts'
+import type { TopicEnds } from '../../../topics/log/topic-log.ts'
+import type { Gap } from '../../../topics/resume.ts'
+import { numberAfter } from '../../../topics/resume.ts'
+import type { Received } from './connection.ts'
+
+/** What the log is known to hold or have held: data by topic and id. */
+export type Truth = ReadonlyMap<string, ReadonlyMap<string, string>>
+
+type Step = { kind: 'event', id: EventId, data: string } | { kind: 'gap', gap: Gap }
+
+/**
+ * What one client has received of one topic, from its first position on, and the promise checked against it: every event
+ * exactly once and in order, or covered by a gap; and no gap where nothing was lost.
+ */
+class TopicJournal {
+  readonly topic: string
+  start: EventId | undefined
+  readonly steps: Step[] = []
+
+  constructor (topic: string) {
+    this.topic = topic
+  }
+
+  /** Everything that is wrong, in words; empty when the promise is kept. */
+  check (ends: TopicEnds, truth: ReadonlyMap<string, string>): string[] {
+    const problems: string[] = []
+    const complain = (what: string): void => { problems.push(`${this.topic}: ${what}`) }
+    let at = this.start
+    let isOpenGap = false
+    for (const step of this.steps) {
+      if (step.kind === 'gap') {
+        this.#checkGap(step.gap, at, ends, complain)
+        at = positionAfter(step.gap, at)
+        isOpenGap = step.gap.resumedAt === null && step.gap.missed === undefined
+        continue
+      }
+      const { id, data } = step
+      if (at && compareEventIds(id, at) <= 0) complain(`${formatEventId(id)} came again, or late, after ${formatEventId(at)}`)
+      else if (at && !isOpenGap && id.n !== numberAfter(at.n, ends)) complain(`between ${formatEventId(at)} and ${formatEventId(id)} something is missing, and nothing was told`)
+      if (truth.has(formatEventId(id)) && truth.get(formatEventId(id)) !== data) complain(`${formatEventId(id)} says ${data}, not ${truth.get(formatEventId(id))}`)
+      at = id
+      isOpenGap = false
+    }
+    if (at && at.n !== ends.last.n && !(isOpenGap && ends.count === 0)) complain(`ends at ${formatEventId(at)}, the log at ${formatEventId(ends.last)}`)
+    return problems
+  }
+
+  #checkGap ({ after, resumedAt, reason, missed }: Gap, at: EventId | undefined, { first, jumps }: TopicEnds, complain: (what: string) => void): void {
+    const from = at && formatEventId(at)
+    if (after !== null && at !== undefined && parseEventId(after)?.n !== at.n) complain(`a gap after ${after} was told to a client at ${from}`)
+    if (reason !== 'trimmed' || !at) return
+    const next = resumedAt === null ? at.n + missed! + 1 : parseEventId(resumedAt)!.n
+    if (next <= numberAfter(at.n, { jumps })) complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
+    if (first && first.n < next) complain(`a gap up to ${resumedAt} was told, and ${formatEventId(first)} is still there`)
+  }
+}
+
+/** Where a client stands after it was told a gap: just before the event that follows. */
+function positionAfter ({ resumedAt, missed }: Gap, at: EventId | undefined): EventId | undefined {
+  const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
+  if (resumed) return { ms: resumed.ms, n: resumed.n - 1 }
+  return at && missed !== undefined ? { ms: at.ms, n: at.n + missed } : at
+}
+
+/** All that one client has received, over all its connections. */
+export class Journal {
+  readonly #topics: ReadonlyMap<string, TopicJournal>
+  /** What the client would send as Last-Event-ID. */
+  cursor: string | undefined
+  readonly ended = new Set<string>()
+  readonly problems: string[] = []
+
+  constructor (topics: readonly string[]) {
+    this.#topics = new Map(topics.map(topic => [topic, new TopicJournal(topic)]))
+  }
+
+  receive ({ id, event, data }: Received): void {
+    if (event === 'stream.gap') this.#gap(JSON.parse(data) as Gap)
+    else if (event === 'stream.end') this.ended.add((JSON.parse(data) as { topic: string }).topic)
+    else if (event === 'stream.open') this.#open(id)
+    else this.#event(id, data)
+    this.cursor = id ?? this.cursor
+  }
+
+  check (ends: ReadonlyMap<string, TopicEnds>, truth: Truth): string[] {
+    const found = [...this.#topics].flatMap(([topic, journal]) => journal.check(ends.get(topic)!, truth.get(topic) ?? new Map()))
+    return [...this.problems, ...found]
+  }
+
+  /** How many events of a topic the client has, and where it stands. */
+  lastOf (topic: string): EventId | undefined {
+    return this.cursor === undefined ? undefined : this.#positionIn(this.cursor, topic)
+  }
+
+  #open (id: string | undefined): void {
+    if (id === undefined) return
+    for (const [topic, journal] of this.#topics) {
+      const position = this.#positionIn(id, topic)
+      if (position === undefined) this.problems.push(`stream.open says nothing of ${topic}: ${id}`)
+      else if (this.cursor === undefined) journal.start = position
+      else if (!isSamePlace(position, this.#positionIn(this.cursor, topic))) this.problems.push(`stream.open moved ${topic} from ${this.cursor} to ${id}`)
+    }
+  }
+
+  #event (id: string | undefined, data: string): void {
+    const [topic] = data.split(' ')
+    const position = id === undefined ? undefined : this.#positionIn(id, topic!)
+    if (!position) this.problems.push(`an event without a position: ${id} ${data}`)
+    else this.#topics.get(topic!)!.steps.push({ kind: 'event', id: position, data })
+  }
+
+  #gap (gap: Gap): void {
+    this.#topics.get(gap.topic)!.steps.push({ kind: 'gap', gap })
+  }
+
+  #positionIn (text: string, topic: string): EventId | undefined {
+    const cursor = parseCursor(text)
+    if (cursor.kind === 'plain') return cursor.id
+    return cursor.kind === 'vector' ? cursor.positions.get(topicTag(topic)) : undefined
+  }
+}
+
+function isSamePlace (a: EventId, b: EventId | undefined): boolean {
+  return b !== undefined && isSameEventId(a, b)
+}

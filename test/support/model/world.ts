@@ -1,0 +1,151 @@
+import type { Subscription as SubscriptionType } from '../../../topics/subscription.ts'
+import { formatEventId, ORIGIN } from '../../../topics/event-id.ts'
+import { Hub } from '../../../topics/hub.ts'
+import { Pages } from '../../../topics/pages.ts'
+import { Subscription } from '../../../topics/subscription.ts'
+import type { TopicEnds, TopicLog } from '../../../topics/log/topic-log.ts'
+import { Connection } from './connection.ts'
+import { Journal } from './journal.ts'
+import type { Random } from './random.ts'
+
+export const TOPICS = ['a', 'b', 'c']
+
+/** The code under test; a broken variant of it must be caught. */
+export interface Rooms { Hub: typeof Hub, Subscription: typeof Subscription }
+
+/** One process: a log and what its readers share. */
+export interface Instance { log: TopicLog, hub: Hub, pages: Pages }
+
+export class ModelClient {
+  readonly topics: string[]
+  readonly journal: Journal
+  connection: Connection | undefined
+  isFinished = false
+
+  constructor (topics: string[]) {
+    this.topics = topics
+    this.journal = new Journal(topics)
+  }
+
+  connect (instance: Instance, Rooms: Rooms): void {
+    if (this.isFinished || this.connection?.isOpen) return
+    const { hub, pages } = instance
+    const subscription: SubscriptionType = new Rooms.Subscription({ hub, pages, topics: this.topics, options: {} })
+    const connection = new Connection(subscription, this.journal.cursor, event => {
+      if (this.connection === connection) this.journal.receive(event)
+    })
+    this.connection = connection
+  }
+
+  disconnect (): void {
+    this.connection?.cut()
+    this.connection = undefined
+  }
+}
+
+/** Publishers, clients and what is true; the schedule drives it. */
+export class World {
+  readonly random: Random
+  readonly rooms: Rooms
+  instances: Instance[] = []
+  readonly clients: ModelClient[] = []
+  readonly truth = new Map<string, Map<string, string>>()
+  /** Publishes whose fate is not known yet; they are repeated with their key. */
+  #open: { topic: string, data: string[], key: string }[] = []
+  #published = 0
+  readonly #scope: string
+
+  constructor (random: Random, rooms: Rooms = { Hub, Subscription }) {
+    this.random = random
+    this.rooms = rooms
+    this.#scope = `${random.integer(0, 2 ** 31)}`
+  }
+
+  addInstance (log: TopicLog, maxTailBytes = 300): Instance {
+    const hub = new this.rooms.Hub(log, { maxTailBytes, onTrouble: () => {} })
+    const instance = { log, hub, pages: new Pages(log) }
+    this.instances.push(instance)
+    return instance
+  }
+
+  addClient (): ModelClient {
+    const client = new ModelClient(this.random.some(TOPICS))
+    this.clients.push(client)
+    return client
+  }
+
+  async publish (topic: string, count: number): Promise<void> {
+    const data = Array.from({ length: count }, () => `${topic} ${++this.#published}`)
+    await this.#append({ topic, data, key: `${this.#scope}-${this.#published}` })
+  }
+
+  /** Repeats one publish whose fate is not known. */
+  async retry (): Promise<void> {
+    const publish = this.#open.shift()
+    if (publish) await this.#append(publish)
+  }
+
+  async settlePublishes (): Promise<void> {
+    while (this.#open.length > 0) await this.retry()
+  }
+
+  async ends (): Promise<Map<string, TopicEnds>> {
+    const { log } = this.instances[0]!
+    const located = await Promise.all(TOPICS.map(topic => log.locate(topic, ORIGIN)))
+    return new Map(TOPICS.map((topic, at) => [topic, located[at]!.ends]))
+  }
+
+  /** Connects everybody and waits until each client has reached the end of its topics; returns what is wrong. */
+  async settle (): Promise<string[]> {
+    await this.settlePublishes()
+    for (const topic of TOPICS) await this.publishAnyway(topic)
+    for (const client of this.clients) client.connection?.go()
+    const ends = await this.ends()
+    for (let round = 0; round < MAX_ROUNDS && !this.clients.every(client => hasArrived(client, ends)); round++) {
+      for (const client of this.clients) client.connect(this.random.pick(this.instances), this.rooms)
+      await pause(round)
+    }
+    const failures = this.clients.flatMap(client => client.connection?.failure ? [String(client.connection.failure)] : [])
+    return [...failures, ...this.clients.flatMap((client, at) => client.journal.check(ends, this.truth).map(problem => `client ${at} ${problem}`))]
+  }
+
+  async stop (): Promise<void> {
+    for (const client of this.clients) client.disconnect()
+    await pause(0)
+    for (const { log } of this.instances) await log.stop()
+  }
+
+  /** A last event, so that every client has an end to reach; a closed topic has its end already. */
+  async publishAnyway (topic: string): Promise<void> {
+    const { isClosed } = (await this.ends()).get(topic)!
+    if (isClosed) return
+    await this.publish(topic, 1)
+    await this.settlePublishes()
+  }
+
+  async #append (publish: { topic: string, data: string[], key: string }): Promise<void> {
+    const { topic, data, key } = publish
+    try {
+      const { ids } = await this.random.pick(this.instances).log.append(topic, data.map(text => ({ data: text, event: undefined, retry: undefined })), { idempotencyKey: key })
+      const known = this.truth.get(topic) ?? new Map<string, string>()
+      this.truth.set(topic, known)
+      ids.forEach((id, at) => known.set(formatEventId(id), data[at]!))
+    } catch (error) {
+      const { code } = error as { code?: string }
+      if (code === 'TOPICS_LOG_UNAVAILABLE') this.#open.push(publish)
+      else if (code !== 'TOPICS_CLOSED') throw error
+    }
+  }
+}
+
+const MAX_ROUNDS = 2_000
+
+function hasArrived (client: ModelClient, ends: ReadonlyMap<string, TopicEnds>): boolean {
+  if (client.connection?.isRefused) client.isFinished = true
+  return client.isFinished || client.topics.every(topic => client.journal.lastOf(topic)?.n === ends.get(topic)!.last.n)
+}
+
+/** A turn of the loop; a few ms when it takes longer. */
+export function pause (round: number): Promise<void> {
+  return new Promise(resolve => { if (round < 50) setImmediate(resolve); else setTimeout(resolve, 2) })
+}
