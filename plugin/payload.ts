@@ -80,9 +80,11 @@ export class StreamPayload extends EventEmitter {
 
   /** Gives up when there is nobody to stream to: the client left, or something else (a handler timeout) has answered. */
   #giveUpIfOver (): boolean {
-    const { raw, sent } = this.#init.reply
-    if (isGone(raw)) this.#giveUp('client')
-    else if (raw.headersSent || sent) this.#giveUp('error')
+    const { raw, sent, log } = this.#init.reply
+    if (raw.headersSent || sent) {
+      log.warn('the event stream was given up: something else has answered; an async handler that calls reply.sse() must return the reply')
+      this.#giveUp('error')
+    } else if (isGone(raw)) this.#giveUp('client')
     return this.#state === 'given up'
   }
 

@@ -43,9 +43,15 @@ export interface Bare {
 }
 
 export async function connect (t: Test, origin: string): Promise<Bare> {
+  const bare = await dial(origin)
+  t.teardown(() => { bare.socket.destroy() })
+  return bare
+}
+
+/** The same for a test that opens so many that it has to destroy each by itself. */
+export async function dial (origin: string): Promise<Bare> {
   const { hostname, port } = new URL(origin)
   const socket = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true })
-  t.teardown(() => { socket.destroy() })
   const inbox = new Inbox()
   socket.on('error', () => {})
   socket.on('data', (chunk: Buffer) => inbox.add(chunk))

@@ -1,0 +1,299 @@
+import t from 'tap'
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
+import type { CloseReason, SseStream } from '../../plugin/index.ts'
+import { buildApp, listen } from '../support/app.ts'
+import { connect, get, open, stall } from '../support/client.ts'
+
+const BLOCK = 'x'.repeat(200_000)
+
+/** Settles when the condition holds; looks at it on a timer of its own, as nothing tells of a kernel buffer that is full. */
+function when (condition: () => boolean): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setInterval(() => {
+      if (!condition()) return
+      clearInterval(timer)
+      resolve()
+    }, 2)
+  })
+}
+
+/** Settles when the stream has been full for a while: the kernel takes no more. */
+async function stuck (stream: SseStream): Promise<void> {
+  let looks = 0
+  await when(() => { looks = stream.isFull ? looks + 1 : 0; return looks > 10 })
+}
+
+/** A route that gives its stream to the test, with how it ended. */
+function manual (app: FastifyInstance, path = '/', options = {}): { stream: Promise<SseStream>, reason: Promise<CloseReason> } {
+  let onClose!: (reason: CloseReason) => void
+  const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
+  const stream = new Promise<SseStream>(resolve => {
+    app.get(path, (request, reply) => { resolve(reply.sse(undefined, { ...options, onClose })) })
+  })
+  return { stream, reason }
+}
+
+t.test('a client that stalls and then leaves: every send settles, and those that waited settle false', async t => {
+  const app = await buildApp(t)
+  const { stream: opening, reason } = manual(app)
+  const { socket } = await stall(t, await listen(app), '/')
+  const stream = await opening
+  const sends = Array.from({ length: 100 }, () => stream.send({ data: BLOCK }))
+  const room = stream.room()
+  await stuck(stream)
+  socket.destroy()
+  t.equal(await reason, 'client')
+  const results = await Promise.all(sends)
+  t.equal(results[0], true)
+  t.equal(results.at(-1), false)
+  t.equal(results.indexOf(false), results.lastIndexOf(true) + 1, 'in order')
+  t.same([await room, await stream.send({ data: 'a' }), stream.bufferedBytes], [false, false, 0])
+})
+
+t.test('a client that stalls and then leaves: generators are returned and Readables destroyed', async t => {
+  const app = await buildApp(t)
+  const streams: SseStream[] = []
+  const done: string[] = []
+  const allDone = once(app.server, 'all done')
+  const note = (what: string): void => { if (done.push(what) === 3) app.server.emit('all done') }
+  app.get('/sync', (request, reply) => reply.sse(stream => {
+    streams.push(stream)
+    return (function * () { try { for (;;) yield BLOCK } finally { note('sync') } })()
+  }))
+  app.get('/async', (request, reply) => reply.sse(async function * (stream) {
+    streams.push(stream)
+    try { for (;;) yield BLOCK } finally { note('async') }
+  }))
+  app.get('/readable', (request, reply) => reply.sse(stream => {
+    streams.push(stream)
+    return new Readable({ read () { this.push(BLOCK) }, destroy (error, callback) { note('readable'); callback(error) } })
+  }))
+  const url = await listen(app)
+  const clients = []
+  for (const path of ['/sync', '/async', '/readable']) clients.push(await stall(t, url, path))
+  await when(() => streams.length === 3)
+  await Promise.all(streams.map(stuck))
+  t.same(done, [])
+  for (const { socket } of clients) socket.resetAndDestroy()
+  await allDone
+  t.same(done.sort(), ['async', 'readable', 'sync'])
+})
+
+t.test('a client that is gone before the handler calls reply.sse() starts nothing', async t => {
+  const app = await buildApp(t)
+  const closes: CloseReason[] = []
+  const readable = new Readable({ read () {} })
+  app.get('/', async (request, reply) => {
+    app.server.emit('handler')
+    await once(request.raw.socket, 'close')
+    // 'close' of the response comes after that of its socket.
+    await new Promise(resolve => setImmediate(resolve))
+    void reply.sse(readable, { onClose: reason => closes.push(reason) })
+    app.server.emit('called')
+    return reply
+  })
+  const client = await connect(t, await listen(app))
+  const [handler, called] = [once(app.server, 'handler'), once(app.server, 'called')]
+  client.send(get('/'))
+  await handler
+  client.socket.destroy()
+  await called
+  t.equal(readable.destroyed, true)
+  t.same(closes, ['client'])
+})
+
+t.test('a client that leaves while the source prepares: it is not run', async t => {
+  const app = await buildApp(t)
+  let finish = (): void => {}
+  let onClose!: (reason: CloseReason) => void
+  const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
+  app.get('/', (request, reply) => reply.sse({
+    prepare: () => new Promise(resolve => { finish = () => resolve(true); app.server.emit('preparing') }),
+    run: () => { t.fail('it must not run') }
+  }, { onClose }))
+  const client = await connect(t, await listen(app))
+  const preparing = once(app.server, 'preparing')
+  client.send(get('/'))
+  await preparing
+  client.socket.destroy()
+  t.equal(await reason, 'client')
+  finish()
+})
+
+t.test('200 stalled clients stay under their bound and are closed as slow', async t => {
+  const maxBufferedBytes = 64 * 1024
+  const app = await buildApp(t, { maxBufferedBytes, highWaterMarkBytes: 16 * 1024 })
+  const streams: SseStream[] = []
+  const reasons: CloseReason[] = []
+  app.get('/', (request, reply) => { streams.push(reply.sse(undefined, { onClose: reason => reasons.push(reason) })) })
+  const url = await listen(app)
+  const frame = Buffer.from(`data: ${'x'.repeat(10_000)}\n\n`)
+  const clients = await Promise.all(Array.from({ length: 200 }, () => stall(t, url, '/')))
+  await when(() => streams.length === clients.length)
+  let worst = 0
+  await when(() => {
+    for (const stream of streams) {
+      for (let n = 0; n < 3; n++) stream.write(frame)
+      worst = Math.max(worst, stream.bufferedBytes)
+    }
+    return reasons.length === clients.length
+  })
+  // Each write is a chunk, and Node counts its frame of some ten bytes too.
+  t.ok(worst > 16 * 1024 && worst <= maxBufferedBytes + 100, `at most ${worst} bytes waited`)
+  t.same(new Set(reasons), new Set(['slow']))
+})
+
+t.test('with slowClient "drop" events are dropped and the stream stays', async t => {
+  const app = await buildApp(t, { slowClient: 'drop', maxBufferedBytes: 100_000, retryMs: false })
+  const { stream: opening, reason } = manual(app)
+  const client = await stall(t, await listen(app), '/')
+  const stream = await opening
+  let dropped = 0
+  await when(() => {
+    const isWritten = stream.push({ data: BLOCK.slice(0, 50_000) })
+    if (!isWritten) dropped++
+    return dropped > 20
+  })
+  t.equal(stream.isOpen, true)
+  const { events } = stream.written
+  client.socket.resume()
+  await when(() => !stream.isFull)
+  t.equal(await stream.send({ data: 'after' }), true)
+  const text = await client.inbox.until('data: after')
+  t.equal(text.split('data: x').length - 1, events, 'every event that was taken came whole, none else')
+  client.socket.destroy()
+  t.equal(await reason, 'client')
+})
+
+t.test('a frozen client is destroyed after two heartbeats without a byte, and a slow one is not', async t => {
+  const app = await buildApp(t, { heartbeatMs: 60 })
+  const frozen = manual(app, '/frozen')
+  const slow = manual(app, '/slow')
+  const url = await listen(app)
+  await stall(t, url, '/frozen')
+  const slowClient = await stall(t, url, '/slow')
+  const reading = setInterval(() => { slowClient.socket.read(200_000) }, 5)
+  t.teardown(() => clearInterval(reading))
+  slowClient.socket.removeAllListeners('data')
+  const [frozenStream, slowStream] = [await frozen.stream, await slow.stream]
+  const sends = [frozenStream.send({ data: BLOCK.repeat(60) }), slowStream.send({ data: BLOCK.repeat(60) })]
+  t.equal(await frozen.reason, 'slow')
+  t.equal(frozenStream.bufferedBytes, 0)
+  await when(() => slowStream.bufferedBytes === 0)
+  t.equal(slowStream.isOpen, true)
+  t.same(await Promise.all(sends), [true, true])
+})
+
+t.test('a stream that has ended is given two heartbeats to flush', async t => {
+  const app = await buildApp(t, { heartbeatMs: 20 })
+  const { stream: opening, reason } = manual(app)
+  await stall(t, await listen(app), '/')
+  const stream = await opening
+  await stream.send({ data: BLOCK.repeat(60) })
+  await stuck(stream)
+  stream.end()
+  t.equal(await reason, 'end')
+  t.ok(stream.bufferedBytes > 0)
+  await when(() => stream.bufferedBytes === 0)
+})
+
+t.test('a 10 MB event arrives whole', async t => {
+  const app = await buildApp(t, { retryMs: false })
+  const { stream: opening } = manual(app)
+  const client = await open(t, await listen(app))
+  const big = 'ü'.repeat(5_000_000)
+  const stream = await opening
+  t.equal(await stream.send({ id: 1, data: big }), true)
+  stream.end()
+  t.ok(await client.inbox.ended() === `:\n\nid: 1\ndata: ${big}\n\n`)
+})
+
+// Calls that waited were all let through by one 'drain', before the first of them had written; what was sent in the
+// meantime then overtook them, and the bound was passed by all that waited.
+t.test('1,000 concurrent sends under backpressure keep their order, also against one made when room comes', async t => {
+  const app = await buildApp(t, { highWaterMarkBytes: 20_000, maxBufferedBytes: 40_000 })
+  const { stream: opening } = manual(app)
+  const client = await stall(t, await listen(app), '/')
+  const stream = await opening
+  const filler = BLOCK.slice(0, 10_000)
+  let sent = 0
+  let worst = 0
+  const send = (): Promise<boolean> => stream.send({ data: `${sent++} ${filler}` })
+  const sends = Array.from({ length: 1_000 }, send)
+  await stuck(stream)
+  sends.push(...[1, 2, 3].map(async () => { await stream.room(); return send() }))
+  for (const each of sends) void each.then(() => { worst = Math.max(worst, stream.bufferedBytes) })
+  client.socket.resume()
+  t.ok((await Promise.all(sends)).every(Boolean))
+  stream.end()
+  const text = await client.inbox.until('0\r\n\r\n')
+  t.same([...text.matchAll(/data: (\d+) /g)].map(([, n]) => Number(n)), Array.from({ length: 1_003 }, (_, n) => n))
+  t.ok(worst <= 20_000 + 2 * 10_100, `at most ${worst} bytes waited`)
+})
+
+t.test('what is sent before the headers waits for room like everything else', async t => {
+  const app = await buildApp(t, { highWaterMarkBytes: 1_000, maxBufferedBytes: 2_000, retryMs: false })
+  const seen: unknown[] = []
+  app.get('/', async (request, reply) => {
+    const stream = reply.sse()
+    const first = stream.send({ data: 'x'.repeat(1_000) })
+    seen.push(stream.isFull, stream.bufferedBytes, stream.push({ data: 'y' }))
+    const second = stream.send({ data: 'z' })
+    seen.push(await first, await second, stream.isFull)
+    stream.end()
+    return reply
+  })
+  app.get('/flood', (request, reply) => {
+    const stream = reply.sse()
+    let pushes = 0
+    while (stream.push({ data: 'x'.repeat(100) })) pushes++
+    seen.push(pushes, stream.closeReason)
+  })
+  const url = await listen(app)
+  const { inbox } = await open(t, url)
+  t.equal(await inbox.ended(), `:\n\ndata: ${'x'.repeat(1_000)}\n\ndata: y\n\ndata: z\n\n`)
+  t.same(seen.splice(0), [true, 1_008, true, true, true, false])
+  const flooded = await connect(t, url)
+  flooded.send(get('/flood'))
+  t.equal(await flooded.inbox.ended(), '')
+  t.same(seen, [18, 'slow'])
+})
+
+t.test('close("slow") cuts what waits; destroy() cuts also what an ended stream still flushes', async t => {
+  const app = await buildApp(t)
+  const [one, two] = [manual(app, '/one'), manual(app, '/two')]
+  const url = await listen(app)
+  await stall(t, url, '/one')
+  await stall(t, url, '/two')
+  const streams = [await one.stream, await two.stream] as const
+  for (const stream of streams) stream.push({ data: BLOCK.repeat(60) })
+  await Promise.all(streams.map(stuck))
+  streams[0].close('slow')
+  streams[1].end()
+  t.ok(streams[1].bufferedBytes > 0)
+  streams[1].destroy('revoked')
+  t.same([streams[0].bufferedBytes, streams[1].bufferedBytes], [0, 0])
+  t.same([await one.reason, await two.reason], ['slow', 'end'])
+})
+
+t.test('a write that loses the race with a reset is no error', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(async function * () {
+    for (;;) {
+      yield 'x'
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }, { onClose: () => app.server.emit('closed'), onError: () => { t.fail('no error') } }))
+  const url = await listen(app)
+  for (let n = 0; n < 20; n++) {
+    const client = await connect(t, url)
+    const closed = once(app.server, 'closed')
+    client.send(get('/'))
+    await client.inbox.until('data: x')
+    client.socket.resetAndDestroy()
+    await closed
+  }
+  t.pass('nothing was unhandled')
+})

@@ -1,0 +1,12 @@
+import type { FastifyServerOptions } from 'fastify'
+import { Inbox } from './inbox.ts'
+
+/** A Fastify logger that writes into an inbox, as lines of JSON. */
+export function logInto (log: Inbox, level: string): NonNullable<FastifyServerOptions['logger']> {
+  return { level, stream: { write: (line: string) => { log.add(Buffer.from(line)) } } }
+}
+
+/** The lines of a log that hold this text, parsed. */
+export function linesWith (log: Inbox, text: string): Record<string, unknown>[] {
+  return log.text.split('\n').filter(line => line.includes(text)).map(line => JSON.parse(line) as Record<string, unknown>)
+}
