@@ -44,17 +44,26 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   app.decorateRequest('lastEventId', { getter (this: FastifyRequest) { return readLastEventId(this) } })
   app.decorateRequest('acceptsSse', { getter (this: FastifyRequest) { return acceptsSse(this.headers.accept) } })
 
-  app.addHook('onRoute', function (route) { routes.add(this, route) })
+  app.addHook('onRoute', function (route) {
+    refuseRival(this)
+    routes.add(this, route)
+  })
   app.addHook('onReady', async () => {
-    if (app.hasPlugin(RIVAL)) throw new errors.FST_SSE_CONFLICT(RIVAL)
+    refuseRival(app)
     routes.compile()
   })
   app.addHook('preClose', () => registry.drain())
 }
 
 function refuseConflict (app: FastifyInstance): void {
+  refuseRival(app)
+  // While a plugin is being registered the instance counts it as registered; its decorators are not there yet.
+  if (app.hasReplyDecorator('sse')) throw new errors.FST_SSE_CONFLICT(app.hasRequestDecorator('acceptsSse') ? 'itself (it is registered already)' : 'another plugin')
+}
+
+/** It decorates nothing that would clash: each of its requests gets a `reply.sse` of its own. */
+function refuseRival (app: FastifyInstance): void {
   if (app.hasPlugin(RIVAL)) throw new errors.FST_SSE_CONFLICT(RIVAL)
-  if (app.hasReplyDecorator('sse')) throw new errors.FST_SSE_CONFLICT(app.hasPlugin(NAME) ? 'itself (it is registered already)' : 'another plugin')
 }
 
 /**

@@ -68,5 +68,5 @@ function givenOptions (route: RouteOptions): SseRouteOptions | undefined {
   if (inConfig !== undefined && route.sse !== undefined) {
     throw new errors.FST_SSE_BAD_OPTION(`route ${route.url}`, 'sse', 'given once', 'both "sse" and "config.sse"')
   }
-  return route.sse ?? inConfig
+  return route.sse !== undefined ? route.sse : inConfig
 }

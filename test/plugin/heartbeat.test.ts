@@ -1,0 +1,84 @@
+import t from 'tap'
+import type { CloseReason, SseStream } from '../../plugin/index.ts'
+import { buildApp, listen } from '../support/app.ts'
+import { open, stall } from '../support/client.ts'
+
+const never = new Promise<never>(() => {})
+const HEARTBEAT = '\n\n:\n\n'
+const beats = (text: string): number => text.split(HEARTBEAT.slice(1)).length - 1
+
+t.test('a quiet stream gets a comment again and again; a busy one, or one without heartbeats, gets none', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40 })
+  const done = new AbortController()
+  app.get('/quiet', (request, reply) => reply.sse(async function * () { await never }))
+  app.get('/off', (request, reply) => reply.sse(async function * () { await never }, { heartbeatMs: 0 }))
+  app.get('/busy', (request, reply) => reply.sse(async function * () {
+    while (!done.signal.aborted) {
+      yield 'a'
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }))
+  const url = await listen(app)
+  const [quiet, off, busy] = await Promise.all([open(t, `${url}/quiet`), open(t, `${url}/off`), open(t, `${url}/busy`)])
+  // The preamble, and five comments behind it.
+  await quiet.inbox.until(text => text === ':\n\nretry: 3000\n\n' + ':\n\n'.repeat(5))
+  done.abort()
+  t.equal(off.inbox.text, ':\n\nretry: 3000\n\n')
+  t.match(await busy.inbox.ended(), /^:\n\nretry: 3000\n\n(data: a\n\n)+$/)
+})
+
+t.test('a comment of the application counts as bytes, and puts the heartbeat off', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40, retryMs: false })
+  const streams: SseStream[] = []
+  app.get('/', (request, reply) => { streams.push(reply.sse()) })
+  const url = await listen(app)
+  const [commented, plain] = [await open(t, url), await open(t, url)]
+  const timer = setInterval(() => { streams[0]?.comment('here') }, 2)
+  t.teardown(() => clearInterval(timer))
+  await plain.inbox.until(text => beats(text) > 3)
+  t.match(commented.inbox.text, /^:\n\n(: here\n\n)+$/)
+  const { events, bytes } = streams[0]!.written
+  t.same([events, (bytes - 3) % ': here\n\n'.length], [0, 0])
+})
+
+t.test('a stream under backpressure gets no heartbeat', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40 })
+  let stream!: SseStream
+  const closed = new Promise<CloseReason>(resolve => {
+    app.get('/', (request, reply) => { stream = reply.sse(undefined, { onClose: resolve }) })
+  })
+  const client = await stall(t, await listen(app), '/')
+  await new Promise<void>(resolve => {
+    const timer = setInterval(() => {
+      if (!stream) return
+      clearInterval(timer)
+      resolve()
+    }, 1)
+  })
+  await stream.send({ data: 'x'.repeat(20_000_000) })
+  const { bytes } = stream.written
+  t.equal(await closed, 'slow', 'two heartbeats went by')
+  t.same(stream.written, { events: 1, bytes })
+  client.socket.destroy()
+})
+
+t.test('a lifetime ends a stream, shortened at random so that clients do not return together', async t => {
+  const app = await buildApp(t, { maxLifetimeMs: 300, lifetimeJitter: 1 })
+  const ended: number[] = []
+  const reasons = new Set<CloseReason>()
+  let opened = 0
+  app.get('/', (request, reply) => {
+    const n = opened++
+    return reply.sse(async function * () { await never }, { onClose: reason => { ended.push(n); reasons.add(reason) } })
+  })
+  app.get('/fixed', (request, reply) => reply.sse(async function * () { await never }, { maxLifetimeMs: 1, lifetimeJitter: 0 }))
+  app.get('/forever', (request, reply) => reply.sse(async function * () { await never }, { maxLifetimeMs: 0 }))
+  const url = await listen(app)
+  const forever = await open(t, `${url}/forever`)
+  t.equal(await (await open(t, `${url}/fixed`)).inbox.ended(), ':\n\nretry: 3000\n\n')
+  const clients = await Promise.all(Array.from({ length: 20 }, () => open(t, url)))
+  await Promise.all(clients.map(({ inbox }) => inbox.ended()))
+  t.same(reasons, new Set(['lifetime']))
+  t.not(ended.join(), [...ended].sort((a, b) => a - b).join(), 'not in the order they were opened')
+  t.equal(forever.inbox.isOver, false)
+})
