@@ -1,3 +1,4 @@
+import { errors } from './errors.ts'
 import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, endBody, gapBody } from './frames.ts'
@@ -100,9 +101,10 @@ export class TopicFollower implements TopicListener {
   /** Repairs until there is no doubt left; while the log is away, until it is back. */
   async #repair (): Promise<void> {
     try {
-      while (this.#isInDoubt && !this.#isStopped) {
+      const isOver = (): boolean => this.#isStopped
+      while (this.#isInDoubt && !isOver()) {
         this.#isInDoubt = false
-        await askPatiently(() => this.#compare(), () => this.#isStopped, error => this.#onTrouble(this.topic, error))
+        await askPatiently(() => this.#compare(), isOver, error => this.#onTrouble(this.topic, error))
       }
     } catch (error) {
       this.#onTrouble(this.topic, error)
@@ -128,9 +130,9 @@ export class TopicFollower implements TopicListener {
   async #readUpTo (target: EventId, jumps: readonly Jump[]): Promise<void> {
     while (this.#last.n < target.n) {
       const page = await this.#log.read(this.topic, this.#last, PAGE)
-      if (page.length === 0) return this.onDoubt()
+      // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself would spin.
+      if (page[0]?.id.n !== numberAfter(this.#last.n, { jumps })) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
       for (const entry of page) {
-        if (entry.id.n !== numberAfter(this.#last.n, { jumps })) return this.onDoubt()
         this.#tell({ kind: 'event', id: entry.id, body: encodeBody(entry) })
       }
     }

@@ -212,7 +212,7 @@ function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   const values = new Map<string, string>()
   for (let at = 0; at < fields.length; at += 2) values.set(fields[at]!, fields[at + 1]!)
   const data = values.get('data')
-  if (!id || data === undefined) return []
+  if (!id || id.n === 0 || data === undefined) return []
   const retry = values.get('retry')
   return [{ id, data, event: values.get('event'), retry: retry === undefined ? undefined : Number(retry) }]
 }

@@ -9,6 +9,16 @@ export interface Faults { dropped: number, repeated: number, held: number, refus
 export const NO_FAULTS: Faults = { dropped: 0, repeated: 0, held: 0, refused: 0, unanswered: 0 }
 
 /**
+ * Ways to break what the promise stands on, so that it can be shown that the model test notices: the resume rule finds
+ * every cursor in order; a repair finds nothing that is missing.
+ */
+const SABOTAGE = {
+  'resume rule': (location: Location): Location => ({ ...location, exists: true }),
+  repair: ({ ends, exists }: Location, id: EventId): Location => ({ ends: { ...ends, last: id }, exists })
+}
+export type Sabotage = keyof typeof SABOTAGE
+
+/**
  * A log whose network is bad: messages to followers get lost, come twice or late; commands are refused, or done without
  * an answer. What was lost is doubted later, as after a reconnect. The log behind it is real.
  */
@@ -18,9 +28,12 @@ export class FaultyLog implements TopicLog {
   readonly #random: Random
   readonly #followed = new Map<string, FaultyListener>()
 
-  constructor (log: TopicLog, random: Random) {
+  readonly #sabotage: Sabotage | undefined
+
+  constructor (log: TopicLog, random: Random, sabotage?: Sabotage) {
     this.#log = log
     this.#random = random
+    this.#sabotage = sabotage
   }
 
   /** The network is good again, and what was lost is doubted. */
@@ -48,7 +61,8 @@ export class FaultyLog implements TopicLog {
 
   async locate (...args: Parameters<TopicLog['locate']>): Promise<Location> {
     this.#refuseSometimes()
-    return this.#log.locate(...args)
+    const location = await this.#log.locate(...args)
+    return this.#sabotage === undefined ? location : SABOTAGE[this.#sabotage](location, args[1])
   }
 
   async seek (...args: Parameters<TopicLog['seek']>): Promise<EventId> {

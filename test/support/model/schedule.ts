@@ -9,20 +9,19 @@ export type Fault = (world: World) => Promise<void> | void
 /** Runs a random schedule of steps, lets everything settle, and returns what is wrong. */
 export async function runSchedule (world: World, faults: readonly Fault[], steps: number, recover: Fault): Promise<string[]> {
   const { random } = world
-  const running: Promise<void>[] = []
   for (let count = random.integer(1, 4); count > 0; count--) world.addClient()
   for (let step = 0; step < steps; step++) {
     const chance = random.next()
-    if (chance < 0.35) running.push(world.publish(random.pick(TOPICS), random.integer(1, 4)))
-    else if (chance < 0.4) running.push(world.retry())
-    else if (chance < 0.6) random.pick(world.clients).connect(random.pick(world.instances), world.rooms)
+    if (chance < 0.35) world.begin(world.publish(random.pick(TOPICS), random.integer(1, 4)))
+    else if (chance < 0.4) world.begin(world.retry())
+    else if (chance < 0.6) random.pick(world.clients).connect(random.pick(world.instances))
     else if (chance < 0.68) random.pick(world.clients).disconnect()
     else if (chance < 0.74) random.pick(world.clients).connection?.stop()
     else if (chance < 0.8) random.pick(world.clients).connection?.go()
     else if (chance < 0.9 && faults.length > 0) await random.pick(faults)(world)
     else await turns(random.integer(1, 3))
   }
-  await Promise.all(running)
+  await world.rest()
   await recover(world)
   return world.settle()
 }

@@ -1,4 +1,3 @@
-import type { Subscription as SubscriptionType } from '../../../topics/subscription.ts'
 import { formatEventId, ORIGIN } from '../../../topics/event-id.ts'
 import { Hub } from '../../../topics/hub.ts'
 import { Pages } from '../../../topics/pages.ts'
@@ -9,9 +8,6 @@ import { Journal } from './journal.ts'
 import type { Random } from './random.ts'
 
 export const TOPICS = ['a', 'b', 'c']
-
-/** The code under test; a broken variant of it must be caught. */
-export interface Rooms { Hub: typeof Hub, Subscription: typeof Subscription }
 
 /** One process: a log and what its readers share. */
 export interface Instance { log: TopicLog, hub: Hub, pages: Pages }
@@ -27,10 +23,10 @@ export class ModelClient {
     this.journal = new Journal(topics)
   }
 
-  connect (instance: Instance, Rooms: Rooms): void {
+  connect (instance: Instance): void {
     if (this.isFinished || this.connection?.isOpen) return
     const { hub, pages } = instance
-    const subscription: SubscriptionType = new Rooms.Subscription({ hub, pages, topics: this.topics, options: {} })
+    const subscription = new Subscription({ hub, pages, topics: this.topics, options: {} })
     const connection = new Connection(subscription, this.journal.cursor, event => {
       if (this.connection === connection) this.journal.receive(event)
     })
@@ -46,23 +42,22 @@ export class ModelClient {
 /** Publishers, clients and what is true; the schedule drives it. */
 export class World {
   readonly random: Random
-  readonly rooms: Rooms
   instances: Instance[] = []
   readonly clients: ModelClient[] = []
   readonly truth = new Map<string, Map<string, string>>()
   /** Publishes whose fate is not known yet; they are repeated with their key. */
   #open: { topic: string, data: string[], key: string }[] = []
+  #running: Promise<void>[] = []
   #published = 0
   readonly #scope: string
 
-  constructor (random: Random, rooms: Rooms = { Hub, Subscription }) {
+  constructor (random: Random) {
     this.random = random
-    this.rooms = rooms
     this.#scope = `${random.integer(0, 2 ** 31)}`
   }
 
   addInstance (log: TopicLog, maxTailBytes = 300): Instance {
-    const hub = new this.rooms.Hub(log, { maxTailBytes, onTrouble: () => {} })
+    const hub = new Hub(log, { maxTailBytes, onTrouble: () => {} })
     const instance = { log, hub, pages: new Pages(log) }
     this.instances.push(instance)
     return instance
@@ -72,6 +67,16 @@ export class World {
     const client = new ModelClient(this.random.some(TOPICS))
     this.clients.push(client)
     return client
+  }
+
+  /** Lets something go on beside the schedule. */
+  begin (work: Promise<void>): void {
+    this.#running.push(work)
+  }
+
+  /** Waits for what goes on beside the schedule. */
+  async rest (): Promise<void> {
+    await Promise.all(this.#running.splice(0))
   }
 
   async publish (topic: string, count: number): Promise<void> {
@@ -102,7 +107,7 @@ export class World {
     for (const client of this.clients) client.connection?.go()
     const ends = await this.ends()
     for (let round = 0; round < MAX_ROUNDS && !this.clients.every(client => hasArrived(client, ends)); round++) {
-      for (const client of this.clients) client.connect(this.random.pick(this.instances), this.rooms)
+      for (const client of this.clients) client.connect(this.random.pick(this.instances))
       await pause(round)
     }
     const failures = this.clients.flatMap(client => client.connection?.failure ? [String(client.connection.failure)] : [])
