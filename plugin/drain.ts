@@ -15,19 +15,18 @@ const MIN_SPREAD_MS = 1_000
 export class StreamRegistry {
   readonly #streams = new Set<SseStream>()
   readonly #drainMs: number
-  #deadline: number | undefined
+  #isDraining = false
+  #deadline = 0
   #onEmpty: (() => void) | undefined
 
   constructor (drainMs: number) {
     this.#drainMs = drainMs
   }
 
-  get size (): number { return this.#streams.size }
-
   /** Takes a stream in, started or not; during a drain it is sent away at once. Taking it in again does nothing. */
   add (stream: SseStream): void {
     this.#streams.add(stream)
-    if (this.#deadline !== undefined) this.#sendAway(stream)
+    if (this.#isDraining) this.#sendAway(stream)
   }
 
   remove (stream: SseStream): void {
@@ -37,6 +36,7 @@ export class StreamRegistry {
 
   /** Ends all streams, waits for them to flush, and cuts those that did not by the end of the window. */
   async drain (): Promise<void> {
+    this.#isDraining = true
     this.#deadline = performance.now() + this.#drainMs
     if (this.#streams.size === 0) return
     this.#endInBatches([...this.#streams])
@@ -61,7 +61,7 @@ export class StreamRegistry {
   }
 
   #sendAway (stream: SseStream): void {
-    const remaining = Math.max(0, (this.#deadline ?? 0) - performance.now())
+    const remaining = Math.max(0, this.#deadline - performance.now())
     const spread = Math.max(MIN_SPREAD_MS, this.#drainMs)
     stream.closeWithRetry('shutdown', Math.min(MAX_RETRY_MS, Math.round(remaining + Math.random() * spread)))
   }

@@ -90,26 +90,28 @@ function createStream ({ reply, source, registry, heartbeats }: ReplyInit, setti
   const { options } = settings
   const intervalMs = options.heartbeatMs || DEFAULT_STALL_MS
   const request = reply.request
-  let openedAt: number | undefined
+  let isAttached = false
+  let openedAt = 0
   const stream: SseStream = new SseStream({
     raw: reply.raw,
     options,
     lastEventId: readLastEventId(request),
     encode: encoderFor(settings),
     onAttach: () => {
+      isAttached = true
       openedAt = performance.now()
       openChannel.publish({ request, stream } satisfies StreamOpenMessage)
       heartbeats.add(stream, intervalMs)
       registry.add(stream)
     },
     onClosed: reason => {
-      if (openedAt === undefined) {
+      if (!isAttached) {
         registry.remove(stream)
         dispose(source)
       }
       guard(reply, 'onClose', () => options.onClose?.(reason, stream))
     },
-    onOver: reason => { logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - (openedAt ?? 0)) }) },
+    onOver: reason => { logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - openedAt) }) },
     onGone: () => {
       heartbeats.remove(stream, intervalMs)
       registry.remove(stream)

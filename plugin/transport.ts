@@ -6,24 +6,20 @@ import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 /** The one place that knows how HTTP/1.1 and HTTP/2 responses differ. */
 
 /** What Fastify hands out as `reply.raw`: Node's response, or over HTTP/2 its compatible twin, which has a `stream`. */
-export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream | null }
-
-function isHttp2 (res: RawResponse): boolean {
-  return 'stream' in res
-}
+export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
 
 /**
- * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows; and may have been let go.
+ * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows.
  * A response without a socket of its own, in line behind another, goes with the connection it came by.
  */
 export function isGone (res: RawResponse): boolean {
-  if (isHttp2(res)) return res.stream?.destroyed ?? true
+  if (res.stream) return res.stream.destroyed
   return res.destroyed || (res.socket === null && res.req.socket.destroyed)
 }
 
 /** True when the response stands in line behind another one on the same connection (HTTP/1.1 pipelining). */
 export function isQueued (res: RawResponse): boolean {
-  return !isHttp2(res) && res.socket === null && !res.destroyed
+  return !res.stream && res.socket === null && !res.destroyed
 }
 
 const lines = new WeakMap<Socket, Set<RawResponse>>()
@@ -52,22 +48,23 @@ function lineOf (socket: Socket): Set<RawResponse> {
  * RST_STREAM either, so its connection goes too when it answers no ping within `patienceMs`; at once for 0.
  */
 export function cut (res: RawResponse, patienceMs: number): void {
-  if (!isHttp2(res)) {
+  const { stream } = res
+  if (!stream) {
     res.destroy()
     return
   }
-  const session = res.stream?.session
-  res.stream?.close(constants.NGHTTP2_CANCEL)
-  res.stream?.destroy()
-  if (!session || session.destroyed) return
+  const { session } = stream
+  stream.close(constants.NGHTTP2_CANCEL)
+  stream.destroy()
   if (patienceMs === 0) return destroyConnection(session)
   const timer = setTimeout(() => destroyConnection(session), patienceMs).unref()
-  session.ping(() => clearTimeout(timer))
+  session?.ping(() => clearTimeout(timer))
 }
 
 /** `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden; disposing of it is not. */
-function destroyConnection (session: Http2Session): void {
-  session.socket[Symbol.asyncDispose]().catch(() => {})
+function destroyConnection (session: Http2Session | undefined): void {
+  // A session that is over has no socket any more, whatever its type says.
+  session?.socket?.[Symbol.asyncDispose]().catch(() => {})
 }
 
 /**
@@ -75,11 +72,11 @@ function destroyConnection (session: Http2Session): void {
  * Returns what undoes it, which the end of the response does by itself. Does nothing where there is no real socket.
  */
 export function onStall (res: RawResponse, ms: number, listener: () => void): () => void {
-  const timed = isHttp2(res) ? res.stream : res.socket
+  const timed = res.stream ?? res.socket
   if (typeof timed?.setTimeout !== 'function') return () => {}
   const previousMs = timed === res.socket ? res.socket.timeout : 0
   // On HTTP/1.1 the server turns the socket's event into the response's, and destroys the socket only where nobody listens.
-  const emitter = isHttp2(res) ? timed : res
+  const emitter = res.stream ?? res
   const undo = (): void => {
     emitter.removeListener('timeout', listener)
     res.removeListener('finish', undo)

@@ -160,6 +160,18 @@ t.test('what fails because the client left is no error, and what fails while cle
   t.match(await cleaning, [{ level: 20, msg: 'the source of an event stream failed after the stream was over' }])
 })
 
+t.test('a source that answers by itself, or cuts the connection, and then fails is given up', async t => {
+  const app = await buildApp(t)
+  const closes: CloseReason[] = []
+  const onClose = (reason: CloseReason): void => { closes.push(reason) }
+  app.get('/own', (request, reply) => reply.sse(async () => { reply.raw.end('own'); throw teapot() }, { onClose }))
+  app.get('/cut', (request, reply) => reply.sse(async () => { reply.raw.destroy(); throw teapot() }, { onClose }))
+  const url = await listen(app)
+  t.equal((await fetchAll(t, `${url}/own`)).text, 'own')
+  await t.rejects(fetchAll(t, `${url}/cut`), { code: 'ECONNRESET' })
+  t.same(closes, ['error', 'client'])
+})
+
 t.test('an onSend hook that wraps the stream is told not to', async t => {
   const wrap: Record<string, (payload: NodeJS.ReadableStream) => unknown> = {
     '/pipe': payload => payload.pipe(new PassThrough()),

@@ -77,6 +77,17 @@ t.test('heartbeats and the error report never fall inside an upstream block', as
   t.match(await inbox.ended(), /data: a\n\n(:\n\n)+event: stream\.error\ndata: \{"statusCode":500,"error":"Internal Server Error","message":"Internal Server Error"\}\n\n$/)
 })
 
+t.test('a fetch aborted by the signal of its stream is no error', async t => {
+  let aborted!: Promise<unknown>
+  const url = await upstream(t, response => { aborted = once(response, 'close'); response.write('data: a\n\n') })
+  const app = await buildApp(t, { onError: () => { t.fail('no error') } })
+  app.get('/', (request, reply) => reply.sse(async stream => fetch(url, { signal: stream.signal })))
+  const client = await open(t, await listen(app))
+  await client.inbox.until('data: a')
+  client.close()
+  await aborted
+})
+
 t.test('a block beyond maxBufferedBytes is an error, and the upstream is let go of', async t => {
   let answer!: http.ServerResponse
   const url = await upstream(t, response => { answer = response; response.write('data: a\n\n') })
