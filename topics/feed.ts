@@ -94,14 +94,13 @@ export class Feed {
   add (reader: FeedReader): void { this.#readers.add(reader) }
   delete (reader: FeedReader): void { this.#readers.delete(reader) }
 
-  /**
-   * Compares a topic with its log and settles when the feed has moved. For a reader whose client has already seen more
-   * elsewhere than has arrived here.
-   */
-  async catchUpWith (at: number): Promise<void> {
-    this.#moved ??= settleable()
-    this.#followers[at]!.onDoubt()
-    await this.#moved.promise
+  /** Compares topics with their log; settles when what was missing has its place here. For a reader that stands elsewhere. */
+  async confirm (ats: readonly number[]): Promise<void> {
+    await Promise.all(ats.map(at => this.#followers[at]!.confirm()))
+    if (this.#pending.length > 0) {
+      this.#moved ??= settleable()
+      await this.#moved.promise
+    }
   }
 
   /** Stops listening to the topics. */

@@ -88,6 +88,12 @@ export class TopicFollower implements TopicListener {
     if (this.#isStarted) this.#repairing ??= this.#repair()
   }
 
+  /** Compares with the log; settles when what was missing has been told. */
+  async confirm (): Promise<void> {
+    this.onDoubt()
+    await this.#repairing
+  }
+
   /** False when the entry does not join what is there. */
   #take (entry: LogEntry): boolean {
     const { id } = entry

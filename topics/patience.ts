@@ -20,6 +20,11 @@ export async function askPatiently<T> (ask: () => Promise<T>, isOver: () => bool
   return undefined
 }
 
+/** The shortest wait before something is asked again. */
+export function pause (): Promise<void> {
+  return delay(FIRST_DELAY_MS)
+}
+
 function delay (ms: number): Promise<void> {
   return new Promise(resolve => { setTimeout(resolve, ms).unref() })
 }

@@ -5,7 +5,7 @@ import type { EventId } from './event-id.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
-import { askPatiently } from './patience.ts'
+import { askPatiently, pause } from './patience.ts'
 import type { PageEntry, Pages } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
 import type { TopicStart } from './start.ts'
@@ -89,23 +89,29 @@ export class Reader implements FeedReader {
     this.#stream.write(Buffer.concat(frames), 0)
   }
 
-  /** Reads each topic's log from the cursor up to the feed's place of that moment, until the tail holds that place. */
+  /**
+   * Reads each topic's log from the cursor up to the feed's place of that moment, and joins there once both stand at the
+   * same place. Where they do not, one of them has seen more: the client elsewhere, or the reader a gap that the feed has
+   * not come to. Then the feed looks at the log, too.
+   */
   async #catchUp (): Promise<void> {
+    let confirmed = -1
     while (this.#stream.isOpen) {
       const place = this.#feed.place
-      const ahead = this.#aheadOf(place)
-      if (ahead >= 0) {
-        await Promise.race([this.#feed.catchUpWith(ahead), this.#over])
-        continue
-      }
       for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
-      if (this.#aheadOf(place) < 0 && this.#feed.holds(place.index)) return this.#join(place)
+      const apart = this.#apartFrom(place)
+      const isAhead = apart.some(at => this.#positions[at]!.n > place.positions[at]!.n)
+      // Told by the log itself that nothing lies between, although the ids differ: a position before the first entry.
+      const mayJoin = apart.length === 0 || (confirmed === place.index && !isAhead)
+      if (mayJoin && this.#feed.holds(place.index)) return this.#join(place)
+      if (confirmed === place.index) await pause()
+      confirmed = place.index
+      if (apart.length > 0) await Promise.race([this.#feed.confirm(apart), this.#over])
     }
   }
 
-  /** A topic of which the client has seen more than has arrived at the feed; joining there would bring it again. */
-  #aheadOf (place: FeedPlace): number {
-    return this.#positions.findIndex((position, at) => position.n > place.positions[at]!.n)
+  #apartFrom (place: FeedPlace): number[] {
+    return this.#positions.flatMap((position, at) => isSameEventId(position, place.positions[at]!) ? [] : [at])
   }
 
   async #join (place: FeedPlace): Promise<void> {
@@ -115,7 +121,7 @@ export class Reader implements FeedReader {
   }
 
   async #readTopic (at: number, target: EventId): Promise<void> {
-    while (this.#stream.isOpen && !isSameEventId(this.#positions[at]!, target)) {
+    while (this.#stream.isOpen && this.#positions[at]!.n < target.n) {
       const page = await this.#ask(at, () => this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!))
       if (!page) return
       const isJoined = page[0]?.id.n === this.#positions[at]!.n + 1

@@ -33,6 +33,7 @@ export class RedisServer {
   readonly #command: string
   readonly #args: string[]
   #process: ChildProcess | undefined
+  #isPaused = false
 
   private constructor (port: number, folder: string, { args = [], command = 'redis-server' }: RedisServerOptions) {
     this.port = port
@@ -65,6 +66,7 @@ export class RedisServer {
   async kill (): Promise<void> {
     const child = this.#process
     this.#process = undefined
+    this.#isPaused = false
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     const gone = once(child, 'exit')
     child.kill('SIGCONT')
@@ -72,8 +74,20 @@ export class RedisServer {
     await gone
   }
 
-  pause (): void { this.#process?.kill('SIGSTOP') }
-  unpause (): void { this.#process?.kill('SIGCONT') }
+  get isRunning (): boolean { return this.#process !== undefined }
+
+  /** True when it runs and is not paused. */
+  get isUp (): boolean { return this.isRunning && !this.#isPaused }
+
+  pause (): void {
+    this.#process?.kill('SIGSTOP')
+    this.#isPaused = this.isRunning
+  }
+
+  unpause (): void {
+    this.#process?.kill('SIGCONT')
+    this.#isPaused = false
+  }
 
   /** Runs commands on a connection of their own, waiting for the server to be there. */
   async with<T> (use: (client: Redis) => Promise<T>): Promise<T> {

@@ -19,7 +19,8 @@ export type LocateReply = [ms: string, n: string, born: string, closed: number, 
 
 const lineage = load('lineage')
 const append = lineage + load('append')
-const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
+/** The scripts by command. */
+export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
   topicAppend: { lua: append, numberOfKeys: 2 },
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
   topicLocate: { lua: lineage + load('locate'), numberOfKeys: 2 },

@@ -1,5 +1,5 @@
 import { parseCursor, topicTag } from '../../../topics/cursor.ts'
-import { compareEventIds, formatEventId, isSameEventId, parseEventId } from '../../../topics/event-id.ts'
+import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../topics/event-id.ts'
 import type { EventId } from '../../../topics/event-id.ts'
 import type { TopicEnds } from '../../../topics/log/topic-log.ts'
 import type { Gap } from '../../../topics/resume.ts'
@@ -33,13 +33,13 @@ class TopicJournal {
     for (const step of this.steps) {
       if (step.kind === 'gap') {
         this.#checkGap(step.gap, at, ends, complain)
-        at = positionAfter(step.gap, at)
-        isOpenGap = step.gap.resumedAt === null && step.gap.missed === undefined
+        isOpenGap = step.gap.resumedAt === null && step.gap.missed === undefined && step.gap.reason !== 'fork'
+        at = positionAfter(step.gap, at, ends)
         continue
       }
       const { id, data } = step
       if (at && compareEventIds(id, at) <= 0) complain(`${formatEventId(id)} came again, or late, after ${formatEventId(at)}`)
-      else if (at && !isOpenGap && id.n !== numberAfter(at.n, ends)) complain(`between ${formatEventId(at)} and ${formatEventId(id)} something is missing, and nothing was told`)
+      else if (at && !isOpenGap && !mayFollow(at, id, ends)) complain(`between ${formatEventId(at)} and ${formatEventId(id)} something is missing, and nothing was told`)
       if (truth.has(formatEventId(id)) && truth.get(formatEventId(id)) !== data) complain(`${formatEventId(id)} says ${data}, not ${truth.get(formatEventId(id))}`)
       at = id
       isOpenGap = false
@@ -51,18 +51,32 @@ class TopicJournal {
   #checkGap ({ after, resumedAt, reason, missed }: Gap, at: EventId | undefined, { first, jumps }: TopicEnds, complain: (what: string) => void): void {
     const from = at && formatEventId(at)
     if (after !== null && at !== undefined && parseEventId(after)?.n !== at.n) complain(`a gap after ${after} was told to a client at ${from}`)
+    // A topic that was forgotten begins anew; every other gap leads forward, or the client would get again what it has.
+    const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
+    if (at && resumed && reason !== 'expired' && resumed.n <= at.n) complain(`a gap (${reason}) led back from ${from} to ${resumedAt}`)
     if (reason !== 'trimmed' || !at) return
     const next = resumedAt === null ? at.n + missed! + 1 : parseEventId(resumedAt)!.n
     if (next <= numberAfter(at.n, { jumps })) complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
-    if (first && first.n < next) complain(`a gap up to ${resumedAt} was told, and ${formatEventId(first)} is still there`)
+    // In a later life of the topic the numbers say nothing about this one.
+    const isSameLife = first && (!resumed || first.ms <= resumed.ms)
+    if (isSameLife && first.n < next) complain(`a gap up to ${resumedAt} was told, and ${formatEventId(first)} is still there`)
   }
 }
 
-/** Where a client stands after it was told a gap: just before the event that follows. */
-function positionAfter ({ resumedAt, missed }: Gap, at: EventId | undefined): EventId | undefined {
+/** The next number; or the one after a jump, or one that was given in between and lost with a failover. */
+function mayFollow (at: EventId, id: EventId, { jumps }: TopicEnds): boolean {
+  return id.n === at.n + 1 || jumps.some(jump => jump.from.n <= at.n && at.n < jump.to && id.n <= jump.to)
+}
+
+/** Where a client stands after it was told a gap: just before the event that follows; after a fork, at the last event that is left. */
+function positionAfter ({ reason, resumedAt, missed }: Gap, at: EventId | undefined, { jumps }: TopicEnds): EventId | undefined {
   const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
   if (resumed) return { ms: resumed.ms, n: resumed.n - 1 }
-  return at && missed !== undefined ? { ms: at.ms, n: at.n + missed } : at
+  if (!at) return at
+  // Its numbers begin anew, from where is not known yet.
+  if (reason === 'expired') return ORIGIN
+  if (reason === 'fork') return jumps.find(jump => jump.from.n < at.n && at.n < jump.to)?.from ?? at
+  return missed === undefined ? at : { ms: at.ms, n: at.n + missed }
 }
 
 /** All that one client has received, over all its connections. */
@@ -72,6 +86,8 @@ export class Journal {
   cursor: string | undefined
   readonly ended = new Set<string>()
   readonly problems: string[] = []
+  /** Forks it was told of. */
+  forks = 0
 
   constructor (topics: readonly string[]) {
     this.#topics = new Map(topics.map(topic => [topic, new TopicJournal(topic)]))
@@ -113,6 +129,7 @@ export class Journal {
   }
 
   #gap (gap: Gap): void {
+    if (gap.reason === 'fork') this.forks++
     this.#topics.get(gap.topic)!.steps.push({ kind: 'gap', gap })
   }
 

@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto'
+import { RedisLog } from '../../../topics/index.ts'
+import { until } from '../log-contract.ts'
+import { silentLogger } from '../redis-server.ts'
+import type { RedisServer } from '../redis-server.ts'
+import type { TcpProxy } from '../tcp-proxy.ts'
+import { Random } from './random.ts'
+import { runSchedule } from './schedule.ts'
+import type { Fault } from './schedule.ts'
+import { pause, TOPICS, World } from './world.ts'
+
+/** What a schedule on Redis runs on: the servers, and the proxy that leads to the one that is master. */
+export interface RedisStage {
+  proxy: TcpProxy
+  /** Faults that this stage can make. */
+  faults: (world: World, prefix: string) => Fault[]
+  /** Gaps of reason `fork` that clients were told so far. */
+  forksTold: number
+  /** Makes everything good again. */
+  recover: () => Promise<void>
+}
+
+/** Longer than any answer takes on a busy machine, shorter than a fault lasts. */
+export const COMMAND_TIMEOUT_MS = 400
+
+/** One schedule on two processes' worth of Redis logs, with real faults; returns what is wrong. */
+export async function runRedisSchedule (stage: RedisStage, seed: number): Promise<string[]> {
+  const random = new Random(seed)
+  const world = new World(random)
+  const prefix = `${randomUUID()}:`
+  const maxEvents = random.pick([3, 20, 1_000])
+  const logs: RedisLog[] = []
+  for (let count = 0; count < 2; count++) {
+    const log = new RedisLog({ connection: stage.proxy.url, prefix, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 100, retention: [{ topics: '*', maxEvents }] })
+    await log.start(silentLogger)
+    world.addInstance(log, random.pick([1, 200, 100_000]))
+    logs.push(log)
+  }
+  const problems = await runSchedule(world, [...stage.faults(world, prefix), addClient], random.integer(15, 40), async () => {
+    await stage.recover()
+    await until(() => logs.every(log => log.isHealthy))
+  })
+  await world.stop()
+  stage.forksTold += world.clients.reduce((sum, client) => sum + client.journal.forks, 0)
+  return problems
+}
+
+const addClient: Fault = world => { if (world.clients.length < 6) world.addClient() }
+
+/** Faults of one server that keeps everything it acknowledged. */
+export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisStage {
+  const recover = async (): Promise<void> => {
+    proxy.unsilence()
+    proxy.up()
+    server.unpause()
+    if (!server.isRunning) await server.start()
+  }
+  return {
+    proxy,
+    forksTold: 0,
+    recover,
+    faults: ({ random }, prefix) => [
+      () => { proxy.cut() },
+      () => { proxy.down() },
+      () => { proxy.silence() },
+      () => { server.pause() },
+      () => server.kill(),
+      recover,
+      recover,
+      async () => { if (server.isUp) await server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')) },
+      async () => { if (server.isUp && random.chance(0.2)) await server.with(client => client.del(`${prefix}{${random.pick(TOPICS)}}:log`)) }
+    ]
+  }
+}
+
+/** A master and a replica that may be behind when it is promoted: what it lacks is lost. */
+export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpProxy): RedisStage {
+  let [master, replica] = servers
+  const promote = async (): Promise<void> => {
+    await master.kill()
+    await replica.with(client => client.replicaof('NO', 'ONE'))
+    proxy.lead(replica.port)
+    const [oldMaster, newMaster] = [master, replica]
+    await oldMaster.start()
+    ;[master, replica] = [newMaster, oldMaster]
+    await follow(replica, master)
+  }
+  return {
+    proxy,
+    forksTold: 0,
+    recover: async () => {
+      replica.unpause()
+      await follow(replica, master)
+    },
+    faults: ({ random }) => [
+      async world => {
+        // The replica falls behind; what is published and delivered meanwhile is lost with the master.
+        await replica.with(client => client.replicaof('127.0.0.1', '1'))
+        for (const client of world.clients) client.connect(random.pick(world.instances))
+        for (const topic of TOPICS) world.begin(world.publish(topic, random.integer(1, 3)))
+        await world.rest()
+        for (let round = 0; round < random.integer(0, 70); round++) await pause(round)
+        await promote()
+      },
+      promote,
+      () => { proxy.cut() }
+    ]
+  }
+}
+
+/** Makes one server the replica of another and waits until it has everything. */
+export async function follow (replica: RedisServer, master: RedisServer): Promise<void> {
+  await replica.with(async client => {
+    await client.replicaof('127.0.0.1', `${master.port}`)
+    await until(async () => /master_link_status:up/.test(await client.info('replication')))
+  })
+}
