@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { anchorsOf, blocksOf, DOCS, proseOf, ROOT } from '../support/markdown.ts'
+import { anchorsOf, blocksOf, DOCS, proseOf, readDoc, ROOT } from '../support/markdown.ts'
 
 const LANGUAGES = new Set(['ts', 'js', 'console', 'text'])
 
@@ -28,4 +28,11 @@ t.test('every document is linked from the README', async t => {
 
 t.test('every block says its language, so that none escapes the tests by a slip', async t => {
   for (const { file, line, language } of DOCS.flatMap(blocksOf)) t.ok(LANGUAGES.has(language), `${file}:${line} ${language}`)
+})
+
+t.test('the test files that CONTRIBUTING names are there, and so are its variables', async t => {
+  const files = [...readDoc('CONTRIBUTING.md').matchAll(/test\/\S+\.ts/g)].map(([file]) => file)
+  t.ok(files.length > 0)
+  for (const file of files) t.ok(existsSync(ROOT + file), file)
+  for (const name of readDoc('CONTRIBUTING.md').match(/MODEL_[A-Z]+/g) ?? []) t.ok(readDoc('test/support/model/seeds.ts').includes(name), name)
 })
