@@ -2,13 +2,14 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { buildService, ConfigError, readConfig } from './index.ts'
+import { describeLog } from './log.ts'
 
 async function main (): Promise<void> {
   const config = readConfig(process.env)
   const app = await buildService(config)
   stopOnSignals(app)
   await app.listen({ host: config.host, port: config.port })
-  process.stderr.write(banner(app))
+  process.stderr.write(banner(app, describeLog(config)))
 }
 
 /** The first signal drains and exits with 0; the second exits at once. */
@@ -23,12 +24,12 @@ function stopOnSignals (app: FastifyInstance): void {
   process.on('SIGINT', stop)
 }
 
-function banner (app: FastifyInstance): string {
+function banner (app: FastifyInstance, where: string): string {
   const { address, port } = app.server.address() as AddressInfo
   const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`
   return [
     '',
-    `resumable-sse listens on ${url} (events in memory: they go with the process)`,
+    `resumable-sse listens on ${url} (${where})`,
     '',
     '  Listen:   ' + `curl -N '${url}/events?topic=news'`,
     '  Publish:  ' + `curl '${url}/topics/news/events' -H 'content-type: application/json' -d '{"data":"hello"}'`,

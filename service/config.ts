@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { parseDuration } from './duration.ts'
 
 /** Where and how the service listens, and on which log. */
 export interface ServiceConfig {
@@ -6,12 +7,22 @@ export interface ServiceConfig {
   host: string
   /** Port to listen on; 0 takes any free one. Default 8080. */
   port: number
-  /** Where events are kept. Default `memory`. */
-  log: 'memory'
+  /** Where events are kept. Default `redis` when a Redis URL is given, else `lmdb`. */
+  log: 'lmdb' | 'redis' | 'memory'
+  /** Folder of the LMDB files. Default `data`. */
+  dataDir: string
+  /** When a publish on LMDB is acknowledged, see `LmdbLog`. Default `disk`. */
+  durability: 'disk' | 'process'
+  /** Redis, for `log: 'redis'`. */
+  redisUrl: string | undefined
   /** Log level of the service itself. Default `info`. */
   logLevel: (typeof LOG_LEVELS)[number]
   /** Events kept per topic. Default 10,000. */
   maxEvents: number
+  /** Events older than this many ms are dropped; 0 keeps them whatever their age. Default 0. */
+  maxAgeMs: number
+  /** A topic nobody publishes to for this many ms is forgotten; 0 forgets none. Default 7 days. */
+  expireAfterMs: number
   /** Heartbeat of idle streams, in ms. Default 15,000. */
   heartbeatMs: number
   /** Streams are ended within this many ms when the service stops. Default 5,000. */
@@ -32,52 +43,88 @@ export class ConfigError extends Error {
   }
 }
 
-type Reader<T> = (value: string) => T | undefined
+/** How a variable is read from its text; undefined refuses it. */
+type Read<T> = (text: string) => T | undefined
+interface Variable<T> { default: T, allowed: string, read: Read<T> }
 
-/** One row per variable: what it sets, its default, its allowed values in words, and how it is read. */
+const oneOf = <T extends string>(...values: T[]): Read<T> => text => values.find(value => value === text)
+const anyText: Read<string> = text => text
+
+/** One row per variable: its default, its allowed values in words, and how it is read. */
 export const variables = {
-  HOST: { default: '127.0.0.1', allowed: 'an IP address or "localhost"', read: (value: string) => isIP(value) || value === 'localhost' ? value : undefined },
-  PORT: { default: 8080, allowed: 'an integer from 0 to 65535', read: integer(0, 65_535) },
-  LOG: { default: 'memory' as const, allowed: '"memory"', read: (value: string) => value === 'memory' ? value : undefined },
-  LOG_LEVEL: { default: 'info' as const, allowed: LOG_LEVELS.join(', '), read: (value: string) => LOG_LEVELS.find(level => level === value) },
-  MAX_EVENTS: { default: 10_000, allowed: 'an integer from 1 (events kept per topic)', read: integer(1, Number.MAX_SAFE_INTEGER) },
-  HEARTBEAT_MS: { default: 15_000, allowed: 'an integer from 10 to 2147483647 (ms)', read: integer(10, 2_147_483_647) },
-  DRAIN_MS: { default: 5_000, allowed: 'an integer from 0 to 2147483647 (ms)', read: integer(0, 2_147_483_647) },
-  OPEN_TO_ALL: { default: false, allowed: '"yes" or "no"', read: (value: string) => value === 'yes' ? true : value === 'no' ? false : undefined }
-} satisfies Record<string, { default: unknown, allowed: string, read: Reader<unknown> }>
-
-const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
+  HOST: variable('127.0.0.1', 'an IP address or "localhost"', text => isIP(text) || text === 'localhost' ? text : undefined),
+  PORT: variable(8080, 'an integer from 0 to 65535', integer(0, 65_535)),
+  LOG: variable<'' | ServiceConfig['log']>('', '"lmdb", "redis" or "memory"', oneOf('lmdb', 'redis', 'memory')),
+  DATA_DIR: variable('data', 'the path of a folder', anyText),
+  DURABILITY: variable<ServiceConfig['durability']>('disk', '"disk" or "process"', oneOf('disk', 'process')),
+  REDIS_URL: variable('', 'a URL such as redis://host:6379 or rediss://user:password@host:6379/0', text => isRedisUrl(text) ? text : undefined),
+  LOG_LEVEL: variable<ServiceConfig['logLevel']>('info', LOG_LEVELS.join(', '), oneOf(...LOG_LEVELS)),
+  MAX_EVENTS: variable(10_000, 'an integer from 1 to 100000000 (events kept per topic)', integer(1, 100_000_000)),
+  MAX_AGE: variable(0, '0 or a duration such as 30s, 10m, 2h or 1d', durationOrZero),
+  EXPIRE_AFTER: variable(parseDuration('7d')!, '0 or a duration such as 30s, 10m, 2h or 1d', durationOrZero),
+  HEARTBEAT_MS: variable(15_000, 'an integer from 10 to 2147483647 (ms)', integer(10, 2_147_483_647)),
+  DRAIN_MS: variable(5_000, 'an integer from 0 to 2147483647 (ms)', integer(0, 2_147_483_647)),
+  OPEN_TO_ALL: variable(false, '"yes" or "no"', text => text === 'yes' ? true : text === 'no' ? false : undefined)
+}
 
 /** Reads the configuration from environment variables. Throws a `ConfigError` with every problem at once. */
 export function readConfig (env: Record<string, string | undefined>): ServiceConfig {
   const problems: string[] = []
-  const read = <T>(name: keyof typeof variables, { default: fallback, allowed, read }: { default: T, allowed: string, read: Reader<T> }): T => {
+  const read = <T>(name: keyof typeof variables, { default: fallback, allowed, read }: Variable<T>): T => {
     const text = env[name]
     if (text === undefined || text === '') return fallback
     const value = read(text)
     if (value === undefined) problems.push(`${name} must be ${allowed}, saw ${JSON.stringify(text)}`)
     return value ?? fallback
   }
+  const redisUrl = read('REDIS_URL', variables.REDIS_URL)
   const config: ServiceConfig = {
     host: read('HOST', variables.HOST),
     port: read('PORT', variables.PORT),
-    log: read('LOG', variables.LOG),
-    logLevel: read<ServiceConfig['logLevel']>('LOG_LEVEL', variables.LOG_LEVEL),
+    log: read('LOG', variables.LOG) || (redisUrl === '' ? 'lmdb' : 'redis'),
+    dataDir: read('DATA_DIR', variables.DATA_DIR),
+    durability: read('DURABILITY', variables.DURABILITY),
+    redisUrl: redisUrl || undefined,
+    logLevel: read('LOG_LEVEL', variables.LOG_LEVEL),
     maxEvents: read('MAX_EVENTS', variables.MAX_EVENTS),
+    maxAgeMs: read('MAX_AGE', variables.MAX_AGE),
+    expireAfterMs: read('EXPIRE_AFTER', variables.EXPIRE_AFTER),
     heartbeatMs: read('HEARTBEAT_MS', variables.HEARTBEAT_MS),
     drainMs: read('DRAIN_MS', variables.DRAIN_MS),
     isOpenToAll: read('OPEN_TO_ALL', variables.OPEN_TO_ALL)
   }
-  if (!LOOPBACK.has(config.host) && !config.isOpenToAll) {
-    problems.push(`HOST ${JSON.stringify(config.host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant`)
-  }
+  problems.push(...contradictions(config))
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
 
-function integer (min: number, max: number): Reader<number> {
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
+
+function contradictions ({ host, isOpenToAll, log, redisUrl }: ServiceConfig): string[] {
+  const problems: string[] = []
+  if (!LOOPBACK.has(host) && !isOpenToAll) {
+    problems.push(`HOST ${JSON.stringify(host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant`)
+  }
+  if (log === 'redis' && redisUrl === undefined) problems.push('LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379')
+  if (log !== 'redis' && redisUrl !== undefined) problems.push(`REDIS_URL is set, but LOG=${log} does not use it: leave one of them out`)
+  return problems
+}
+
+function variable<T> (fallback: T, allowed: string, read: Read<T>): Variable<T> {
+  return { default: fallback, allowed, read }
+}
+
+function integer (min: number, max: number): Read<number> {
   return text => {
     const value = Number(text)
     return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined
   }
+}
+
+function durationOrZero (text: string): number | undefined {
+  return text === '0' ? 0 : parseDuration(text)
+}
+
+function isRedisUrl (text: string): boolean {
+  return URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)
 }

@@ -1,9 +1,10 @@
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import sse from '../plugin/index.ts'
-import topics, { MemoryLog } from '../topics/index.ts'
+import topics from '../topics/index.ts'
 import type { ServiceConfig } from './config.ts'
 import { eventsRoute } from './events-route.ts'
+import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
 import { QuietLog } from './quiet-log.ts'
 import { topicsRoutes } from './topics-routes.ts'
@@ -24,7 +25,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     bodyLimit: 1024 * 1024
   })
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
-  await app.register(topics, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: config.maxEvents }] }) })
+  await app.register(topics, { log: createLog(config) })
   const refuseOtherMethods = watchMethods(app)
   eventsRoute(app)
   topicsRoutes(app)

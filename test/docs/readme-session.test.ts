@@ -71,7 +71,7 @@ class Session {
   }
 
   #comparable (said: string): string {
-    return comparable(said.replaceAll(this.#origin, SHOWN_ORIGIN))
+    return comparable(said.replaceAll(this.#origin, SHOWN_ORIGIN).replaceAll(this.#t.testdirName, 'data'))
   }
 }
 

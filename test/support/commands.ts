@@ -52,9 +52,9 @@ export function run (t: Test, file: string, args: readonly string[], env: Record
   return command
 }
 
-/** Starts the built service on a free port; `origin` is where it listens. */
+/** Starts the built service on a free port, on files of its own; `origin` is where it listens. */
 export async function startService (t: Test, env: Record<string, string> = {}): Promise<{ service: Command, origin: string }> {
-  const service = run(t, process.execPath, ['dist/service/cli.js'], { PORT: '0', ...env })
+  const service = run(t, process.execPath, ['dist/service/cli.js'], { PORT: '0', DATA_DIR: t.testdir(), ...env })
   await service.until(({ err }) => err.includes('Publish:'))
   return { service, origin: originIn(service.err) }
 }

@@ -53,6 +53,7 @@ export class LmdbLog implements TopicLog {
   readonly #owner: FolderOwner
   readonly #listeners = new Map<string, TopicListener>()
   #files: Files | undefined
+  readonly #writing = new Set<Promise<unknown>>()
   #swept = { topic: '', key: ['', ''] as [string, string] }
 
   /** Opens nothing yet. Throws `TOPICS_BAD_OPTION`. */
@@ -142,6 +143,9 @@ export class LmdbLog implements TopicLog {
   async stop (): Promise<void> {
     const files = this.#files
     this.#files = undefined
+    // The library's own thread still works on them: closed under its hands, the process would crash.
+    await Promise.allSettled(this.#writing)
+    await files?.root.flushed
     await files?.root.close()
     await this.#owner.release()
   }
@@ -154,13 +158,17 @@ export class LmdbLog implements TopicLog {
   /** Runs writes in one transaction, all or none, and settles when they are as durable as was asked for. */
   async #write<T> (work: () => T): Promise<T> {
     const { root } = this.#db
+    const written = root.transaction(work)
+    this.#writing.add(written)
     try {
-      const result = await root.transaction(work)
+      const result = await written
       if (this.#durability === 'disk') await root.flushed
       return result
     } catch (cause) {
       // A disk that is full, mostly: nothing of the transaction was kept.
       throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(cause instanceof Error ? cause.message : String(cause)), { cause })
+    } finally {
+      this.#writing.delete(written)
     }
   }
 

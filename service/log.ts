@@ -1,0 +1,22 @@
+import { LmdbLog, MemoryLog, RedisLog } from '../topics/index.ts'
+import type { RetentionRule, TopicLog } from '../topics/index.ts'
+import type { ServiceConfig } from './config.ts'
+
+/** Makes the log that the configuration names; nothing is opened yet. */
+export function createLog ({ log, dataDir, durability, redisUrl, maxEvents, maxAgeMs, expireAfterMs }: ServiceConfig): TopicLog {
+  const retention: RetentionRule[] = [{ topics: '*', maxEvents, maxAgeMs, expireAfterMs }]
+  switch (log) {
+    case 'memory': return new MemoryLog({ retention })
+    case 'lmdb': return new LmdbLog({ folder: dataDir, durability, retention })
+    case 'redis': return new RedisLog({ connection: redisUrl ?? '', retention })
+  }
+}
+
+/** Where events are, in the words of the start-up message. */
+export function describeLog ({ log, dataDir }: ServiceConfig): string {
+  switch (log) {
+    case 'memory': return 'events in memory: they go with the process'
+    case 'lmdb': return `events on disk, in ${dataDir}`
+    case 'redis': return 'events in Redis'
+  }
+}
