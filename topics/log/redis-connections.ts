@@ -5,9 +5,17 @@ import type { ClusterNode, RedisOptions as AllRedisOptions } from 'ioredis'
 export type RedisOptions = Omit<AllRedisOptions, 'replyMapping'>
 
 /** Where Redis is: a URL, ioredis options (Sentinel is among them), or the nodes of a cluster. */
-export type RedisConnection = string | RedisOptions | { cluster: ClusterNode[], redisOptions?: Omit<RedisOptions, 'host' | 'port' | 'path' | 'readOnly' | 'sentinels'> }
+export type RedisConnection = string | RedisOptions | ClusterConnection
+
+/** Some nodes of a cluster, from which the others are found, and options of the connection to each. */
+export interface ClusterConnection { cluster: ClusterNode[], redisOptions?: Omit<RedisOptions, 'host' | 'port' | 'path' | 'readOnly' | 'sentinels'> }
+
+export function isCluster (connection: RedisConnection): connection is ClusterConnection {
+  return typeof connection === 'object' && connection !== null && 'cluster' in connection
+}
 
 const MAX_RETRY_DELAY_MS = 2_000
+const SLOTS_REFRESH_MS = 2_000
 
 /** Grows from 50 ms, for ever: a log on the network that is away is waited for. */
 const retryStrategy = (attempt: number): number => Math.min(MAX_RETRY_DELAY_MS, 50 * attempt)
@@ -34,13 +42,15 @@ function common (commandTimeoutMs: number) {
 export function createCommandConnection (connection: RedisConnection, commandTimeoutMs: number): Redis | Cluster {
   const options = { ...common(commandTimeoutMs), commandTimeout: commandTimeoutMs }
   if (typeof connection === 'string') return new Redis(connection, { ...options, enableAutoPipelining: true })
-  if (!('cluster' in connection)) return new Redis({ ...connection, ...options, enableAutoPipelining: true })
+  if (!isCluster(connection)) return new Redis({ ...connection, ...options, enableAutoPipelining: true })
   const { retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes } = options
   return new Cluster(connection.cluster, {
     lazyConnect: true,
     enableOfflineQueue,
     enableAutoPipelining: true,
     clusterRetryStrategy,
+    // A promoted replica is found although no command fails: messages would be waited for at the old place.
+    slotsRefreshInterval: SLOTS_REFRESH_MS,
     redisOptions: { ...connection.redisOptions, ...ofNodes }
   })
 }

@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import type { Cluster, Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { show } from '../../plugin/errors.ts'
 import { errors } from '../errors.ts'
 import { formatEventId, ORIGIN, parseEventId } from '../event-id.ts'
 import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { Retention, RetentionOf, RetentionRule } from '../retention.ts'
-import { createCommandConnection, createMessageConnection } from './redis-connections.ts'
-import type { RedisConnection } from './redis-connections.ts'
+import { createCommandConnection, createMessageConnection, isCluster } from './redis-connections.ts'
+import type { RedisConnection, RedisOptions } from './redis-connections.ts'
+import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { parseRedisMessage } from './redis-message.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LocateReply, ScriptCommands } from './redis-scripts.ts'
@@ -47,12 +49,14 @@ export class RedisLog implements TopicLog {
   readonly #retentionOf: RetentionOf
   readonly #listeners = new Map<string, TopicListener>()
   readonly #bytesPerEntry = new Map<string, number>()
-  #subscriber: RedisSubscriber | undefined
+  readonly #publish: 'PUBLISH' | 'SPUBLISH'
+  #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
 
   /** Connects to nothing yet. Throws `TOPICS_BAD_OPTION`. */
   constructor ({ retention, ...given }: RedisLogOptions) {
     this.#options = checkOptions(given)
     this.#retentionOf = createRetention(retention)
+    this.#publish = isCluster(given.connection) ? 'SPUBLISH' : 'PUBLISH'
     this.#client = defineScripts(createCommandConnection(given.connection, this.#options.commandTimeoutMs))
   }
 
@@ -68,7 +72,7 @@ export class RedisLog implements TopicLog {
 
   async append (topic: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
     const retention = this.#retentionOf(topic)
-    const args = [this.#channel(topic), 'PUBLISH', ...retentionArgs(retention), ...events.flatMap(({ event, data, retry }) => [event ?? '', data, retry ?? ''])]
+    const args = [this.#channel(topic), this.#publish, ...retentionArgs(retention), ...events.flatMap(({ event, data, retry }) => [event ?? '', data, retry ?? ''])]
     const reply = await this.#ask(() => idempotencyKey === undefined
       ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), ...args)
       : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${idempotencyKey}`), ...args))
@@ -122,11 +126,11 @@ export class RedisLog implements TopicLog {
   }
 
   async close (topic: string): Promise<void> {
-    await this.#ask(() => this.#client.topicClose(this.#key(topic, 'meta'), this.#channel(topic), 'PUBLISH', this.#retentionOf(topic).expireAfterMs))
+    await this.#ask(() => this.#client.topicClose(this.#key(topic, 'meta'), this.#channel(topic), this.#publish, this.#retentionOf(topic).expireAfterMs))
   }
 
   async delete (topic: string): Promise<void> {
-    await this.#ask(() => this.#client.topicDelete(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#channel(topic), 'PUBLISH'))
+    await this.#ask(() => this.#client.topicDelete(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#channel(topic), this.#publish))
   }
 
   async stop (): Promise<void> {
@@ -138,16 +142,28 @@ export class RedisLog implements TopicLog {
   #key (topic: string, what: string): string { return `${this.#options.prefix}{${topic}}:${what}` }
   #channel (topic: string): string { return `${this.#options.prefix}{${topic}}` }
 
-  #createSubscriber (logger: LogLogger): RedisSubscriber {
-    const { connection, commandTimeoutMs, canaryMs, prefix } = this.#options
-    const channel = `${prefix}canary:${randomUUID()}`
-    return new RedisSubscriber({
-      connection: createMessageConnection(connection as Exclude<RedisConnection, { cluster: unknown }>, commandTimeoutMs),
-      name: 'message',
+  #createSubscriber (logger: LogLogger): RedisSubscriber | RedisClusterSubscriber {
+    const { connection, commandTimeoutMs, canaryMs: intervalMs, prefix } = this.#options
+    const client = this.#client
+    const canary = `${prefix}canary:${randomUUID()}`
+    const common = {
       logger,
-      canary: { channel, intervalMs: canaryMs, send: () => this.#client.publish(channel, '') },
-      onMessage: (channel, message) => this.#hear(channel, message),
-      onRestored: channels => { for (const channel of channels) this.#listeners.get(this.#topicOf(channel))?.onDoubt() }
+      onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
+      onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.get(this.#topicOf(channel))?.onDoubt() }
+    }
+    if (client instanceof Cluster && isCluster(connection)) {
+      return new RedisClusterSubscriber({
+        ...common,
+        cluster: client,
+        connect: (host, port) => createMessageConnection({ ...connection.redisOptions, host, port }, commandTimeoutMs),
+        canary: { prefix: canary, intervalMs, send: channel => client.spublish(channel, '') }
+      })
+    }
+    return new RedisSubscriber({
+      ...common,
+      name: 'message',
+      connection: createMessageConnection(connection as string | RedisOptions, commandTimeoutMs),
+      canary: { intervalMs, channel: () => canary, send: channel => client.publish(channel, '') }
     })
   }
 

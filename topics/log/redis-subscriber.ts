@@ -6,11 +6,21 @@ export interface RedisSubscriberInit {
   connection: Redis
   /** Names it in the log. */
   name: string
-  canary: { channel: string, intervalMs: number, send: () => Promise<unknown> }
+  /** Sharded messages, of a cluster's node. Default false. */
+  isSharded?: boolean
+  canary: Canary
   logger: LogLogger
   onMessage: (channel: string, message: Buffer) => void
   /** The connection was lost and is back; messages of these channels may be missing. */
   onRestored: (channels: readonly string[]) => void
+}
+
+/** A message that goes through Redis and back. */
+export interface Canary {
+  intervalMs: number
+  /** The channel to listen on, asked again for every connection: in a cluster it must be one that the node has. */
+  channel: () => string
+  send: (channel: string) => Promise<unknown>
 }
 
 /** Channels subscribed with one command after a reconnect. */
@@ -30,16 +40,21 @@ export class RedisSubscriber {
   #wasReady = false
   #heardAt = Date.now()
   #canary: NodeJS.Timeout | undefined
+  #canaryChannel = ''
+  #started: Promise<void> | undefined
   #replaced = 0
 
   constructor (init: RedisSubscriberInit) {
     this.#init = init
     const { connection, logger, name } = init
-    connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
+    connection.on(init.isSharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
     connection.on('ready', () => { void this.#restore() })
     connection.on('close', () => { this.#isReady = false })
     connection.on('error', (err: Error) => logger.warn({ err }, `redis: the ${name} connection failed; it is tried again`))
   }
+
+  /** Topics and what else is listened to on this connection, the canary not counted. */
+  get size (): number { return this.#channels.size }
 
   /** Ms since the canary was last heard. */
   get canaryAgeMs (): number { return Date.now() - this.#heardAt }
@@ -52,8 +67,13 @@ export class RedisSubscriber {
     return this.#isReady && this.canaryAgeMs < (SILENT_INTERVALS + 1) * this.#init.canary.intervalMs
   }
 
-  /** Connects and starts the canary. Settles also when Redis is away: it is tried again. */
-  async start (): Promise<void> {
+  /** Connects and starts the canary; called again, waits for the same. Settles also when Redis is away: it is tried again. */
+  start (): Promise<void> {
+    this.#started ??= this.#start()
+    return this.#started
+  }
+
+  async #start (): Promise<void> {
     this.#canary = setInterval(() => this.#sing(), this.#init.canary.intervalMs).unref()
     await this.#init.connection.connect().catch(() => {})
   }
@@ -62,7 +82,7 @@ export class RedisSubscriber {
   async subscribe (channel: string): Promise<void> {
     this.#channels.add(channel)
     try {
-      await this.#init.connection.subscribe(channel)
+      await this.#listen([channel])
     } catch (error) {
       this.#channels.delete(channel)
       throw error
@@ -71,7 +91,8 @@ export class RedisSubscriber {
 
   async unsubscribe (channel: string): Promise<void> {
     this.#channels.delete(channel)
-    if (this.#isReady) await this.#init.connection.unsubscribe(channel)
+    const { connection, isSharded } = this.#init
+    if (this.#isReady) await (isSharded ? connection.sunsubscribe(channel) : connection.unsubscribe(channel))
   }
 
   stop (): void {
@@ -81,18 +102,27 @@ export class RedisSubscriber {
   }
 
   #hear (channel: string, message: Buffer): void {
-    if (channel === this.#init.canary.channel) this.#heardAt = Date.now()
+    if (channel === this.#canaryChannel) this.#heardAt = Date.now()
     else this.#init.onMessage(channel, message)
   }
 
+  /** One command for many channels; a cluster's node takes those of one slot at a time. */
+  async #listen (channels: readonly string[]): Promise<void> {
+    const { connection, isSharded } = this.#init
+    if (isSharded) await Promise.all(channels.map(channel => connection.ssubscribe(channel)))
+    else await connection.subscribe(...channels)
+  }
+
   async #restore (): Promise<void> {
-    const { connection, canary, onRestored } = this.#init
+    const { canary, onRestored } = this.#init
     const channels = [...this.#channels]
+    this.#canaryChannel = canary.channel()
     try {
-      await connection.subscribe(canary.channel)
-      for (let at = 0; at < channels.length; at += CHUNK) await connection.subscribe(...channels.slice(at, at + CHUNK))
+      await this.#listen([this.#canaryChannel])
+      for (let at = 0; at < channels.length; at += CHUNK) await this.#listen(channels.slice(at, at + CHUNK))
     } catch {
-      // It went away again; 'ready' comes anew.
+      // It went away again, or the channels have moved to another node; 'ready' comes anew.
+      this.#init.connection.disconnect(true)
       return
     }
     this.#isReady = true
@@ -110,6 +140,6 @@ export class RedisSubscriber {
       connection.disconnect(true)
     }
     // The command connection tells of its own troubles; a canary that cannot be sent is simply not heard.
-    canary.send().catch(() => {})
+    if (this.#isReady) canary.send(this.#canaryChannel).catch(() => {})
   }
 }

@@ -1,0 +1,141 @@
+import calculateSlot from 'cluster-key-slot'
+import type { Cluster } from 'ioredis'
+import { RedisSubscriber } from './redis-subscriber.ts'
+import type { RedisSubscriberInit } from './redis-subscriber.ts'
+
+export interface ClusterSubscriberInit extends Pick<RedisSubscriberInit, 'logger' | 'onMessage' | 'onRestored'> {
+  /** The connection for commands, which knows where each slot is. */
+  cluster: Cluster
+  /** A connection for messages to one node, not yet connected. */
+  connect: (host: string, port: number) => RedisSubscriberInit['connection']
+  canary: { prefix: string, intervalMs: number, send: (channel: string) => Promise<unknown> }
+}
+
+interface Route { slot: number, node: string }
+
+/**
+ * Listens to a cluster: sharded messages stay on the node that has the slot, so there is one connection to each node that
+ * has a followed topic. When slots move, or a replica takes over, the topics' channels follow them.
+ */
+export class RedisClusterSubscriber {
+  readonly #init: ClusterSubscriberInit
+  readonly #nodes = new Map<string, RedisSubscriber>()
+  readonly #routes = new Map<string, Route>()
+  #watch: NodeJS.Timeout | undefined
+  #isRerouting = false
+  #replaced = 0
+
+  constructor (init: ClusterSubscriberInit) {
+    this.#init = init
+    init.cluster.on('refresh', () => { void this.#reroute() })
+  }
+
+  /** Deaf connections replaced so far. */
+  get replaced (): number {
+    return [...this.#nodes.values()].reduce((sum, node) => sum + node.replaced, this.#replaced)
+  }
+
+  /** The longest any node's canary has not been heard, in ms. */
+  get canaryAgeMs (): number {
+    return Math.max(0, ...[...this.#nodes.values()].map(node => node.canaryAgeMs))
+  }
+
+  get isHealthy (): boolean {
+    return [...this.#nodes.values()].every(node => node.isHealthy)
+  }
+
+  async start (): Promise<void> {
+    this.#watch = setInterval(() => { void this.#reroute() }, this.#init.canary.intervalMs).unref()
+  }
+
+  /** Rejects when the node that has the channel cannot be reached; nothing is subscribed then. */
+  async subscribe (channel: string): Promise<void> {
+    const slot = calculateSlot(channel)
+    const node = this.#nodeOf(slot)
+    await this.#listen(node, channel)
+    this.#routes.set(channel, { slot, node })
+  }
+
+  async unsubscribe (channel: string): Promise<void> {
+    const route = this.#routes.get(channel)
+    this.#routes.delete(channel)
+    if (route) await this.#leave(route.node, channel)
+  }
+
+  stop (): void {
+    clearInterval(this.#watch)
+    for (const node of this.#nodes.values()) node.stop()
+    this.#nodes.clear()
+    this.#routes.clear()
+  }
+
+  /** Brings every channel to the node that has its slot now; what cannot be brought is tried again at the next look. */
+  async #reroute (): Promise<void> {
+    if (this.#isRerouting) return
+    this.#isRerouting = true
+    for (const [channel, route] of this.#routes) {
+      const node = this.#init.cluster.slots[route.slot]?.[0]
+      if (node !== undefined && node !== route.node) await this.#move(channel, route, node).catch(() => {})
+    }
+    this.#isRerouting = false
+  }
+
+  async #move (channel: string, route: Route, node: string): Promise<void> {
+    await this.#listen(node, channel)
+    const old = route.node
+    route.node = node
+    this.#init.onRestored([channel])
+    await this.#leave(old, channel)
+  }
+
+  /** A node that has no channel left needs no connection. */
+  async #leave (name: string, channel: string): Promise<void> {
+    const node = this.#nodes.get(name)
+    // A node that is gone has forgotten its subscribers by itself.
+    await node?.unsubscribe(channel).catch(() => {})
+    if (!node || node.size > 0) return
+    this.#nodes.delete(name)
+    this.#replaced += node.replaced
+    node.stop()
+  }
+
+  async #listen (node: string, channel: string): Promise<void> {
+    const subscriber = this.#subscriber(node)
+    await subscriber.start()
+    await subscriber.subscribe(channel)
+  }
+
+  #nodeOf (slot: number): string {
+    const node = this.#init.cluster.slots[slot]?.[0]
+    if (node === undefined) throw new Error(`the cluster has no node for slot ${slot}`)
+    return node
+  }
+
+  #subscriber (name: string): RedisSubscriber {
+    const known = this.#nodes.get(name)
+    if (known) return known
+    const { logger, onMessage, onRestored, canary, connect } = this.#init
+    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(name) ?? []
+    const made = new RedisSubscriber({
+      connection: connect(host, Number(port)),
+      name: `message (${name})`,
+      isSharded: true,
+      logger,
+      onMessage,
+      onRestored,
+      canary: { intervalMs: canary.intervalMs, send: canary.send, channel: () => this.#canaryChannel(name) }
+    })
+    this.#nodes.set(name, made)
+    return made
+  }
+
+  /** A channel whose slot the node has; any, when it has none: then it hears nothing, and its channels move away. */
+  #canaryChannel (node: string): string {
+    const slots = this.#init.cluster.slots
+    for (let at = 0; at < slots.length; at++) {
+      const channel = `${this.#init.canary.prefix}:${at}`
+      if (slots[calculateSlot(channel)]?.[0] === node) return channel
+    }
+    return this.#init.canary.prefix
+  }
+}
