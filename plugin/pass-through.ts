@@ -22,9 +22,6 @@ export async function passThrough (response: Response, stream: SseStream): Promi
       const whole = blocks.take(value)
       if (whole.length > 0 && !(await stream.sendFrame(whole, 0))) return await released
     }
-  } catch (error) {
-    // A body that fails because it was cancelled is no error.
-    if (stream.isOpen) throw error
   } finally {
     if (stream.isOpen) await reader.cancel().catch(() => {})
   }

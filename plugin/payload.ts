@@ -114,10 +114,7 @@ export class StreamPayload extends EventEmitter {
     const { reply, stream } = this.#init
     this.#state = 'given up'
     stream.close('error')
-    for (const name of STREAM_HEADERS) {
-      reply.removeHeader(name)
-      reply.raw.removeHeader(name)
-    }
+    for (const name of STREAM_HEADERS) reply.removeHeader(name)
     this.emit('error', error)
   }
 }

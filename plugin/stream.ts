@@ -219,8 +219,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   /** One tick of the heartbeat timer. */
   tick (): void {
-    if (this.#needDrain) return this.#watchStall()
-    if (this.#state !== 'open' || this.#init.options.heartbeatMs === 0) return
+    // A stream that is over is ticked until it is flushed.
+    if (this.#needDrain || this.#state === 'closed') return this.#watchStall()
+    if (this.#init.options.heartbeatMs === 0) return
     if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.#put(HEARTBEAT, 0)
   }
 
@@ -304,16 +305,14 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     if (!isGone(this.#init.raw)) cut(this.#init.raw, reason === 'shutdown' ? 0 : this.#stallMs)
   }
 
-  /** Ends the response behind what waits, for at most two heartbeats without progress. */
+  /** Ends the response behind what waits. */
   #finish (): void {
     const { raw } = this.#init
     if (isGone(raw) || raw.writableEnded) return
     this.#endResponse()
-    if (raw.writableLength > 0) this.#watchStall()
   }
 
   #gone (): void {
-    this.#unwatchStall?.()
     this.#close(this.#init.raw.writableEnded ? 'error' : 'client', false)
     this.#init.onGone()
   }

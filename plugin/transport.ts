@@ -45,7 +45,7 @@ function lineOf (socket: Socket): Set<RawResponse> {
 
 /**
  * Cuts the connection (HTTP/1.1) or the stream (HTTP/2) with what is still unsent. A frozen HTTP/2 peer takes no
- * RST_STREAM either, so its connection goes too when it answers no ping within `patienceMs`; at once for 0.
+ * RST_STREAM either, so its connection goes too when it answers no ping within `patienceMs`.
  */
 export function cut (res: RawResponse, patienceMs: number): void {
   const { stream } = res
@@ -56,7 +56,6 @@ export function cut (res: RawResponse, patienceMs: number): void {
   const { session } = stream
   stream.close(constants.NGHTTP2_CANCEL)
   stream.destroy()
-  if (patienceMs === 0) return destroyConnection(session)
   const timer = setTimeout(() => destroyConnection(session), patienceMs).unref()
   session?.ping(() => clearTimeout(timer))
 }

@@ -5,25 +5,9 @@ import type { FastifyInstance } from 'fastify'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, get, open, stall } from '../support/client.ts'
+import { stuck, when } from '../support/when.ts'
 
 const BLOCK = 'x'.repeat(200_000)
-
-/** Settles when the condition holds; looks at it on a timer of its own, as nothing tells of a kernel buffer that is full. */
-function when (condition: () => boolean): Promise<void> {
-  return new Promise(resolve => {
-    const timer = setInterval(() => {
-      if (!condition()) return
-      clearInterval(timer)
-      resolve()
-    }, 2)
-  })
-}
-
-/** Settles when the stream has been full for a while: the kernel takes no more. */
-async function stuck (stream: SseStream): Promise<void> {
-  let looks = 0
-  await when(() => { looks = stream.isFull ? looks + 1 : 0; return looks > 10 })
-}
 
 /** A route that gives its stream to the test, with how it ended. */
 function manual (app: FastifyInstance, path = '/', options = {}): { stream: Promise<SseStream>, reason: Promise<CloseReason> } {
@@ -231,6 +215,45 @@ t.test('1,000 concurrent sends under backpressure keep their order, also against
   const text = await client.inbox.until('0\r\n\r\n')
   t.same([...text.matchAll(/data: (\d+) /g)].map(([, n]) => Number(n)), Array.from({ length: 1_003 }, (_, n) => n))
   t.ok(worst <= 20_000 + 2 * 10_100, `at most ${worst} bytes waited`)
+})
+
+// Once the bytes that wait fall below the mark there is room, while 'drain' has still to come: a send() made then went out
+// ahead of those that waited for it.
+t.test('a send() made just before the drain stands behind those that wait', async t => {
+  const app = await buildApp(t, { highWaterMarkBytes: 2_000_000, maxBufferedBytes: 40_000_000 })
+  const { stream: opening } = manual(app)
+  const client = await stall(t, await listen(app), '/')
+  const stream = await opening
+  stream.push({ data: BLOCK.repeat(60) })
+  await stuck(stream)
+  const waiting = stream.send({ data: 'first' })
+  stream.push({ data: BLOCK.repeat(9) })
+  // A client that reads little by little, so that the block behind the big one waits for room of its own.
+  client.socket.removeAllListeners('data')
+  const text: string[] = []
+  const reading = setInterval(() => { text.push(String(client.socket.read(50_000) ?? '')) }, 1)
+  t.teardown(() => clearInterval(reading))
+  await when(() => !stream.isFull)
+  t.ok(stream.bufferedBytes > 0, 'it has not drained yet')
+  const late = stream.send({ data: 'second' })
+  t.same(await Promise.all([waiting, late]), [true, true])
+  stream.end()
+  await when(() => text.push(String(client.socket.read() ?? '')) > 0 && text.join('').includes('data: second'))
+  t.match(text.join(''), /data: first\n\n[^]*data: second\n\n/)
+})
+
+t.test('a stream is full exactly when as much waits as the mark allows', async t => {
+  const app = await buildApp(t, { highWaterMarkBytes: 100_000 })
+  const { stream: opening } = manual(app)
+  const { inbox } = await open(t, await listen(app))
+  const stream = await opening
+  await inbox.until(':\n\n')
+  // Within one turn nothing leaves.
+  for (let n = 0; n < 30; n++) {
+    stream.push({ data: BLOCK.slice(0, 10_000) })
+    t.equal(stream.isFull, stream.bufferedBytes >= 100_000, `${stream.bufferedBytes} bytes`)
+  }
+  t.equal(stream.isFull, true)
 })
 
 t.test('what is sent before the headers waits for room like everything else', async t => {

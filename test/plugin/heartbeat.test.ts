@@ -1,11 +1,13 @@
 import t from 'tap'
+import { createHook } from 'node:async_hooks'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
+import { HeartbeatTimer } from '../../plugin/heartbeat.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { open, stall } from '../support/client.ts'
+import { when } from '../support/when.ts'
 
 const never = new Promise<never>(() => {})
-const HEARTBEAT = '\n\n:\n\n'
-const beats = (text: string): number => text.split(HEARTBEAT.slice(1)).length - 1
+const beats = (text: string): number => text.split('\n:\n').length - 1
 
 t.test('a quiet stream gets a comment again and again; a busy one, or one without heartbeats, gets none', async t => {
   const app = await buildApp(t, { heartbeatMs: 40 })
@@ -22,9 +24,34 @@ t.test('a quiet stream gets a comment again and again; a busy one, or one withou
   const [quiet, off, busy] = await Promise.all([open(t, `${url}/quiet`), open(t, `${url}/off`), open(t, `${url}/busy`)])
   // The preamble, and five comments behind it.
   await quiet.inbox.until(text => text === ':\n\nretry: 3000\n\n' + ':\n\n'.repeat(5))
+  const left = await open(t, `${url}/quiet`)
+  left.close()
+  await left.inbox.ended()
+  await quiet.inbox.until(text => beats(text) > 8)
   done.abort()
   t.equal(off.inbox.text, ':\n\nretry: 3000\n\n')
   t.match(await busy.inbox.ended(), /^:\n\nretry: 3000\n\n(data: a\n\n)+$/)
+})
+
+t.test('one timer runs for all streams with the same interval, and only while there are any', async t => {
+  const running = new Set<number>()
+  const hook = createHook({
+    init (id, type) { if (type === 'Timeout') running.add(id) },
+    destroy (id) { running.delete(id) }
+  }).enable()
+  t.teardown(() => { hook.disable() })
+  const timer = new HeartbeatTimer()
+  const members = Array.from({ length: 5 }, () => ({ tick () {} }))
+  for (const member of members) timer.add(member, 10_000)
+  t.equal(running.size, 1)
+  timer.add(members[0]!, 20_000)
+  t.equal(running.size, 2)
+  timer.remove(members[0]!, 20_000)
+  timer.remove(members[0]!, 20_000)
+  for (const member of members) timer.remove(member, 10_000)
+  // Hooks are told of what is destroyed a turn later.
+  await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
+  t.equal(running.size, 0)
 })
 
 t.test('a comment of the application counts as bytes, and puts the heartbeat off', async t => {
@@ -43,22 +70,16 @@ t.test('a comment of the application counts as bytes, and puts the heartbeat off
 
 t.test('a stream under backpressure gets no heartbeat', async t => {
   const app = await buildApp(t, { heartbeatMs: 40 })
-  let stream!: SseStream
+  let stream: SseStream | undefined
   const closed = new Promise<CloseReason>(resolve => {
     app.get('/', (request, reply) => { stream = reply.sse(undefined, { onClose: resolve }) })
   })
   const client = await stall(t, await listen(app), '/')
-  await new Promise<void>(resolve => {
-    const timer = setInterval(() => {
-      if (!stream) return
-      clearInterval(timer)
-      resolve()
-    }, 1)
-  })
-  await stream.send({ data: 'x'.repeat(20_000_000) })
-  const { bytes } = stream.written
+  await when(() => stream !== undefined)
+  await stream?.send({ data: 'x'.repeat(20_000_000) })
+  const bytes = stream?.written.bytes
   t.equal(await closed, 'slow', 'two heartbeats went by')
-  t.same(stream.written, { events: 1, bytes })
+  t.same(stream?.written, { events: 1, bytes })
   client.socket.destroy()
 })
 

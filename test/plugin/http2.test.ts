@@ -145,12 +145,14 @@ for (const https of [undefined, certificate]) {
       reply.raw.once('close', gone)
       return reply.sse(async function * () { for (;;) yield 'x'.repeat(100_000) }, { onClose })
     }, { heartbeatMs: 40 }, https)
+    let session!: http2.Http2Session
     const sessionClosed = new Promise<void>(resolve => {
-      app.server.on('session', (session: http2.Http2Session) => { session.once('close', resolve) })
+      app.server.on('session', (each: http2.Http2Session) => { session = each; each.once('close', resolve) })
     })
     await freeze(t, origin)
     t.equal(await reason, 'slow')
     await isGone
+    t.equal(session.destroyed, false, 'the stream goes first, without waiting for the connection')
     await sessionClosed
   })
 
@@ -186,6 +188,16 @@ t.test('a cut stream leaves the other streams of a living connection alone', asy
   t.equal(other.inbox.isOver, false)
   session.destroy()
   t.equal(await reason, 'client')
+})
+
+t.test('a stream that has ended but cannot be flushed is cut after two heartbeats', async t => {
+  const { onClose, reason } = reasonOf()
+  const { origin } = await serve(t, (request, reply) => reply.sse('x'.repeat(1_000), { onClose }), { heartbeatMs: 20 })
+  const session = await openSession(t, origin, { settings: { initialWindowSize: 10 } })
+  const { stream } = await openHttp2(session, '/', { isStalled: true })
+  t.equal(await reason, 'end')
+  await once(stream, 'close')
+  t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
 })
 
 t.test('a 10 MB event arrives whole, and heartbeats keep a quiet stream', async t => {

@@ -1,0 +1,18 @@
+import type { SseStream } from '../../plugin/index.ts'
+
+/** Settles when the condition holds; looks at it on a timer of its own, as nothing tells of a kernel buffer that is full. */
+export function when (condition: () => boolean): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setInterval(() => {
+      if (!condition()) return
+      clearInterval(timer)
+      resolve()
+    }, 2)
+  })
+}
+
+/** Settles when the stream has been full for a while: the kernel takes no more. */
+export async function stuck (stream: SseStream): Promise<void> {
+  let looks = 0
+  await when(() => { looks = stream.isFull ? looks + 1 : 0; return looks > 10 })
+}
