@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { buildService, ConfigError, readConfig } from './index.ts'
+import { describeFailure } from './failure.ts'
+import { buildService, readConfig } from './index.ts'
 import { describeLog } from './log.ts'
 
 async function main (): Promise<void> {
@@ -38,7 +39,7 @@ function banner (app: FastifyInstance, where: string): string {
 }
 
 function fail (error: unknown): void {
-  process.stderr.write(error instanceof ConfigError ? `resumable-sse: ${error.message}\n` : `resumable-sse: ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`)
+  process.stderr.write(`resumable-sse: ${describeFailure(error)}\n`)
   process.exit(1)
 }
 

@@ -45,7 +45,8 @@ export class ConfigError extends Error {
 
 /** How a variable is read from its text; undefined refuses it. */
 type Read<T> = (text: string) => T | undefined
-interface Variable<T> { default: T, allowed: string, read: Read<T> }
+/** `show` is how a bad value is told. */
+interface Variable<T> { default: T, allowed: string, read: Read<T>, show: (text: string) => string }
 
 const oneOf = <T extends string>(...values: T[]): Read<T> => text => values.find(value => value === text)
 const anyText: Read<string> = text => text
@@ -57,24 +58,26 @@ export const variables = {
   LOG: variable<'' | ServiceConfig['log']>('', '"lmdb", "redis" or "memory"', oneOf('lmdb', 'redis', 'memory')),
   DATA_DIR: variable('data', 'the path of a folder', anyText),
   DURABILITY: variable<ServiceConfig['durability']>('disk', '"disk" or "process"', oneOf('disk', 'process')),
-  REDIS_URL: variable('', 'a URL such as redis://host:6379 or rediss://user:password@host:6379/0', text => isRedisUrl(text) ? text : undefined),
+  REDIS_URL: variable('', 'a URL such as redis://host:6379 or rediss://user:password@host:6379/0', text => isRedisUrl(text) ? text : undefined, withoutPassword),
   LOG_LEVEL: variable<ServiceConfig['logLevel']>('info', LOG_LEVELS.join(', '), oneOf(...LOG_LEVELS)),
   MAX_EVENTS: variable(10_000, 'an integer from 1 to 100000000 (events kept per topic)', integer(1, 100_000_000)),
-  MAX_AGE: variable(0, '0 or a duration such as 30s, 10m, 2h or 1d', durationOrZero),
-  EXPIRE_AFTER: variable(parseDuration('7d')!, '0 or a duration such as 30s, 10m, 2h or 1d', durationOrZero),
+  MAX_AGE: variable(0, '0 or a duration such as 30s, 10m, 2h or 1d, up to 366d', durationOrZero),
+  EXPIRE_AFTER: variable(parseDuration('7d')!, '0 or a duration such as 30s, 10m, 2h or 1d, up to 366d', durationOrZero),
   HEARTBEAT_MS: variable(15_000, 'an integer from 10 to 2147483647 (ms)', integer(10, 2_147_483_647)),
   DRAIN_MS: variable(5_000, 'an integer from 0 to 2147483647 (ms)', integer(0, 2_147_483_647)),
   OPEN_TO_ALL: variable(false, '"yes" or "no"', text => text === 'yes' ? true : text === 'no' ? false : undefined)
 }
 
+type Name = keyof typeof variables
+
 /** Reads the configuration from environment variables. Throws a `ConfigError` with every problem at once. */
 export function readConfig (env: Record<string, string | undefined>): ServiceConfig {
-  const problems: string[] = []
-  const read = <T>(name: keyof typeof variables, { default: fallback, allowed, read }: Variable<T>): T => {
+  const problems = new Map<Name, string>()
+  const read = <T>(name: Name, { default: fallback, allowed, read, show }: Variable<T>): T => {
     const text = env[name]
     if (text === undefined || text === '') return fallback
     const value = read(text)
-    if (value === undefined) problems.push(`${name} must be ${allowed}, saw ${JSON.stringify(text)}`)
+    if (value === undefined) problems.set(name, `${name} must be ${allowed}, saw ${JSON.stringify(show(text))}`)
     return value ?? fallback
   }
   const redisUrl = read('REDIS_URL', variables.REDIS_URL)
@@ -93,25 +96,29 @@ export function readConfig (env: Record<string, string | undefined>): ServiceCon
     drainMs: read('DRAIN_MS', variables.DRAIN_MS),
     isOpenToAll: read('OPEN_TO_ALL', variables.OPEN_TO_ALL)
   }
-  problems.push(...contradictions(config))
-  if (problems.length > 0) throw new ConfigError(problems)
+  const contradictory = contradictions(config).filter(({ among }) => !among.some(name => problems.has(name)))
+  const told = [...problems.values(), ...contradictory.map(({ problem }) => problem)]
+  if (told.length > 0) throw new ConfigError(told)
   return config
 }
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
-function contradictions ({ host, isOpenToAll, log, redisUrl }: ServiceConfig): string[] {
-  const problems: string[] = []
+/** Variables that do not go together, and why. */
+interface Contradiction { among: Name[], problem: string }
+
+function contradictions ({ host, isOpenToAll, log, redisUrl }: ServiceConfig): Contradiction[] {
+  const found: Contradiction[] = []
   if (!LOOPBACK.has(host) && !isOpenToAll) {
-    problems.push(`HOST ${JSON.stringify(host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant`)
+    found.push({ among: ['HOST', 'OPEN_TO_ALL'], problem: `HOST ${JSON.stringify(host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant` })
   }
-  if (log === 'redis' && redisUrl === undefined) problems.push('LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379')
-  if (log !== 'redis' && redisUrl !== undefined) problems.push(`REDIS_URL is set, but LOG=${log} does not use it: leave one of them out`)
-  return problems
+  if (log === 'redis' && redisUrl === undefined) found.push({ among: ['LOG', 'REDIS_URL'], problem: 'LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379' })
+  if (log !== 'redis' && redisUrl !== undefined) found.push({ among: ['LOG', 'REDIS_URL'], problem: `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out` })
+  return found
 }
 
-function variable<T> (fallback: T, allowed: string, read: Read<T>): Variable<T> {
-  return { default: fallback, allowed, read }
+function variable<T> (fallback: T, allowed: string, read: Read<T>, show: (text: string) => string = String): Variable<T> {
+  return { default: fallback, allowed, read, show }
 }
 
 function integer (min: number, max: number): Read<number> {
@@ -121,10 +128,19 @@ function integer (min: number, max: number): Read<number> {
   }
 }
 
+/** The log keeps nothing for longer than a year. */
+const MAX_DURATION_MS = parseDuration('366d')!
+
 function durationOrZero (text: string): number | undefined {
-  return text === '0' ? 0 : parseDuration(text)
+  const ms = text === '0' ? 0 : parseDuration(text)
+  return ms !== undefined && ms <= MAX_DURATION_MS ? ms : undefined
 }
 
 function isRedisUrl (text: string): boolean {
   return URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)
+}
+
+/** A mistyped URL of Redis may hold its password. */
+function withoutPassword (text: string): string {
+  return text.replace(/^(\w+:\/*)?.*@/, '$1***@')
 }

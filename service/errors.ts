@@ -9,6 +9,8 @@ function define<C extends string> (code: C, text: string, statusCode: number) {
 export const errors = {
   /** A query parameter is missing or malformed. */
   SERVICE_BAD_QUERY: define('SERVICE_BAD_QUERY', 'query parameter "%s" must be %s, saw %s', 400),
+  /** There is nothing at this path. */
+  SERVICE_NO_SUCH_PATH: define('SERVICE_NO_SUCH_PATH', 'there is nothing at %s', 404),
   /** The path exists, with other methods. */
   SERVICE_METHOD_NOT_ALLOWED: define('SERVICE_METHOD_NOT_ALLOWED', '%s takes %s, saw %s', 405)
 } as const

@@ -6,6 +6,7 @@ import type { ServiceConfig } from './config.ts'
 import { eventsRoute } from './events-route.ts'
 import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
+import { MAX_BODY_BYTES, tellRefusals } from './refusals.ts'
 import { QuietLog } from './quiet-log.ts'
 import { topicsRoutes } from './topics-routes.ts'
 
@@ -22,8 +23,11 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     logController: new QuietLog(),
     // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
-    bodyLimit: 1024 * 1024
+    bodyLimit: MAX_BODY_BYTES,
+    // As long as a request line can be: a topic that is too long is refused as a topic, with its own limit.
+    routerOptions: { maxParamLength: 16 * 1024 }
   })
+  tellRefusals(app)
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
   await app.register(topics, { log: createLog(config) })
   const refuseOtherMethods = watchMethods(app)
