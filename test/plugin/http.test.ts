@@ -324,6 +324,6 @@ for (const keepAliveTimeout of [0, 5_000]) {
     await client.inbox.until(text => text.endsWith('\r\n0\r\n\r\n'))
     await answered
     // Node allows somewhat more than it tells the client.
-    t.equal(Math.floor((socket.timeout ?? 0) / 5_000), keepAliveTimeout / 5_000, 'nor when it has ended')
+    t.ok(keepAliveTimeout === 0 ? socket.timeout === 0 : socket.timeout! >= keepAliveTimeout, `nor when it has ended: ${socket.timeout}`)
   })
 }

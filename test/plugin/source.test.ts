@@ -192,11 +192,14 @@ t.test('a source that will not be streamed is let go of', async t => {
     '/bad-response': () => new Response(cancellable() as unknown as Body)
   }
   for (const path of Object.keys(made)) app.route({ method: ['GET', 'HEAD'], url: path, handler: (request, reply) => reply.sse(made[path]!() as SseSource) })
+  app.get('/returned', (request, reply) => reply.sse(async () => made['/bad-response']!() as Response))
   for (const path of Object.keys(made)) await app.inject({ method: 'HEAD', url: path })
   t.equal(readable.destroyed, true)
   t.equal(cancelled, 3)
   await app.inject({ url: '/web', headers: { accept: 'text/html' } })
   t.equal(cancelled, 4, 'also when the client is refused')
+  await app.inject('/returned')
+  t.equal(cancelled, 5, 'also when a function returns what is refused')
 })
 
 // A failing hook, or one that replaces the payload, left the Readable open: Fastify had never seen it, and the stream
@@ -209,6 +212,22 @@ t.test('a source is let go of when an onSend hook fails or sends something else'
     await app.inject('/')
     t.equal(readable.destroyed, true)
   }
+})
+
+t.test('an item that cannot be sent returns the generator', async t => {
+  const app = await buildApp(t)
+  let onFinally = (): void => {}
+  const finallyRan = new Promise<void>(resolve => { onFinally = resolve })
+  app.get('/', (request, reply) => reply.sse(async function * () {
+    try {
+      yield 'a'
+      await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
+      yield { event: 'error', data: '' }
+      t.fail('it must not go on')
+    } finally { onFinally() }
+  }))
+  t.match(await (await injectSse(app, '/')).end(), [{ data: 'a' }, { event: 'stream.error' }])
+  await finallyRan
 })
 
 t.test('a client that leaves releases the source at once, whatever it waits for', async t => {

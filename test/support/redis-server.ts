@@ -23,6 +23,8 @@ export interface RedisServerOptions {
   port?: number
   /** Lines of its configuration, as arguments: `['--appendonly', 'yes']`. */
   args?: string[]
+  /** What stands before all other arguments: a configuration file. */
+  first?: string[]
   command?: string
 }
 
@@ -32,13 +34,15 @@ export class RedisServer {
   readonly folder: string
   readonly #command: string
   readonly #args: string[]
+  readonly #first: string[]
   #process: ChildProcess | undefined
   #isPaused = false
 
-  private constructor (port: number, folder: string, { args = [], command = 'redis-server' }: RedisServerOptions) {
+  private constructor (port: number, folder: string, { args = [], first = [], command = 'redis-server' }: RedisServerOptions) {
     this.port = port
     this.folder = folder
     this.#args = args
+    this.#first = first
     this.#command = command
   }
 
@@ -57,7 +61,7 @@ export class RedisServer {
 
   /** Starts it, again after a kill; settles when it answers. */
   async start (): Promise<void> {
-    const child = spawn(this.#command, ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, '--save', '', ...this.#args], { stdio: 'ignore' })
+    const child = spawn(this.#command, [...this.#first, '--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, ...(this.#first.length > 0 ? [] : ['--save', '']), ...this.#args], { stdio: 'ignore' })
     this.#process = child
     await this.with(async client => { await client.ping() })
   }

@@ -21,6 +21,8 @@ export class RedisClusterSubscriber {
   readonly #init: ClusterSubscriberInit
   readonly #nodes = new Map<string, RedisSubscriber>()
   readonly #routes = new Map<string, Route>()
+  /** Nodes that gave a slot away: they dropped its channels, also where the slot has come back since. */
+  readonly #suspects = new Set<string>()
   #watch: NodeJS.Timeout | undefined
   #isRerouting = false
   #replaced = 0
@@ -73,19 +75,33 @@ export class RedisClusterSubscriber {
   async #reroute (): Promise<void> {
     if (this.#isRerouting) return
     this.#isRerouting = true
+    const suspects = new Set(this.#suspects)
+    this.#suspects.clear()
     for (const [channel, route] of this.#routes) {
       const node = this.#init.cluster.slots[route.slot]?.[0]
-      if (node !== undefined && node !== route.node) await this.#move(channel, route, node).catch(() => {})
+      if (node !== undefined && (node !== route.node || suspects.has(node))) await this.#move(channel, route, node)
     }
     this.#isRerouting = false
   }
 
   async #move (channel: string, route: Route, node: string): Promise<void> {
-    await this.#listen(node, channel)
     const old = route.node
+    try {
+      await this.#listen(node, channel)
+    } catch {
+      // Nowhere for now; the next look finds it in the wrong place and tries again.
+      route.node = ''
+      return
+    }
     route.node = node
     this.#init.onRestored([channel])
-    await this.#leave(old, channel)
+    if (old !== node) await this.#leave(old, channel)
+  }
+
+  #suspect (node: string): void {
+    this.#suspects.add(node)
+    // Ends in 'refresh', and that in a new look at the routes.
+    this.#init.cluster.refreshSlotsCache()
   }
 
   /** A node that has no channel left needs no connection. */
@@ -123,6 +139,7 @@ export class RedisClusterSubscriber {
       logger,
       onMessage,
       onRestored,
+      onMoved: () => this.#suspect(name),
       canary: { intervalMs: canary.intervalMs, send: canary.send, channel: () => this.#canaryChannel(name) }
     })
     this.#nodes.set(name, made)

@@ -38,7 +38,7 @@ function common (commandTimeoutMs: number) {
   }
 }
 
-/** The connection for commands; those of one turn of the event loop go out together. */
+/** The connection for commands; but for a cluster, those of one turn of the event loop go out together. */
 export function createCommandConnection (connection: RedisConnection, commandTimeoutMs: number): Redis | Cluster {
   const options = { ...common(commandTimeoutMs), commandTimeout: commandTimeoutMs }
   if (typeof connection === 'string') return new Redis(connection, { ...options, enableAutoPipelining: true })
@@ -47,7 +47,8 @@ export function createCommandConnection (connection: RedisConnection, commandTim
   return new Cluster(connection.cluster, {
     lazyConnect: true,
     enableOfflineQueue,
-    enableAutoPipelining: true,
+    // A pipeline does not follow a slot that moves; a command by itself does.
+    enableAutoPipelining: false,
     clusterRetryStrategy,
     // A promoted replica is found although no command fails: messages would be waited for at the old place.
     slotsRefreshInterval: SLOTS_REFRESH_MS,

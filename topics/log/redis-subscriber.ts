@@ -13,6 +13,8 @@ export interface RedisSubscriberInit {
   onMessage: (channel: string, message: Buffer) => void
   /** The connection was lost and is back; messages of these channels may be missing. */
   onRestored: (channels: readonly string[]) => void
+  /** A cluster's node gave a slot away, and with it some of the channels. */
+  onMoved?: () => void
 }
 
 /** A message that goes through Redis and back. */
@@ -42,13 +44,15 @@ export class RedisSubscriber {
   #canary: NodeJS.Timeout | undefined
   #canaryChannel = ''
   #started: Promise<void> | undefined
+  #restored: Promise<void> | undefined
   #replaced = 0
 
   constructor (init: RedisSubscriberInit) {
     this.#init = init
     const { connection, logger, name } = init
     connection.on(init.isSharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
-    connection.on('ready', () => { void this.#restore() })
+    connection.on('ready', () => { this.#restored = this.#restore() })
+    connection.on('moved', () => { init.onMoved?.() })
     connection.on('close', () => { this.#isReady = false })
     connection.on('error', (err: Error) => logger.warn({ err }, `redis: the ${name} connection failed; it is tried again`))
   }
@@ -76,6 +80,7 @@ export class RedisSubscriber {
   async #start (): Promise<void> {
     this.#canary = setInterval(() => this.#sing(), this.#init.canary.intervalMs).unref()
     await this.#init.connection.connect().catch(() => {})
+    await this.#restored
   }
 
   /** Rejects when the connection is away; nothing is subscribed then. */

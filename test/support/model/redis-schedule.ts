@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { RedisLog } from '../../../topics/index.ts'
+import type { RedisConnection } from '../../../topics/index.ts'
 import { until } from '../log-contract.ts'
 import { silentLogger } from '../redis-server.ts'
 import type { RedisServer } from '../redis-server.ts'
@@ -9,9 +10,9 @@ import { runSchedule } from './schedule.ts'
 import type { Fault } from './schedule.ts'
 import { pause, TOPICS, World } from './world.ts'
 
-/** What a schedule on Redis runs on: the servers, and the proxy that leads to the one that is master. */
+/** What a schedule on Redis runs on. */
 export interface RedisStage {
-  proxy: TcpProxy
+  connection: RedisConnection
   /** Faults that this stage can make. */
   faults: (world: World, prefix: string) => Fault[]
   /** Gaps of reason `fork` that clients were told so far. */
@@ -31,7 +32,7 @@ export async function runRedisSchedule (stage: RedisStage, seed: number): Promis
   const maxEvents = random.pick([3, 20, 1_000])
   const logs: RedisLog[] = []
   for (let count = 0; count < 2; count++) {
-    const log = new RedisLog({ connection: stage.proxy.url, prefix, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 100, retention: [{ topics: '*', maxEvents }] })
+    const log = new RedisLog({ connection: stage.connection, prefix, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 100, retention: [{ topics: '*', maxEvents }] })
     await log.start(silentLogger)
     world.addInstance(log, random.pick([1, 200, 100_000]))
     logs.push(log)
@@ -56,7 +57,7 @@ export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisS
     if (!server.isRunning) await server.start()
   }
   return {
-    proxy,
+    connection: proxy.url,
     forksTold: 0,
     recover,
     faults: ({ random }, prefix) => [
@@ -86,7 +87,7 @@ export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpPr
     await follow(replica, master)
   }
   return {
-    proxy,
+    connection: proxy.url,
     forksTold: 0,
     recover: async () => {
       replica.unpause()

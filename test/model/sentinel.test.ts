@@ -1,0 +1,16 @@
+import t from 'tap'
+import { runRedisSchedule } from '../support/model/redis-schedule.ts'
+import type { RedisStage } from '../support/model/redis-schedule.ts'
+import { seeds, whatIsWrong } from '../support/model/seeds.ts'
+import { MASTER_NAME, SentinelGroup } from '../support/redis-sentinel.ts'
+
+t.test('every client has every surviving event once and in order, and is told of the others, while Sentinels fail over', async t => {
+  const group = await SentinelGroup.start(t)
+  const stage: RedisStage = {
+    connection: { sentinels: [...group.sentinels], name: MASTER_NAME },
+    forksTold: 0,
+    recover: async () => {},
+    faults: ({ random }) => [async () => { if (random.chance(0.5)) await group.failOver() }]
+  }
+  t.same(await whatIsWrong(seeds(8), seed => runRedisSchedule(stage, seed)), {})
+})

@@ -1,0 +1,74 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { until } from './log-contract.ts'
+import { follow } from './model/redis-schedule.ts'
+import { freePort, RedisServer } from './redis-server.ts'
+
+export const MASTER_NAME = 'main'
+const QUORUM = 2
+
+/** A master, a replica and three Sentinels that watch them; real processes. */
+export class SentinelGroup {
+  readonly servers: readonly [RedisServer, RedisServer]
+  readonly sentinels: readonly { host: string, port: number }[]
+
+  private constructor (servers: readonly [RedisServer, RedisServer], sentinels: readonly { host: string, port: number }[]) {
+    this.servers = servers
+    this.sentinels = sentinels
+  }
+
+  static async start (t: Test): Promise<SentinelGroup> {
+    const args = ['--repl-diskless-sync-delay', '0', '--repl-timeout', '2']
+    const servers = [await RedisServer.start(t, { args }), await RedisServer.start(t, { args })] as const
+    await follow(servers[1], servers[0])
+    const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(t, servers[0].port)))
+    const group = new SentinelGroup(servers, sentinels)
+    await until(() => group.#ask(async client => (await client.call('SENTINEL', 'SENTINELS', MASTER_NAME) as unknown[]).length === 2 &&
+      (await client.call('SENTINEL', 'REPLICAS', MASTER_NAME) as unknown[]).length === 1))
+    return group
+  }
+
+  /** The server the Sentinels hold for the master. */
+  async master (): Promise<RedisServer> {
+    const port = await this.#ask(async client => Number((await client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', MASTER_NAME) as string[])[1]))
+    return this.servers.find(server => server.port === port)!
+  }
+
+  /** Kills the master, waits until the Sentinels have promoted the other server, and brings the old one back as its replica. */
+  async failOver (): Promise<void> {
+    const old = await this.master()
+    await old.kill()
+    await until(async () => await this.master() !== old)
+    await old.start()
+    // The Sentinels would do so by themselves, after ten seconds.
+    await follow(old, await this.master())
+  }
+
+  async #ask<T> (question: (client: Redis) => Promise<T>): Promise<T> {
+    const client = new Redis(this.sentinels[0]!.port, '127.0.0.1', { maxRetriesPerRequest: null })
+    client.on('error', () => {})
+    try {
+      return await question(client)
+    } finally {
+      client.disconnect()
+    }
+  }
+}
+
+async function startSentinel (t: Test, masterPort: number): Promise<{ host: string, port: number }> {
+  const folder = await mkdtemp(join(tmpdir(), 'sentinel-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'sentinel.conf')
+  await writeFile(file, [
+    `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${masterPort} ${QUORUM}`,
+    `sentinel down-after-milliseconds ${MASTER_NAME} 400`,
+    `sentinel failover-timeout ${MASTER_NAME} 2000`,
+    ''
+  ].join('\n'))
+  const port = await freePort()
+  await RedisServer.start(t, { port, first: [file], args: ['--sentinel'] })
+  return { host: '127.0.0.1', port }
+}
