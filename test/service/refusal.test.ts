@@ -1,0 +1,191 @@
+import t from 'tap'
+import { connect, get, open } from '../support/client.ts'
+import { TestService } from '../support/service-app.ts'
+import type { Answer } from '../support/service-app.ts'
+
+// What the service refuses: always a 4xx with the same four fields, the message naming what is wrong and its limit, and
+// never with anything done before.
+
+const shape = ({ status, json }: Answer) => ({ status, keys: Object.keys(json as object).sort(), json })
+const refused = (status: number, code: string, message: RegExp) => ({ status, keys: ['code', 'error', 'message', 'statusCode'], json: { statusCode: status, code, message } })
+
+t.test('a body that is no event is refused with what it should be, and nothing is appended', async t => {
+  const service = await TestService.start(t)
+  const bodies: [string, RegExp][] = [
+    ['"a string"', /must be an object { event\?, data, retry\? }, saw "a string"/],
+    ['7', /saw 7/], ['null', /saw null/], ['true', /saw true/],
+    ['{}', /field "data" is missing/],
+    ['{"data":1,"id":"7"}', /field "id" is unknown: an event is/],
+    ['{"data":1,"event":7}', /"event" must be a string, saw 7/],
+    ['{"data":1,"event":null}', /"event" must be a string, saw null/],
+    ['{"data":1,"event":"a\\nb"}', /"event" must not hold CR, LF or NUL, saw "a\\nb"/],
+    ['{"data":1,"event":"a\\u0000"}', /"event" must not hold CR, LF or NUL/],
+    ['{"data":1,"event":"stream.open"}', /"event" must not begin with "stream."/],
+    ['{"data":1,"event":"error"}', /"event" must not be "open" or "error"/],
+    ['{"data":1,"retry":-1}', /"retry" must be an integer from 0 to 3600000 \(ms\)/],
+    ['{"data":1,"retry":3600001}', /from 0 to 3600000/], ['{"data":1,"retry":"5"}', /"retry"/], ['{"data":1,"retry":1.5}', /"retry"/],
+    ['[[]]', /event 0: must be an object/],
+    ['[{"data":1},{"data":1},{"data":1,"event":"stream.x"}]', /event 2: field "event" must not begin/]
+  ]
+  for (const [body, message] of bodies) {
+    t.match(shape(await service.publish('news', body)), refused(400, 'TOPICS_BAD_EVENT', message), body)
+  }
+  t.match(await service.counts('news'), [{ count: 0, last: null }])
+})
+
+t.test('a batch that is empty or too long is refused with its limit', async t => {
+  const service = await TestService.start(t)
+  const batch = (length: number): object[] => Array.from({ length }, () => ({ data: '' }))
+  t.match(shape(await service.publish('news', batch(0))), refused(400, 'TOPICS_BAD_BATCH', /takes 1 to 1000 events, saw 0/))
+  t.match(shape(await service.publish('news', batch(1_001))), refused(400, 'TOPICS_BAD_BATCH', /takes 1 to 1000 events, saw 1001/))
+  t.equal((await service.publish('news', batch(1_000))).status, 201)
+  t.match(await service.counts('news'), [{ count: 1_000 }])
+})
+
+t.test('a body that is not JSON is refused, and so are keys that would reach for a prototype', async t => {
+  const service = await TestService.start(t)
+  for (const body of ['{', '{"data":1}{', "{'data':1}", '\u0000', '{"data":"x","__proto__":{"a":1}}', '{"data":{"__proto__":{"a":1}}}', '[{"data":{"constructor":{"prototype":{"a":1}}}}]']) {
+    t.match(shape(await service.publish('news', body)), refused(400, 'FST_ERR_CTP_INVALID_JSON_BODY', /not valid JSON/), body)
+  }
+  t.match(shape(await service.publish('news', '')), refused(400, 'FST_ERR_CTP_EMPTY_JSON_BODY', /cannot be empty/))
+  t.match(shape(await service.publish('news', '{"data":"x","constructor":1}')), refused(400, 'TOPICS_BAD_EVENT', /"constructor" is unknown/))
+  t.match(shape(await service.publish('__proto__', { data: 'x' })), refused(400, 'TOPICS_BAD_TOPIC', /saw "__proto__"/))
+  t.equal(Object.hasOwn(Object.prototype, 'a'), false)
+  t.match(await service.counts('news'), [{ count: 0, last: null }])
+})
+
+t.test('a body of another type, or of none, is refused with the types that are taken', async t => {
+  const service = await TestService.start(t)
+  const post = (headers: Record<string, string>): Promise<Answer> => service.call('/topics/news/events', { method: 'POST', headers, body: '{"data":1}', type: headers['content-type'] ?? '' })
+  for (const type of ['text/html', 'application/x-www-form-urlencoded', 'application/x-ndjson', 'application/vnd.x+json', 'multipart/form-data', 'json']) {
+    t.match(shape(await post({ 'content-type': type })), refused(415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE', /application\/json or text\/plain/), type)
+  }
+  t.match(shape(await service.call('/topics/news/events', { method: 'POST' })), refused(400, 'TOPICS_BAD_EVENT', /saw undefined/))
+  t.match(await service.counts('news'), [{ count: 0, last: null }])
+})
+
+t.test('an event or a body that is too large is refused with its limit', async t => {
+  const service = await TestService.start(t)
+  const limit = 256 * 1024
+  t.match(shape(await service.publish('news', { data: 'x'.repeat(limit) })), refused(413, 'TOPICS_EVENT_TOO_LARGE', /at most 262144 bytes on the wire, saw 262152/))
+  t.match(shape(await service.publish('news', 'x'.repeat(limit), { type: 'text/plain' })), refused(413, 'TOPICS_EVENT_TOO_LARGE', /262144/))
+  t.match(shape(await service.publish('news', [{ data: '' }, { data: '\n'.repeat(limit / 7) }])), refused(413, 'TOPICS_EVENT_TOO_LARGE', /^event 1: /), 'what counts is the wire')
+  const body = JSON.stringify(Array.from({ length: 5 }, () => ({ data: 'x'.repeat(limit - 100) })))
+  t.match(shape(await service.publish('news', body)), refused(413, 'FST_ERR_CTP_BODY_TOO_LARGE', /at most 1048576 bytes/))
+  t.match(await service.counts('news'), [{ count: 0, last: null }])
+  t.equal((await service.publish('news', { data: 'x'.repeat(limit - 8) })).status, 201, 'the largest event there is')
+})
+
+t.test('a topic that is none is refused on every call', async t => {
+  const service = await TestService.start(t)
+  const calls: [string, string][] = [['POST', '/events'], ['GET', ''], ['DELETE', ''], ['POST', '/close']]
+  for (const topic of ['', '-x', '/a', 'a b', 'a*', 'a{b}', 'ä', 'a\n', '\0', 'x'.repeat(201), 'x'.repeat(9_000)]) {
+    for (const [method, rest] of calls) {
+      const answer = await service.call(`/topics/${encodeURIComponent(topic)}${rest}`, { method, ...(rest === '/events' ? { body: { data: 1 } } : {}) })
+      t.match(shape(answer), refused(400, 'TOPICS_BAD_TOPIC', /topic must be 1 to 200 characters of A-Z a-z 0-9/), `${method} ${topic.slice(0, 9)}`)
+    }
+    t.match(shape(await service.call(`/events?topic=ok&topic=${encodeURIComponent(topic)}`)), refused(400, 'TOPICS_BAD_TOPIC', /1 to 200/))
+  }
+  t.match(shape(await service.call('/topics/a%2')), refused(400, 'FST_ERR_BAD_URL', /not a valid url/))
+})
+
+t.test('an Idempotency-Key that is none is refused, and nothing is appended', async t => {
+  const service = await TestService.start(t)
+  for (const key of ['', 'a b', 'x'.repeat(129), 'é', 'a, b']) {
+    const answer = await service.publish('news', { data: 1 }, { headers: { 'idempotency-key': key } })
+    t.match(shape(answer), refused(400, 'TOPICS_BAD_IDEMPOTENCY_KEY', /must be 1 to 128 printable ASCII characters/), key.slice(0, 5))
+  }
+  t.match(await service.counts('news'), [{ count: 0 }])
+  t.equal((await service.publish('news', { data: 1 }, { headers: { 'idempotency-key': '!'.repeat(128) } })).status, 201)
+})
+
+t.test('a closed topic refuses events with 409, and is not changed', async t => {
+  const service = await TestService.start(t)
+  await service.publish('news', { data: 1 })
+  await service.call('/topics/news/close', { method: 'POST' })
+  t.match(shape(await service.publish('news', { data: 2 })), refused(409, 'TOPICS_CLOSED', /topic "news" is closed/))
+  t.match(await service.counts('news'), [{ count: 1, isClosed: true }])
+})
+
+t.test('a query of the stream that cannot be read is refused with its name and range', async t => {
+  const service = await TestService.start(t)
+  const topics = (count: number): string => Array.from({ length: count }, (_, at) => `topic=t${at}`).join('&')
+  const queries: [string, string, RegExp][] = [
+    ['', 'SERVICE_BAD_QUERY', /"topic" must be given at least once/],
+    ['topics=news', 'SERVICE_BAD_QUERY', /"topic" must be given at least once/],
+    [topics(45), 'TOPICS_BAD_TOPIC_COUNT', /1 to 44 topics, saw 45/],
+    ['topic=a&since=soon', 'SERVICE_BAD_QUERY', /"since" must be a duration such as 30s, 10m, 2h or 1d, saw "soon"/],
+    ['topic=a&since=', 'SERVICE_BAD_QUERY', /"since"/], ['topic=a&since=-1s', 'SERVICE_BAD_QUERY', /"since"/],
+    ['topic=a&since=0s', 'TOPICS_BAD_START', /"since" must be 1 ms to 31622400000 ms/], ['topic=a&since=367d', 'TOPICS_BAD_START', /"since"/],
+    ['topic=a&since=1s&since=2s', 'SERVICE_BAD_QUERY', /"since" must be given once/],
+    ['topic=a&last=-1', 'SERVICE_BAD_QUERY', /"last" must be a number of events, saw "-1"/],
+    ['topic=a&last=', 'SERVICE_BAD_QUERY', /"last"/], ['topic=a&last=1e3', 'SERVICE_BAD_QUERY', /"last"/],
+    ['topic=a&last=10001', 'TOPICS_BAD_START', /"last" must be an integer from 0 to 10000, saw 10001/],
+    ['topic=a&last=1&last=2', 'SERVICE_BAD_QUERY', /"last" must be given once/],
+    ['topic=a&last=1&since=1s', 'TOPICS_BAD_START', /"last" must be given without "since"/],
+    ['topic=a&lastEventId=1-1&lastEventId=1-1', 'SERVICE_BAD_QUERY', /"lastEventId" must be given once/]
+  ]
+  for (const [query, code, message] of queries) {
+    t.match(shape(await service.call(`/events?${query}`)), refused(400, code, message), query.slice(0, 40))
+  }
+  const { statusCode } = await open(t, `${service.origin}/events?${topics(44)}&unknown=1`)
+  t.equal(statusCode, 200, 'as many topics as a connection takes; what is not known is left alone')
+})
+
+t.test('a client that refuses text/event-stream gets 406', async t => {
+  const service = await TestService.start(t)
+  for (const accept of ['application/json', 'text/html', 'text/event-stream;q=0', 'text/event-stream;q=0, */*']) {
+    t.match(shape(await service.call('/events?topic=a', { headers: { accept } })), refused(406, 'FST_SSE_NOT_ACCEPTABLE', /is text\/event-stream/), accept)
+  }
+})
+
+const CALLS: Record<string, string[]> = {
+  '/events?topic=a': ['GET', 'HEAD'],
+  '/topics/a/events': ['POST'],
+  '/topics/a': ['GET', 'HEAD', 'DELETE'],
+  '/topics/a/close': ['POST'],
+  '/healthz': ['GET', 'HEAD']
+}
+
+t.test('every other method on a path is 405 with Allow, whatever its body, and does nothing', async t => {
+  const service = await TestService.start(t)
+  await service.publish('a', { data: 1 })
+  for (const [path, allowed] of Object.entries(CALLS)) {
+    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter(method => !allowed.includes(method))) {
+      const hasBody = method !== 'GET' && method !== 'HEAD'
+      const answer = await service.call(path, { method, ...(hasBody ? { body: '{', type: 'text/html' } : {}) })
+      t.equal(answer.headers.get('allow'), allowed.join(', '), `${method} ${path}`)
+      if (method === 'HEAD') t.match(answer, { status: 405, text: '' })
+      else t.match(shape(answer), refused(405, 'SERVICE_METHOD_NOT_ALLOWED', new RegExp(`takes ${allowed.join(', ')}, saw ${method}`)), `${method} ${path}`)
+    }
+  }
+  t.match(await service.counts('a'), [{ count: 1, isClosed: false }])
+})
+
+// fetch does not send TRACE.
+t.test('TRACE is 405, too', async t => {
+  const service = await TestService.start(t)
+  const { send, inbox } = await connect(t, service.origin)
+  send(get('/events?topic=a', { method: 'TRACE', headers: 'Connection: close\r\n' }))
+  t.match(await inbox.ended(), /^HTTP\/1.1 405 Method Not Allowed\r\nallow: GET, HEAD\r\n/)
+})
+
+t.test('HEAD answers what GET would, without a body; on the stream it starts none', async t => {
+  const service = await TestService.start(t)
+  const { status, headers, text } = await service.call('/events?topic=a', { method: 'HEAD' })
+  t.match({ status, type: headers.get('content-type'), text }, { status: 200, type: 'text/event-stream', text: '' })
+  for (const path of ['/topics/a', '/healthz']) {
+    t.match(await service.call(path, { method: 'HEAD' }), { status: 200, text: '' })
+  }
+  t.match(await service.call('/events', { method: 'HEAD' }), { status: 400, text: '' })
+})
+
+t.test('a path with nothing at it is 404, and the query is not repeated', async t => {
+  const service = await TestService.start(t)
+  for (const path of ['/', '/topics', '/topics/a/b', '/events/', '/EVENTS', '/healthz/', '/topics/a/close/']) {
+    for (const method of ['GET', 'POST', 'OPTIONS']) {
+      const answer = await service.call(`${path}?ot=secret`, { method })
+      t.match(shape(answer), refused(404, 'SERVICE_NO_SUCH_PATH', new RegExp(`^there is nothing at ${path}$`)), `${method} ${path}`)
+    }
+  }
+})
