@@ -15,15 +15,11 @@ export async function passThrough (response: Response, stream: SseStream): Promi
   const reader = response.body.getReader()
   const released = stream.closed.then(() => reader.cancel().catch(() => {}))
   const blocks = new BlockSplitter(stream.maxBufferedBytes)
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      const whole = blocks.take(value)
-      if (whole.length > 0 && !(await stream.sendFrame(whole, 0))) return await released
-    }
-  } finally {
-    if (stream.isOpen) await reader.cancel().catch(() => {})
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    const whole = blocks.take(value)
+    if (whole.length > 0 && !(await stream.sendFrame(whole, 0))) return released
   }
 }
 

@@ -85,22 +85,16 @@ async function endAfter (work: unknown, stream: SseStream): Promise<void> {
  */
 async function pump (source: Iterable<unknown> | AsyncIterable<unknown>, stream: SseStream): Promise<void> {
   const iterator = open(source)
-  let isReleased = false
+  let isUsedUp = false
   let cleanUpFailure: { error: unknown } | undefined
-  const release = async (): Promise<void> => {
-    if (isReleased) return
-    isReleased = true
-    await iterator.return?.()
-  }
-  const released = stream.closed.then(release).catch((error: unknown) => { cleanUpFailure = { error } })
+  const released = stream.closed
+    .then(async () => { if (!isUsedUp) await iterator.return?.() })
+    .catch((error: unknown) => { cleanUpFailure = { error } })
   try {
-    isReleased = await sendAll(iterator, stream) || isReleased
+    isUsedUp = await sendAll(iterator, stream)
   } catch (error) {
     // What fails because the stream is over (a destroyed Readable, an aborted fetch) is no error.
-    if (stream.isOpen) {
-      await release().catch(() => {})
-      throw error
-    }
+    if (stream.isOpen) throw error
   }
   if (!stream.isOpen) await released
   if (cleanUpFailure) throw cleanUpFailure.error
