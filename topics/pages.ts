@@ -1,37 +1,117 @@
-import type { EventId } from './event-id.ts'
 import { formatEventId } from './event-id.ts'
-import { encodeBody } from './frames.ts'
-import type { TopicLog } from './log/topic-log.ts'
+import type { EventId } from './event-id.ts'
+import { encodeBody, encodeIdLine } from './frames.ts'
+import type { Location, LogEntry, TopicLog } from './log/topic-log.ts'
 
 /** One entry of a page, encoded. */
 export interface PageEntry { id: EventId, body: Buffer }
 
-/** Bounds of one page: what a reader that catches up holds in memory. */
-const PAGE = { count: 200, bytes: 64 * 1024 }
+/** Bounds of one page, in entries and in bytes of data. */
+const PAGE = { count: 500, bytes: 64 * 1024 }
+/** Pages read from the log at one time; more wait for their turn. With the cache it bounds what catching up takes in memory. */
+const MAX_READING = 32
+/** What is kept of pages that were just read, in bytes. */
+const MAX_KEPT_BYTES = 16 * 1024 * 1024
+/** How long an answer is shared: long enough for a storm of reconnects, short enough for a topic that was deleted. */
+const KEPT_MS = 1_000
 
-/** Reads pages of the log for readers that catch up. Readers at the same place at the same time share one read and its bytes. */
+/** Some entries of one topic in a row, shared by all readers at the same place. */
+export class Page {
+  readonly entries: readonly PageEntry[]
+  readonly bytes: number
+  #frames: Buffer | undefined
+
+  constructor (entries: readonly LogEntry[]) {
+    this.entries = entries.map(entry => ({ id: entry.id, body: encodeBody(entry) }))
+    this.bytes = this.entries.reduce((sum, { body }) => sum + body.length, 0)
+  }
+
+  /** The whole page as a connection to this topic alone gets it; made once. */
+  get frames (): Buffer {
+    this.#frames ??= Buffer.concat(this.entries.flatMap(({ id, body }) => [encodeIdLine(formatEventId(id)), body]))
+    return this.#frames
+  }
+}
+
+/**
+ * What readers that catch up ask the log, shared: those at the same place get one read and its bytes, also when they come
+ * a moment later. So a storm of reconnects reads as many pages as there are, not as there are clients.
+ */
 export class Pages {
   readonly #log: TopicLog
-  readonly #reading = new Map<string, Promise<PageEntry[]>>()
+  readonly #pages = new Shared<Page>(page => page.bytes)
+  readonly #locations = new Shared<Location>(() => LOCATION_BYTES)
+  #reading = 0
+  readonly #waiting: (() => void)[] = []
 
   constructor (log: TopicLog) {
     this.#log = log
   }
 
   /** The entries after a position, oldest first; empty at the end of the topic. */
-  read (topic: string, after: EventId): Promise<PageEntry[]> {
-    const key = `${topic} ${formatEventId(after)}`
-    const shared = this.#reading.get(key) ?? this.#read(topic, after, key)
-    this.#reading.set(key, shared)
-    return shared
+  read (topic: string, after: EventId): Promise<Page> {
+    return this.#pages.get(keyOf(topic, after), () => this.#read(topic, after))
   }
 
-  async #read (topic: string, after: EventId, key: string): Promise<PageEntry[]> {
+  /**
+   * Where a cursor stands, perhaps as it was a moment ago. What was trimmed since is found when the entries after it are
+   * read; a gap is described by the log's own, fresh answer.
+   */
+  locate (topic: string, id: EventId): Promise<Location> {
+    return this.#locations.get(keyOf(topic, id), () => this.#log.locate(topic, id))
+  }
+
+  async #read (topic: string, after: EventId): Promise<Page> {
+    if (this.#reading >= MAX_READING) await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+    else this.#reading++
     try {
-      const entries = await this.#log.read(topic, after, PAGE)
-      return entries.map(entry => ({ id: entry.id, body: encodeBody(entry) }))
+      return new Page(await this.#log.read(topic, after, PAGE))
     } finally {
-      this.#reading.delete(key)
+      // The place goes straight to the next in line.
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#reading--
+    }
+  }
+}
+
+const LOCATION_BYTES = 500
+
+const keyOf = (topic: string, id: EventId): string => `${topic} ${formatEventId(id)}`
+
+/** Answers under way, and those of the last moment up to a number of bytes; a failure is shared while it is under way only. */
+class Shared<T> {
+  readonly #answers = new Map<string, { asked: Promise<T>, expiresAt: number, bytes: number }>()
+  readonly #bytesOf: (answer: T) => number
+  #bytes = 0
+
+  constructor (bytesOf: (answer: T) => number) {
+    this.#bytesOf = bytesOf
+  }
+
+  get (key: string, ask: () => Promise<T>): Promise<T> {
+    this.#dropOld()
+    const known = this.#answers.get(key)
+    if (known) return known.asked
+    const asked = ask()
+    const answer = { asked, expiresAt: Infinity, bytes: 0 }
+    this.#answers.set(key, answer)
+    asked.then(value => {
+      answer.expiresAt = Date.now() + KEPT_MS
+      answer.bytes = this.#bytesOf(value)
+      this.#bytes += answer.bytes
+    }, () => this.#answers.delete(key))
+    return asked
+  }
+
+  /** Oldest first, and what is still under way stays. */
+  #dropOld (): void {
+    const now = Date.now()
+    for (const [key, { expiresAt, bytes }] of this.#answers) {
+      const isOld = expiresAt <= now || (this.#bytes > MAX_KEPT_BYTES && expiresAt !== Infinity)
+      if (!isOld) return
+      this.#answers.delete(key)
+      this.#bytes -= bytes
     }
   }
 }

@@ -6,7 +6,7 @@ import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { askPatiently, pause } from './patience.ts'
-import type { PageEntry, Pages } from './pages.ts'
+import type { Page, PageEntry, Pages } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
 import type { TopicStart } from './start.ts'
 
@@ -120,25 +120,28 @@ export class Reader implements FeedReader {
     await this.#tellEnds(place.closed)
   }
 
+  /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
   async #readTopic (at: number, target: EventId): Promise<void> {
-    while (this.#stream.isOpen && this.#positions[at]!.n < target.n) {
+    while (this.#positions[at]!.n < target.n && await this.#stream.room()) {
       const page = await this.#ask(at, () => this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!))
       if (!page) return
-      const isJoined = page[0]?.id.n === this.#positions[at]!.n + 1
+      const isJoined = page.entries[0]?.id.n === this.#positions[at]!.n + 1
       if (!isJoined && await this.#toldGap(at)) continue
-      const wanted = page.filter(entry => entry.id.n <= target.n)
+      const wanted = page.entries.filter(entry => entry.id.n <= target.n)
       // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
       if (wanted.length === 0) return
-      if (!(await this.#send(at, wanted))) return
+      this.#stream.write(this.#framesOf(at, page, wanted), wanted.length)
     }
   }
 
-  async #send (at: number, entries: readonly PageEntry[]): Promise<boolean> {
-    const frames = entries.flatMap(({ id, body }) => {
-      this.#positions[at] = id
-      return [encodeIdLine(formatCursor(this.#feed.topics, this.#positions)), body]
-    })
-    return this.#stream.sendFrame(Buffer.concat(frames), entries.length)
+  #framesOf (at: number, page: Page, wanted: readonly PageEntry[]): Buffer {
+    this.#positions[at] = wanted.at(-1)!.id
+    if (this.#positions.length === 1 && wanted.length === page.entries.length) return page.frames
+    const positions = [...this.#positions]
+    return Buffer.concat(wanted.flatMap(({ id, body }) => {
+      positions[at] = id
+      return [encodeIdLine(formatCursor(this.#feed.topics, positions)), body]
+    }))
   }
 
   /** Asks the log how the cursor stands; when events are gone the client is told. False when none are. */

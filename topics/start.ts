@@ -5,6 +5,7 @@ import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { TopicLog } from './log/topic-log.ts'
+import type { Pages } from './pages.ts'
 import { describeGap, positionBeforeFirst, resume } from './resume.ts'
 import type { Gap } from './resume.ts'
 
@@ -37,61 +38,65 @@ export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOpti
   return options
 }
 
+/** What is asked to find the start of a connection. */
+export interface StartInit { log: TopicLog, pages: Pages, options: SubscribeOptions }
+
 /**
  * Finds where each topic of a connection begins. `now` holds the topics' newest positions, in the same order.
  * A topic that is not in the client's cursor begins now; a cursor that cannot be read is a gap in every topic.
  */
-export async function findStart (log: TopicLog, topics: readonly string[], now: readonly EventId[], cursorText: string | undefined, options: SubscribeOptions): Promise<TopicStart[]> {
-  if (cursorText === undefined) return Promise.all(topics.map((topic, at) => startWithoutCursor(log, topic, now[at]!, options)))
+export async function findStart (init: StartInit, topics: readonly string[], now: readonly EventId[], cursorText: string | undefined): Promise<TopicStart[]> {
+  if (cursorText === undefined) return Promise.all(topics.map((topic, at) => startWithoutCursor(init, topic, now[at]!)))
   const cursor = parseCursor(cursorText)
-  const starts = await Promise.all(topics.map((topic, at) => startFromCursor({ log, topic, now: now[at]!, cursor, cursorText, isOnly: topics.length === 1, options })))
-  const isForeign = cursor.kind === 'plain' && starts.every(start => start === undefined)
-  return Promise.all(topics.map((topic, at) => {
-    const known = starts[at]
-    if (known) return known
-    return isForeign ? unknownStart(log, topic, now[at]!, cursorText, options) : { position: now[at]!, gap: undefined, isAtEnd: true }
-  }))
+  const starts = await Promise.all(topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1)))
+  // A cursor in which no topic finds itself says nothing about what was missed in any.
+  const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)
+  const after = cursor.kind === 'plain' ? formatEventId(cursor.id) : null
+  return Promise.all(topics.map((topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))))
 }
 
-async function startWithoutCursor (log: TopicLog, topic: string, now: EventId, { last, sinceMs }: SubscribeOptions): Promise<TopicStart> {
-  if (last === undefined && sinceMs === undefined) return { position: now, gap: undefined, isAtEnd: true }
+async function startWithoutCursor ({ log, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {
+  if (last === undefined && sinceMs === undefined) return startNow(now)
   const found = await log.seek(topic, last !== undefined ? { last } : { sinceMs: Date.now() - sinceMs! })
   // The log may have moved on since `now` was read; the feed brings what came after it.
-  const position = found.n > now.n ? now : found
+  return startAt(found.n > now.n ? now : found, now)
+}
+
+/** Undefined when the cursor says nothing of this topic. */
+async function startFromCursor (init: StartInit, topic: string, now: EventId, cursor: Cursor, isOnly: boolean): Promise<TopicStart | undefined> {
+  if (cursor.kind === 'malformed') return undefined
+  if (cursor.kind === 'vector') {
+    const position = cursor.positions.get(topicTag(topic))
+    return position && startAfter(init, topic, now, position)
+  }
+  if (isOnly) return startAfter(init, topic, now, cursor.id)
+  // A plain id comes from a connection to one topic: the one that has this very entry.
+  const { exists } = await init.pages.locate(topic, cursor.id)
+  return exists ? startAt(cursor.id, now) : undefined
+}
+
+async function startAfter ({ pages, options }: StartInit, topic: string, now: EventId, cursor: EventId): Promise<TopicStart> {
+  const location = await pages.locate(topic, cursor)
+  const { position, gap } = resume(cursor, location)
+  if (!gap) return startAt(position, now)
+  return startBehindGap(describeGap(topic, formatEventId(cursor), { position, gap }, location), position, now, options)
+}
+
+async function startUnknown ({ pages, options }: StartInit, topic: string, now: EventId, after: string | null): Promise<TopicStart> {
+  const location = await pages.locate(topic, now)
+  const position = positionBeforeFirst(location.ends)
+  return startBehindGap(describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location), position, now, options)
+}
+
+function startNow (now: EventId): TopicStart {
+  return { position: now, gap: undefined, isAtEnd: true }
+}
+
+function startAt (position: EventId, now: EventId): TopicStart {
   return { position, gap: undefined, isAtEnd: position.n >= now.n }
 }
 
-interface FromCursor { log: TopicLog, topic: string, now: EventId, cursor: Cursor, cursorText: string, isOnly: boolean, options: SubscribeOptions }
-
-/** Undefined when the cursor says nothing of this topic. */
-async function startFromCursor (from: FromCursor): Promise<TopicStart | undefined> {
-  const { log, topic, now, cursor, cursorText, isOnly, options } = from
-  if (cursor.kind === 'malformed') return unknownStart(log, topic, now, cursorText, options)
-  if (cursor.kind === 'vector') {
-    const position = cursor.positions.get(topicTag(topic))
-    return position && resumeAt(log, topic, now, position, options)
-  }
-  if (isOnly) return resumeAt(log, topic, now, cursor.id, options)
-  // A plain id comes from a connection to one topic: the one that has this very entry.
-  const { exists } = await log.locate(topic, cursor.id)
-  return exists ? { position: cursor.id, gap: undefined, isAtEnd: cursor.id.n >= now.n } : undefined
-}
-
-async function resumeAt (log: TopicLog, topic: string, now: EventId, cursor: EventId, options: SubscribeOptions): Promise<TopicStart> {
-  const location = await log.locate(topic, cursor)
-  const { position, gap } = resume(cursor, location)
-  if (!gap) return { position, gap: undefined, isAtEnd: position.n >= now.n }
-  return startAfterGap(topic, now, describeGap(topic, formatEventId(cursor), { position, gap }, location), position, options)
-}
-
-async function unknownStart (log: TopicLog, topic: string, now: EventId, cursorText: string, options: SubscribeOptions): Promise<TopicStart> {
-  const location = await log.locate(topic, now)
-  const position = positionBeforeFirst(location.ends)
-  const after = parseCursor(cursorText).kind === 'malformed' ? null : cursorText
-  return startAfterGap(topic, now, describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location), position, options)
-}
-
-function startAfterGap (topic: string, now: EventId, gap: Gap, position: EventId, { afterGap }: SubscribeOptions): TopicStart {
+function startBehindGap (gap: Gap, position: EventId, now: EventId, { afterGap }: SubscribeOptions): TopicStart {
   if (afterGap !== 'now') return { position, gap, isAtEnd: false }
   return { position: now, gap: { ...gap, resumedAt: null }, isAtEnd: false }
 }

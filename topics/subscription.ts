@@ -21,13 +21,13 @@ export class Subscription implements PreparedSource {
   }
 
   async prepare (stream: SseStream): Promise<boolean> {
-    const { hub, topics, options } = this.#init
+    const { hub, pages, topics, options } = this.#init
     const lease = await hub.acquire(topics)
     void stream.closed.then(lease.release)
     const cursor = stream.lastEventId ?? options.after
     // Read before the log is asked: what comes meanwhile is in the feed, behind this place.
     const { positions, closed } = lease.feed.place
-    const starts = await findStart(hub.log, topics, positions, cursor, options)
+    const starts = await findStart({ log: hub.log, pages, options }, topics, positions, cursor)
     this.#plan = { lease, starts }
     const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
     return !(isFinished && cursor !== undefined)

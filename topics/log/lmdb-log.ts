@@ -1,6 +1,5 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { open } from 'lmdb'
 import type { Database, RootDatabase } from 'lmdb'
 import { errors } from '../errors.ts'
@@ -9,6 +8,7 @@ import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
+import { RecordEncoder } from './lmdb-record.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
 export interface LmdbLogOptions {
@@ -27,8 +27,8 @@ export interface LmdbLogOptions {
 
 /** A topic's state. Numbers are dense, so the retained entries are exactly those from `first` to `last.n`. */
 interface Meta { first: number, last: EventId, bornMs: number, isClosed: boolean, touchedAt: number }
-/** An entry as stored; the sum is over event and data. */
-type Stored = [ms: number, sum: number, event: string | null, data: string, retry: number | null]
+/** An entry as stored. */
+type Stored = [ms: number, event: string | null, data: string, retry: number | null]
 /** What an idempotency key stands for. */
 interface Used { first: EventId, count: number, usedAt: number }
 
@@ -72,8 +72,10 @@ export class LmdbLog implements TopicLog {
     mkdirSync(this.#folder, { recursive: true })
     await this.#owner.take()
     try {
-      const root = open({ path: join(this.#folder, 'topics.mdb'), noSubdir: true, maxDbs: 3 })
-      this.#files = { root, entries: root.openDB({ name: 'entries' }), topics: root.openDB({ name: 'topics' }), keys: root.openDB({ name: 'keys' }) }
+      const encoder = new RecordEncoder(this.#folder)
+      // Batches of the library are begun by a promise that nobody hears: a disk that is full would end the process.
+      const root = open({ path: join(this.#folder, 'topics.mdb'), noSubdir: true, maxDbs: 3, eventTurnBatching: false })
+      this.#files = { root, entries: root.openDB({ name: 'entries', encoder }), topics: root.openDB({ name: 'topics', encoder }), keys: root.openDB({ name: 'keys', encoder }) }
     } catch (cause) {
       await this.#owner.release()
       throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, cause instanceof Error ? cause.message : String(cause)), { cause })
@@ -145,8 +147,7 @@ export class LmdbLog implements TopicLog {
     this.#files = undefined
     // The library's own thread still works on them: closed under its hands, the process would crash.
     await Promise.allSettled(this.#writing)
-    await files?.root.flushed
-    await files?.root.close()
+    if (files) await closeFiles(files.root)
     await this.#owner.release()
   }
 
@@ -159,30 +160,32 @@ export class LmdbLog implements TopicLog {
   async #write<T> (work: () => T): Promise<T> {
     const { root } = this.#db
     const written = root.transaction(work)
+    // Asked for at once: later it would be the flush of a later write, and that of a write that fails never comes.
+    const flushed = this.#durability === 'disk' ? Promise.allSettled([root.flushed]) : undefined
     this.#writing.add(written)
     try {
       const result = await written
-      if (this.#durability === 'disk') await root.flushed
+      await flushed
       return result
     } catch (cause) {
-      // A disk that is full, mostly: nothing of the transaction was kept.
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(cause instanceof Error ? cause.message : String(cause)), { cause })
+      throw await toLogError(cause)
     } finally {
       this.#writing.delete(written)
     }
   }
 
+  /** All reads come before the first write: what is damaged is found while nothing is written yet. */
   #appendNow (topic: string, events: readonly NewEvent[], key: string | undefined): Appended | 'closed' {
     const earlier = key === undefined ? undefined : this.#earlier(topic, key)
     if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
     const meta = this.#peek(topic)
     if (meta.isClosed) return 'closed'
     const ids = idsFrom({ ms: Math.max(meta.last.ms, this.#now()), n: meta.last.n + 1 }, events.length)
+    const last = ids.at(-1)!
+    const first = Math.max(this.#firstKept(topic, meta), last.n - this.#retentionOf(topic).maxEvents + 1)
+    this.#putMeta(topic, { first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
     events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
-    const grown: Meta = { ...meta, last: ids.at(-1)!, bornMs: meta.bornMs || ids[0]!.ms, touchedAt: this.#now() }
-    const first = this.#firstKept(topic, grown)
     this.#drop(topic, meta.first, first - 1)
-    this.#putMeta(topic, { ...grown, first })
     if (key !== undefined) void this.#db.keys.put([topic, key], { first: ids[0]!, count: ids.length, usedAt: this.#now() })
     return { ids, isRepeat: false }
   }
@@ -223,8 +226,7 @@ export class LmdbLog implements TopicLog {
   #entry (topic: string, n: number): LogEntry {
     const stored = this.#db.entries.get([topic, n])
     if (!stored) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, `event ${n} of topic "${topic}" is missing`)
-    const [ms, sum, event, data, retry] = stored
-    if (sum !== sumOf(event, data)) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, `event ${n} of topic "${topic}" is damaged`)
+    const [ms, event, data, retry] = stored
     return { id: { ms, n }, event: event ?? undefined, data, retry: retry ?? undefined }
   }
 
@@ -277,9 +279,23 @@ function idsFrom (first: EventId, count: number): EventId[] {
 }
 
 function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {
-  return [ms, sumOf(event, data), event, data, retry]
+  return [ms, event, data, retry]
 }
 
-function sumOf (event: string | null, data: string): number {
-  return crc32(data, crc32(event ?? ''))
+/**
+ * What an append rejects with when its transaction did. The reason of a commit that failed, a full disk mostly, is a
+ * promise of its own on the error, and unheard it would end the process. Nothing of the transaction was kept.
+ */
+async function toLogError (cause: unknown): Promise<unknown> {
+  if (cause instanceof errors.TOPICS_LOG_CORRUPT || cause instanceof errors.TOPICS_LOG_UNAVAILABLE) return cause
+  const { commitError } = cause as { commitError?: Promise<never> }
+  const reason: unknown = await commitError?.catch((error: unknown) => error) ?? cause
+  return Object.assign(new errors.TOPICS_LOG_UNAVAILABLE((reason as Error).message), { cause: reason })
+}
+
+/** An empty transaction comes first: after one that failed, the library would wait for its flush for ever. */
+async function closeFiles (root: RootDatabase): Promise<void> {
+  await root.transaction(() => {})
+  await root.flushed
+  await root.close()
 }
