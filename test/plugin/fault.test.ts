@@ -1,23 +1,13 @@
 import t from 'tap'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
-import type { FastifyInstance } from 'fastify'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, get, open, stall } from '../support/client.ts'
+import { manual } from '../support/manual.ts'
 import { stuck, when } from '../support/when.ts'
 
 const BLOCK = 'x'.repeat(200_000)
-
-/** A route that gives its stream to the test, with how it ended. */
-function manual (app: FastifyInstance, path = '/', options = {}): { stream: Promise<SseStream>, reason: Promise<CloseReason> } {
-  let onClose!: (reason: CloseReason) => void
-  const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
-  const stream = new Promise<SseStream>(resolve => {
-    app.get(path, (request, reply) => { resolve(reply.sse(undefined, { ...options, onClose })) })
-  })
-  return { stream, reason }
-}
 
 t.test('a client that stalls and then leaves: every send settles, and those that waited settle false', async t => {
   const app = await buildApp(t)
@@ -149,38 +139,6 @@ t.test('with slowClient "drop" events are dropped and the stream stays', async t
   t.equal(text.split('data: x').length - 1, events, 'every event that was taken came whole, none else')
   client.socket.destroy()
   t.equal(await reason, 'client')
-})
-
-t.test('a frozen client is destroyed after two heartbeats without a byte, and a slow one is not', async t => {
-  const app = await buildApp(t, { heartbeatMs: 60 })
-  const frozen = manual(app, '/frozen')
-  const slow = manual(app, '/slow')
-  const url = await listen(app)
-  await stall(t, url, '/frozen')
-  const slowClient = await stall(t, url, '/slow')
-  const reading = setInterval(() => { slowClient.socket.read(200_000) }, 5)
-  t.teardown(() => clearInterval(reading))
-  slowClient.socket.removeAllListeners('data')
-  const [frozenStream, slowStream] = [await frozen.stream, await slow.stream]
-  const sends = [frozenStream.send({ data: BLOCK.repeat(60) }), slowStream.send({ data: BLOCK.repeat(60) })]
-  t.equal(await frozen.reason, 'slow')
-  t.equal(frozenStream.bufferedBytes, 0)
-  await when(() => slowStream.bufferedBytes === 0)
-  t.equal(slowStream.isOpen, true)
-  t.same(await Promise.all(sends), [true, true])
-})
-
-t.test('a stream that has ended is given two heartbeats to flush', async t => {
-  const app = await buildApp(t, { heartbeatMs: 20 })
-  const { stream: opening, reason } = manual(app)
-  await stall(t, await listen(app), '/')
-  const stream = await opening
-  await stream.send({ data: BLOCK.repeat(60) })
-  await stuck(stream)
-  stream.end()
-  t.equal(await reason, 'end')
-  t.ok(stream.bufferedBytes > 0)
-  await when(() => stream.bufferedBytes === 0)
 })
 
 t.test('a 10 MB event arrives whole', async t => {

@@ -1,13 +1,10 @@
 import t from 'tap'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { SseStream } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, fetchAll, get, open } from '../support/client.ts'
-import { when } from '../support/when.ts'
 
 const never = new Promise<never>(() => {})
 
@@ -289,41 +286,3 @@ t.test('the last event id is read as UTF-8, and an empty one is none', async t =
     t.match(text, `data: ${JSON.stringify([id, id])}`)
   }
 })
-
-// After a stream that had been watched for a stall its timeout stayed on the connection where the server has none of its
-// own (Fastify takes 0 for "the default", so it is set on the server here): the connection was destroyed while the next
-// handler was at work. Taken off too late, it took Node's keep-alive timeout with it.
-for (const keepAliveTimeout of [0, 5_000]) {
-  t.test(`no timeout of a stream stays on its connection, keepAliveTimeout ${keepAliveTimeout}`, async t => {
-    const app = await buildApp(t, { heartbeatMs: 200 })
-    app.server.keepAliveTimeout = keepAliveTimeout
-    let socket!: Socket
-    app.server.on('connection', (each: Socket) => { socket = each })
-    let stream: SseStream | undefined
-    let answered: Promise<unknown> | undefined
-    app.get('/', (request, reply) => {
-      answered = once(reply.raw, 'close')
-      stream = reply.sse()
-    })
-    const client = await connect(t, await listen(app))
-    const watched = (): Promise<void> => when(() => socket.timeout === 400)
-    client.socket.pause()
-    client.send(get('/'))
-    await when(() => stream !== undefined)
-    await stream?.send({ data: 'x'.repeat(10_000_000) })
-    await watched()
-    client.socket.resume()
-    await stream?.room()
-    t.equal(socket.timeout, 0, 'not when it has drained')
-    client.socket.pause()
-    await stream?.send({ data: 'x'.repeat(10_000_000) })
-    await watched()
-    stream?.end()
-    client.socket.resume()
-    await client.inbox.untilBytes(20_000_000)
-    await client.inbox.until(text => text.endsWith('\r\n0\r\n\r\n'))
-    await answered
-    // Node allows somewhat more than it tells the client.
-    t.ok(keepAliveTimeout === 0 ? socket.timeout === 0 : socket.timeout! >= keepAliveTimeout, `nor when it has ended: ${socket.timeout}`)
-  })
-}

@@ -57,6 +57,7 @@ t.test('close() leaves as a client does, and a server that cuts the stream ends 
     yield 'a'
     await never
   }))
+  app.get('/ticked', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => { stream.end(); stream.tick() })) }))
   app.get('/cut', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.destroy('revoked'))) }))
   const client = await injectSse(app, '/')
   await client.next()
@@ -64,6 +65,7 @@ t.test('close() leaves as a client does, and a server that cuts the stream ends 
   t.equal((await client.end()).length, 1)
   t.same(await Promise.all(reasons), ['client'])
   t.same(await (await injectSse(app, '/cut')).end(), [])
+  t.same(await (await injectSse(app, '/ticked')).end(), [], 'there is no connection that could stall')
 })
 
 t.test('a status other than 200 is given as it is', async t => {
