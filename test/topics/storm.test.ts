@@ -1,0 +1,40 @@
+import t from 'tap'
+import { RedisLog } from '../../topics/index.ts'
+import { Hub } from '../../topics/hub.ts'
+import { Pages } from '../../topics/pages.ts'
+import { Subscription } from '../../topics/subscription.ts'
+import { formatEventId } from '../../topics/event-id.ts'
+import { newEvents, until } from '../support/log-contract.ts'
+import { Connection } from '../support/model/connection.ts'
+import { RedisServer, silentLogger } from '../support/redis-server.ts'
+
+const CLIENTS = 5_000
+const MISSED = 100
+
+/** How often Redis was asked for anything about events, by its own count. */
+async function reads (server: RedisServer): Promise<number> {
+  const stats = await server.with(client => client.info('commandstats'))
+  return [...stats.matchAll(/cmdstat_(?:evalsha|eval|xrange):calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+}
+
+t.test('a storm of reconnects at the same cursor makes a handful of reads, and every client gets everything', async t => {
+  const server = await RedisServer.start(t)
+  const log = new RedisLog({ connection: server.url })
+  t.teardown(() => log.stop())
+  await log.start(silentLogger)
+  const { ids } = await log.append('a', newEvents(MISSED + 1))
+  const hub = new Hub(log, { maxTailBytes: 1_000, onTrouble: (topic, error) => t.fail(`${topic}: ${String(error)}`) })
+  const pages = new Pages(log)
+
+  const before = await reads(server)
+  const received = new Array<number>(CLIENTS).fill(0)
+  const connections = received.map((_, at) => new Connection(new Subscription({ hub, pages, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
+    if (event === undefined) received[at]!++
+  }))
+  await until(() => received.every(count => count >= MISSED))
+  t.ok(received.every(count => count === MISSED), 'every event, and none twice')
+  const made = await reads(server) - before
+  t.comment(`${made} reads for ${CLIENTS} clients`)
+  t.ok(made <= 20, `${made} reads`)
+  for (const connection of connections) connection.cut()
+})
