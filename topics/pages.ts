@@ -7,7 +7,7 @@ import type { Location, LogEntry, TopicLog } from './log/topic-log.ts'
 export interface PageEntry { id: EventId, body: Buffer }
 
 /** Bounds of one page, in entries and in bytes of data. */
-const PAGE = { count: 500, bytes: 64 * 1024 }
+const PAGE = { count: 1_000, bytes: 128 * 1024 }
 /** Pages read from the log at one time; more wait for their turn. With the cache it bounds what catching up takes in memory. */
 const MAX_READING = 32
 /** What is kept of pages that were just read, in bytes. */
