@@ -62,17 +62,17 @@ export function cut (res: RawResponse, patienceMs: number): void {
 
 /** `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden; disposing of it is not. */
 function destroyConnection (session: Http2Session | undefined): void {
-  // A session that is over has no socket any more, whatever its type says.
-  session?.socket?.[Symbol.asyncDispose]().catch(() => {})
+  // A session that is over has no socket any more, whatever its type says. How the socket ends does not matter.
+  void Promise.allSettled([session?.socket?.[Symbol.asyncDispose]()])
 }
 
 /**
  * Calls back when no byte has left for `ms`; Node looks at the write queue, so a slow client that still drains is left alone.
  * Returns what undoes it, which the end of the response does by itself. Does nothing where there is no real socket.
  */
-export function onStall (res: RawResponse, ms: number, listener: () => void): () => void {
+export function onStall (res: RawResponse, ms: number, listener: () => void): (() => void) | undefined {
   const timed = res.stream ?? res.socket
-  if (typeof timed?.setTimeout !== 'function') return () => {}
+  if (typeof timed?.setTimeout !== 'function') return undefined
   const previousMs = timed === res.socket ? res.socket.timeout : 0
   // On HTTP/1.1 the server turns the socket's event into the response's, and destroys the socket only where nobody listens.
   const emitter = res.stream ?? res
