@@ -3,6 +3,7 @@ import type { Settleable } from '../plugin/settleable.ts'
 import { formatCursor } from './cursor.ts'
 import type { EventId } from './event-id.ts'
 import { encodeIdLine } from './frames.ts'
+import type { TailBudget, Tailed } from './tail-budget.ts'
 import type { TopicFollower, TopicItem, TopicSink } from './follower.ts'
 
 /** All that one turn of the event loop brought, as one Buffer shared by every reader. */
@@ -41,12 +42,13 @@ const SLICE = 1_000
  * One merged sequence over a set of topics, for all readers of the same set on this process. Each frame carries the
  * cursor after it. The newest batches stay in memory, up to `maxTailBytes`: the tail. Nothing here waits for a socket.
  */
-export class Feed {
+export class Feed implements Tailed {
   /** Sorted. */
   readonly topics: readonly string[]
   readonly #followers: readonly TopicFollower[]
   readonly #sinks: TopicSink[] = []
   readonly #maxTailBytes: number
+  readonly #budget: TailBudget
   readonly #readers = new Set<FeedReader>()
   readonly #positions: EventId[]
   readonly #closed = new Set<string>()
@@ -61,10 +63,11 @@ export class Feed {
   #isWalking = false
   #mustWalkAgain = false
 
-  constructor (followers: readonly TopicFollower[], maxTailBytes: number) {
+  constructor (followers: readonly TopicFollower[], maxTailBytes: number, budget: TailBudget) {
     this.topics = followers.map(follower => follower.topic)
     this.#followers = followers
     this.#maxTailBytes = maxTailBytes
+    this.#budget = budget
     this.#positions = followers.map(follower => follower.last)
     for (const follower of followers) if (follower.isClosed) this.#closed.add(follower.topic)
     this.#place = this.#placeNow()
@@ -105,6 +108,7 @@ export class Feed {
 
   /** Stops listening to the topics. */
   stop (): void {
+    this.#budget.forget(this)
     this.#followers.forEach((follower, at) => follower.delete(this.#sinks[at]!))
   }
 
@@ -131,16 +135,23 @@ export class Feed {
     this.#pendingEnds = []
     this.#pendingEvents = 0
     this.#tailBytes += frames.length
-    this.#trim()
+    this.#trimTo(this.#maxTailBytes)
+    this.#budget.moved(this, this.#tailBytes)
     this.#fanOut()
     this.#moved?.settle()
     this.#moved = undefined
   }
 
+  /** Keeps the newest batch only; readers further behind read the log. */
+  shrink (): number {
+    this.#trimTo(0)
+    return this.#tailBytes
+  }
+
   /** The newest batch always stays, or its readers would have to read from the log what has just come. */
-  #trim (): void {
+  #trimTo (maxBytes: number): void {
     let drop = 0
-    while (this.#tailBytes > this.#maxTailBytes && drop < this.#tail.length - 1) this.#tailBytes -= this.#tail[drop++]!.frames.length
+    while (this.#tailBytes > maxBytes && drop < this.#tail.length - 1) this.#tailBytes -= this.#tail[drop++]!.frames.length
     if (drop > 0) this.#tail = this.#tail.slice(drop)
   }
 

@@ -1,9 +1,20 @@
 import { Feed } from './feed.ts'
 import { TopicFollower } from './follower.ts'
+import { TailBudget } from './tail-budget.ts'
 import type { TopicLog } from './log/topic-log.ts'
 
 /** A feed in use; `release` must be called once. */
 export interface FeedLease { feed: Feed, release: () => void }
+
+export interface HubOptions {
+  /** Encoded bytes kept for each feed. */
+  maxTailBytes: number
+  /** Encoded bytes kept for all feeds together. Default 64 MiB. */
+  maxAllTailsBytes?: number
+  onTrouble: (topic: string, error: unknown) => void
+}
+
+export const DEFAULT_ALL_TAILS_BYTES = 64 * 1024 * 1024
 
 interface Shared<T> { users: number, made: Promise<T> }
 
@@ -14,20 +25,22 @@ interface Shared<T> { users: number, made: Promise<T> }
 export class Hub {
   readonly log: TopicLog
   readonly #maxTailBytes: number
+  readonly #budget: TailBudget
   /** Told when the log could not be asked about a topic. */
   readonly onTrouble: (topic: string, error: unknown) => void
   readonly #feeds = new Map<string, Shared<Feed>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
 
-  constructor (log: TopicLog, { maxTailBytes, onTrouble }: { maxTailBytes: number, onTrouble: (topic: string, error: unknown) => void }) {
+  constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, onTrouble }: HubOptions) {
     this.log = log
     this.#maxTailBytes = maxTailBytes
+    this.#budget = new TailBudget(maxAllTailsBytes)
     this.onTrouble = onTrouble
   }
 
-  /** Topics followed by this process, and feeds over them. */
-  get counts (): { topics: number, feeds: number } {
-    return { topics: this.#followers.size, feeds: this.#feeds.size }
+  /** Topics followed by this process, feeds over them, and bytes in their tails. */
+  get counts (): { topics: number, feeds: number, tailBytes: number } {
+    return { topics: this.#followers.size, feeds: this.#feeds.size, tailBytes: this.#budget.used }
   }
 
   /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with. */
@@ -40,7 +53,7 @@ export class Hub {
   async #makeFeed (topics: readonly string[]): Promise<Feed> {
     const followed = await Promise.allSettled(topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic))))
     const failed = followed.find(result => result.status === 'rejected')
-    if (!failed) return new Feed(followed.flatMap(result => result.status === 'fulfilled' ? [result.value] : []), this.#maxTailBytes)
+    if (!failed) return new Feed(followed.flatMap(result => result.status === 'fulfilled' ? [result.value] : []), this.#maxTailBytes, this.#budget)
     topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
     throw failed.reason
   }

@@ -4,7 +4,7 @@ import type { PreparedSource } from '../plugin/source.ts'
 import { show } from '../plugin/errors.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
-import { Hub } from './hub.ts'
+import { DEFAULT_ALL_TAILS_BYTES, Hub } from './hub.ts'
 import type { TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkIdempotencyKey } from './new-event.ts'
 import type { PublishEvent } from './new-event.ts'
@@ -39,6 +39,8 @@ export interface TopicsOptions {
   maxBatchEvents?: number
   /** Encoded bytes kept in memory for each set of topics that has readers. Default 1 MiB. */
   maxTailBytes?: number
+  /** Encoded bytes kept in memory for all sets of topics together. Default 64 MiB. */
+  maxAllTailsBytes?: number
 }
 
 /** What a publish did. */
@@ -78,12 +80,13 @@ export interface Topics {
   info: (topic: string) => Promise<TopicInfo>
 }
 
-const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024 }
+const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES }
 
 const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
   const { log, ...limits } = checkOptions(options)
   const hub = new Hub(log, {
     maxTailBytes: limits.maxTailBytes,
+    maxAllTailsBytes: limits.maxAllTailsBytes,
     onTrouble: (topic, err) => app.log.error({ err, topic }, 'the log could not be asked about a topic')
   })
   await log.start(app.log)

@@ -52,8 +52,9 @@ async function isAnswered (path: string): Promise<boolean> {
   try {
     await once(socket, 'connect')
     return true
-  } catch {
-    return false
+  } catch (error) {
+    // Only these say that nobody listens; one that is busy or not ours to ask is somebody's all the same.
+    return !['ENOENT', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? '')
   } finally {
     socket.destroy()
   }

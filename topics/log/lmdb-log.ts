@@ -8,6 +8,7 @@ import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
+import { checkLmdbFile } from './lmdb-file.ts'
 import { RecordEncoder } from './lmdb-record.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
@@ -72,10 +73,13 @@ export class LmdbLog implements TopicLog {
     mkdirSync(this.#folder, { recursive: true })
     await this.#owner.take()
     try {
+      const path = join(this.#folder, 'topics.mdb')
+      checkLmdbFile(path)
       const encoder = new RecordEncoder(this.#folder)
+      const named = (name: string) => ({ name, encoder })
       // Batches of the library are begun by a promise that nobody hears: a disk that is full would end the process.
-      const root = open({ path: join(this.#folder, 'topics.mdb'), noSubdir: true, maxDbs: 3, eventTurnBatching: false })
-      this.#files = { root, entries: root.openDB({ name: 'entries', encoder }), topics: root.openDB({ name: 'topics', encoder }), keys: root.openDB({ name: 'keys', encoder }) }
+      const root = open({ path, noSubdir: true, maxDbs: 3, eventTurnBatching: false })
+      this.#files = { root, entries: root.openDB(named('entries')), topics: root.openDB(named('topics')), keys: root.openDB(named('keys')) }
     } catch (cause) {
       await this.#owner.release()
       throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, cause instanceof Error ? cause.message : String(cause)), { cause })
@@ -120,8 +124,9 @@ export class LmdbLog implements TopicLog {
   }
 
   async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
+    const ends = this.#ends(topic, this.#peek(topic))
     this.#listeners.set(topic, listener)
-    return this.#ends(topic, this.#peek(topic))
+    return ends
   }
 
   async unfollow (topic: string, listener: TopicListener): Promise<void> {
