@@ -11,22 +11,24 @@ export class Command {
   readonly ended: Promise<void>
   readonly #child
   #isOver = false
-  #onChange = (): void => {}
+  #exit: { code: number | null, signal: NodeJS.Signals | null } = { code: null, signal: null }
+  readonly #waiting = new Set<() => void>()
 
   constructor (file: string, args: readonly string[], env: Record<string, string>) {
     const child = spawn(file, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.out += text
-      this.#onChange()
+      this.#wake()
     })
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.err += text
-      this.#onChange()
+      this.#wake()
     })
     this.#child = child
-    this.ended = once(child, 'close').then(() => {
+    this.ended = once(child, 'close').then(([code, signal]) => {
       this.#isOver = true
-      this.#onChange()
+      this.#exit = { code, signal }
+      this.#wake()
     })
   }
 
@@ -34,14 +36,31 @@ export class Command {
   async until (isEnough: (command: Command) => boolean): Promise<void> {
     while (!isEnough(this)) {
       if (this.#isOver) throw new Error(`the command ended before it said what was waited for:\n${this.out}${this.err}`)
-      await new Promise<void>(resolve => { this.#onChange = resolve })
+      await new Promise<void>(resolve => { this.#waiting.add(resolve) })
     }
+  }
+
+  /** Sends a signal; nothing happens when the command is over. */
+  kill (signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** Waits for the end and says how it came: the exit code, or the signal that nothing handled. */
+  async exit (): Promise<number | NodeJS.Signals | null> {
+    await this.ended
+    return this.#exit.signal ?? this.#exit.code
   }
 
   /** Ends the command as Ctrl-C does, and waits for its end. */
   async stop (): Promise<void> {
-    this.#child.kill('SIGINT')
+    this.kill('SIGINT')
     await this.ended
+  }
+
+  #wake (): void {
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
+    for (const wake of waiting) wake()
   }
 }
 
@@ -52,16 +71,21 @@ export function run (t: Test, file: string, args: readonly string[], env: Record
   return command
 }
 
+/** Runs the built service, on a free port and in a folder of its own unless told otherwise; it may well fail. */
+export function runService (t: Test, env: Record<string, string> = {}): Command {
+  return run(t, process.execPath, ['dist/service/cli.js'], { PORT: '0', ...env, DATA_DIR: env.DATA_DIR ?? t.testdir() })
+}
+
 /** Starts the built service on a free port, on files of its own; `origin` is where it listens. */
 export async function startService (t: Test, env: Record<string, string> = {}): Promise<{ service: Command, origin: string }> {
-  const service = run(t, process.execPath, ['dist/service/cli.js'], { PORT: '0', DATA_DIR: t.testdir(), ...env })
+  const service = runService(t, env)
   await service.until(({ err }) => err.includes('Publish:'))
   return { service, origin: originIn(service.err) }
 }
 
 /** The first http origin a text names. */
 export function originIn (text: string): string {
-  const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(text)?.[0]
+  const origin = /http:\/\/(127\.0\.0\.1|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
   if (origin === undefined) throw new Error(`no origin in: ${text}`)
   return origin
 }

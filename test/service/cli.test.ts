@@ -1,0 +1,160 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import t from 'tap'
+import type { Test } from 'tap'
+import { describeFailure } from '../../service/failure.ts'
+import { connect, open, stall } from '../support/client.ts'
+import type { Bare } from '../support/client.ts'
+import { run, runService, startService } from '../support/commands.ts'
+import type { Command } from '../support/commands.ts'
+import { call } from '../support/service-app.ts'
+
+// The built command as users start it: what it says, and how it ends.
+
+const hasIPv6 = Object.values(networkInterfaces()).flat().some(address => address?.address === '::1')
+
+const publish = (origin: string, body: string, type = 'text/plain') => call(`${origin}/topics/news/events`, { method: 'POST', body, type })
+
+for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '::'] : [])]) {
+  t.test(`on ${host} it says where it listens, and both commands it shows work as they stand`, async t => {
+    const { service, origin } = await startService(t, { HOST: host, OPEN_TO_ALL: 'yes' })
+    t.match(service.err, `\nresumable-sse listens on ${origin} (events on disk, in `)
+    const [listen = '', publish = ''] = [...service.err.matchAll(/^ +(?:Listen|Publish): +(curl .*)$/gm)].map(match => match[1])
+    const listener = run(t, 'bash', ['-c', `exec ${listen}`])
+    await listener.until(({ out }) => out.includes('stream.open\ndata: \n\n'))
+    const publisher = run(t, 'bash', ['-c', `exec ${publish}`])
+    await publisher.ended
+    t.match(publisher.out, /^{"id":"\d+-1"}$/)
+    await listener.until(({ out }) => out.includes('data: hello\n\n'))
+  })
+}
+
+t.test('it says where the events are kept', async t => {
+  const { service } = await startService(t, { LOG: 'memory' })
+  t.match(service.err, '(events in memory: they go with the process)')
+})
+
+t.test('a configuration that is not valid is told whole, and it exits with 1', async t => {
+  const service = runService(t, { PORT: 'http', LOG: 'files', HEARTBEAT_MS: '1', HOST: '0.0.0.0' })
+  t.equal(await service.exit(), 1)
+  t.equal(service.err, [
+    'resumable-sse: the configuration is not valid:',
+    '  - PORT must be an integer from 0 to 65535, saw "http"',
+    '  - LOG must be "lmdb", "redis" or "memory", saw "files"',
+    '  - HEARTBEAT_MS must be an integer from 10 to 2147483647 (ms), saw "1"',
+    '  - HOST "0.0.0.0" is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant'
+  ].join('\n') + '\n')
+  t.equal(service.out, '')
+})
+
+/** It must have ended by itself with one line for people and nothing else. */
+async function failsWith (t: Test, service: Command, message: RegExp): Promise<void> {
+  t.equal(await service.exit(), 1)
+  t.match(service.err, message)
+  t.equal(service.err.split('\n').length, 2, 'one line, without a stack')
+  t.equal(service.out, '')
+}
+
+// It was a stack of Node's that ended in "Emitted 'error' event".
+t.test('a port in use is told, and it exits with 1', async t => {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  await failsWith(t, runService(t, { PORT: `${port}` }), new RegExp(`^resumable-sse: .*address already in use 127.0.0.1:${port}: stop the program that listens there, or set PORT to another one\n$`))
+})
+
+t.test('an address that is not one of this machine is told, and it exits with 1', async t => {
+  await failsWith(t, runService(t, { HOST: '192.0.2.1', OPEN_TO_ALL: 'yes' }), /^resumable-sse: .*192.0.2.1.*: set HOST to an address of this machine\n$/)
+})
+
+// It was a stack, too: two services with the default folder, as in two terminals, are the first mistake people make.
+t.test('a folder that another process uses is told, it exits with 1, and the other one goes on', async t => {
+  const folder = t.testdir()
+  const { origin } = await startService(t, { DATA_DIR: folder })
+  await failsWith(t, runService(t, { DATA_DIR: folder }), /^resumable-sse: the log in .* is in use by another process: give each process a folder of its own, or use the Redis log/)
+  t.equal((await publish(origin, 'hello')).status, 201)
+})
+
+t.test('a folder that cannot be made is told, and it exits with 1', async t => {
+  const file = `${t.testdir()}/file`
+  writeFileSync(file, '')
+  await failsWith(t, runService(t, { DATA_DIR: file }), /^resumable-sse: EEXIST: .*file'?\n$/)
+})
+
+t.test('only what nobody expected is told with its stack', async t => {
+  const bug = new Error('a bug')
+  t.equal(describeFailure(bug), bug.stack)
+  t.equal(describeFailure(Object.assign(new Error('no stack'), { stack: undefined })), 'no stack')
+  t.equal(describeFailure('thrown by hand'), 'thrown by hand')
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} ends every stream after a retry of its own, and it exits with 0`, async t => {
+    const { service, origin } = await startService(t, { DRAIN_MS: '2000' })
+    const clients = await Promise.all(Array.from({ length: 20 }, () => open(t, `${origin}/events?topic=news`)))
+    await Promise.all(clients.map(({ inbox }) => inbox.until('stream.open')))
+    await publish(origin, 'last words')
+    service.kill(signal)
+    const texts = await Promise.all(clients.map(({ inbox }) => inbox.ended()))
+    for (const text of texts) t.match(text, /data: last words\n\nretry: \d+\n\n$/)
+    t.ok(new Set(texts.map(text => /(\d+)\n\n$/.exec(text)?.[1])).size > 1, 'they do not return together')
+    t.equal(await service.exit(), 0)
+  })
+}
+
+/** A client that took all its kernel would hold and reads no more: the stream cannot be flushed, and the drain waits. */
+async function stalledClient (t: Test, origin: string): Promise<Bare> {
+  const client = await stall(t, origin, '/events?topic=news&last=100')
+  const text = 'x'.repeat(200_000)
+  for (let published = 0; published < 60; published++) await publish(origin, text)
+  return client
+}
+
+t.test('a stream that arrives during the drain is told to come back, and a second signal exits at once', async t => {
+  const { service, origin } = await startService(t, { DRAIN_MS: '2147483647', DURABILITY: 'process' })
+  await stalledClient(t, origin)
+  const reading = await open(t, `${origin}/events?topic=news`)
+  await reading.inbox.until('stream.open')
+  service.kill('SIGTERM')
+  await reading.inbox.ended()
+  const late = await open(t, `${origin}/events?topic=news`)
+  t.equal(late.statusCode, 200)
+  t.match(await late.inbox.ended(), /^:\n\n(retry: 3000\n\n)?retry: \d+\n\n$/)
+  service.kill('SIGTERM')
+  t.equal(await service.exit(), 1)
+})
+
+t.test('a client that does not read is cut at the end of the drain, and it exits with 0', async t => {
+  const { service, origin } = await startService(t, { DRAIN_MS: '200', DURABILITY: 'process' })
+  await stalledClient(t, origin)
+  service.kill('SIGTERM')
+  t.equal(await service.exit(), 0)
+})
+
+t.test('its log is one line, whatever clients do: publish, listen, leave, come back, and mistakes', async t => {
+  const { service, origin } = await startService(t)
+  await publish(origin, 'one')
+  const listener = await open(t, `${origin}/events?topic=news&last=1`)
+  await listener.inbox.until('data: one')
+  const leaving = await open(t, `${origin}/events?topic=news`)
+  await leaving.inbox.until('stream.open')
+  leaving.close()
+  await open(t, `${origin}/events?topic=news`, { headers: { 'last-event-id': '$' } })
+  for (const path of ['/nowhere', '/events', '/events?topic=*', '/topics/news', '/topics/']) await call(origin + path)
+  t.equal((await publish(origin, '{', 'application/json')).status, 400)
+  t.equal((await publish(origin, 'x'.repeat(2_000_000))).status, 413)
+  const cut = await connect(t, origin)
+  cut.send('POST /topics/news/events HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nhalf of it')
+  cut.socket.resetAndDestroy()
+  await call(`${origin}/topics/news`, { method: 'DELETE' })
+  await call(`${origin}/topics/news/close`, { method: 'POST' })
+  await listener.inbox.until('stream.end')
+  await service.stop()
+  const lines = service.out.trim().split('\n').map(line => JSON.parse(line) as Record<string, unknown>)
+  t.match(lines, [{ level: 30, msg: `Server listening at ${origin}` }])
+  t.equal(lines.length, 1)
+})
