@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import calculateSlot from 'cluster-key-slot'
 import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
 import { show } from '../../plugin/errors.ts'
@@ -78,7 +79,7 @@ export class RedisLog implements TopicLog {
       : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${idempotencyKey}`), ...args))
     const [outcome, ms, n, count] = reply
     if (outcome === 'closed') throw new errors.TOPICS_CLOSED(topic)
-    await this.#waitForReplicas()
+    await this.#waitForReplicas(topic)
     const ids = Array.from({ length: Number(count) }, (_, at) => ({ ms: Number(ms), n: Number(n) + at }))
     return { ids, isRepeat: outcome === 'repeat' }
   }
@@ -177,11 +178,21 @@ export class RedisLog implements TopicLog {
     else listener?.onDoubt()
   }
 
-  async #waitForReplicas (): Promise<void> {
+  async #waitForReplicas (topic: string): Promise<void> {
     const { replicas, replicasTimeoutMs } = this.#options
     if (replicas === 0) return
-    const reached = await this.#ask(() => this.#client.wait(replicas, replicasTimeoutMs))
+    const reached = await this.#ask(async () => this.#connectionOf(topic).wait(replicas, replicasTimeoutMs))
     if (reached < replicas) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; they may stay or be lost`)
+  }
+
+  /** The connection that a topic's commands go through: WAIT counts the replicas that have what was written on it. */
+  #connectionOf (topic: string): Redis {
+    const client: Redis | Cluster = this.#client
+    if (!(client instanceof Cluster)) return client
+    const name = client.slots[calculateSlot(this.#channel(topic))]?.[0]
+    const node = client.nodes('master').find(({ options }) => `${options.host}:${options.port}` === name)
+    if (!node) throw new Error(`the cluster has no master for topic "${topic}" now`)
+    return node
   }
 
   /** With eviction on, Redis drops topics when memory is short, and nobody is told. */
