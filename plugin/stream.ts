@@ -129,7 +129,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   /** As `send()`, for bytes that are already one or more whole events; `events` is how many. */
   sendFrame (frame: Buffer, events = 1): Promise<boolean> {
-    if (this.#state === 'closed') return Promise.resolve(false)
+    if (this.#isOver()) return Promise.resolve(false)
     if (this.#queue.length > 0 || this.isFull) return new Promise(resolve => { this.#queue.push({ frame, events, settle: resolve }) })
     this.#put(frame, events)
     return Promise.resolve(true)
@@ -148,7 +148,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    * Returns false when they were not written, as `push()` does. The buffer is not copied: do not change it afterwards.
    */
   write (frame: Buffer, events = 1): boolean {
-    if (this.#state === 'closed') return false
+    if (this.#isOver()) return false
     // While there is room any frame passes: an event is never cut, and never refused for its own size here.
     if (this.isFull && this.bufferedBytes + frame.length > this.#init.options.maxBufferedBytes) return this.#overflow()
     this.#put(frame, events)
@@ -246,6 +246,15 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     }
     this.#queue.splice(0, admitted)
     if (!this.isFull) this.#settleWaiter(true)
+  }
+
+  /**
+   * Also when the client is known to be gone and 'close' is still to come: a source that never leaves its turn of the
+   * loop would keep it from coming.
+   */
+  #isOver (): boolean {
+    if (this.#state === 'open' && isGone(this.#init.raw)) this.#close('client', false)
+    return this.#state === 'closed'
   }
 
   #put (frame: Buffer, events: number): void {

@@ -75,3 +75,16 @@ t.test('a status other than 200 is given as it is', async t => {
   t.same([refused.statusCode, await refused.end(), refused.text], [401, [], '{"no":true}'])
   t.equal((await injectSse(app, { url: '/nowhere', headers: { accept: '*/*' } })).statusCode, 404)
 })
+
+// A destroyed response counts no bytes, so an endless source that awaits nothing of its own never had to wait for room;
+// it kept the loop to itself, 'close' never came, and the test that left the stream hung.
+t.test('a source that never pauses by itself ends when the test leaves', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse(async function * () {
+    for (let n = 1; ; n++) yield { id: n, data: n }
+  }))
+  const stream = await injectSse(app, '/')
+  await stream.next(2)
+  stream.close()
+  t.ok((await stream.end()).length >= 2)
+})
