@@ -1,10 +1,4 @@
-import createError from '@fastify/error'
-
-type Args = [unknown?, unknown?, unknown?, unknown?]
-/** One error class: code, text with places for its arguments, status. */
-function define<C extends string> (code: C, text: string, statusCode: number, Base: ErrorConstructor | TypeErrorConstructor = Error) {
-  return createError<C, number, Args>(code, text, statusCode, Base)
-}
+import { defineError } from './define-error.ts'
 
 /**
  * Every error this plugin can raise, in one place. The `code` and the HTTP status are API, the text is not.
@@ -12,25 +6,25 @@ function define<C extends string> (code: C, text: string, statusCode: number, Ba
  */
 export const errors = {
   /** An option at plugin, route or call level is unknown, of the wrong type or out of range. */
-  FST_SSE_BAD_OPTION: define('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
+  FST_SSE_BAD_OPTION: defineError('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
   /** Something else already provides `reply.sse`. */
-  FST_SSE_CONFLICT: define('FST_SSE_CONFLICT', 'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them', 500),
+  FST_SSE_CONFLICT: defineError('FST_SSE_CONFLICT', 'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them', 500),
   /** `reply.sse()` was called a second time, or after the reply was sent. */
-  FST_SSE_ALREADY_STARTED: define('FST_SSE_ALREADY_STARTED', 'reply.sse() was called, but this reply was already %s', 500),
+  FST_SSE_ALREADY_STARTED: defineError('FST_SSE_ALREADY_STARTED', 'reply.sse() was called, but this reply was already %s', 500),
   /** The reply's status code allows no body, so no stream can follow it. */
-  FST_SSE_BAD_STATUS: define('FST_SSE_BAD_STATUS', 'reply.sse() needs a 2xx status that allows a body, saw %s', 500),
+  FST_SSE_BAD_STATUS: defineError('FST_SSE_BAD_STATUS', 'reply.sse() needs a 2xx status that allows a body, saw %s', 500),
   /** The client's Accept header refuses `text/event-stream`. */
-  FST_SSE_NOT_ACCEPTABLE: define('FST_SSE_NOT_ACCEPTABLE', 'this resource is text/event-stream, which the Accept header "%s" refuses', 406),
+  FST_SSE_NOT_ACCEPTABLE: defineError('FST_SSE_NOT_ACCEPTABLE', 'this resource is text/event-stream, which the Accept header "%s" refuses', 406),
   /** An onSend hook wrapped the stream, so that backpressure and flushing would be lost. */
-  FST_SSE_WRAPPED: define('FST_SSE_WRAPPED', 'an onSend hook piped the event stream through something else; make that hook skip text/event-stream', 500),
+  FST_SSE_WRAPPED: defineError('FST_SSE_WRAPPED', 'an onSend hook piped the event stream through something else; make that hook skip text/event-stream', 500),
   /** The source given to `reply.sse()` is none of the supported kinds. */
-  FST_SSE_BAD_SOURCE: define('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
+  FST_SSE_BAD_SOURCE: defineError('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
   /** A fetch Response given as source is not a successful `text/event-stream`. */
-  FST_SSE_BAD_UPSTREAM: define('FST_SSE_BAD_UPSTREAM', 'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s', 502),
+  FST_SSE_BAD_UPSTREAM: defineError('FST_SSE_BAD_UPSTREAM', 'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s', 502),
   /** An upstream event stream holds a block larger than `maxBufferedBytes`. */
-  FST_SSE_UPSTREAM_TOO_LARGE: define('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
+  FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
   /** An event, or one of its fields, cannot be put on the wire. */
-  FST_SSE_BAD_EVENT: define('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError)
+  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError)
 } as const
 
 /** The `code` of an error raised by this plugin. */
