@@ -3,5 +3,5 @@ import { runLmdbSchedule } from '../support/model/lmdb-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 
 t.test('every client has every event once and in order, or is told what it missed, over restarts', async t => {
-  t.same(await whatIsWrong(seeds(1_000), runLmdbSchedule), {})
+  t.same(await whatIsWrong(seeds(300), runLmdbSchedule), {})
 })

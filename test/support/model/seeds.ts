@@ -1,9 +1,9 @@
 /**
- * The seeds of a run: `MODEL_SEED=n` reruns one, `MODEL_SCHEDULES=n` runs more or fewer than usual.
+ * The seeds of a run: `MODEL_SEED=n` reruns one, `MODEL_SCHEDULES=n` runs so many, `MODEL_FACTOR=n` so many times the usual.
  */
 export function seeds (usual: number): number[] {
   if (process.env.MODEL_SEED !== undefined) return [Number(process.env.MODEL_SEED)]
-  const count = Number(process.env.MODEL_SCHEDULES ?? usual)
+  const count = Number(process.env.MODEL_SCHEDULES ?? usual * Number(process.env.MODEL_FACTOR ?? 1))
   return Array.from({ length: count }, (_, at) => at + 1)
 }
 

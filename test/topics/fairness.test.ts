@@ -1,0 +1,34 @@
+import { get } from 'node:http'
+import t from 'tap'
+import { MemoryLog } from '../../topics/index.ts'
+import { newEvents, until } from '../support/log-contract.ts'
+import { listen } from '../support/app.ts'
+import { buildTopicsApp } from '../support/topics-app.ts'
+
+const MISSED = 60_000
+
+t.test('a huge replay does not hold up those who listen live', async t => {
+  const log = new MemoryLog({ retention: [{ topics: '*', maxEvents: MISSED + 10 }] })
+  const app = await buildTopicsApp(t, { log })
+  await log.append('a', newEvents(MISSED, 'padded to about a hundred bytes, as an event of a score board or a dashboard would be: '))
+  const origin = await listen(app)
+
+  let liveText = ''
+  const live = get(`${origin}/events?topic=a`, response => response.setEncoding('utf8').on('data', (text: string) => { liveText += text }))
+  await until(() => liveText.includes('stream.open'))
+
+  // Counted by the blank lines that end the events.
+  let replayed = 0
+  let replayedWhenLiveHeard: number | undefined
+  const replay = get(`${origin}/events?topic=a`, { headers: { 'last-event-id': '0-0' } }, response => response.setEncoding('latin1').on('data', (text: string) => {
+    replayed += text.split('\n\n').length - 1
+    if (replayedWhenLiveHeard === undefined && liveText.includes('news')) replayedWhenLiveHeard = replayed
+  }))
+  await until(() => replayed > MISSED / 20)
+  await app.topics.publish('a', { data: 'news' })
+  await until(() => replayed >= MISSED)
+  t.comment(`${replayedWhenLiveHeard} of ${MISSED} were replayed when the live client heard the news`)
+  t.ok(replayedWhenLiveHeard !== undefined && replayedWhenLiveHeard < MISSED / 2)
+  live.destroy()
+  replay.destroy()
+})
