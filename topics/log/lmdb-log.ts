@@ -1,15 +1,12 @@
 import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { open } from 'lmdb'
-import type { Database, RootDatabase } from 'lmdb'
 import { errors } from '../errors.ts'
 import { isSameEventId, ORIGIN } from '../event-id.ts'
 import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
-import { checkLmdbFile } from './lmdb-file.ts'
-import { RecordEncoder } from './lmdb-record.ts'
+import { closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
+import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
 export interface LmdbLogOptions {
@@ -26,20 +23,6 @@ export interface LmdbLogOptions {
   now?: () => number
 }
 
-/** A topic's state. Numbers are dense, so the retained entries are exactly those from `first` to `last.n`. */
-interface Meta { first: number, last: EventId, bornMs: number, isClosed: boolean, touchedAt: number }
-/** An entry as stored. */
-type Stored = [ms: number, event: string | null, data: string, retry: number | null]
-/** What an idempotency key stands for. */
-interface Used { first: EventId, count: number, usedAt: number }
-
-interface Files {
-  root: RootDatabase
-  entries: Database<Stored, [topic: string, n: number]>
-  topics: Database<Meta, string>
-  keys: Database<Used, [topic: string, key: string]>
-}
-
 /** Expired topics and keys looked for per append: enough to go through all of them while as many appends come. */
 const SWEPT_PER_APPEND = 2
 /** Entries of a forgotten topic dropped in one transaction. */
@@ -53,7 +36,7 @@ export class LmdbLog implements TopicLog {
   readonly #retentionOf: RetentionOf
   readonly #owner: FolderOwner
   readonly #listeners = new Map<string, TopicListener>()
-  #files: Files | undefined
+  #files: LmdbFiles | undefined
   readonly #writing = new Set<Promise<unknown>>()
   #swept = { topic: '', key: ['', ''] as [string, string] }
 
@@ -73,13 +56,7 @@ export class LmdbLog implements TopicLog {
     mkdirSync(this.#folder, { recursive: true })
     await this.#owner.take()
     try {
-      const path = join(this.#folder, 'topics.mdb')
-      checkLmdbFile(path)
-      const encoder = new RecordEncoder(this.#folder)
-      const named = (name: string) => ({ name, encoder })
-      // Batches of the library are begun by a promise that nobody hears: a disk that is full would end the process.
-      const root = open({ path, noSubdir: true, maxDbs: 3, eventTurnBatching: false })
-      this.#files = { root, entries: root.openDB(named('entries')), topics: root.openDB(named('topics')), keys: root.openDB(named('keys')) }
+      this.#files = openFiles(this.#folder)
     } catch (cause) {
       await this.#owner.release()
       throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, cause instanceof Error ? cause.message : String(cause)), { cause })
@@ -97,34 +74,29 @@ export class LmdbLog implements TopicLog {
   }
 
   async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
-    const meta = this.#peek(topic)
-    const page: LogEntry[] = []
-    let bytes = 0
-    for (let n = Math.max(after.n + 1, this.#firstKept(topic, meta)); n <= meta.last.n && page.length < limit.count; n++) {
-      const entry = this.#entry(topic, n)
-      bytes += Buffer.byteLength(entry.data)
-      if (page.length > 0 && bytes > limit.bytes) break
-      page.push(entry)
-    }
-    return page
+    return this.#look(() => this.#page(topic, after, limit))
   }
 
   async locate (topic: string, id: EventId): Promise<Location> {
-    const meta = this.#peek(topic)
-    const ends = this.#ends(topic, meta)
-    const isWithin = ends.first !== undefined && id.n >= ends.first.n && id.n <= meta.last.n
-    return { ends, exists: isWithin && isSameEventId(this.#entry(topic, id.n).id, id) }
+    return this.#look(() => {
+      const meta = this.#peek(topic)
+      const ends = this.#ends(topic, meta)
+      const isWithin = ends.first !== undefined && id.n >= ends.first.n && id.n <= meta.last.n
+      return { ends, exists: isWithin && isSameEventId(this.#entry(topic, id.n).id, id) }
+    })
   }
 
   async seek (topic: string, start: SeekStart): Promise<EventId> {
-    const meta = this.#peek(topic)
-    const first = this.#firstKept(topic, meta)
-    const n = 'last' in start ? Math.max(first, meta.last.n - start.last + 1) : this.#firstSince(topic, first, meta.last.n, start.sinceMs)
-    return n > meta.last.n ? meta.last : { ms: this.#entry(topic, n).id.ms, n: n - 1 }
+    return this.#look(() => {
+      const meta = this.#peek(topic)
+      const first = this.#firstKept(topic, meta)
+      const n = 'last' in start ? Math.max(first, meta.last.n - start.last + 1) : this.#firstSince(topic, first, meta.last.n, start.sinceMs)
+      return n > meta.last.n ? meta.last : { ms: this.#entry(topic, n).id.ms, n: n - 1 }
+    })
   }
 
   async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
-    const ends = this.#ends(topic, this.#peek(topic))
+    const ends = this.#look(() => this.#ends(topic, this.#peek(topic)))
     this.#listeners.set(topic, listener)
     return ends
   }
@@ -152,13 +124,22 @@ export class LmdbLog implements TopicLog {
     this.#files = undefined
     // The library's own thread still works on them: closed under its hands, the process would crash.
     await Promise.allSettled(this.#writing)
-    if (files) await closeFiles(files.root)
+    if (files) await closeFiles(files)
     await this.#owner.release()
   }
 
-  get #db (): Files {
+  get #db (): LmdbFiles {
     if (!this.#files) throw new errors.TOPICS_LOG_UNAVAILABLE('it is not open')
     return this.#files
+  }
+
+  /** Runs reads. */
+  #look<T> (reads: () => T): T {
+    try {
+      return reads()
+    } catch (cause) {
+      throw toLogError(this.#folder, cause)
+    }
   }
 
   /** Runs writes in one transaction, all or none, and settles when they are as durable as was asked for. */
@@ -173,7 +154,7 @@ export class LmdbLog implements TopicLog {
       await flushed
       return result
     } catch (cause) {
-      throw await toLogError(cause)
+      throw toLogError(this.#folder, await reasonOf(cause))
     } finally {
       this.#writing.delete(written)
     }
@@ -235,6 +216,19 @@ export class LmdbLog implements TopicLog {
     return { id: { ms, n }, event: event ?? undefined, data, retry: retry ?? undefined }
   }
 
+  #page (topic: string, after: EventId, limit: PageLimit): LogEntry[] {
+    const meta = this.#peek(topic)
+    const page: LogEntry[] = []
+    let bytes = 0
+    for (let n = Math.max(after.n + 1, this.#firstKept(topic, meta)); n <= meta.last.n && page.length < limit.count; n++) {
+      const entry = this.#entry(topic, n)
+      bytes += Buffer.byteLength(entry.data)
+      if (page.length > 0 && bytes > limit.bytes) break
+      page.push(entry)
+    }
+    return page
+  }
+
   #ends (topic: string, meta: Meta): TopicEnds {
     const first = this.#firstKept(topic, meta)
     const count = Math.max(0, meta.last.n - first + 1)
@@ -285,22 +279,4 @@ function idsFrom (first: EventId, count: number): EventId[] {
 
 function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {
   return [ms, event, data, retry]
-}
-
-/**
- * What an append rejects with when its transaction did. The reason of a commit that failed, a full disk mostly, is a
- * promise of its own on the error, and unheard it would end the process. Nothing of the transaction was kept.
- */
-async function toLogError (cause: unknown): Promise<unknown> {
-  if (cause instanceof errors.TOPICS_LOG_CORRUPT || cause instanceof errors.TOPICS_LOG_UNAVAILABLE) return cause
-  const { commitError } = cause as { commitError?: Promise<never> }
-  const reason: unknown = await commitError?.catch((error: unknown) => error) ?? cause
-  return Object.assign(new errors.TOPICS_LOG_UNAVAILABLE((reason as Error).message), { cause: reason })
-}
-
-/** An empty transaction comes first: after one that failed, the library would wait for its flush for ever. */
-async function closeFiles (root: RootDatabase): Promise<void> {
-  await root.transaction(() => {})
-  await root.flushed
-  await root.close()
 }

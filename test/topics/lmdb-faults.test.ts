@@ -1,0 +1,235 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { injectSse } from '../../plugin/index.ts'
+import { LmdbLog } from '../../topics/index.ts'
+import type { LmdbLogOptions, LogEntry } from '../../topics/index.ts'
+import { formatEventId, ORIGIN } from '../../topics/event-id.ts'
+import { ALL, newEvent, newEvents, readAll, Recorder, until } from '../support/log-contract.ts'
+import { LmdbProcess } from '../support/lmdb-process.ts'
+import { silentLogger } from '../support/redis-server.ts'
+import { buildTopicsApp } from '../support/topics-app.ts'
+
+const UNAVAILABLE = { code: 'TOPICS_LOG_UNAVAILABLE', statusCode: 503 }
+const CORRUPT = { code: 'TOPICS_LOG_CORRUPT', statusCode: 500 }
+
+async function tempFolder (t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'lmdb-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function openLog (t: Test, options: LmdbLogOptions): Promise<LmdbLog> {
+  const log = new LmdbLog(options)
+  t.teardown(() => log.stop())
+  await log.start(silentLogger)
+  return log
+}
+
+/** Replaces bytes wherever they are in a file; the file has old copies of what was written, too. */
+async function damage (file: string, from: string, to: string): Promise<void> {
+  const text = await readFile(file, 'latin1')
+  await writeFile(file, text.replaceAll(from, to), 'latin1')
+}
+
+t.test('a folder is used by one log at a time, of this process or of another one', async t => {
+  const folder = await tempFolder(t)
+  const log = await openLog(t, { folder })
+  const inUse = { code: 'TOPICS_LOG_IN_USE', message: new RegExp(folder) }
+  await t.rejects(new LmdbLog({ folder }).start(silentLogger), inUse)
+  const other = new LmdbProcess(t, { folder })
+  await t.rejects(other.call({ kind: 'start' }), { code: 'TOPICS_LOG_IN_USE' })
+  t.equal((await log.append('a', newEvents(1))).ids[0]?.n, 1, 'the one that has it is not disturbed')
+  await log.stop()
+  await other.call({ kind: 'start' })
+  t.equal((await other.call<LogEntry[]>({ kind: 'readAll', topic: 'a' })).length, 1)
+  await t.rejects(log.start(silentLogger), inUse)
+})
+
+t.test('the socket that a killed process left behind is taken over', async t => {
+  const folder = await tempFolder(t)
+  const killed = new LmdbProcess(t, { folder })
+  await killed.call({ kind: 'start' })
+  await killed.call({ kind: 'append', topic: 'a', data: ['kept'] })
+  await killed.kill()
+  t.ok(existsSync(join(folder, 'owner.sock')))
+  const log = await openLog(t, { folder })
+  t.same((await readAll(log, 'a')).map(entry => entry.data), ['kept'])
+})
+
+// A socket's path has 107 characters at most: in a deep folder the log could not be started.
+t.test('a folder with a long path is owned as well', async t => {
+  const folder = join(await tempFolder(t), 'deep'.repeat(20), 'deeper'.repeat(20))
+  const log = await openLog(t, { folder })
+  await t.rejects(new LmdbLog({ folder }).start(silentLogger), { code: 'TOPICS_LOG_IN_USE' })
+  await log.append('a', newEvents(1))
+  await log.stop()
+  t.equal((await readAll(await openLog(t, { folder }), 'a')).length, 1)
+})
+
+t.test('a file that is no log is told, and the folder is free again', async t => {
+  for (const content of ['not a log\n'.repeat(1_000), '\0'.repeat(8_192), 'short']) {
+    const folder = await tempFolder(t)
+    await writeFile(join(folder, 'topics.mdb'), content)
+    await t.rejects(new LmdbLog({ folder }).start(silentLogger), { ...CORRUPT, message: /move the folder away/ })
+    await rm(join(folder, 'topics.mdb'))
+    await openLog(t, { folder })
+  }
+})
+
+// A page beyond the end of a file that is mapped into memory ends the process (SIGBUS).
+t.test('a file that was cut off is told by what needs the pages that are gone', async t => {
+  const folder = await tempFolder(t)
+  const before = await openLog(t, { folder })
+  for (let at = 0; at < 50; at++) await before.append('a', newEvents(20, 'x'.repeat(500)))
+  await before.stop()
+  for (const bytes of [100_000, 20_000, 12_288, 8_192]) {
+    await truncate(join(folder, 'topics.mdb'), bytes)
+    await t.rejects(async () => {
+      const log = await openLog(t, { folder })
+      await readAll(log, 'a').finally(() => log.stop())
+    }, CORRUPT, `${bytes}`)
+  }
+})
+
+t.test('an event that was damaged on the disk is told, never passed on', async t => {
+  const folder = await tempFolder(t)
+  const before = await openLog(t, { folder })
+  await before.append('a', [newEvent('whole'), newEvent('Marked'), newEvent('whole too')])
+  await before.stop()
+  await damage(join(folder, 'topics.mdb'), 'Marked', 'Harked')
+  const log = await openLog(t, { folder })
+  await t.rejects(log.read('a', ORIGIN, ALL), CORRUPT)
+  t.equal((await log.read('a', ORIGIN, { count: 1, bytes: 1_000 }))[0]?.data, 'whole')
+  await log.append('b', newEvents(1))
+  t.equal((await readAll(log, 'b')).length, 1, 'other topics go on')
+})
+
+t.test('a client that comes to a damaged event is told, and not led past it', async t => {
+  const folder = await tempFolder(t)
+  const before = await openLog(t, { folder })
+  const { ids } = await before.append('a', [newEvent('seen'), ...newEvents(5, 'x'.repeat(100_000)), newEvent('Marked'), newEvent('whole')])
+  await before.stop()
+  await damage(join(folder, 'topics.mdb'), 'Marked', 'Harked')
+  const app = await buildTopicsApp(t, { log: new LmdbLog({ folder }) })
+  const stream = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': formatEventId(ids[0]!) } })
+  const events = await stream.end()
+  t.same(events.map(({ event }) => event), ['stream.open', 'message', 'message', 'message', 'message', 'stream.error'])
+  t.same(events.slice(1, 5).map(({ id }) => id), ids.slice(1, 5).map(formatEventId))
+})
+
+t.test('a damaged state of a topic is told by everything that needs it, and nothing is appended', async t => {
+  const folder = await tempFolder(t)
+  const before = await openLog(t, { folder })
+  await before.append('a', newEvents(2))
+  await before.stop()
+  await damage(join(folder, 'topics.mdb'), '"isClosed":false', '"isClosed":true ')
+  const log = await openLog(t, { folder })
+  await t.rejects(log.locate('a', ORIGIN), CORRUPT)
+  await t.rejects(log.append('a', newEvents(1)), CORRUPT)
+  await t.rejects(log.close('a'), CORRUPT)
+})
+
+t.test('an event that is gone from the files is told', async t => {
+  const folder = await tempFolder(t)
+  const before = await openLog(t, { folder })
+  await before.append('a', newEvents(3))
+  await before.stop()
+  const { open } = await import('lmdb')
+  const root = open({ path: join(folder, 'topics.mdb'), noSubdir: true, maxDbs: 3 })
+  await root.openDB({ name: 'entries' }).remove(['a', 2])
+  await root.close()
+  await t.rejects((await openLog(t, { folder })).read('a', ORIGIN, ALL), { ...CORRUPT, message: /event 2 of topic "a" is missing/ })
+})
+
+for (const durability of ['disk', 'process'] as const) {
+  t.test(`a process killed while it writes loses nothing it acknowledged, with durability "${durability}"`, async t => {
+    const folder = await tempFolder(t)
+    const acknowledged = new Map<number, string>()
+    for (let round = 0; round < 5; round++) {
+      const writer = new LmdbProcess(t, { folder, durability, retention: [{ topics: '*', maxEvents: 1_000_000 }] })
+      await writer.call({ kind: 'start' })
+      writer.order({ kind: 'appendForEver', topic: 'a' })
+      await until(() => writer.acknowledged.size > 20 + round * 30)
+      await writer.kill()
+      for (const [n, data] of writer.acknowledged) acknowledged.set(n, data)
+      const log = await openLog(t, { folder })
+      const kept = await readAll(log, 'a')
+      await log.stop()
+      t.same(kept.map(entry => entry.id.n), Array.from(kept, (_, at) => at + 1), 'dense')
+      t.same([...acknowledged].filter(([n, data]) => kept[n - 1]?.data !== data).map(([n]) => n), [], `${acknowledged.size} acknowledged, all there`)
+    }
+  })
+
+  // The library begins its batches with a promise that nobody hears: the first write that failed ended the process. And
+  // it waited for the flush of the failed write when it was closed, for ever.
+  t.test(`on a full disk nothing is acknowledged or lost, and it goes on when there is room, with durability "${durability}"`, async t => {
+    const folder = await tempFolder(t)
+    const writer = new LmdbProcess(t, { folder, durability })
+    await writer.call({ kind: 'start' })
+    await writer.limit(300_000)
+    const append = (text: string): Promise<unknown> => writer.call({ kind: 'append', topic: 'a', data: [text, text] })
+    const kept: string[] = []
+    const fill = async (): Promise<void> => {
+      for (;;) {
+        const text = `${kept.length} `.padEnd(9_000, 'x')
+        await append(text)
+        kept.push(text, text)
+      }
+    }
+    const dataNow = async (): Promise<string[]> => (await writer.call<LogEntry[]>({ kind: 'readAll', topic: 'a' })).map(entry => entry.data)
+    await t.rejects(fill(), { code: UNAVAILABLE.code })
+    const atOnce = await Promise.allSettled(Array.from({ length: 20 }, () => append('y'.repeat(20_000))))
+    t.ok(atOnce.every(result => result.status === 'rejected'), 'many at once are refused, too')
+    t.same(await dataNow(), kept)
+    await writer.limit()
+    await append('after')
+    t.same(await dataNow(), [...kept, 'after', 'after'])
+    await writer.call({ kind: 'stop' })
+  })
+
+  t.test(`a log whose last write failed stops, with durability "${durability}"`, async t => {
+    const writer = new LmdbProcess(t, { folder: await tempFolder(t), durability })
+    await writer.call({ kind: 'start' })
+    await writer.limit(100_000)
+    await t.rejects(writer.call({ kind: 'append', topic: 'a', data: ['x'.repeat(200_000)] }), { code: UNAVAILABLE.code })
+    await writer.call({ kind: 'stop' })
+    await t.rejects(writer.call({ kind: 'append', topic: 'a', data: ['late'] }), { code: UNAVAILABLE.code })
+  })
+}
+
+t.test('calls before the start and after the stop are refused, and none hangs', async t => {
+  const log = new LmdbLog({ folder: await tempFolder(t) })
+  const calls: Record<string, () => Promise<unknown>> = {
+    append: () => log.append('a', newEvents(1)),
+    read: () => log.read('a', ORIGIN, ALL),
+    locate: () => log.locate('a', ORIGIN),
+    seek: () => log.seek('a', { last: 1 }),
+    follow: () => log.follow('a', new Recorder()),
+    close: () => log.close('a'),
+    delete: () => log.delete('a')
+  }
+  for (const [name, call] of Object.entries(calls)) await t.rejects(call(), UNAVAILABLE, `${name} before`)
+  await log.stop()
+  await log.start(silentLogger)
+  await log.append('a', newEvents(1))
+  await log.stop()
+  await log.stop()
+  for (const [name, call] of Object.entries(calls)) await t.rejects(call(), UNAVAILABLE, `${name} after`)
+})
+
+t.test('a stop waits for the writes that are under way, and each settles', async t => {
+  const folder = await tempFolder(t)
+  for (let round = 0; round < 20; round++) {
+    const log = await openLog(t, { folder, durability: round % 2 === 0 ? 'disk' : 'process' })
+    const writing = Promise.allSettled(Array.from({ length: 30 }, (_, at) => log.append(`t${at}`, newEvents(3))))
+    await new Promise(resolve => { if (round % 3 === 0) resolve(undefined); else setImmediate(resolve) })
+    await log.stop()
+    const results = await writing
+    const refused = results.flatMap(result => result.status === 'rejected' ? [result.reason as { code: string }] : [])
+    t.same(refused.filter(({ code }) => code !== UNAVAILABLE.code), [], `${results.length - refused.length} done`)
+  }
+})
