@@ -1,4 +1,4 @@
-import { formatEventId } from './event-id.ts'
+import { formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, encodeIdLine } from './frames.ts'
 import type { Location, LogEntry, TopicLog } from './log/topic-log.ts'
@@ -50,7 +50,8 @@ export class Pages {
 
   /** The entries after a position, oldest first; empty at the end of the topic. */
   read (topic: string, after: EventId): Promise<Page> {
-    return this.#pages.get(keyOf(topic, after), () => this.#read(topic, after))
+    // 0-0 lies before the first event of every life of a topic: a page kept there could be that of one that was forgotten.
+    return this.#pages.get(keyOf(topic, after), () => this.#read(topic, after), !isSameEventId(after, ORIGIN))
   }
 
   /**
@@ -89,7 +90,7 @@ class Shared<T> {
     this.#bytesOf = bytesOf
   }
 
-  get (key: string, ask: () => Promise<T>): Promise<T> {
+  get (key: string, ask: () => Promise<T>, isKept = true): Promise<T> {
     this.#dropOld()
     const known = this.#answers.get(key)
     if (known) return known.asked
@@ -97,6 +98,7 @@ class Shared<T> {
     const answer = { asked, expiresAt: Infinity, bytes: 0 }
     this.#answers.set(key, answer)
     asked.then(value => {
+      if (!isKept) return this.#answers.delete(key)
       answer.expiresAt = Date.now() + KEPT_MS
       answer.bytes = this.#bytesOf(value)
       this.#bytes += answer.bytes
