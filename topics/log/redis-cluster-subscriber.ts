@@ -1,4 +1,4 @@
-import calculateSlot from 'cluster-key-slot'
+import { slotOf } from './slot.ts'
 import type { Cluster } from 'ioredis'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { RedisSubscriberInit } from './redis-subscriber.ts'
@@ -52,7 +52,7 @@ export class RedisClusterSubscriber {
 
   /** Rejects when the node that has the channel cannot be reached; nothing is subscribed then. */
   async subscribe (channel: string): Promise<void> {
-    const slot = calculateSlot(channel)
+    const slot = slotOf(channel)
     const node = this.#nodeOf(slot)
     await this.#listen(node, channel)
     this.#routes.set(channel, { slot, node })
@@ -151,7 +151,7 @@ export class RedisClusterSubscriber {
     const slots = this.#init.cluster.slots
     for (let at = 0; at < slots.length; at++) {
       const channel = `${this.#init.canary.prefix}:${at}`
-      if (slots[calculateSlot(channel)]?.[0] === node) return channel
+      if (slots[slotOf(channel)]?.[0] === node) return channel
     }
     return this.#init.canary.prefix
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import calculateSlot from 'cluster-key-slot'
+import { slotOf } from './slot.ts'
 import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
 import { show } from '../../plugin/errors.ts'
@@ -189,7 +189,7 @@ export class RedisLog implements TopicLog {
   #connectionOf (topic: string): Redis {
     const client: Redis | Cluster = this.#client
     if (!(client instanceof Cluster)) return client
-    const name = client.slots[calculateSlot(this.#channel(topic))]?.[0]
+    const name = client.slots[slotOf(this.#channel(topic))]?.[0]
     const node = client.nodes('master').find(({ options }) => `${options.host}:${options.port}` === name)
     if (!node) throw new Error(`the cluster has no master for topic "${topic}" now`)
     return node

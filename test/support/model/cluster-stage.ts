@@ -1,4 +1,4 @@
-import calculateSlot from 'cluster-key-slot'
+import { slotOf } from '../../../topics/log/slot.ts'
 import type { Redis } from 'ioredis'
 import { until } from '../log-contract.ts'
 import { mastersOf } from '../redis-cluster.ts'
@@ -13,7 +13,7 @@ export function clusterStage (servers: readonly RedisServer[]): RedisStage {
     forksTold: 0,
     recover: async () => {},
     faults: ({ random }, prefix) => {
-      const move = async (): Promise<void> => moveSlot(servers, calculateSlot(`${prefix}{${random.pick(TOPICS)}}`), random.integer(0, 1))
+      const move = async (): Promise<void> => moveSlot(servers, slotOf(`${prefix}{${random.pick(TOPICS)}}`), random.integer(0, 1))
       return [move, move, async () => { if (random.chance(0.3)) await failOver(servers, random.integer(0, 2)) }]
     }
   }
