@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import sse from '../plugin/index.ts'
 import topics from '../topics/index.ts'
 import type { ServiceConfig } from './config.ts'
+import { boundClose } from './connections.ts'
 import { eventsRoute } from './events-route.ts'
 import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
@@ -28,6 +29,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     routerOptions: { maxParamLength: 16 * 1024 }
   })
   tellRefusals(app)
+  boundClose(app, config.drainMs)
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
   await app.register(topics, { log: createLog(config) })
   const refuseOtherMethods = watchMethods(app)
