@@ -1,0 +1,66 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { settleable } from '../../plugin/settleable.ts'
+import { checkExactness } from '../support/exactness.ts'
+import { randomFrom, seedFrom } from '../support/random.ts'
+import { ResumingClient } from '../support/resuming-client.ts'
+import { ServiceProcess } from '../support/service-process.ts'
+import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+
+// kill -9 at any moment, again and again, while everybody goes on: publishers repeat what was not acknowledged, clients
+// come back as EventSource does. `npm run soak` runs more rounds.
+
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 25)
+const TOPICS = ['a', 'b']
+/** A round ends after so many acknowledgements at most; at least after none, so that a service is killed as it comes up. */
+const MAX_PER_ROUND = 80
+
+/** Counts acknowledgements of all publishers, and lets wait for the next so many. */
+class Counter {
+  #count = 0
+  #wanted = 0
+  #reached = settleable<void>()
+
+  add (): void {
+    if (++this.#count >= this.#wanted) this.#reached.settle()
+  }
+
+  async more (count: number): Promise<void> {
+    this.#wanted = this.#count + count
+    this.#reached = settleable()
+    if (count > 0) await this.#reached.promise
+  }
+}
+
+async function killAgainAndAgain (t: Test, rounds: number, durability: string): Promise<void> {
+  const seed = seedFrom('KILL_SEED')
+  t.comment(`KILL_SEED=${seed} KILL_ROUNDS=${rounds}`)
+  const random = randomFrom(seed)
+  const service = await ServiceProcess.start(t, { DURABILITY: durability, MAX_EVENTS: '1000000' })
+  const { origin } = service
+  const clients = await Promise.all([['a'], ['a'], ['b'], ['a', 'b'], ['a', 'b']].map(topics => ResumingClient.start(t, { origin, topics })))
+  const counter = new Counter()
+  const publishers = ['p', 'q', 'r', 's'].map(name => new StubbornPublisher({
+    name,
+    topics: TOPICS,
+    origin: () => service.up.then(() => origin),
+    onAcknowledged: () => counter.add()
+  }))
+  for (let round = 0; round < rounds; round++) {
+    await counter.more(random(MAX_PER_ROUND))
+    await service.kill()
+    await service.start()
+  }
+  await checkExactness(t, origin, TOPICS, publishers, clients)
+  const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b)
+  t.comment(`${sum(publishers.map(({ acknowledged }) => acknowledged.length))} events, ${sum(publishers.map(({ failures }) => failures))} tries cut, ` +
+    `${sum(publishers.map(({ repeats }) => repeats))} of them stored, ${sum(clients.map(({ connects }) => connects))} streams`)
+}
+
+t.test(`killed ${ROUNDS} times under load: nothing acknowledged is lost, nothing comes twice, every client has all in order`, async t => {
+  await killAgainAndAgain(t, ROUNDS, 'process')
+})
+
+t.test('the same when every event is flushed to the disk first', async t => {
+  await killAgainAndAgain(t, Math.ceil(ROUNDS / 8), 'disk')
+})

@@ -1,0 +1,78 @@
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import type { Test } from 'tap'
+import { settleable } from '../../plugin/settleable.ts'
+import { Command } from './commands.ts'
+
+/** A service as users run it: the built command in a process of its own, which can be killed and started again. */
+export class ServiceProcess {
+  readonly port: number
+  readonly #env: Record<string, string>
+  #command: Command | undefined
+  #up = settleable<void>()
+
+  private constructor (port: number, env: Record<string, string>) {
+    this.port = port
+    this.#env = env
+  }
+
+  /** Starts it on a port that stays the same, on files of its own unless `env` says another log; stopped with the test. */
+  static async start (t: Test, env: Record<string, string> = {}): Promise<ServiceProcess> {
+    const port = await stablePort()
+    const service = new ServiceProcess(port, { PORT: `${port}`, ...env, DATA_DIR: env.DATA_DIR ?? t.testdir() })
+    t.teardown(() => service.stop())
+    await service.start()
+    return service
+  }
+
+  get origin (): string { return `http://127.0.0.1:${this.port}` }
+
+  /** The process as it is now, or was last. */
+  get command (): Command {
+    if (!this.#command) throw new Error('the service was never started')
+    return this.#command
+  }
+
+  /** Settles when it listens. */
+  async start (): Promise<void> {
+    // Without what tap makes of every Node process it meets: a start takes a third of the time.
+    this.#command = new Command('env', ['-u', 'NODE_OPTIONS', process.execPath, 'dist/service/cli.js'], this.#env)
+    await this.#command.until(({ err }) => err.includes('Publish:'))
+    this.#up.settle()
+  }
+
+  /** kill -9; settles when it is gone. */
+  async kill (): Promise<void> {
+    this.#up = settleable()
+    this.command.kill('SIGKILL')
+    await this.command.ended
+  }
+
+  /** Settles at once, and while it is killed when it listens again. */
+  get up (): Promise<void> { return this.#up.promise }
+
+  /** Ends it as an operator does. */
+  async stop (): Promise<void> {
+    this.command.kill('SIGTERM')
+    await this.command.ended
+  }
+}
+
+/** Below the range from which the kernel takes ports for outgoing connections on Linux. */
+const PORTS = { from: 20_000, to: 30_000 }
+
+/**
+ * A port that is free and stays so while its server is down. One from the kernel would not: a client that dials a dead
+ * server again and again is given that very port for its own end some day, and is then connected with itself.
+ */
+export async function stablePort (): Promise<number> {
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from))
+    const server = createServer().listen(port, '127.0.0.1')
+    const isFree = await once(server, 'listening').then(() => true, () => false)
+    if (!isFree) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+}

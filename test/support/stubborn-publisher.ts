@@ -1,0 +1,68 @@
+import { settleable } from '../../plugin/settleable.ts'
+import { call } from './service-app.ts'
+
+/** What was published and acknowledged. */
+export interface Acknowledged { topic: string, data: string, id: string }
+
+export interface StubbornPublisherInit {
+  name: string
+  topics: readonly string[]
+  /** Where the next try goes; settles when somebody is there to take it. */
+  origin: () => Promise<string>
+  onAcknowledged: (acknowledged: Acknowledged) => void
+}
+
+/**
+ * Publishes `<topic> <name> 1`, `<topic> <name> 2`, … to its topics in turn, one after the other. What is not acknowledged, because the
+ * connection broke or the log was away, is tried again with the same idempotency key until it is.
+ */
+export class StubbornPublisher {
+  readonly acknowledged: Acknowledged[] = []
+  /** Tries that came to nothing. */
+  failures = 0
+  /** Tries that found their event there already: it was stored, but the answer was lost. */
+  repeats = 0
+  readonly #init: StubbornPublisherInit
+  #isStopping = false
+  readonly #over = settleable<void>()
+
+  constructor (init: StubbornPublisherInit) {
+    this.#init = init
+    void this.#run()
+  }
+
+  get name (): string { return this.#init.name }
+
+  /** Lets it finish what it is about; settles when that is acknowledged. */
+  async stop (): Promise<void> {
+    this.#isStopping = true
+    await this.#over.promise
+  }
+
+  async #run (): Promise<void> {
+    const { name, topics, onAcknowledged } = this.#init
+    for (let count = 1; !this.#isStopping; count++) {
+      const topic = topics[count % topics.length]!
+      const data = `${topic} ${name} ${count}`
+      const acknowledged = { topic, data, id: await this.#publish(topic, data) }
+      this.acknowledged.push(acknowledged)
+      onAcknowledged(acknowledged)
+    }
+    this.#over.settle()
+  }
+
+  async #publish (topic: string, data: string): Promise<string> {
+    for (;;) {
+      const origin = await this.#init.origin()
+      const headers = { connection: 'keep-alive', 'idempotency-key': data.replaceAll(' ', '-') }
+      const answer = await call(`${origin}/topics/${topic}/events`, { method: 'POST', body: { data }, headers }).catch(() => undefined)
+      if (answer?.status === 201) {
+        if (answer.headers.has('idempotency-replayed')) this.repeats++
+        return (answer.json as { id: string }).id
+      }
+      // Whatever is neither an acknowledgement nor a log that is away would be a bug.
+      if (answer !== undefined && answer.status !== 503) throw new Error(`${answer.status} ${answer.text}`)
+      this.failures++
+    }
+  }
+}
