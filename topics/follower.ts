@@ -16,6 +16,13 @@ export interface TopicItem {
 /** Hears what happens in a topic, in order and without holes: what is missing is there as a gap. */
 export type TopicSink = (item: TopicItem) => void
 
+export interface FollowerHooks {
+  /** The log could not be asked about the topic. */
+  onTrouble: (topic: string, error: unknown) => void
+  /** Something other than new events has happened in the topic, perhaps. */
+  onDoubt: (topic: string) => void
+}
+
 const PAGE = { count: 500, bytes: 1024 * 1024 }
 
 /**
@@ -31,7 +38,7 @@ const PAGE = { count: 500, bytes: 1024 * 1024 }
 export class TopicFollower implements TopicListener {
   readonly topic: string
   readonly #log: TopicLog
-  readonly #onTrouble: (topic: string, error: unknown) => void
+  readonly #hooks: FollowerHooks
   readonly #sinks = new Set<TopicSink>()
   #last: EventId = ORIGIN
   #isClosed = false
@@ -40,10 +47,10 @@ export class TopicFollower implements TopicListener {
   #isStarted = false
   #isStopped = false
 
-  constructor (topic: string, log: TopicLog, onTrouble: (topic: string, error: unknown) => void) {
+  constructor (topic: string, log: TopicLog, hooks: FollowerHooks) {
     this.topic = topic
     this.#log = log
-    this.#onTrouble = onTrouble
+    this.#hooks = hooks
   }
 
   /** Position of the newest event told to the sinks. */
@@ -84,6 +91,7 @@ export class TopicFollower implements TopicListener {
   }
 
   onDoubt (): void {
+    this.#hooks.onDoubt(this.topic)
     this.#isInDoubt = true
     if (this.#isStarted) this.#repairing ??= this.#repair()
   }
@@ -110,10 +118,10 @@ export class TopicFollower implements TopicListener {
       const isOver = (): boolean => this.#isStopped
       while (this.#isInDoubt && !isOver()) {
         this.#isInDoubt = false
-        await askPatiently(() => this.#compare(), isOver, error => this.#onTrouble(this.topic, error))
+        await askPatiently(() => this.#compare(), isOver, error => this.#hooks.onTrouble(this.topic, error))
       }
     } catch (error) {
-      this.#onTrouble(this.topic, error)
+      this.#hooks.onTrouble(this.topic, error)
     } finally {
       this.#repairing = undefined
     }

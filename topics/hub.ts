@@ -1,5 +1,6 @@
 import { Feed } from './feed.ts'
 import { TopicFollower } from './follower.ts'
+import { Pages } from './pages.ts'
 import { TailBudget } from './tail-budget.ts'
 import type { TopicLog } from './log/topic-log.ts'
 
@@ -24,6 +25,7 @@ interface Shared<T> { users: number, made: Promise<T> }
  */
 export class Hub {
   readonly log: TopicLog
+  readonly pages: Pages
   readonly #maxTailBytes: number
   readonly #budget: TailBudget
   /** Told when the log could not be asked about a topic. */
@@ -33,6 +35,7 @@ export class Hub {
 
   constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, onTrouble }: HubOptions) {
     this.log = log
+    this.pages = new Pages(log)
     this.#maxTailBytes = maxTailBytes
     this.#budget = new TailBudget(maxAllTailsBytes)
     this.onTrouble = onTrouble
@@ -59,7 +62,7 @@ export class Hub {
   }
 
   async #makeFollower (topic: string): Promise<TopicFollower> {
-    const follower = new TopicFollower(topic, this.log, this.onTrouble)
+    const follower = new TopicFollower(topic, this.log, { onTrouble: this.onTrouble, onDoubt: topic => this.pages.forget(topic) })
     await follower.start()
     return follower
   }
@@ -72,6 +75,8 @@ export class Hub {
   #leaveFollower (topic: string): void {
     leave(this.#followers, topic, follower => {
       follower.stop()
+      // From here on a delete is not heard of.
+      this.pages.forget(topic)
       this.log.unfollow(topic, follower).catch((error: unknown) => this.onTrouble(topic, error))
     })
   }

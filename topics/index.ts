@@ -8,7 +8,6 @@ import { DEFAULT_ALL_TAILS_BYTES, Hub } from './hub.ts'
 import type { TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkIdempotencyKey } from './new-event.ts'
 import type { PublishEvent } from './new-event.ts'
-import { Pages } from './pages.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 import { Subscription } from './subscription.ts'
@@ -96,14 +95,13 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
 
 function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
   const { log } = hub
-  const pages = new Pages(log)
   return {
     async publish (topic, events, { idempotencyKey } = {}) {
       const checked = checkEvents(events, limits)
       const { ids, isRepeat } = await log.append(checkTopic(topic), checked, { idempotencyKey: checkIdempotencyKey(idempotencyKey) })
       return { ids: ids.map(formatEventId), isRepeat }
     },
-    subscribe: (topics, options = {}) => new Subscription({ hub, pages, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    subscribe: (topics, options = {}) => new Subscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {

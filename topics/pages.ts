@@ -41,6 +41,8 @@ export class Pages {
   readonly #log: TopicLog
   readonly #pages = new Shared<Page>(page => page.bytes)
   readonly #locations = new Shared<Location>(() => LOCATION_BYTES)
+  readonly #lives = new Map<string, number>()
+  #age = 0
   #reading = 0
   readonly #waiting: (() => void)[] = []
 
@@ -51,7 +53,7 @@ export class Pages {
   /** The entries after a position, oldest first; empty at the end of the topic. */
   read (topic: string, after: EventId): Promise<Page> {
     // 0-0 lies before the first event of every life of a topic: a page kept there could be that of one that was forgotten.
-    return this.#pages.get(keyOf(topic, after), () => this.#read(topic, after), !isSameEventId(after, ORIGIN))
+    return this.#pages.get(this.#key(topic, after), () => this.#read(topic, after), !isSameEventId(after, ORIGIN))
   }
 
   /**
@@ -59,7 +61,21 @@ export class Pages {
    * read; a gap is described by the log's own, fresh answer.
    */
   locate (topic: string, id: EventId): Promise<Location> {
-    return this.#locations.get(keyOf(topic, id), () => this.#log.locate(topic, id))
+    return this.#locations.get(this.#key(topic, id), () => this.#log.locate(topic, id))
+  }
+
+  /** What is kept of a topic is not given any more: it was deleted, or nobody here hears of it from now on. */
+  forget (topic: string): void {
+    if (this.#lives.size >= MAX_LIVES) {
+      this.#lives.clear()
+      this.#age++
+    }
+    this.#lives.set(topic, (this.#lives.get(topic) ?? 0) + 1)
+  }
+
+  /** Answers from before a topic was forgotten stand under keys that nobody asks for. */
+  #key (topic: string, id: EventId): string {
+    return `${this.#age}.${this.#lives.get(topic) ?? 0} ${topic} ${formatEventId(id)}`
   }
 
   async #read (topic: string, after: EventId): Promise<Page> {
@@ -77,8 +93,8 @@ export class Pages {
 }
 
 const LOCATION_BYTES = 500
-
-const keyOf = (topic: string, id: EventId): string => `${topic} ${formatEventId(id)}`
+/** Topics that are counted as forgotten, before all are. */
+const MAX_LIVES = 10_000
 
 /** Answers under way, and those of the last moment up to a number of bytes; a failure is shared while it is under way only. */
 class Shared<T> {

@@ -6,13 +6,12 @@ import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { askPatiently, pause } from './patience.ts'
-import type { Page, PageEntry, Pages } from './pages.ts'
+import type { Page, PageEntry } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
 import type { TopicStart } from './start.ts'
 
 export interface ReaderInit {
   hub: Hub
-  pages: Pages
   feed: Feed
   stream: SseStream
   starts: readonly TopicStart[]
@@ -32,7 +31,6 @@ export interface ReaderInit {
  */
 export class Reader implements FeedReader {
   readonly #hub: Hub
-  readonly #pages: Pages
   readonly #feed: Feed
   readonly #stream: SseStream
   readonly #positions: EventId[]
@@ -44,9 +42,8 @@ export class Reader implements FeedReader {
   #onFallen: (() => void) | undefined
   readonly #over: Promise<void>
 
-  constructor ({ hub, pages, feed, stream, starts }: ReaderInit) {
+  constructor ({ hub, feed, stream, starts }: ReaderInit) {
     this.#hub = hub
-    this.#pages = pages
     this.#feed = feed
     this.#stream = stream
     this.#starts = starts
@@ -123,7 +120,7 @@ export class Reader implements FeedReader {
   /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
   async #readTopic (at: number, target: EventId): Promise<void> {
     while (this.#positions[at]!.n < target.n && await this.#stream.room()) {
-      const page = await this.#ask(at, () => this.#pages.read(this.#feed.topics[at]!, this.#positions[at]!))
+      const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!))
       if (!page) return
       const isJoined = page.entries[0]?.id.n === this.#positions[at]!.n + 1
       if (!isJoined && await this.#toldGap(at)) continue

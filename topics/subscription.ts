@@ -1,12 +1,11 @@
 import type { PreparedSource } from '../plugin/source.ts'
 import type { SseStream } from '../plugin/stream.ts'
 import type { FeedLease, Hub } from './hub.ts'
-import type { Pages } from './pages.ts'
 import { Reader } from './reader.ts'
 import { findStart } from './start.ts'
 import type { SubscribeOptions, TopicStart } from './start.ts'
 
-interface SubscriptionInit { hub: Hub, pages: Pages, topics: readonly string[], options: SubscribeOptions }
+interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
 
 /**
  * A subscription as a source for `reply.sse()`. Before the first byte it finds where the client goes on; a client that
@@ -21,20 +20,20 @@ export class Subscription implements PreparedSource {
   }
 
   async prepare (stream: SseStream): Promise<boolean> {
-    const { hub, pages, topics, options } = this.#init
+    const { hub, topics, options } = this.#init
     const lease = await hub.acquire(topics)
     void stream.closed.then(lease.release)
     const cursor = stream.lastEventId ?? options.after
     // Read before the log is asked: what comes meanwhile is in the feed, behind this place.
     const { positions, closed } = lease.feed.place
-    const starts = await findStart({ log: hub.log, pages, options }, topics, positions, cursor)
+    const starts = await findStart({ log: hub.log, pages: hub.pages, options }, topics, positions, cursor)
     this.#plan = { lease, starts }
     const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
     return !(isFinished && cursor !== undefined)
   }
 
   async run (stream: SseStream): Promise<void> {
-    const { hub, pages } = this.#init
-    if (this.#plan) await new Reader({ hub, pages, stream, feed: this.#plan.lease.feed, starts: this.#plan.starts }).run()
+    const { hub } = this.#init
+    if (this.#plan) await new Reader({ hub, stream, feed: this.#plan.lease.feed, starts: this.#plan.starts }).run()
   }
 }

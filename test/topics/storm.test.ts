@@ -1,7 +1,6 @@
 import t from 'tap'
 import { RedisLog } from '../../topics/index.ts'
 import { Hub } from '../../topics/hub.ts'
-import { Pages } from '../../topics/pages.ts'
 import { Subscription } from '../../topics/subscription.ts'
 import { formatEventId } from '../../topics/event-id.ts'
 import { newEvents, until } from '../support/log-contract.ts'
@@ -24,11 +23,10 @@ t.test('a storm of reconnects at the same cursor makes a handful of reads, and e
   await log.start(silentLogger)
   const { ids } = await log.append('a', newEvents(MISSED + 1))
   const hub = new Hub(log, { maxTailBytes: 1_000, onTrouble: (topic, error) => t.fail(`${topic}: ${String(error)}`) })
-  const pages = new Pages(log)
 
   const before = await reads(server)
   const received = new Array<number>(CLIENTS).fill(0)
-  const connections = received.map((_, at) => new Connection(new Subscription({ hub, pages, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
+  const connections = received.map((_, at) => new Connection(new Subscription({ hub, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
     if (event === undefined) received[at]!++
   }))
   await until(() => received.every(count => count >= MISSED))

@@ -228,3 +228,20 @@ t.test('a topic says where it begins, where it ends and how much it holds', asyn
   await app.topics.close('a')
   t.same(await app.topics.info('a'), { topic: 'a', first: ids[0], last: ids[1], count: 2, isClosed: true })
 })
+
+// Answers of the log are shared for a moment. What was deleted in that moment was still given to the next client, and it
+// was told of no gap.
+t.test('what was deleted a moment ago is not given to anybody, and its loss is told', async t => {
+  const app = await buildTopicsApp(t)
+  const [first] = await publish(app, 'a', '1', '2', '3')
+  const before = await connect(app, '/events?topic=a', first)
+  t.same(data(await before.next(3)), ['stream.open', '2', '3'])
+  for (const isListening of [true, false]) {
+    if (!isListening) before.close()
+    await app.topics.delete('a')
+    await publish(app, 'a', '4')
+    const after = await connect(app, '/events?topic=a', first)
+    t.same(data(await after.next(3)), ['stream.open', 'stream.gap', '4'])
+    after.close()
+  }
+})

@@ -1,6 +1,5 @@
 import { formatEventId, ORIGIN } from '../../../topics/event-id.ts'
 import { Hub } from '../../../topics/hub.ts'
-import { Pages } from '../../../topics/pages.ts'
 import { Subscription } from '../../../topics/subscription.ts'
 import type { TopicEnds, TopicLog } from '../../../topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
@@ -10,7 +9,7 @@ import type { Random } from './random.ts'
 export const TOPICS = ['a', 'b', 'c']
 
 /** One process: a log and what its readers share. */
-export interface Instance { log: TopicLog, hub: Hub, pages: Pages }
+export interface Instance { log: TopicLog, hub: Hub }
 
 export class ModelClient {
   readonly topics: string[]
@@ -25,8 +24,8 @@ export class ModelClient {
 
   connect (instance: Instance): void {
     if (this.isFinished || this.connection?.isOpen) return
-    const { hub, pages } = instance
-    const subscription = new Subscription({ hub, pages, topics: this.topics, options: {} })
+    const { hub } = instance
+    const subscription = new Subscription({ hub, topics: this.topics, options: {} })
     const connection = new Connection(subscription, this.journal.cursor, event => {
       if (this.connection === connection) this.journal.receive(event)
     })
@@ -58,7 +57,7 @@ export class World {
 
   addInstance (log: TopicLog, maxTailBytes = 300): Instance {
     const hub = new Hub(log, { maxTailBytes, onTrouble: () => {} })
-    const instance = { log, hub, pages: new Pages(log) }
+    const instance = { log, hub }
     this.instances.push(instance)
     return instance
   }
