@@ -32,11 +32,32 @@ export function openFiles (folder: string): LmdbFiles {
   return { root, entries: root.openDB(named('entries')), topics: root.openDB(named('topics')), keys: root.openDB(named('keys')) }
 }
 
-/** Closes the files. An empty transaction comes first: after one that failed, the library would wait for its flush for ever. */
-export async function closeFiles ({ root }: LmdbFiles): Promise<void> {
-  await root.transaction(() => {})
-  await root.flushed
-  await root.close()
+/** A transaction under way. */
+export interface Writing<T> {
+  /** Settles when it is done; rejects with what the work threw, or when the commit failed. */
+  written: Promise<T>
+  /** Settles when it is flushed to the disk; never, when the commit failed. */
+  flushed: Promise<unknown>
+  /** Settles when the library's own thread has let go of it. */
+  over: Promise<unknown>
+}
+
+/**
+ * Runs writes in one transaction. It may be done before its thread is: that one still looks at the open files, and files
+ * closed meanwhile take the process along (SIGSEGV, SIGFPE). Only the flush of this very transaction comes after it; the
+ * one that the library knows by then may be that of a later one, whose thread was faster.
+ */
+export function beginWrite<T> ({ root }: LmdbFiles, work: () => T): Writing<T> {
+  const written = root.transaction(work)
+  const flushed = root.flushed.then()
+  const over = written.then(() => flushed, (failure: object) => 'commitError' in failure ? undefined : flushed)
+  return { written, flushed, over }
+}
+
+/** Closes the files when nothing is under way. An empty transaction comes first: after one that failed, the library would wait for its flush for ever. */
+export async function closeFiles (files: LmdbFiles): Promise<void> {
+  await beginWrite(files, () => {}).over
+  await files.root.close()
 }
 
 /** LMDB's codes for pages that are not what they should be. */

@@ -5,7 +5,7 @@ import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
-import { closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
+import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
@@ -122,8 +122,7 @@ export class LmdbLog implements TopicLog {
   async stop (): Promise<void> {
     const files = this.#files
     this.#files = undefined
-    // The library's own thread still works on them: closed under its hands, the process would crash.
-    await Promise.allSettled(this.#writing)
+    await Promise.all(this.#writing)
     if (files) await closeFiles(files)
     await this.#owner.release()
   }
@@ -144,19 +143,15 @@ export class LmdbLog implements TopicLog {
 
   /** Runs writes in one transaction, all or none, and settles when they are as durable as was asked for. */
   async #write<T> (work: () => T): Promise<T> {
-    const { root } = this.#db
-    const written = root.transaction(work)
-    // Asked for at once: later it would be the flush of a later write, and that of a write that fails never comes.
-    const flushed = this.#durability === 'disk' ? Promise.allSettled([root.flushed]) : undefined
-    this.#writing.add(written)
+    const { written, flushed, over } = beginWrite(this.#db, work)
+    this.#writing.add(over)
+    void over.then(() => this.#writing.delete(over))
     try {
       const result = await written
-      await flushed
+      if (this.#durability === 'disk') await flushed
       return result
     } catch (cause) {
       throw toLogError(this.#folder, await reasonOf(cause))
-    } finally {
-      this.#writing.delete(written)
     }
   }
 
