@@ -13,6 +13,8 @@ export class TcpProxy {
   #isSilent = false
   readonly #server: Server
   readonly #pairs = new Set<[Socket, Socket]>()
+  /** What the client of a connection said so far. */
+  readonly #said = new WeakMap<Socket, string>()
 
   private constructor (target: number) {
     this.#target = target
@@ -52,6 +54,11 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
+  /** Swallows what the server says on the connections whose client said this, and leaves the others alone. */
+  deafen (said: string): void {
+    for (const [client, server] of this.#pairs) if (this.#said.get(client)?.includes(said)) server.pause()
+  }
+
   unsilence (): void {
     this.#isSilent = false
     for (const pair of this.#pairs) for (const socket of pair) socket.resume()
@@ -71,6 +78,7 @@ export class TcpProxy {
     const server = connect(this.#target, '127.0.0.1')
     const pair: [Socket, Socket] = [client, server]
     this.#pairs.add(pair)
+    client.on('data', (chunk: Buffer) => { this.#said.set(client, (this.#said.get(client) ?? '') + chunk.toString('latin1')) })
     for (const [from, to] of [[client, server], [server, client]] as const) {
       from.on('data', chunk => { to.write(chunk) })
       from.on('error', () => {})

@@ -1,0 +1,78 @@
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import { injectSse } from '../../plugin/index.ts'
+import type { InjectedEvent, InjectedStream } from '../../plugin/index.ts'
+import { RedisLog } from '../../topics/index.ts'
+import type { Published, RedisLogOptions } from '../../topics/index.ts'
+import { until } from './log-contract.ts'
+import { RedisServer } from './redis-server.ts'
+import { TcpProxy } from './tcp-proxy.ts'
+import { buildTopicsApp } from './topics-app.ts'
+
+/** How every call fails while Redis is away. */
+export const UNAVAILABLE = { code: 'TOPICS_LOG_UNAVAILABLE', statusCode: 503 }
+
+/** Short enough to wait for, longer than any answer takes on a busy machine. */
+export const COMMAND_TIMEOUT_MS = 400
+
+/** A Redis server, a proxy before it, and an app with topics that reaches it through the proxy. */
+export class RedisApp {
+  readonly server: RedisServer
+  readonly proxy: TcpProxy
+  readonly log: RedisLog
+  readonly app: FastifyInstance
+
+  private constructor (server: RedisServer, proxy: TcpProxy, log: RedisLog, app: FastifyInstance) {
+    this.server = server
+    this.proxy = proxy
+    this.log = log
+    this.app = app
+  }
+
+  /** `args` are lines of the server's configuration. */
+  static async start (t: Test, { args = [], log: options }: { args?: string[], log?: Partial<RedisLogOptions> } = {}): Promise<RedisApp> {
+    const server = await RedisServer.start(t, { args })
+    const proxy = await TcpProxy.start(t, server.port)
+    const log = new RedisLog({ connection: proxy.url, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 100, ...options })
+    const redis = new RedisApp(server, proxy, log, await buildTopicsApp(t, { log }))
+    await redis.healthy()
+    return redis
+  }
+
+  /** Publishes one event each and returns their ids. */
+  async publish (topic: string, ...data: string[]): Promise<string[]> {
+    const ids: string[] = []
+    for (const text of data) ids.push(...(await this.app.topics.publish(topic, { data: text })).ids)
+    return ids
+  }
+
+  /** Publishes one event as a careful publisher does: again, with the same key, until it is acknowledged. */
+  async publishAtLast (topic: string, data: string): Promise<Published> {
+    let published: Published | undefined
+    await until(async () => {
+      published = await this.app.topics.publish(topic, { data }, { idempotencyKey: data }).catch(() => undefined)
+      return published !== undefined
+    })
+    return published!
+  }
+
+  /** Opens a stream; with a cursor it is a reconnect. */
+  connect (topic: string, cursor?: string): Promise<InjectedStream> {
+    return injectSse(this.app, { url: `/events?topic=${topic}`, headers: cursor === undefined ? {} : { 'last-event-id': cursor } })
+  }
+
+  /** Settles when Redis answers and its messages arrive. */
+  async healthy (): Promise<void> {
+    await until(() => this.log.isHealthy)
+  }
+}
+
+/** Data of events, or the names of those of the stream itself. */
+export function dataOf (events: readonly InjectedEvent[]): string[] {
+  return events.map(({ event, data }) => event === 'message' ? data : event)
+}
+
+/** What a gap says. */
+export function gapIn (events: readonly InjectedEvent[]): unknown {
+  return JSON.parse(events.find(({ event }) => event === 'stream.gap')?.data ?? 'null')
+}
