@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { RedisLog } from '../../topics/index.ts'
-import { newEvents, testLogContract } from '../support/log-contract.ts'
-import { startCluster } from '../support/redis-cluster.ts'
+import { newEvents, Recorder, testLogContract, until } from '../support/log-contract.ts'
+import { mastersOf, startCluster } from '../support/redis-cluster.ts'
 import { silentLogger } from '../support/redis-server.ts'
 
 t.test('the Redis log keeps the contract on a cluster', async t => {
@@ -25,4 +25,32 @@ t.test('the Redis log keeps the contract on a cluster', async t => {
     await log.start(silentLogger)
     return log
   })
+})
+
+t.test('a cluster that is lost in part is told, and a topic on it is refused until it is back', async t => {
+  const servers = await startCluster(t)
+  const log = new RedisLog({ connection: { cluster: servers.map(({ port }) => ({ host: '127.0.0.1', port })) }, canaryMs: 50, commandTimeoutMs: 300 })
+  t.teardown(() => log.stop())
+  t.same(log.health, { isHealthy: false, canaryAgeMs: Infinity, replaced: 0 }, 'before the start')
+  await log.start(silentLogger)
+  const topics = Array.from({ length: 12 }, (_, at) => `topic${at}`)
+  for (const topic of topics) await log.follow(topic, new Recorder())
+  await until(() => log.isHealthy)
+  t.match(log.health, { isHealthy: true, canaryAgeMs: Number, replaced: 0 })
+  // All masters at once: no replica can take over, because nobody is left to elect it.
+  for (const server of await mastersOf(servers)) server.pause()
+  await until(() => log.health.replaced > 0)
+  t.equal(log.isHealthy, false)
+  const late = new Recorder()
+  await t.rejects(log.follow('another', late), { code: 'TOPICS_LOG_UNAVAILABLE' })
+  for (const server of servers) server.unpause()
+  await until(async () => {
+    try {
+      await log.follow('another', late)
+      return true
+    } catch {
+      return false
+    }
+  })
+  await until(async () => log.isHealthy && (await Promise.allSettled(topics.map(topic => log.append(topic, newEvents(1))))).every(({ status }) => status === 'fulfilled'))
 })

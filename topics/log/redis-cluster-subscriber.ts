@@ -54,7 +54,12 @@ export class RedisClusterSubscriber {
   async subscribe (channel: string): Promise<void> {
     const slot = slotOf(channel)
     const node = this.#nodeOf(slot)
-    await this.#listen(node, channel)
+    try {
+      await this.#listen(node, channel)
+    } catch (error) {
+      await this.#leave(node, channel)
+      throw error
+    }
     this.#routes.set(channel, { slot, node })
   }
 
@@ -148,11 +153,9 @@ export class RedisClusterSubscriber {
 
   /** A channel whose slot the node has; any, when it has none: then it hears nothing, and its channels move away. */
   #canaryChannel (node: string): string {
-    const slots = this.#init.cluster.slots
-    for (let at = 0; at < slots.length; at++) {
-      const channel = `${this.#init.canary.prefix}:${at}`
-      if (slots[slotOf(channel)]?.[0] === node) return channel
-    }
-    return this.#init.canary.prefix
+    const { canary: { prefix }, cluster: { slots } } = this.#init
+    let at = 0
+    while (at < slots.length && slots[slotOf(`${prefix}:${at}`)]?.[0] !== node) at++
+    return `${prefix}:${at}`
   }
 }

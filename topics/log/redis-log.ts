@@ -34,6 +34,15 @@ export interface RedisLogOptions {
   replicasTimeoutMs?: number
 }
 
+/** How the connections to Redis are. */
+export interface RedisLogHealth {
+  isHealthy: boolean
+  /** Ms since a message of our own was last heard back, the longest of all connections; Infinity before the start. */
+  canaryAgeMs: number
+  /** Message connections that were deaf and were replaced, so far. */
+  replaced: number
+}
+
 const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000, canaryMs: 5_000, replicas: 0, replicasTimeoutMs: 1_000 }
 const MAX_MS = 600_000
 
@@ -63,6 +72,12 @@ export class RedisLog implements TopicLog {
 
   /** True when Redis answers and its messages arrive. */
   get isHealthy (): boolean { return this.#client.status === 'ready' && this.#subscriber?.isHealthy === true }
+
+  /** For readiness and metrics; before the start there is nothing to tell. */
+  get health (): RedisLogHealth {
+    const { canaryAgeMs = Infinity, replaced = 0 } = this.#subscriber ?? {}
+    return { isHealthy: this.isHealthy, canaryAgeMs, replaced }
+  }
 
   async start (logger: LogLogger): Promise<void> {
     this.#client.on('error', (err: Error) => logger.warn({ err }, 'redis: the command connection failed; it is tried again'))

@@ -1,0 +1,98 @@
+import t from 'tap'
+import { MemoryLog } from '../../topics/index.ts'
+import { ORIGIN } from '../../topics/event-id.ts'
+import type { EventId } from '../../topics/event-id.ts'
+import { Pages } from '../../topics/pages.ts'
+import type { LogEntry } from '../../topics/log/topic-log.ts'
+import { newEvent, newEvents } from '../support/log-contract.ts'
+
+/** A memory log that counts what it is asked, and can be made to fail. */
+class CountingLog extends MemoryLog {
+  reads = 0
+  underWay = 0
+  mostUnderWay = 0
+  failure: Error | undefined
+
+  override async read (topic: string, after: EventId, limit: Parameters<MemoryLog['read']>[2]): Promise<LogEntry[]> {
+    this.reads++
+    this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay)
+    await new Promise(resolve => setImmediate(resolve))
+    this.underWay--
+    if (this.failure) throw this.failure
+    return super.read(topic, after, limit)
+  }
+}
+
+async function logOf (count: number, data = 'x'): Promise<{ log: CountingLog, pages: Pages, ids: readonly EventId[] }> {
+  const log = new CountingLog()
+  const { ids } = await log.append('a', Array.from({ length: count }, () => newEvent(data)))
+  return { log, pages: new Pages(log), ids }
+}
+
+t.test('readers at the same place share one read, also a moment later', async t => {
+  const { log, pages, ids } = await logOf(5)
+  const [first, second] = await Promise.all([pages.read('a', ids[0]!), pages.read('a', ids[0]!)])
+  t.equal(first, second)
+  t.equal(await pages.read('a', ids[0]!), first)
+  t.equal(first.frames, second.frames, 'and its bytes')
+  t.equal(log.reads, 1)
+  await pages.read('a', ids[1]!)
+  t.equal(log.reads, 2, 'another place is another read')
+})
+
+t.test('a failure is shared while it is under way, and then asked again', async t => {
+  const { log, pages, ids } = await logOf(2)
+  log.failure = new Error('away')
+  const [one, two] = await Promise.allSettled([pages.read('a', ids[0]!), pages.read('a', ids[0]!)])
+  t.same([one.status, two.status, log.reads], ['rejected', 'rejected', 1])
+  log.failure = undefined
+  t.equal((await pages.read('a', ids[0]!)).entries.length, 1)
+})
+
+t.test('what lies before the first event of any life of a topic is not kept', async t => {
+  const { log, pages } = await logOf(2)
+  await pages.read('a', ORIGIN)
+  await pages.read('a', ORIGIN)
+  t.equal(log.reads, 2)
+})
+
+t.test('so many pages are read at one time, the others wait for their turn', async t => {
+  const { log, pages, ids } = await logOf(100)
+  await Promise.all(ids.map(id => pages.read('a', id)))
+  t.equal(log.reads, 100)
+  t.equal(log.mostUnderWay, 32)
+  await pages.read('b', ids[0]!)
+  t.equal(log.underWay, 0)
+})
+
+t.test('what is kept is bounded by its bytes, the oldest go first', async t => {
+  const { log, pages, ids } = await logOf(250, 'x'.repeat(128 * 1024))
+  for (const id of ids) await pages.read('a', id)
+  await pages.read('a', ids.at(-2)!)
+  t.equal(log.reads, 250, 'the newest are kept')
+  await pages.read('a', ids[0]!)
+  t.equal(log.reads, 251, 'the oldest are not')
+})
+
+t.test('what is kept is kept for a moment only', async t => {
+  const { log, pages, ids } = await logOf(2)
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  await pages.read('a', ids[0]!)
+  Date.now = () => now() + 2_000
+  await pages.read('a', ids[0]!)
+  t.equal(log.reads, 2)
+})
+
+t.test('nothing kept of a topic is given once it is forgotten, however many topics are', async t => {
+  const { log, pages, ids } = await logOf(2)
+  await log.append('b', newEvents(2))
+  await pages.read('a', ids[0]!)
+  pages.forget('a')
+  await pages.read('a', ids[0]!)
+  t.equal(log.reads, 2)
+  await pages.read('b', ids[0]!)
+  for (let at = 0; at < 10_001; at++) pages.forget(`topic${at}`)
+  await pages.read('a', ids[0]!)
+  t.equal(log.reads, 4)
+})
