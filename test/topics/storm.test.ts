@@ -34,5 +34,8 @@ t.test('a storm of reconnects at the same cursor makes a handful of reads, and e
   const made = await reads(server) - before
   t.comment(`${made} reads for ${CLIENTS} clients`)
   t.ok(made <= 20, `${made} reads`)
+  await log.append('a', newEvents(1))
+  await until(() => received.every(count => count > MISSED))
+  t.ok(received.every(count => count === MISSED + 1), 'and then they are all live')
   for (const connection of connections) connection.cut()
 })

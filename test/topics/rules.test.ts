@@ -1,0 +1,123 @@
+import t from 'tap'
+import { formatCursor, MAX_CURSOR_TOPICS, parseCursor, topicTag } from '../../topics/cursor.ts'
+import { compareEventIds, formatEventId, parseEventId } from '../../topics/event-id.ts'
+import type { EventId } from '../../topics/event-id.ts'
+import type { TopicEnds } from '../../topics/log/topic-log.ts'
+import { checkEvents, checkIdempotencyKey } from '../../topics/new-event.ts'
+import { matchesPattern } from '../../topics/pattern.ts'
+import { numberAfter, resume } from '../../topics/resume.ts'
+import { createRetention, RETENTION_DEFAULTS } from '../../topics/retention.ts'
+import { checkSubscribeOptions } from '../../topics/start.ts'
+import { checkTopic, checkTopics } from '../../topics/topic-name.ts'
+import { Random } from '../support/model/random.ts'
+
+t.test('an event id is read back as it was written, and nothing else is one', async t => {
+  for (const id of [{ ms: 0, n: 0 }, { ms: 1_700_000_000_000, n: 42 }, { ms: Number.MAX_SAFE_INTEGER, n: 1 }]) t.same(parseEventId(formatEventId(id)), id)
+  for (const text of ['', '1', '1-', '-1', '+1-1', '01-1', '1-01', ' 1-1', '1-1 ', '1-1-1', '0x1-1', '$', '9007199254740993-1', '1-9007199254740993', '99999999999999999-1']) {
+    t.equal(parseEventId(text), undefined, text)
+  }
+  t.ok(compareEventIds({ ms: 1, n: 9 }, { ms: 2, n: 1 }) < 0)
+  t.ok(compareEventIds({ ms: 1, n: 2 }, { ms: 1, n: 1 }) > 0)
+})
+
+t.test('a cursor over many topics is read back, is short and holds only what browsers echo unchanged', async t => {
+  const random = new Random(7)
+  for (let round = 0; round < 500; round++) {
+    const topics = Array.from({ length: random.integer(2, MAX_CURSOR_TOPICS) }, (_, at) => `topic.${at}.${random.integer(0, 1e9)}`).sort()
+    const positions = topics.map((): EventId => ({ ms: random.integer(0, 2e12), n: random.integer(0, 36 ** 7 - 1) }))
+    const text = formatCursor(topics, positions)
+    const cursor = parseCursor(text)
+    t.match(text, /^[A-Za-z0-9_,-]{1,1024}$/)
+    if (cursor.kind !== 'vector') return t.fail(`${cursor.kind}: ${text}`)
+    t.same(topics.map(topic => cursor.positions.get(topicTag(topic))), positions)
+  }
+})
+
+t.test('what is not a cursor is malformed, whatever it is', async t => {
+  const good = formatCursor(['a', 'b'], [{ ms: 1, n: 2 }, { ms: 3, n: 4 }])
+  t.equal(parseCursor(good).kind, 'vector')
+  const [part] = good.split(',')
+  for (const text of ['', 'x', ',', `${good},`, `,${good}`, `${part},${part}`, `${good} `, `${topicTag('a')}01-1`, `${topicTag('a')}1-zzzzzzzzzzz`, `${topicTag('a')}zzzzzzzzzzz-1`, 'a'.repeat(5_000)]) {
+    t.equal(parseCursor(text).kind, 'malformed', text)
+  }
+})
+
+t.test('the tags of topics stay what they are, however many topics there are', async t => {
+  const before = topicTag('a')
+  for (let at = 0; at < 10_001; at++) topicTag(`many.${at}`)
+  t.equal(topicTag('a'), before)
+})
+
+t.test('a star stands for any run of characters, everything else for itself', async t => {
+  for (const [pattern, topic, wanted] of [
+    ['*', 'a', true], ['orders.*', 'orders.1', true], ['orders.*', 'orders.', true], ['orders.*', 'ordersX1', false], ['orders.*', 'my.orders.1', false],
+    ['*.done', 'a.done', true], ['a*b*c', 'aXbYc', true], ['a**c', 'abc', true], ['a', 'ab', false], ['a+', 'aa', false], ['(a)', 'a', false]
+  ] as const) t.equal(matchesPattern(pattern, topic), wanted, `${pattern} ${topic}`)
+  for (let at = 0; at < 1_001; at++) matchesPattern(`many${at}.*`, 'x')
+  t.equal(matchesPattern('orders.*', 'orders.1'), true, 'also when many patterns are in use')
+})
+
+t.test('the first retention rule that matches counts, and a bad one is refused with its range', async t => {
+  const of = createRetention([{ topics: 'a.*', maxEvents: 5 }, { topics: '*', maxAgeMs: 7 }])
+  t.same(of('a.1'), { ...RETENTION_DEFAULTS, maxEvents: 5 })
+  t.same(of('b'), { ...RETENTION_DEFAULTS, maxAgeMs: 7 })
+  t.same(createRetention()('b'), RETENTION_DEFAULTS)
+  for (const [rule, message] of [
+    [{ topics: '' }, /retention\[0\]\.topics.*topic pattern/], [{ topics: 1 }, /topics/], [{ topics: '*', maxEvents: 0 }, /maxEvents.*1 to 100000000, saw 0/],
+    [{ topics: '*', maxAgeMs: -1 }, /maxAgeMs/], [{ topics: '*', expireAfterMs: 1.5 }, /expireAfterMs/], [{ topics: '*', idempotencyMs: 1e15 }, /idempotencyMs/], [{ topics: '*', maxEvent: 1 }, /maxEvent".*one of/]
+  ] as const) t.throws(() => createRetention([rule as never]), { code: 'TOPICS_BAD_OPTION', message })
+})
+
+t.test('topics are checked, sorted and taken once', async t => {
+  t.same(checkTopics(['b', 'a', 'b']), ['a', 'b'])
+  t.same(checkTopics('a'), ['a'])
+  for (const topic of ['', ' a', 'a b', '{a}', '*', 'a\n', '.a', 'x'.repeat(201), 1, null]) t.throws(() => checkTopic(topic), { code: 'TOPICS_BAD_TOPIC', statusCode: 400 })
+  t.throws(() => checkTopics([]), { code: 'TOPICS_BAD_TOPIC_COUNT', message: /1 to 44 topics, saw 0/ })
+  t.throws(() => checkTopics(Array.from({ length: MAX_CURSOR_TOPICS + 1 }, (_, at) => `t${at}`)), { code: 'TOPICS_BAD_TOPIC_COUNT', message: /saw 45/ })
+})
+
+t.test('a bad event is refused with its field, and in a batch with its place', async t => {
+  const limits = { maxEventBytes: 100, maxBatchEvents: 3 }
+  t.same(checkEvents({ data: { a: 1 }, event: 'x', retry: 5 }, limits), [{ data: '{"a":1}', event: 'x', retry: 5 }])
+  for (const [event, message] of [
+    [null, /object/], ['text', /object/], [{}, /"data" is missing/], [{ data: 1, id: 'x' }, /"id" is unknown/], [{ data: 1, event: 'stream.open' }, /begin with "stream\."/],
+    [{ data: 1, event: 'a\nb' }, /CR, LF or NUL/], [{ data: 1, event: 'error' }, /"open" or "error"/], [{ data: 1, event: 5 }, /string/], [{ data: 1, retry: -1 }, /0 to 3600000/],
+    [{ data: 'a\0b' }, /NUL/], [{ data: () => 1 }, /cannot be sent as JSON/], [{ data: 1n }, /BigInt/]
+  ] as const) t.throws(() => checkEvents([{ data: 'good' }, event], limits), { code: 'TOPICS_BAD_EVENT', statusCode: 400, message })
+  t.throws(() => checkEvents([{ data: 'good' }, { data: 'x'.repeat(200) }], limits), { code: 'TOPICS_EVENT_TOO_LARGE', statusCode: 413, message: /event 1: must be at most 100 bytes/ })
+  for (const batch of [[], [1, 2, 3, 4]]) t.throws(() => checkEvents(batch, limits), { code: 'TOPICS_BAD_BATCH' })
+  for (const key of ['', 'a b', 'x'.repeat(129), 'ü', 5]) t.throws(() => checkIdempotencyKey(key), { code: 'TOPICS_BAD_IDEMPOTENCY_KEY' })
+  t.equal(checkIdempotencyKey(undefined), undefined)
+})
+
+t.test('a bad start is refused with its range', async t => {
+  for (const options of [{ after: 5 }, { sinceMs: 0 }, { sinceMs: 1e15 }, { last: -1 }, { last: 10_001 }, { last: 1.5 }, { last: 1, sinceMs: 1 }, { afterGap: 'later' }]) {
+    t.throws(() => checkSubscribeOptions(options as never), { code: 'TOPICS_BAD_START', statusCode: 400 }, JSON.stringify(options))
+  }
+  t.same(checkSubscribeOptions({ last: 0, afterGap: 'now' }), { last: 0, afterGap: 'now' })
+})
+
+const id = (ms: number, n: number): EventId => ({ ms, n })
+const ends = (over: Partial<TopicEnds>): TopicEnds => ({ first: id(100, 5), last: id(200, 9), count: 5, bornMs: 10, isClosed: false, jumps: [], ...over })
+
+t.test('the resume rule, row by row', async t => {
+  const jumps = [{ from: id(150, 7), to: 1_000 }]
+  for (const [what, cursor, over, exists, wanted] of [
+    ['the entry is there', id(150, 7), {}, true, { position: id(150, 7) }],
+    ['the neighbour just below the first', id(90, 4), {}, false, { position: id(90, 4) }],
+    ['the last of an emptied log', id(200, 9), { first: undefined, count: 0 }, false, { position: id(200, 9) }],
+    ['before the first event ever', id(0, 0), { first: id(100, 1) }, false, { position: id(0, 0) }],
+    ['trimmed', id(50, 2), {}, false, { position: id(100, 4), gap: { reason: 'trimmed', missed: 2 } }],
+    ['trimmed from an emptied log', id(50, 2), { first: undefined, count: 0 }, false, { position: id(200, 9), gap: { reason: 'trimmed', missed: 7 } }],
+    ['another entry with this number', id(151, 7), {}, false, { position: id(100, 4), gap: { reason: 'unknown' } }],
+    ['from the future', id(300, 20), {}, false, { position: id(100, 4), gap: { reason: 'unknown' } }],
+    ['of an earlier life', id(5, 7), {}, false, { position: id(100, 4), gap: { reason: 'expired' } }],
+    ['a forgotten topic', id(5, 7), { first: undefined, last: id(0, 0), count: 0, bornMs: 0 }, false, { position: id(0, 0), gap: { reason: 'expired' } }],
+    ['lost with a failover', id(160, 9), { last: id(200, 1_000), jumps }, false, { position: id(150, 7), gap: { reason: 'fork' } }],
+    ['lost with a failover, and what both have is trimmed', id(160, 9), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(190, 999), gap: { reason: 'fork' } }],
+    ['just before a jump whose other side is the first', id(150, 7), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(150, 7) }],
+    ['trimmed over a jump', id(50, 2), { first: id(190, 1_001), last: id(200, 1_002), jumps }, false, { position: id(190, 1_000), gap: { reason: 'trimmed', missed: 6 } }]
+  ] as const) t.same(resume(cursor, { ends: ends(over), exists }), wanted, what)
+  t.equal(numberAfter(7, { jumps }), 1_000)
+  t.equal(numberAfter(8, { jumps }), 9)
+})
