@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { settleable } from '../../plugin/settleable.ts'
 import { call } from './service-app.ts'
 
@@ -11,6 +12,9 @@ export interface StubbornPublisherInit {
   origin: () => Promise<string>
   onAcknowledged: (acknowledged: Acknowledged) => void
 }
+
+/** As an application would; else a log that is away would be asked thousands of times. */
+const RETRY_MS = 10
 
 /**
  * Publishes `<topic> <name> 1`, `<topic> <name> 2`, … to its topics in turn, one after the other. What is not acknowledged, because the
@@ -63,6 +67,7 @@ export class StubbornPublisher {
       // Whatever is neither an acknowledgement nor a log that is away would be a bug.
       if (answer !== undefined && answer.status !== 503) throw new Error(`${answer.status} ${answer.text}`)
       this.failures++
+      await pause(RETRY_MS)
     }
   }
 }
