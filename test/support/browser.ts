@@ -49,7 +49,7 @@ export async function startSite (t: Test, { log = new MemoryLog(), port = 0, opt
   let connects = 0
   app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
   eventsRoute(app)
-  app.get('/page', (request, reply) => reply.type('text/html').send(`<!doctype html><title>test</title><script>${SCRIPT}</script>`))
+  app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
   await app.listen({ host: '127.0.0.1', port })
   const address = app.server.address() as AddressInfo
   return { app, origin: `http://127.0.0.1:${address.port}`, port: address.port, log, connects: () => connects }
@@ -63,11 +63,12 @@ export class Listener {
     this.page = page
   }
 
-  /** Opens `/page` and listens there; settles when the stream is open. */
-  static async open (t: Test, browser: Browser, site: Site, url: string): Promise<Listener> {
+  /** Opens a page of the origin, whatever it shows, and listens there; settles when the stream is open. */
+  static async open (t: Test, browser: Browser, { origin }: Pick<Site, 'origin'>, url: string, path = '/page'): Promise<Listener> {
     const page = await browser.newPage()
     t.teardown(() => page.close())
-    await page.goto(`${site.origin}/page`)
+    await page.goto(origin + path)
+    await page.addScriptTag({ content: SCRIPT })
     const listener = new Listener(page)
     await page.evaluate(`listen(${JSON.stringify(url)})`)
     await listener.until("heard.some(({ event }) => event === 'stream.open')")
