@@ -9,7 +9,7 @@ local now = now_ms()
 local state = adopt_lineage(meta, now)
 local max_age = tonumber(ARGV[2])
 if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
-local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+local first = first_from(stream, '-')
 local found = #redis.call('XRANGE', stream, ARGV[1], ARGV[1], 'COUNT', 1)
 return {
   string.format('%.0f', state.ms), string.format('%.0f', state.n), state.born, state.closed and 1 or 0, state.jumps,

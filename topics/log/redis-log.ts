@@ -12,6 +12,7 @@ import { createCommandConnection, createMessageConnection, isCluster } from './r
 import type { RedisConnection, RedisOptions } from './redis-connections.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { parseRedisMessage } from './redis-message.ts'
+import { ReplicaWait } from './redis-replicas.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LocateReply, ScriptCommands } from './redis-scripts.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
@@ -59,6 +60,7 @@ export class RedisLog implements TopicLog {
   readonly #retentionOf: RetentionOf
   readonly #listeners = new Map<string, TopicListener>()
   readonly #bytesPerEntry = new Map<string, number>()
+  readonly #waits = new WeakMap<Redis, ReplicaWait>()
   readonly #publish: 'PUBLISH' | 'SPUBLISH'
   #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
 
@@ -103,11 +105,14 @@ export class RedisLog implements TopicLog {
   async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
     const known = this.#bytesPerEntry.get(topic)
     const count = Math.max(1, Math.min(limit.count, known === undefined ? FIRST_PAGE : Math.ceil(limit.bytes / known)))
-    const reply = await this.#ask(() => this.#client.xrange(this.#key(topic, 'log'), `(${formatEventId(after)}`, '+', 'COUNT', count))
-    const entries = reply.flatMap(([id, fields]) => toEntry(id, fields))
-    const page = cutPage(entries, limit)
-    if (entries.length > 0) this.#bytesPerEntry.set(topic, Math.max(1, entries.reduce((sum, entry) => sum + Buffer.byteLength(entry.data), 0) / entries.length))
-    return page
+    for (let from = formatEventId(after); ;) {
+      const reply = await this.#ask(() => this.#client.xrange(this.#key(topic, 'log'), `(${from}`, '+', 'COUNT', count))
+      const entries = reply.flatMap(([id, fields]) => toEntry(id, fields))
+      if (entries.length > 0) this.#bytesPerEntry.set(topic, Math.max(1, entries.reduce((sum, entry) => sum + Buffer.byteLength(entry.data), 0) / entries.length))
+      if (entries.length > 0 || reply.length < count) return cutPage(entries, limit)
+      // A page of nothing but another program's entries is not the end.
+      from = reply.at(-1)![0]
+    }
   }
 
   async locate (topic: string, id: EventId): Promise<Location> {
@@ -196,8 +201,14 @@ export class RedisLog implements TopicLog {
   async #waitForReplicas (topic: string): Promise<void> {
     const { replicas, replicasTimeoutMs } = this.#options
     if (replicas === 0) return
-    const reached = await this.#ask(async () => this.#connectionOf(topic).wait(replicas, replicasTimeoutMs))
+    const reached = await this.#ask(async () => this.#waitOn(this.#connectionOf(topic)).wait(replicas, replicasTimeoutMs))
     if (reached < replicas) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; they may stay or be lost`)
+  }
+
+  #waitOn (connection: Redis): ReplicaWait {
+    const wait = this.#waits.get(connection) ?? new ReplicaWait(connection)
+    this.#waits.set(connection, wait)
+    return wait
   }
 
   /** The connection that a topic's commands go through: WAIT counts the replicas that have what was written on it. */

@@ -18,13 +18,14 @@ export interface ScriptCommands {
 export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number]
 
 const lineage = load('lineage')
+const entry = load('entry')
 const append = lineage + load('append')
 /** The scripts by command. */
 export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
   topicAppend: { lua: append, numberOfKeys: 2 },
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
-  topicLocate: { lua: lineage + load('locate'), numberOfKeys: 2 },
-  topicSeek: { lua: load('seek'), numberOfKeys: 1 },
+  topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
+  topicSeek: { lua: entry + load('seek'), numberOfKeys: 1 },
   topicClose: { lua: load('close'), numberOfKeys: 1 },
   topicDelete: { lua: load('delete'), numberOfKeys: 2 }
 }

@@ -1,0 +1,177 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { injectSse } from '../../plugin/index.ts'
+import { RedisLog } from '../../topics/index.ts'
+import type { RedisLogOptions } from '../../topics/index.ts'
+import { ORIGIN } from '../../topics/event-id.ts'
+import { ALL, newEvent, newEvents, readAll, Recorder, until } from '../support/log-contract.ts'
+import { follow } from '../support/model/redis-schedule.ts'
+import { dataOf, gapIn, RedisApp, UNAVAILABLE } from '../support/redis-app.ts'
+import { RedisServer, silentLogger } from '../support/redis-server.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+
+// The titles begin as the rows of docs/faults.md do. A rejection that nobody hears fails the file.
+
+async function startLog (t: Test, options: RedisLogOptions): Promise<{ log: RedisLog, warnings: string[] }> {
+  const warnings: string[] = []
+  const log = new RedisLog(options)
+  t.teardown(() => log.stop())
+  await log.start({ ...silentLogger, warn: (details, message) => { warnings.push(`${message} ${JSON.stringify(details)}`) } })
+  await until(() => log.isHealthy)
+  return { log, warnings }
+}
+
+t.test('Message connection killed: nothing is missed or repeated', async t => {
+  const redis = await RedisApp.start(t)
+  const stream = await redis.connect('a')
+  const published: string[] = []
+  for (let round = 0; round < 10; round++) {
+    await redis.server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+    for (let at = 0; at < 5; at++) published.push(`${round} ${at}`)
+    await redis.publish('a', ...published.slice(-5))
+  }
+  t.same(dataOf(await stream.next(51)), ['stream.open', ...published])
+  stream.close()
+})
+
+t.test('Message connection dropped for being slow: readers get what it lost from the log', async t => {
+  const redis = await RedisApp.start(t)
+  await redis.server.with(client => client.config('SET', 'client-output-buffer-limit', 'pubsub 20000 0 0'))
+  const stream = await redis.connect('a')
+  const published = Array.from({ length: 20 }, (_, at) => `${at}-`.padEnd(60_000, 'x'))
+  await redis.app.topics.publish('a', { data: 'small' })
+  for (const data of published) await redis.publishAtLast('a', data)
+  t.same(dataOf(await stream.next(22)), ['stream.open', 'small', ...published])
+  stream.close()
+})
+
+t.test('Message connection deaf: it is found by the canary and replaced', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const { log, warnings } = await startLog(t, { connection: proxy.url, canaryMs: 50 })
+  const recorder = new Recorder()
+  await log.follow('a', recorder)
+  proxy.deafen('subscribe')
+  await log.append('a', newEvents(1))
+  await until(() => warnings.some(line => line.includes('is deaf; it is replaced')))
+  await until(() => log.isHealthy)
+  t.ok(recorder.doubts > 0, 'what was not heard is doubted')
+  await log.append('a', newEvents(1, 'after'))
+  await until(() => recorder.entries.some(entry => entry.data === 'after1'))
+})
+
+t.test('Large batches: announced without their events, and read from the log', async t => {
+  const redis = await RedisApp.start(t)
+  const stream = await redis.connect('a')
+  const batch = Array.from({ length: 30 }, (_, at) => ({ data: `${at} `.padEnd(10_000, 'x'), event: at % 2 === 0 ? 'even' : 'message' }))
+  await redis.app.topics.publish('a', batch)
+  await redis.app.topics.publish('a', { data: 'y'.repeat(200_000) })
+  await redis.publish('a', 'small')
+  const [, ...events] = await stream.next(33)
+  t.same(events.map(({ event, data }) => ({ event, data })), [...batch.map(({ data, event }) => ({ event, data })), { event: 'message', data: 'y'.repeat(200_000) }, { event: 'message', data: 'small' }])
+  stream.close()
+})
+
+t.test('Foreign entries in a stream: they are passed over, and nothing spins', async t => {
+  const redis = await RedisApp.start(t)
+  const add = (...fields: string[]) => redis.server.with(client => client.xadd('sse:{a}:log', '*', ...fields))
+  await add('by', 'hand')
+  t.match(await redis.app.topics.info('a'), { first: null, last: null })
+  const stream = await redis.connect('a')
+  const ids = await redis.publish('a', '1')
+  for (let at = 0; at < 200; at++) await add('by', 'hand')
+  await add('data', 'not through the script')
+  ids.push(...await redis.publish('a', '2', '3'))
+  t.same(dataOf(await stream.next(4)), ['stream.open', '1', '2', '3'], 'live')
+  for (const [at, cursor] of ['0-0', ...ids].entries()) {
+    const again = await redis.connect('a', cursor)
+    t.same(dataOf(await again.next(4 - at)), ['stream.open', '1', '2', '3'].filter((_, place) => place === 0 || place > at), `after ${cursor}`)
+    again.close()
+  }
+  const seek = async (query: string): Promise<string[]> => dataOf(await (await injectSse(redis.app, { url: `/events?topic=a&${query}` })).next(3))
+  t.same(await seek('last=2'), ['stream.open', '2', '3'])
+  t.same((await seek('sinceMs=600000')).slice(0, 2), ['stream.open', '1'])
+  t.match(await redis.app.topics.info('a'), { first: ids[0], last: ids[2] })
+  stream.close()
+})
+
+t.test('Clock set back: the time in ids stands still, and never goes back', async t => {
+  const server = await RedisServer.start(t)
+  const { log } = await startLog(t, { connection: server.url })
+  await log.append('a', newEvents(1))
+  const ahead = Date.now() + 3_600_000
+  await server.with(client => client.hset('sse:{a}:meta', 'ms', ahead))
+  const { ids } = await log.append('a', newEvents(2))
+  t.same(ids, [{ ms: ahead, n: 2 }, { ms: ahead, n: 3 }])
+  t.same((await readAll(log, 'a')).map(entry => entry.id.n), [1, 2, 3])
+})
+
+t.test('Eviction allowed: a warning is logged at every connect, and none under noeviction', async t => {
+  const evicting = await RedisServer.start(t, { args: ['--maxmemory-policy', 'allkeys-lru'] })
+  const { warnings } = await startLog(t, { connection: evicting.url })
+  await until(() => warnings.length > 0)
+  t.match(warnings, [/maxmemory-policy must be "noeviction".*allkeys-lru/])
+  await evicting.with(client => client.config('SET', 'maxmemory-policy', 'noeviction'))
+  const kind = await startLog(t, { connection: evicting.url })
+  await kind.log.append('a', newEvents(1))
+  t.same(kind.warnings, [])
+})
+
+t.test('Too few replicas: a publish is acknowledged only when enough have it', async t => {
+  const master = await RedisServer.start(t, { args: ['--repl-diskless-sync-delay', '0'] })
+  const { log } = await startLog(t, { connection: master.url, replicas: 1, replicasTimeoutMs: 50 })
+  await t.rejects(log.append('a', newEvents(1), { idempotencyKey: 'k' }), { ...UNAVAILABLE, message: /0 of 1 replicas within 50 ms/ })
+  const replica = await RedisServer.start(t)
+  await follow(replica, master)
+  await until(async () => (await log.append('a', newEvents(1), { idempotencyKey: 'k' }).catch(() => undefined))?.isRepeat === true)
+  t.same((await readAll(log, 'a')).map(entry => entry.id.n), [1], 'the one that was not acknowledged is there once')
+})
+
+t.test('Many publishes without replicas: they are refused together, and readers do not wait for them', async t => {
+  const server = await RedisServer.start(t)
+  const { log } = await startLog(t, { connection: server.url, replicas: 2, replicasTimeoutMs: 200, commandTimeoutMs: 1_500 })
+  const results = await Promise.allSettled(Array.from({ length: 30 }, (_, at) => log.append(`t${at}`, newEvents(1))))
+  for (const result of results) t.match(result, { status: 'rejected', reason: { message: /0 of 2 replicas/ } })
+  t.equal((await log.locate('t0', ORIGIN)).ends.count, 1)
+})
+
+t.test('Two applications on one server: their prefixes keep them apart', async t => {
+  const server = await RedisServer.start(t)
+  const [one, two] = [await startLog(t, { connection: server.url }), await startLog(t, { connection: server.url, prefix: 'other:' })]
+  const recorder = new Recorder()
+  await one.log.follow('a', recorder)
+  await two.log.append('a', newEvents(3, 'other'), { idempotencyKey: 'k' })
+  await one.log.append('a', newEvents(1, 'own'), { idempotencyKey: 'k' })
+  await until(() => recorder.entries.length > 0)
+  t.same(recorder.entries.map(entry => entry.data), ['own1'])
+  t.same((await one.log.read('a', ORIGIN, ALL)).length, 1)
+  t.equal((await two.log.locate('a', ORIGIN)).ends.count, 3)
+})
+
+t.test('Messages that cannot be read are taken as a doubt', async t => {
+  const redis = await RedisApp.start(t)
+  const stream = await redis.connect('a')
+  const [id] = await redis.publish('a', '1')
+  for (const message of ['', 'E', 'X 1 2 3', 'E 1 2 3\n', 'E 1 2 1\n5 5 \nshort', 'E x y z\nfoo', 'D\n']) await redis.server.with(client => client.publish('sse:{a}', message))
+  await redis.publish('a', '2')
+  t.same(dataOf(await stream.next(3)), ['stream.open', '1', '2'])
+  t.equal(gapIn(stream.events), null)
+  t.same(dataOf(await (await redis.connect('a', id)).next(2)), ['stream.open', '2'])
+  stream.close()
+})
+
+t.test('Options of the log that cannot be are refused by name', async t => {
+  const connection = 'redis://127.0.0.1:1'
+  const bad: [string, unknown][] = [
+    ['connection', 7], ['connection', null], ['connection', undefined], ['prefix', 'a{b'], ['prefix', 'a b'], ['prefix', 1], ['commandTimeoutMs', 0],
+    ['commandTimeoutMs', 600_001], ['canaryMs', 9], ['canaryMs', 1.5], ['replicas', -1], ['replicas', 101], ['replicasTimeoutMs', '1'], ['unknown', 1]
+  ]
+  for (const [name, value] of bad) {
+    t.throws(() => new RedisLog({ connection, [name]: value }), { code: 'TOPICS_BAD_OPTION', message: new RegExp(`option "${name}" must be`) }, `${name} ${String(value)}`)
+  }
+  t.throws(() => new RedisLog({ connection, retention: [{ topics: '*', maxEvents: 0 }] }), { code: 'TOPICS_BAD_OPTION' })
+  const log = new RedisLog({ connection, prefix: '' })
+  await log.stop()
+  t.equal(log.isHealthy, false)
+  await t.rejects(log.append('a', [newEvent('x')]), UNAVAILABLE)
+})

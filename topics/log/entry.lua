@@ -1,0 +1,19 @@
+-- Stands before the scripts that look for entries. What another program put into a stream (XADD with '*', or without data)
+-- is none of ours and is passed over.
+
+local function is_ours (entry)
+  if string.sub(entry[1], -2) == '-0' then return false end
+  for at = 1, #entry[2], 2 do
+    if entry[2][at] == 'data' then return true end
+  end
+  return false
+end
+
+-- The first entry of ours from an id on, '-' for the beginning; nil when there is none.
+local function first_from (stream, id)
+  local entry = redis.call('XRANGE', stream, id, '+', 'COUNT', 1)[1]
+  while entry and not is_ours(entry) do
+    entry = redis.call('XRANGE', stream, '(' .. entry[1], '+', 'COUNT', 1)[1]
+  end
+  return entry
+end
