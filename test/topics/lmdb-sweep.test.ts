@@ -1,0 +1,108 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { open } from 'lmdb'
+import t from 'tap'
+import type { Test } from 'tap'
+import { LmdbLog } from '../../topics/index.ts'
+import type { RetentionRule } from '../../topics/index.ts'
+import { ORIGIN } from '../../topics/event-id.ts'
+import { newEvents, readAll } from '../support/log-contract.ts'
+import { silentLogger } from '../support/redis-server.ts'
+
+/** A log whose clock is set by the test. */
+async function openLog (t: Test, retention: RetentionRule[]): Promise<{ log: LmdbLog, folder: string, clock: { now: number } }> {
+  const folder = await mkdtemp(join(tmpdir(), 'lmdb-'))
+  const clock = { now: 1_000 }
+  const log = new LmdbLog({ folder, durability: 'process', retention, now: () => clock.now })
+  await log.start(silentLogger)
+  t.teardown(async () => {
+    await log.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+  return { log, folder, clock }
+}
+
+/** How many records the files of a stopped log hold. */
+async function countRecords (folder: string): Promise<Record<string, number>> {
+  const root = open({ path: join(folder, 'topics.mdb'), noSubdir: true, maxDbs: 3 })
+  const counts = Object.fromEntries(['entries', 'topics', 'keys'].map(name => [name, root.openDB({ name }).getKeysCount()]))
+  await root.close()
+  return counts
+}
+
+async function appendTimes (log: LmdbLog, topic: string, times: number): Promise<void> {
+  for (let at = 0; at < times; at++) await log.append(topic, newEvents(1))
+}
+
+// A topic per answer or build is used once: without the sweep each would stay in the files for ever.
+t.test('expired topics leave the files although nobody asks for them', async t => {
+  const { log, folder, clock } = await openLog(t, [{ topics: 'build.*', expireAfterMs: 100 }])
+  for (let at = 0; at < 50; at++) await log.append(`build.${at}`, newEvents(3))
+  clock.now += 100
+  await appendTimes(log, 'other', 60)
+  await log.stop()
+  t.same(await countRecords(folder), { entries: 60, topics: 1, keys: 0 })
+})
+
+t.test('a long expired topic goes in steps, and is new all the while', async t => {
+  const { log, folder, clock } = await openLog(t, [{ topics: 'long', expireAfterMs: 100 }])
+  await log.append('long', newEvents(2_500))
+  clock.now += 100
+  await appendTimes(log, 'other', 2)
+  t.equal((await log.locate('long', ORIGIN)).ends.last.n, 0)
+  await log.append('long', newEvents(2, 'new'))
+  t.same((await readAll(log, 'long')).map(entry => entry.data), ['new1', 'new2'])
+  clock.now += 100
+  await appendTimes(log, 'other', 10)
+  await log.stop()
+  t.same(await countRecords(folder), { entries: 12, topics: 1, keys: 0 })
+})
+
+t.test('an expired topic used again at once leaves nothing of its earlier life', async t => {
+  const { log, folder, clock } = await openLog(t, [{ topics: 'a', expireAfterMs: 100 }])
+  await log.append('a', newEvents(30))
+  clock.now += 100
+  await log.close('a')
+  t.same((await log.locate('a', ORIGIN)).ends, { first: undefined, last: ORIGIN, count: 0, bornMs: 0, isClosed: true, jumps: [] })
+  await log.stop()
+  t.same(await countRecords(folder), { entries: 0, topics: 1, keys: 0 })
+})
+
+t.test('idempotency keys leave the files when their time is over', async t => {
+  const { log, folder, clock } = await openLog(t, [{ topics: 'short', idempotencyMs: 100 }])
+  for (let at = 0; at < 20; at++) await log.append('short', newEvents(1), { idempotencyKey: `k${at}` })
+  await log.append('kept', newEvents(1), { idempotencyKey: 'k' })
+  clock.now += 100
+  t.equal((await log.append('kept', newEvents(1), { idempotencyKey: 'k' })).isRepeat, true)
+  t.equal((await log.append('short', newEvents(1), { idempotencyKey: 'k0' })).isRepeat, false)
+  await appendTimes(log, 'other', 30)
+  await log.stop()
+  t.equal((await countRecords(folder)).keys, 2)
+})
+
+t.test('events that are too old leave the files with the next append', async t => {
+  const { log, folder, clock } = await openLog(t, [{ topics: 'a', maxAgeMs: 100 }])
+  await log.append('a', newEvents(10))
+  clock.now += 50
+  await log.append('a', newEvents(5))
+  clock.now += 60
+  t.equal((await log.locate('a', ORIGIN)).ends.count, 5, 'at once for readers')
+  await log.append('a', newEvents(1))
+  t.equal((await log.locate('a', ORIGIN)).ends.first?.n, 11)
+  await log.stop()
+  t.equal((await countRecords(folder)).entries, 6)
+})
+
+t.test('a clock set back does not bring ids out of order', async t => {
+  const { log, clock } = await openLog(t, [])
+  await log.append('a', newEvents(1))
+  clock.now = 500
+  t.same((await log.append('a', newEvents(1))).ids, [{ ms: 1_000, n: 2 }])
+})
+
+t.test('options that cannot be are refused by name', async t => {
+  for (const [name, options] of Object.entries({ folder: { folder: '' }, durability: { folder: 'a', durability: 'none' as 'disk' }, 'retention\\[0\\].maxEvents': { folder: 'a', retention: [{ topics: '*', maxEvents: 0 }] } })) {
+    t.throws(() => new LmdbLog(options), { code: 'TOPICS_BAD_OPTION', message: new RegExp(`option "${name}" must be`) })
+  }
+})
