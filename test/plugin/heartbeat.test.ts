@@ -88,7 +88,8 @@ t.test('a stream under backpressure gets no heartbeat', async t => {
 })
 
 t.test('a frozen client is destroyed after two heartbeats without a byte, and a slow one is not', async t => {
-  const app = await buildApp(t, { heartbeatMs: 60 })
+  // Long enough that a busy machine does not make the slow client look frozen.
+  const app = await buildApp(t, { heartbeatMs: 600 })
   const frozen = manual(app, '/frozen')
   const slow = manual(app, '/slow')
   const url = await listen(app)
@@ -107,7 +108,7 @@ t.test('a frozen client is destroyed after two heartbeats without a byte, and a 
 })
 
 t.test('a stream that has ended is given two heartbeats to flush', async t => {
-  const app = await buildApp(t, { heartbeatMs: 20 })
+  const app = await buildApp(t, { heartbeatMs: 500 })
   const { stream: opening, reason } = manual(app)
   await stall(t, await listen(app), '/')
   const stream = await opening
