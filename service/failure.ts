@@ -14,7 +14,7 @@ export function describeFailure (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, syscall } = error as NodeJS.ErrnoException
   if (error instanceof ConfigError || code?.startsWith('TOPICS_')) return error.message
-  if (syscall === undefined) return error.stack ?? error.message
-  const hint = HINTS[code ?? '']
+  if (code === undefined || syscall === undefined) return error.stack ?? error.message
+  const hint = HINTS[code]
   return hint === undefined ? error.message : `${error.message}: ${hint}`
 }

@@ -1,4 +1,4 @@
-import type { FastifyInstance, HTTPMethods } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { errors } from './errors.ts'
 
 const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
@@ -20,16 +20,11 @@ export function watchMethods (app: FastifyInstance): () => void {
 }
 
 function addRefusal (app: FastifyInstance, url: string, allowed: string[]): void {
-  const refusal = (method: string) => new errors.SERVICE_METHOD_NOT_ALLOWED(url, allowed.join(', '), method)
-  app.route({
-    url,
-    method: METHODS.filter(method => !allowed.includes(method)),
-    exposeHeadRoute: false,
-    // Before the body is read: what is wrong with it does not matter.
-    onRequest: async (request, reply) => {
-      reply.header('allow', allowed.join(', '))
-      throw refusal(request.method)
-    },
-    handler: request => { throw refusal(request.method) }
-  })
+  const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+    reply.header('allow', allowed.join(', '))
+    throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allowed.join(', '), request.method)
+  }
+  const method = METHODS.filter(method => !allowed.includes(method))
+  // Before the body is read: what is wrong with it does not matter.
+  app.route({ url, method, exposeHeadRoute: false, onRequest: refuse, handler: refuse })
 }

@@ -10,9 +10,8 @@ const UNAVAILABLE = 503
 export class QuietLog extends LogController {
   override incomingRequest (): void {}
 
-  override requestCompleted (error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
-    if (error) super.requestCompleted(error, request, reply)
-  }
+  /** An error here is a connection that broke under the answer: a client that left. */
+  override requestCompleted (): void {}
 
   override defaultErrorLog (error: Error & { code?: string }, request: FastifyRequest, reply: FastifyReply): void {
     const { statusCode } = reply

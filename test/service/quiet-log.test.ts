@@ -1,0 +1,65 @@
+import createError from '@fastify/error'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import { QuietLog } from '../../service/quiet-log.ts'
+import { tellRefusals } from '../../service/refusals.ts'
+import { errors } from '../../topics/errors.ts'
+import { originIn, runService } from '../support/commands.ts'
+import { Inbox } from '../support/inbox.ts'
+import { linesWith, logInto } from '../support/log.ts'
+import { freePort } from '../support/redis-server.ts'
+import { call } from '../support/service-app.ts'
+
+const NotMine = createError('NOT_MINE', 'no such thing', 404)
+
+/** An app with routes that fail in every way, and what it logs. */
+function buildFailing (t: Test, level: string): { app: FastifyInstance, log: Inbox } {
+  const log = new Inbox()
+  const app = Fastify({ logger: logInto(log, level), logController: new QuietLog() })
+  t.teardown(() => app.close())
+  tellRefusals(app)
+  app.get('/good', () => 'good')
+  app.get('/mistake', () => { throw new NotMine() })
+  app.get('/away', () => { throw new errors.TOPICS_LOG_UNAVAILABLE('a test') })
+  app.get('/bug', () => { throw new Error('a bug') })
+  return { app, log }
+}
+
+t.test('what goes well and what clients do wrong is not logged', async t => {
+  const { app, log } = buildFailing(t, 'info')
+  for (const url of ['/good', '/mistake', '/nowhere']) await app.inject(url)
+  t.equal(log.text, '')
+})
+
+t.test('a mistake of a client is one line at debug, without a stack', async t => {
+  const { app, log } = buildFailing(t, 'debug')
+  await app.inject('/mistake')
+  const [line] = linesWith(log, 'NOT_MINE')
+  t.match(line, { level: 20, statusCode: 404, code: 'NOT_MINE', msg: 'no such thing' })
+  t.notMatch(log.text, 'stack')
+})
+
+t.test('a log that is away is one line at warn, without a stack', async t => {
+  const { app, log } = buildFailing(t, 'info')
+  t.match((await app.inject('/away')).statusCode, 503)
+  t.match(linesWith(log, 'TOPICS_LOG_UNAVAILABLE'), [{ level: 40, statusCode: 503, msg: 'the log is not available: a test' }])
+  t.notMatch(log.text, 'stack')
+})
+
+t.test('what nobody expected is an error with its stack', async t => {
+  const { app, log } = buildFailing(t, 'info')
+  const answer = await app.inject('/bug')
+  t.match(answer.json(), { statusCode: 500, message: 'a bug' })
+  t.match(linesWith(log, 'a bug'), [{ level: 50, err: { stack: /quiet-log.test/ } }])
+})
+
+t.test('with Redis away the service starts, says so in its log, and answers 503', async t => {
+  const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+  await service.until(({ err }) => err.includes('Publish:'))
+  t.match(service.err, '(events in Redis)')
+  t.match(await call(`${originIn(service.err)}/topics/news/events`, { method: 'POST', body: { data: 1 } }), { status: 503, json: { code: 'TOPICS_LOG_UNAVAILABLE' } })
+  await service.until(({ out }) => out.includes('TOPICS_LOG_UNAVAILABLE'))
+  t.match(service.out, /"level":40.*the command connection failed/)
+})
