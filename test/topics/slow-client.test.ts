@@ -1,0 +1,45 @@
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { MemoryLog } from '../../topics/index.ts'
+import { listen } from '../support/app.ts'
+import { open, stall } from '../support/client.ts'
+import { buildTopicsApp } from '../support/topics-app.ts'
+
+const EVENTS = 600
+const EVENT_BYTES = 40_000
+/** What a stream may hold for a client: what it takes before it is full, and a page or a turn's batch on top. */
+const MAX_HELD_BYTES = 512 * 1024
+
+/** Numbers of the events in a stream's text, in their order. */
+function numbersIn (text: string): number[] {
+  return [...text.matchAll(/^data: (\d+) x/gm)].map(match => Number(match[1]))
+}
+
+// 24 MB: more than the kernel takes for a socket nobody reads from, and far more than the tail of the feed.
+t.test('a client that stops reading costs its place only: it gets everything once when it reads on, and others never wait', async t => {
+  const app = await buildTopicsApp(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 10_000 }] }), topics: { maxTailBytes: 100_000 }, sse: { heartbeatMs: 0 } })
+  const sockets: Socket[] = []
+  app.server.on('connection', socket => { sockets.push(socket) })
+  const origin = await listen(app)
+  const slow = await stall(t, origin, '/events?topic=hot')
+  const quick = await open(t, `${origin}/events?topic=hot`)
+  await quick.inbox.until('stream.open')
+  const wanted = Array.from({ length: EVENTS }, (_, at) => at)
+  let mostHeld = 0
+  for (const at of wanted) {
+    await app.topics.publish('hot', { data: `${at} x`.padEnd(EVENT_BYTES, 'x') })
+    await new Promise(resolve => setImmediate(resolve))
+    mostHeld = Math.max(mostHeld, ...sockets.map(socket => socket.writableLength))
+  }
+  await quick.inbox.untilBytes(EVENTS * EVENT_BYTES)
+  await quick.inbox.until(text => text.includes(`data: ${EVENTS - 1} x`) && text.endsWith('\n\n'))
+  t.same(numbersIn(quick.inbox.text), wanted, 'the others have everything while it reads nothing')
+  t.ok(mostHeld < MAX_HELD_BYTES, `${mostHeld} bytes were held at most`)
+  t.equal(slow.inbox.bytes, 0)
+  slow.socket.resume()
+  await slow.inbox.untilBytes(EVENTS * EVENT_BYTES)
+  await slow.inbox.until(text => text.includes(`data: ${EVENTS - 1} x`))
+  t.same(numbersIn(slow.inbox.text), wanted)
+  await app.topics.publish('hot', { data: 'after x' })
+  await slow.inbox.until('data: after x')
+})
