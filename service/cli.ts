@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import { createBanner } from './banner.ts'
 import { describeFailure } from './failure.ts'
 import { buildService, readConfig } from './index.ts'
 import { describeLog } from './log.ts'
@@ -10,7 +11,7 @@ async function main (): Promise<void> {
   const app = await buildService(config)
   stopOnSignals(app)
   await app.listen({ host: config.host, port: config.port })
-  process.stderr.write(banner(app, describeLog(config)))
+  process.stderr.write(createBanner(app.server.address() as AddressInfo, describeLog(config)))
 }
 
 /** The first signal drains and exits with 0; the second exits at once. */
@@ -23,19 +24,6 @@ function stopOnSignals (app: FastifyInstance): void {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-}
-
-function banner (app: FastifyInstance, where: string): string {
-  const { address, port } = app.server.address() as AddressInfo
-  const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`
-  return [
-    '',
-    `resumable-sse listens on ${url} (${where})`,
-    '',
-    '  Listen:   ' + `curl -N '${url}/events?topic=news'`,
-    '  Publish:  ' + `curl '${url}/topics/news/events' -H 'content-type: application/json' -d '{"data":"hello"}'`,
-    '', ''
-  ].join('\n')
 }
 
 function fail (error: unknown): void {

@@ -6,7 +6,7 @@ import { relative } from 'node:path'
 const GATES = {
   plugin: { lines: 100, branches: 100 },
   topics: { lines: 99, branches: 96 },
-  service: { lines: 99, branches: 93 }
+  service: { lines: 100, branches: 100 }
 }
 
 const summary = JSON.parse(readFileSync('.tap/report/coverage-summary.json', 'utf8'))

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import t from 'tap'
 import type { Test } from 'tap'
+import { createBanner } from '../../service/banner.ts'
 import { describeFailure } from '../../service/failure.ts'
 import { connect, open, stall } from '../support/client.ts'
 import type { Bare } from '../support/client.ts'
@@ -34,6 +35,10 @@ for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '::'] : [])]
     await listener.until(({ out }) => out.includes('data: hello\n\n'))
   })
 }
+
+t.test('an address of IPv6 stands in brackets', async t => {
+  t.match(createBanner({ address: '::1', port: 8080 }, 'events in Redis'), 'listens on http://[::1]:8080 (events in Redis)\n')
+})
 
 t.test('it says where the events are kept', async t => {
   const { service } = await startService(t, { LOG: 'memory' })
