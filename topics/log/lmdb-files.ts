@@ -50,7 +50,9 @@ export interface Writing<T> {
 export function beginWrite<T> ({ root }: LmdbFiles, work: () => T): Writing<T> {
   const written = root.transaction(work)
   const flushed = root.flushed.then()
-  const over = written.then(() => flushed, (failure: object) => 'commitError' in failure ? undefined : flushed)
+  const over = written.then(() => flushed, (failure: object) => 'commitError' in failure ? undefined : flushed).catch(() => {})
+  // Whoever waits for them hears it, too; where nobody does, a disk that is full must not end the process.
+  for (const promise of [flushed, written]) promise.catch(() => {})
   return { written, flushed, over }
 }
 
