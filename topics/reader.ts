@@ -1,5 +1,6 @@
 import type { SseStream } from '../plugin/stream.ts'
 import { formatCursor, parseCursor, topicTag } from './cursor.ts'
+import type { Cursor } from './cursor.ts'
 import { formatEventId, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
@@ -101,10 +102,16 @@ export class Reader implements FeedReader {
       // Told by the log itself that nothing lies between, although the ids differ: a position before the first entry.
       const mayJoin = apart.length === 0 || (confirmed === place.index && !isAhead)
       if (mayJoin && this.#feed.holds(place.index)) return this.#join(place)
-      if (confirmed === place.index) await pause()
+      if (confirmed === place.index) await this.#doubt(apart)
       confirmed = place.index
       if (apart.length > 0) await Promise.race([this.#feed.confirm(apart), this.#over])
     }
+  }
+
+  /** The log has nothing new for the feed, and the reader is still ahead of it: the log may have lost what the client has. */
+  async #doubt (ats: readonly number[]): Promise<void> {
+    await pause()
+    for (const at of ats) await this.#toldGap(at)
   }
 
   #apartFrom (place: FeedPlace): number[] {
@@ -180,10 +187,10 @@ export class Reader implements FeedReader {
 
   /** While joined only the cursor is kept; reading the log again needs the positions. */
   #restorePositions (): void {
-    const cursor = parseCursor(this.#cursor)
+    // The feed wrote it: it can be read, and says something of every topic.
+    const cursor = parseCursor(this.#cursor) as Exclude<Cursor, { kind: 'malformed' }>
     this.#feed.topics.forEach((topic, at) => {
-      const position = cursor.kind === 'plain' ? cursor.id : cursor.kind === 'vector' ? cursor.positions.get(topicTag(topic)) : undefined
-      if (position) this.#positions[at] = position
+      this.#positions[at] = cursor.kind === 'plain' ? cursor.id : cursor.positions.get(topicTag(topic))!
     })
   }
 

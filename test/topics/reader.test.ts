@@ -1,0 +1,134 @@
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import { injectSse } from '../../plugin/index.ts'
+import { errors } from '../../topics/errors.ts'
+import { Hub } from '../../topics/hub.ts'
+import { MemoryLog } from '../../topics/index.ts'
+import type { Appended, AppendOptions, LogLogger, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../topics/index.ts'
+import type { EventId } from '../../topics/event-id.ts'
+import { listen } from '../support/app.ts'
+import { newEvents, until } from '../support/log-contract.ts'
+import { dataOf, gapIn } from '../support/redis-app.ts'
+import { buildTopicsApp, publish } from '../support/topics-app.ts'
+
+/** A log that can fall silent, be away, and lose everything at a moment of the test's choice. */
+class PoorLog implements TopicLog {
+  isMute = false
+  isAway = false
+  /** Called with each answer of locate, before it is given. */
+  onLocated: (id: EventId) => void = () => {}
+  #log = new MemoryLog()
+  readonly #listeners = new Map<string, TopicListener>()
+
+  async start (_logger: LogLogger): Promise<void> {}
+  async stop (): Promise<void> {}
+
+  /** What FLUSHALL does. */
+  lose (): void {
+    this.#log = new MemoryLog()
+    for (const [topic, listener] of this.#listeners) void this.#log.follow(topic, listener)
+  }
+
+  append (topic: string, events: readonly NewEvent[], options?: AppendOptions): Promise<Appended> { return this.#log.append(topic, events, options) }
+  close (topic: string): Promise<void> { return this.#log.close(topic) }
+  delete (topic: string): Promise<void> { return this.#log.delete(topic) }
+  unfollow (topic: string, listener: TopicListener): Promise<void> { return this.#log.unfollow(topic, listener) }
+  seek (topic: string, start: SeekStart): Promise<EventId> { return this.#log.seek(topic, start) }
+
+  async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
+    if (this.isAway) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
+    return this.#log.read(topic, after, limit)
+  }
+
+  async locate (topic: string, id: EventId): Promise<Location> {
+    if (this.isAway) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
+    const location = await this.#log.locate(topic, id)
+    this.onLocated(id)
+    return location
+  }
+
+  async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
+    const heard: TopicListener = {
+      onEntries: entries => { if (!this.isMute) listener.onEntries(entries) },
+      onClosed: () => { listener.onClosed() },
+      onDoubt: () => { listener.onDoubt() }
+    }
+    this.#listeners.set(topic, heard)
+    return this.#log.follow(topic, heard)
+  }
+}
+
+/** An app that listens, as waiting for a log does not keep a process alive. */
+async function buildApp (t: Test, log: TopicLog): Promise<FastifyInstance> {
+  const app = await buildTopicsApp(t, { log })
+  await listen(app)
+  return app
+}
+
+// The reader waited until the new numbers had grown past its own, and then went on as if nothing were missing.
+t.test('a client ahead of its feed is told when the log has lost what it has', async t => {
+  const log = new PoorLog()
+  const app = await buildApp(t, log)
+  const live = await injectSse(app, '/events?topic=a')
+  await publish(app, 'a', '1', '2', '3')
+  await live.next(4)
+  log.isMute = true
+  const ids = await publish(app, 'a', '4', '5')
+  log.onLocated = ({ n }) => { if (n === 5) log.lose() }
+  const ahead = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': ids[1]! } })
+  t.match(gapIn(await ahead.next(2)), { reason: 'expired', after: ids[1] })
+  log.isMute = false
+  await publish(app, 'a', 'new')
+  t.same(dataOf(await ahead.next()), ['new'])
+  t.same(dataOf(await live.next(2)), ['stream.gap', 'new'])
+})
+
+t.test('a feed that has not heard the newest events looks at the log when a client has them', async t => {
+  const log = new PoorLog()
+  const app = await buildApp(t, log)
+  const live = await injectSse(app, '/events?topic=a&topic=b')
+  await live.next()
+  log.isMute = true
+  await publish(app, 'a', '1', '2', '3')
+  const late = await injectSse(app, '/events?topic=a&topic=b&last=2')
+  t.same(dataOf(await late.next(1)), ['stream.open'], 'the feed brings what it has not heard')
+  const ids = await publish(app, 'b', '4')
+  const other = await injectSse(app, { url: '/events?topic=b&topic=a', headers: { 'last-event-id': ids[0]! } })
+  await other.next()
+  t.same(dataOf(await live.next(1)), ['4'])
+})
+
+t.test('a client that leaves while the log is away leaves nothing behind', async t => {
+  const log = new PoorLog()
+  const app = await buildApp(t, log)
+  const [first] = await publish(app, 'a', '1', '2', '3')
+  log.onLocated = () => { log.isAway = true }
+  const stream = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': first! } })
+  await stream.next()
+  stream.close()
+  log.onLocated = () => {}
+  log.isAway = false
+  const again = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': first! } })
+  t.same(dataOf(await again.next(3)), ['stream.open', '2', '3'])
+})
+
+t.test('readers are visited in slices, and a batch that comes meanwhile reaches every one', async t => {
+  const log = new MemoryLog()
+  const hub = new Hub(log, { maxTailBytes: 1_000_000, onTrouble: () => t.fail() })
+  const { feed, release } = await hub.acquire(['a'])
+  const seen = Array.from({ length: 2_500 }, () => 0)
+  let visitedInOneTurn = 0
+  const pump = (at: number) => (): void => {
+    while (feed.batch(seen[at]!)) seen[at]!++
+    if (at > 0 || visitedInOneTurn > 0) return
+    visitedInOneTurn = 1
+    void log.append('a', newEvents(1))
+    setImmediate(() => { visitedInOneTurn = seen.filter(count => count > 0).length })
+  }
+  seen.forEach((_, at) => { feed.add({ pump: pump(at) }) })
+  await log.append('a', newEvents(1))
+  await until(() => seen.every(count => count === 2))
+  t.equal(visitedInOneTurn, 1_000, 'the loop has a turn between slices')
+  release()
+})
