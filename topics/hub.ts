@@ -54,9 +54,10 @@ export class Hub {
   }
 
   async #makeFeed (topics: readonly string[]): Promise<Feed> {
-    const followed = await Promise.allSettled(topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic))))
+    const following = topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic)))
+    const followed = await Promise.allSettled(following)
     const failed = followed.find(result => result.status === 'rejected')
-    if (!failed) return new Feed(followed.flatMap(result => result.status === 'fulfilled' ? [result.value] : []), this.#maxTailBytes, this.#budget)
+    if (!failed) return new Feed(await Promise.all(following), this.#maxTailBytes, this.#budget)
     topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
     throw failed.reason
   }

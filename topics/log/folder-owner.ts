@@ -47,15 +47,12 @@ function socketPath (folder: string): string {
   return join(tmpdir(), `topics-${createHash('sha256').update(real).digest('hex').slice(0, 32)}.sock`)
 }
 
+/** What says that nobody listens; a socket that is busy or not ours to ask is somebody's all the same. */
+const NOBODY: unknown[] = ['ENOENT', 'ECONNREFUSED']
+
 async function isAnswered (path: string): Promise<boolean> {
   const socket = connect(path)
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch (error) {
-    // Only these say that nobody listens; one that is busy or not ours to ask is somebody's all the same.
-    return !['ENOENT', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? '')
-  } finally {
-    socket.destroy()
-  }
+  const failure = await once(socket, 'connect').then(() => undefined, (error: NodeJS.ErrnoException) => error.code)
+  socket.destroy()
+  return !NOBODY.includes(failure)
 }

@@ -59,7 +59,7 @@ export class LmdbLog implements TopicLog {
       this.#files = openFiles(this.#folder)
     } catch (cause) {
       await this.#owner.release()
-      throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, cause instanceof Error ? cause.message : String(cause)), { cause })
+      throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, (cause as Error).message), { cause })
     }
   }
 

@@ -53,8 +53,8 @@ export class MemoryLog implements TopicLog {
     if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
     const entries = this.#number(topic, events)
     for (const entry of entries) topic.entries.push(entry)
-    if (topic.last.n === 0) topic.bornMs = entries[0]?.id.ms ?? 0
-    topic.last = entries.at(-1)?.id ?? topic.last
+    if (topic.last.n === 0) topic.bornMs = entries[0]!.id.ms
+    topic.last = entries.at(-1)!.id
     topic.touchedAt = this.#now()
     const ids = entries.map(entry => entry.id)
     if (idempotencyKey !== undefined) topic.keys.set(idempotencyKey, { ids, usedAt: this.#now() })
