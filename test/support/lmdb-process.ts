@@ -19,7 +19,7 @@ export class LmdbProcess {
   constructor (t: Test, options: LmdbLogOptions) {
     this.#child = fork(PROGRAM, [JSON.stringify(options)])
     this.#child.on('message', (said: Said) => { this.#hear(said) })
-    t.teardown(() => this.kill())
+    t.teardown(() => this.#end())
   }
 
   /** What came of an order; rejects with the error's code when it failed, and when the process ended before. */
@@ -47,11 +47,21 @@ export class LmdbProcess {
 
   /** kill -9; settles when it is gone. */
   async kill (): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    if (this.#isOver) return
     const gone = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
     await gone
   }
+
+  /** Lets it end by itself, so that what it covered counts. */
+  async #end (): Promise<void> {
+    if (this.#isOver) return
+    const gone = once(this.#child, 'exit')
+    this.#child.disconnect()
+    await gone
+  }
+
+  get #isOver (): boolean { return this.#child.exitCode !== null || this.#child.signalCode !== null }
 
   #hear (said: Said): void {
     if (said.kind === 'answer') this.#answers.get(said.order)?.(said)

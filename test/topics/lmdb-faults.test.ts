@@ -80,6 +80,23 @@ t.test('a file that is no log is told, and the folder is free again', async t =>
   }
 })
 
+t.test('a file whose header was damaged is told, an empty one is a new log', async t => {
+  const folder = await tempFolder(t)
+  const file = join(folder, 'topics.mdb')
+  const before = await openLog(t, { folder })
+  await before.append('a', newEvents(1))
+  await before.stop()
+  const whole = await readFile(file)
+  for (const at of [18, 24, 28, 48, 90, 138, 4_096 + 24]) {
+    const damaged = Buffer.from(whole)
+    damaged[at] = 0x5a
+    await writeFile(file, damaged)
+    await t.rejects(new LmdbLog({ folder }).start(silentLogger), CORRUPT, `at ${at}`)
+  }
+  await writeFile(file, '')
+  t.same(await readAll(await openLog(t, { folder }), 'a'), [])
+})
+
 // A page beyond the end of a file that is mapped into memory ends the process (SIGBUS).
 t.test('a file that was cut off is told by what needs the pages that are gone', async t => {
   const folder = await tempFolder(t)
