@@ -15,7 +15,8 @@ import { buildTopicsApp, publish } from '../support/topics-app.ts'
 /** A log that can fall silent, be away, and lose everything at a moment of the test's choice. */
 class PoorLog implements TopicLog {
   isMute = false
-  isAway = false
+  /** What it cannot be asked now. */
+  readonly away = new Set<'read' | 'locate'>()
   /** Called with each answer of locate, before it is given. */
   onLocated: (id: EventId) => void = () => {}
   #log = new MemoryLog()
@@ -37,12 +38,12 @@ class PoorLog implements TopicLog {
   seek (topic: string, start: SeekStart): Promise<EventId> { return this.#log.seek(topic, start) }
 
   async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
-    if (this.isAway) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
+    if (this.away.has('read')) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
     return this.#log.read(topic, after, limit)
   }
 
   async locate (topic: string, id: EventId): Promise<Location> {
-    if (this.isAway) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
+    if (this.away.has('locate')) throw new errors.TOPICS_LOG_UNAVAILABLE('away')
     const location = await this.#log.locate(topic, id)
     this.onLocated(id)
     return location
@@ -99,19 +100,37 @@ t.test('a feed that has not heard the newest events looks at the log when a clie
   t.same(dataOf(await live.next(1)), ['4'])
 })
 
-t.test('a client that leaves while the log is away leaves nothing behind', async t => {
-  const log = new PoorLog()
-  const app = await buildApp(t, log)
-  const [first] = await publish(app, 'a', '1', '2', '3')
-  log.onLocated = () => { log.isAway = true }
-  const stream = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': first! } })
-  await stream.next()
-  stream.close()
-  log.onLocated = () => {}
-  log.isAway = false
-  const again = await injectSse(app, { url: '/events?topic=a', headers: { 'last-event-id': first! } })
-  t.same(dataOf(await again.next(3)), ['stream.open', '2', '3'])
-})
+for (const what of ['read', 'locate'] as const) {
+  t.test(`a client that leaves while the log cannot be asked to ${what} is let go of`, async t => {
+    const log = new PoorLog()
+    const app = await buildTopicsApp(t, { log })
+    const running: (void | Promise<void>)[] = []
+    app.get('/watched', (request, reply) => {
+      const source = app.topics.subscribe('a')
+      const { run } = source
+      source.run = stream => {
+        running.push(run.call(source, stream))
+        return running[0]
+      }
+      return reply.sse(source)
+    })
+    await listen(app)
+    await publish(app, 'a', '1')
+    const live = await injectSse(app, '/events?topic=a')
+    await live.next()
+    const [first] = await publish(app, 'a', '2', '3')
+    await live.next(2)
+    log.onLocated = () => {
+      log.away.add(what)
+      if (what === 'locate') log.lose()
+    }
+    const stream = await injectSse(app, { url: '/watched', headers: { 'last-event-id': first! } })
+    await stream.next()
+    stream.close()
+    await running[0]
+    t.equal(stream.events.length, 1)
+  })
+}
 
 t.test('readers are visited in slices, and a batch that comes meanwhile reaches every one', async t => {
   const log = new MemoryLog()

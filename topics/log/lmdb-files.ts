@@ -68,8 +68,8 @@ const DAMAGED = [-30_797, -30_796]
 /** What a call rejects with when the library threw. */
 export function toLogError (folder: string, cause: unknown): unknown {
   if (cause instanceof errors.TOPICS_LOG_CORRUPT || cause instanceof errors.TOPICS_LOG_UNAVAILABLE) return cause
-  const { code, message } = cause as { code?: number, message: string }
-  const error = DAMAGED.includes(code ?? 0) ? new errors.TOPICS_LOG_CORRUPT(folder, message) : new errors.TOPICS_LOG_UNAVAILABLE(message)
+  const { code, message } = cause as { code: number, message: string }
+  const error = DAMAGED.includes(code) ? new errors.TOPICS_LOG_CORRUPT(folder, message) : new errors.TOPICS_LOG_UNAVAILABLE(message)
   return Object.assign(error, { cause })
 }
 

@@ -236,7 +236,7 @@ export class RedisLog implements TopicLog {
     try {
       return await command()
     } catch (cause) {
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(cause instanceof Error ? cause.message : String(cause)), { cause })
+      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE((cause as Error).message), { cause })
     }
   }
 }
@@ -290,7 +290,7 @@ function toLocation ([ms, n, born, closed, jumps, count, first, found]: LocateRe
 function toJumps (text: string): Jump[] {
   return text.split(',').flatMap(part => {
     const [from, to] = part.split(':')
-    const id = parseEventId(from ?? '')
+    const id = parseEventId(from!)
     return id ? [{ from: id, to: Number(to) }] : []
   })
 }
