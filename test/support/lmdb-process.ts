@@ -15,9 +15,14 @@ export class LmdbProcess {
   readonly #child: ChildProcess
   readonly #answers = new Map<number, (said: Extract<Said, { kind: 'answer' }>) => void>()
   #orders = 0
+  #stderr = ''
 
   constructor (t: Test, options: LmdbLogOptions) {
-    this.#child = fork(PROGRAM, [JSON.stringify(options)])
+    // Its output is piped: inherited, it could be a file, and the bound on the size of files would count for that, too.
+    this.#child = fork(PROGRAM, [JSON.stringify(options)], { silent: true })
+    this.#child.setMaxListeners(0)
+    this.#child.stdout?.resume()
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#stderr += text })
     this.#child.on('message', (said: Said) => { this.#hear(said) })
     t.teardown(() => this.#end())
   }
@@ -27,7 +32,7 @@ export class LmdbProcess {
     const number = ++this.#orders
     const answer = new Promise<Extract<Said, { kind: 'answer' }>>((resolve, reject) => {
       this.#answers.set(number, resolve)
-      this.#child.once('exit', (code, signal) => { reject(new Error(`the process ended: ${code} ${signal}`)) })
+      this.#child.once('exit', (code, signal) => { reject(new Error(`the process ended: ${code} ${signal}\n${this.#stderr}`)) })
     })
     this.#child.send({ order, number })
     const { code, value } = await answer
