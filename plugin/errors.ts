@@ -24,7 +24,9 @@ export const errors = {
   /** An upstream event stream holds a block larger than `maxBufferedBytes`. */
   FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
   /** An event, or one of its fields, cannot be put on the wire. */
-  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError)
+  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
+  /** The grant does not cover a topic. */
+  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s topic "%s"', 403)
 } as const
 
 /** The `code` of an error raised by this plugin. */

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply } from 'fastify'
+import { admitStream } from './admission.ts'
 import { errors } from './errors.ts'
 import { isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
@@ -26,8 +27,8 @@ const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering']
  * cookies) and calls `pipe(dest)` last. From there on the bytes go straight to `dest`; none passes through a Readable.
  *
  * ```
- *   pipe ─▶ (queued behind another response? wait) ─▶ prepare ─▶ start the source ─▶ one turn of the loop ─▶ commit
- *                                                        └───────────┴─ fails ─▶ Fastify's error handler
+ *   pipe ─▶ (queued behind another response? wait) ─▶ prepare ─▶ admit ─▶ start the source ─▶ one turn of the loop ─▶ commit
+ *                                                        └─────────┴───────────┴─ fails ─▶ Fastify's error handler
  * ```
  *
  * The turn between start and commit lets a source that fails at once be answered with its own status.
@@ -60,13 +61,21 @@ export class StreamPayload extends EventEmitter {
     const { source, stream } = this.#init
     if (this.#giveUpIfOver()) return
     if (stream.isOpen && isPrepared(source)) {
-      // Else a shutdown would have to wait for whatever the source waits for.
-      const isWanted = await Promise.race([source.prepare(stream), stream.closed.then(() => true)])
+      const isWanted = await this.#unlessOver(source.prepare(stream))
       if (this.#giveUpIfOver()) return
-      if (!isWanted) return this.#answerNoContent()
+      if (isWanted === false) return this.#answerNoContent()
+    }
+    if (stream.isOpen) {
+      await this.#unlessOver(admitStream(stream, this.#init.reply))
+      if (this.#giveUpIfOver()) return
     }
     if (stream.isOpen && source !== undefined) runSource(source, stream).catch((error: unknown) => this.#fail(error))
     setImmediate(() => this.#commit())
+  }
+
+  /** Waits no longer than the stream lasts: a shutdown would have to wait for whatever this waits for. */
+  #unlessOver<T> (work: T | Promise<T>): Promise<T | void> {
+    return Promise.race([work, this.#init.stream.closed.then(() => {})])
   }
 
   #commit (): void {

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { checkAdmission } from './admission.ts'
 import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
@@ -42,6 +43,7 @@ export function startReply (init: ReplyInit): SseStream | FastifyReply {
     const options = init.callOptions !== undefined ? resolveOptions('call', settings.options, init.callOptions) : settings.options
     if (source !== undefined) checkSource(source)
     checkReply(reply, options)
+    checkAdmission(reply.request, source)
     return start(init, { ...settings, options })
   } catch (error) {
     dispose(source)

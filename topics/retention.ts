@@ -1,6 +1,6 @@
 import { show } from '../plugin/errors.ts'
 import { errors } from './errors.ts'
-import { matchesPattern } from './pattern.ts'
+import { matchesPattern } from '../plugin/pattern.ts'
 
 /** How long a topic's events are kept. What is dropped is told to a client that comes too late for it. */
 export interface Retention {

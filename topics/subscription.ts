@@ -19,6 +19,9 @@ export class Subscription implements PreparedSource {
     this.#init = init
   }
 
+  /** What is subscribed to, sorted and without repeats. */
+  get topics (): readonly string[] { return this.#init.topics }
+
   async prepare (stream: SseStream): Promise<boolean> {
     const { hub, topics, options } = this.#init
     const lease = await hub.acquire(topics)

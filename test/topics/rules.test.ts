@@ -4,7 +4,7 @@ import { compareEventIds, formatEventId, parseEventId } from '../../topics/event
 import type { EventId } from '../../topics/event-id.ts'
 import type { TopicEnds } from '../../topics/log/topic-log.ts'
 import { checkEvents, checkIdempotencyKey } from '../../topics/new-event.ts'
-import { matchesPattern } from '../../topics/pattern.ts'
+import { matchesPattern } from '../../plugin/pattern.ts'
 import { numberAfter, resume } from '../../topics/resume.ts'
 import { createRetention, RETENTION_DEFAULTS } from '../../topics/retention.ts'
 import { checkSubscribeOptions } from '../../topics/start.ts'

@@ -1,0 +1,66 @@
+import { errors } from '../errors.ts'
+import { matchesPattern } from '../pattern.ts'
+
+/** Where a grant came from. */
+export type GrantSource = 'bearer' | 'token' | 'cookie' | 'proxy'
+
+/** Who somebody is and what they may do, as an app's `verify` function or a JWT says it. */
+export interface GrantInit {
+  /** Who it is; 1 to 256 characters. */
+  subject: string
+  /** Patterns of topics that may be subscribed to, such as `orders.*`; an empty list allows none. Not given: the route decides. */
+  subscribe?: readonly string[] | undefined
+  /** Patterns of topics that may be published to, as above. */
+  publish?: readonly string[] | undefined
+  /** When it ends, in Unix ms; a stream ends with it. Not given: never. */
+  expiresAtMs?: number | undefined
+  /** When it was given, in Unix ms; a revocation of the subject ends what was given before. Not given: any revocation ends it. */
+  issuedAtMs?: number | undefined
+}
+
+/** What a request may do: `request.grant`. Made by one source alone; sources are never merged. */
+export class Grant {
+  readonly subject: string
+  readonly subscribe: readonly string[] | undefined
+  readonly publish: readonly string[] | undefined
+  readonly expiresAtMs: number | undefined
+  readonly issuedAtMs: number | undefined
+  readonly source: GrantSource
+  /** The session that a one-time token began, for `revoke({ session })`; undefined for other sources. */
+  readonly session: string | undefined
+
+  constructor ({ subject, subscribe, publish, expiresAtMs, issuedAtMs }: GrantInit, source: GrantSource, session?: string) {
+    this.subject = subject
+    this.subscribe = subscribe
+    this.publish = publish
+    this.expiresAtMs = expiresAtMs
+    this.issuedAtMs = issuedAtMs
+    this.source = source
+    this.session = session
+  }
+
+  /** True when the topic may be subscribed to. */
+  maySubscribe (topic: string): boolean {
+    return covers(this.subscribe, topic)
+  }
+
+  /** True when the topic may be published to. */
+  mayPublish (topic: string): boolean {
+    return covers(this.publish, topic)
+  }
+
+  /** Throws 403 `FST_SSE_FORBIDDEN` naming the first topic that may not be subscribed to. */
+  checkSubscribe (topics: string | readonly string[]): void {
+    const refused = [topics].flat().find(topic => !this.maySubscribe(topic))
+    if (refused !== undefined) throw new errors.FST_SSE_FORBIDDEN('subscribe to', refused)
+  }
+
+  /** Throws 403 `FST_SSE_FORBIDDEN` when the topic may not be published to. */
+  checkPublish (topic: string): void {
+    if (!this.mayPublish(topic)) throw new errors.FST_SSE_FORBIDDEN('publish to', topic)
+  }
+}
+
+function covers (patterns: readonly string[] | undefined, topic: string): boolean {
+  return patterns === undefined || patterns.some(pattern => matchesPattern(pattern, topic))
+}
