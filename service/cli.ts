@@ -7,7 +7,7 @@ import { buildService, readConfig } from './index.ts'
 import { describeLog } from './log.ts'
 
 async function main (): Promise<void> {
-  const config = readConfig(process.env)
+  const config = readConfig(process.env, process.argv.slice(2))
   const app = await buildService(config)
   stopOnSignals(app)
   await app.listen({ host: config.host, port: config.port })

@@ -1,13 +1,13 @@
 import t from 'tap'
-import { ConfigError, readConfig, variables } from '../../service/config.ts'
+import { ConfigError, flagOf, readConfig, variables } from '../../service/config.ts'
 import { parseDuration } from '../../service/duration.ts'
 
 type Env = Record<string, string | undefined>
 
 /** What is told about a configuration; empty for a good one. */
-function problemsOf (env: Env): readonly string[] {
+function problemsOf (env: Env, argv: string[] = []): readonly string[] {
   try {
-    readConfig(env)
+    readConfig(env, argv)
     return []
   } catch (error) {
     if (error instanceof ConfigError) return error.problems
@@ -139,6 +139,36 @@ t.test('a bad value is not told a second time as a contradiction', async t => {
   t.equal(problemsOf({ LOG: 'lmdb', REDIS_URL: 'localhost' }).length, 1)
   t.equal(problemsOf({ LOG: 'none', REDIS_URL: 'redis://127.0.0.1' }).length, 1)
   t.equal(problemsOf({ HOST: '0.0.0.0', OPEN_TO_ALL: 'true' }).length, 1)
+})
+
+t.test('every variable is a flag too, with its value behind a blank or an equals sign, and the flag wins', async t => {
+  t.match(readConfig({}, ['--port', '81', '--max-events=7', '--log=memory', '--open-to-all', 'yes']), { port: 81, maxEvents: 7, log: 'memory', isOpenToAll: true })
+  t.equal(readConfig({ PORT: '80' }, ['--port', '81']).port, 81)
+  t.equal(readConfig({ PORT: 'eighty' }, ['--port', '81']).port, 81, 'what is overruled is not looked at')
+  t.match(readConfig({}, ['--redis-url', 'redis://127.0.0.1']), { log: 'redis' })
+  t.match(readConfig({ REDIS_URL: 'redis://127.0.0.1' }, ['--log', 'redis']), { log: 'redis' })
+  const empty = Object.keys(variables).map(name => `--${flagOf(name)}=`)
+  t.equal(problemsOf({}, empty).length, empty.length, 'a flag without a value is a slip, unlike an empty variable')
+})
+
+t.test('a bad value of a flag is told with the flag, among all other problems, in the order of the table', async t => {
+  t.same(problemsOf({ PORT: 'x', DRAIN_MS: 'y' }, ['--port=z', '--redis-url=http://user:secret@host', '--log', 'lmdb']), [
+    `--port must be ${variables.PORT.allowed}, saw "z"`,
+    `--redis-url must be ${variables.REDIS_URL.allowed}, saw "http://***@host"`,
+    `DRAIN_MS must be ${variables.DRAIN_MS.allowed}, saw "y"`
+  ])
+})
+
+t.test('what is no flag is told first, with the flag that was perhaps meant, and is known as a mistake of the command line', async t => {
+  const error = t.throws(() => readConfig({ PORT: 'x' }, ['--max-event', '7', '--zzzzzzzz'])) as unknown as ConfigError
+  t.same(error.problems, [
+    'there is no flag --max-event, did you mean --max-events?',
+    'there is no flag --zzzzzzzz',
+    'nothing is known of "7"',
+    `PORT must be ${variables.PORT.allowed}, saw "x"`
+  ])
+  t.equal(error.isUsage, true)
+  t.match(t.throws(() => readConfig({}, ['--port', 'x'])), { isUsage: false })
 })
 
 t.test('a password in a bad URL of Redis is not told', async t => {

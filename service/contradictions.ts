@@ -1,0 +1,27 @@
+import type { ServiceConfig, VariableName } from './config.ts'
+
+/** Variables that may not go together: which, and what is wrong; undefined when nothing is. */
+export interface Contradiction {
+  among: readonly VariableName[]
+  problem: (config: ServiceConfig) => string | undefined
+}
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** Asked when each variable among them is good by itself; a bad one is told once. */
+export const contradictions: readonly Contradiction[] = [
+  {
+    among: ['HOST', 'OPEN_TO_ALL'],
+    problem: ({ host, isOpenToAll }) => LOOPBACK.has(host) || isOpenToAll
+      ? undefined
+      : `HOST ${JSON.stringify(host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant`
+  },
+  {
+    among: ['LOG', 'REDIS_URL'],
+    problem: ({ log, redisUrl }) => log === 'redis' && redisUrl === undefined ? 'LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379' : undefined
+  },
+  {
+    among: ['LOG', 'REDIS_URL'],
+    problem: ({ log, redisUrl }) => log !== 'redis' && redisUrl !== undefined ? `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out` : undefined
+  }
+]

@@ -1,0 +1,55 @@
+import { isIP } from 'node:net'
+import { parseDuration } from './duration.ts'
+
+/** How a value is read from its text; undefined refuses it. */
+export type Read<T> = (text: string) => T | undefined
+
+/** One setting of the service: a row of the table in config.ts, and of the README's. */
+export interface Variable<T = unknown> {
+  /** Its name in `ServiceConfig`. */
+  property: string
+  /** As one would write it; undefined when without it there is no value. */
+  default: string | undefined
+  /** What it may be, in the words of the error for anything else: `… must be <allowed>, saw …`. */
+  allowed: string
+  read: Read<T>
+  /** What it does, in the words of the README and, without its backticks, of `--help`. */
+  meaning: string
+  /** How a bad value is told, where it may hold a secret. Default: as it stands. */
+  show?: (text: string) => string
+}
+
+/** Any text but none. */
+export const anyText: Read<string> = text => text === '' ? undefined : text
+
+export function oneOf<T extends string> (...values: readonly T[]): Read<T> {
+  return text => values.find(value => value === text)
+}
+
+export const yesOrNo: Read<boolean> = text => text === 'yes' ? true : text === 'no' ? false : undefined
+
+export function integer (min: number, max: number): Read<number> {
+  return text => {
+    const value = Number(text)
+    return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined
+  }
+}
+
+/** A year: the log keeps nothing for longer. */
+const MAX_DURATION_MS = parseDuration('366d')!
+
+/** In ms, at most a year; `0` alone needs no unit. */
+export const durationOrZero: Read<number> = text => {
+  const ms = text === '0' ? 0 : parseDuration(text)
+  return ms !== undefined && ms <= MAX_DURATION_MS ? ms : undefined
+}
+
+/** An address to listen on. */
+export const address: Read<string> = text => isIP(text) || text === 'localhost' ? text : undefined
+
+export const redisUrl: Read<string> = text => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) ? text : undefined
+
+/** A URL, also a mistyped one, without the password it may hold. */
+export function withoutPassword (text: string): string {
+  return text.replace(/^(\w+:\/*)?.*@/, '$1***@')
+}
