@@ -1,4 +1,4 @@
-import { encodeComment, encodeRetry, HEARTBEAT, PREAMBLE } from './wire.ts'
+import { encodeComment, encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
 import type { WireEvent } from './wire.ts'
 import { closeWithConnection, cut, isGone, isQueued, onStall } from './transport.ts'
 import type { RawResponse } from './transport.ts'
@@ -206,7 +206,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     onAttach()
     const first = this.#takeFirst()
     this.#isAttached = true
-    if (!raw.write(first)) this.#needDrain = true
+    for (const bytes of first) if (!raw.write(bytes)) this.#needDrain = true
     if (this.#reason !== undefined) {
       this.#finish()
       return onOver(this.#reason)
@@ -225,11 +225,12 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.#put(HEARTBEAT, 0)
   }
 
-  #takeFirst (): Buffer {
+  /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
+  #takeFirst (): Buffer[] {
     const { retryMs } = this.#init.options
-    const head = retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)]
-    const first = Buffer.concat([...head, ...this.#pending])
-    this.#bytes += first.length - this.#pendingBytes
+    const head = Buffer.concat(retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)])
+    const first = joinSmall([head, ...this.#pending])
+    this.#bytes += head.length
     this.#pending = []
     this.#pendingBytes = 0
     return first

@@ -162,3 +162,20 @@ function bytesText (bytes: Uint8Array): string {
 function bad (field: string, rule: string, seen: unknown): Error {
   return new errors.FST_SSE_BAD_EVENT(field, rule, show(seen))
 }
+
+/** Bytes up to this many are cheaper copied than written one by one. */
+const SMALL_BYTES = 4096
+
+/** Joins neighbours that are small; large ones, which many clients may share, are not copied. The order stays. */
+export function joinSmall (frames: readonly Buffer[]): Buffer[] {
+  const joined: Buffer[] = []
+  let small: Buffer[] = []
+  for (const frame of frames) {
+    if (frame.length <= SMALL_BYTES) small.push(frame)
+    else {
+      joined.push(Buffer.concat(small), frame)
+      small = []
+    }
+  }
+  return [...joined, Buffer.concat(small)].filter(bytes => bytes.length > 0)
+}

@@ -3,7 +3,7 @@ import { createParser } from 'eventsource-parser'
 import type { EventSourceMessage } from 'eventsource-parser'
 import { RESET_ID } from '../../plugin/index.ts'
 import type { WireEvent } from '../../plugin/index.ts'
-import { encodeComment, encodeEvent, encodeRetry, isWireEvent, MAX_ID_BYTES, MAX_RETRY_MS, PREAMBLE } from '../../plugin/wire.ts'
+import { encodeComment, encodeEvent, encodeRetry, isWireEvent, joinSmall, MAX_ID_BYTES, MAX_RETRY_MS, PREAMBLE } from '../../plugin/wire.ts'
 import type { Serializer } from '../../plugin/wire.ts'
 import { show } from '../../plugin/errors.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
@@ -176,4 +176,13 @@ t.test('100,000 random events come back equal through a parser, cut anywhere (SS
     if (seen.length !== 1 || got.id !== id || got.event !== event || got.data !== wanted.data || got.retry !== retry) failed = { n, wanted, seen }
   }
   t.equal(failed, undefined, `seed ${seed}`)
+})
+
+t.test('what waits for the first write is joined where it is small, and passed on as it is where it is large', async t => {
+  const [a, b, c] = ['a', 'b', 'c'].map(text => Buffer.from(text))
+  const large = Buffer.alloc(5_000, 'x')
+  const joined = joinSmall([a!, b!, large, large, c!])
+  t.same(joined.map(bytes => bytes.toString()), ['ab', large.toString(), large.toString(), 'c'])
+  t.equal(joined[1], large)
+  t.same(joinSmall([large]), [large])
 })
