@@ -3,6 +3,7 @@ import type { Settleable } from '../plugin/settleable.ts'
 import { formatCursor } from './cursor.ts'
 import type { EventId } from './event-id.ts'
 import { encodeIdLine } from './frames.ts'
+import type { TopicsObserver } from './observer.ts'
 import type { TailBudget, Tailed } from './tail-budget.ts'
 import type { TopicFollower, TopicItem, TopicSink } from './follower.ts'
 
@@ -35,6 +36,9 @@ export interface FeedPlace {
   cursor: string
 }
 
+/** Bytes one feed may keep, what all keep together, and who hears of batches. */
+export interface FeedInit { maxTailBytes: number, budget: TailBudget, observer: TopicsObserver }
+
 /** Readers visited before the event loop gets a turn. */
 const SLICE = 1_000
 
@@ -49,6 +53,7 @@ export class Feed implements Tailed {
   readonly #sinks: TopicSink[] = []
   readonly #maxTailBytes: number
   readonly #budget: TailBudget
+  readonly #observer: TopicsObserver
   readonly #readers = new Set<FeedReader>()
   readonly #positions: EventId[]
   readonly #closed = new Set<string>()
@@ -58,16 +63,19 @@ export class Feed implements Tailed {
   #pending: Buffer[] = []
   #pendingEvents = 0
   #pendingEnds: string[] = []
+  /** Time in the id of the first event that is pending. */
+  #pendingMs = 0
   #moved: Settleable<void> | undefined
   #place: FeedPlace
   #isWalking = false
   #mustWalkAgain = false
 
-  constructor (followers: readonly TopicFollower[], maxTailBytes: number, budget: TailBudget) {
+  constructor (followers: readonly TopicFollower[], { maxTailBytes, budget, observer }: FeedInit) {
     this.topics = followers.map(follower => follower.topic)
     this.#followers = followers
     this.#maxTailBytes = maxTailBytes
     this.#budget = budget
+    this.#observer = observer
     this.#positions = followers.map(follower => follower.last)
     for (const follower of followers) if (follower.isClosed) this.#closed.add(follower.topic)
     this.#place = this.#placeNow()
@@ -121,7 +129,7 @@ export class Feed implements Tailed {
     } else {
       this.#closed.delete(topic)
     }
-    if (item.kind === 'event') this.#pendingEvents++
+    if (item.kind === 'event' && this.#pendingEvents++ === 0) this.#pendingMs = item.id.ms
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(encodeIdLine(formatCursor(this.topics, this.#positions)), item.body)
   }
@@ -131,6 +139,7 @@ export class Feed implements Tailed {
     const index = this.#nextIndex++
     this.#place = this.#placeNow()
     this.#tail.push({ index, frames, events: this.#pendingEvents, cursor: this.#place.cursor, ended: this.#pendingEnds, isLast: this.#closed.size === this.topics.length })
+    this.#observe(frames.length)
     this.#pending = []
     this.#pendingEnds = []
     this.#pendingEvents = 0
@@ -140,6 +149,12 @@ export class Feed implements Tailed {
     this.#fanOut()
     this.#moved?.settle()
     this.#moved = undefined
+  }
+
+  #observe (bytes: number): void {
+    if (this.#pendingEvents === 0 || this.#readers.size === 0) return
+    // The log's clock may be ahead of this one.
+    this.#observer.onBatch({ events: this.#pendingEvents, bytes, lagMs: Math.max(0, Date.now() - this.#pendingMs) })
   }
 
   /** Keeps the newest batch only; readers further behind read the log. */

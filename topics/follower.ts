@@ -3,6 +3,7 @@ import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, endBody, gapBody } from './frames.ts'
 import type { Jump, LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import type { TopicsObserver } from './observer.ts'
 import { askPatiently } from './patience.ts'
 import { describeGap, numberAfter, resume } from './resume.ts'
 
@@ -21,6 +22,7 @@ export interface FollowerHooks {
   onTrouble: (topic: string, error: unknown) => void
   /** Something other than new events has happened in the topic, perhaps. */
   onDoubt: (topic: string) => void
+  observer: TopicsObserver
 }
 
 const PAGE = { count: 500, bytes: 1024 * 1024 }
@@ -128,12 +130,14 @@ export class TopicFollower implements TopicListener {
   }
 
   async #compare (): Promise<void> {
+    this.#hooks.observer.onRepair()
     const last = this.#last
     const location = await this.#log.locate(this.topic, last)
     const { ends } = location
     const { position, gap } = resume(last, location)
     if (gap) {
       const told = describeGap(this.topic, formatEventId(last), { position, gap }, location)
+      this.#hooks.observer.onGap(gap.reason)
       this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
     }
     this.#last = position

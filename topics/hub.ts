@@ -1,5 +1,8 @@
+import { errors } from './errors.ts'
 import { Feed } from './feed.ts'
 import { TopicFollower } from './follower.ts'
+import { NO_OBSERVER } from './observer.ts'
+import type { TopicsObserver } from './observer.ts'
 import { Pages } from './pages.ts'
 import { TailBudget } from './tail-budget.ts'
 import type { TopicLog } from './log/topic-log.ts'
@@ -12,10 +15,26 @@ export interface HubOptions {
   maxTailBytes: number
   /** Encoded bytes kept for all feeds together. Default 64 MiB. */
   maxAllTailsBytes?: number
+  /** Topics followed at one time. Default 100,000. */
+  maxTopics?: number
+  observer?: TopicsObserver
   onTrouble: (topic: string, error: unknown) => void
 }
 
 export const DEFAULT_ALL_TAILS_BYTES = 64 * 1024 * 1024
+export const DEFAULT_MAX_TOPICS = 100_000
+
+/** What the topics of a process are busy with, at this moment. */
+export interface TopicsCounts {
+  /** Topics followed: those of all open streams, each once. */
+  topics: number
+  /** Feeds over them, one for each set of topics that has readers. */
+  feeds: number
+  /** Encoded bytes kept in memory for all feeds. */
+  tailBytes: number
+  /** Readers that are not at the end of their feed: they read the log, or wait for a slow client. */
+  lagging: number
+}
 
 interface Shared<T> { users: number, made: Promise<T> }
 
@@ -26,27 +45,41 @@ interface Shared<T> { users: number, made: Promise<T> }
 export class Hub {
   readonly log: TopicLog
   readonly pages: Pages
+  readonly observer: TopicsObserver
   readonly #maxTailBytes: number
+  readonly #maxTopics: number
   readonly #budget: TailBudget
   /** Told when the log could not be asked about a topic. */
   readonly onTrouble: (topic: string, error: unknown) => void
   readonly #feeds = new Map<string, Shared<Feed>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
+  #lagging = 0
 
-  constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, onTrouble }: HubOptions) {
+  constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, maxTopics = DEFAULT_MAX_TOPICS, observer = NO_OBSERVER, onTrouble }: HubOptions) {
     this.log = log
     this.pages = new Pages(log)
     this.#maxTailBytes = maxTailBytes
+    this.#maxTopics = maxTopics
+    this.observer = observer
     this.#budget = new TailBudget(maxAllTailsBytes)
     this.onTrouble = onTrouble
   }
 
-  /** Topics followed by this process, feeds over them, and bytes in their tails. */
-  get counts (): { topics: number, feeds: number, tailBytes: number } {
-    return { topics: this.#followers.size, feeds: this.#feeds.size, tailBytes: this.#budget.used }
+  get counts (): TopicsCounts {
+    return { topics: this.#followers.size, feeds: this.#feeds.size, tailBytes: this.#budget.used, lagging: this.#lagging }
   }
 
-  /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with. */
+  /** A reader lags until the promise settles. Settles as it does. */
+  async lag<T> (until: Promise<T>): Promise<T> {
+    this.#lagging++
+    try {
+      return await until
+    } finally {
+      this.#lagging--
+    }
+  }
+
+  /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`. */
   async acquire (topics: readonly string[]): Promise<FeedLease> {
     const key = topics.join('\n')
     const feed = await use(this.#feeds, key, () => this.#makeFeed(topics))
@@ -54,16 +87,22 @@ export class Hub {
   }
 
   async #makeFeed (topics: readonly string[]): Promise<Feed> {
+    this.#refuseTooMany(topics)
     const following = topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic)))
     const followed = await Promise.allSettled(following)
     const failed = followed.find(result => result.status === 'rejected')
-    if (!failed) return new Feed(await Promise.all(following), this.#maxTailBytes, this.#budget)
+    if (!failed) return new Feed(await Promise.all(following), { maxTailBytes: this.#maxTailBytes, budget: this.#budget, observer: this.observer })
     topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
     throw failed.reason
   }
 
+  #refuseTooMany (topics: readonly string[]): void {
+    const wanted = topics.filter(topic => !this.#followers.has(topic)).length
+    if (this.#followers.size + wanted > this.#maxTopics) throw new errors.TOPICS_TOO_MANY_FOLLOWED(this.#maxTopics, this.#followers.size, wanted)
+  }
+
   async #makeFollower (topic: string): Promise<TopicFollower> {
-    const follower = new TopicFollower(topic, this.log, { onTrouble: this.onTrouble, onDoubt: topic => this.pages.forget(topic) })
+    const follower = new TopicFollower(topic, this.log, { onTrouble: this.onTrouble, onDoubt: topic => this.pages.forget(topic), observer: this.observer })
     await follower.start()
     return follower
   }

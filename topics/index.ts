@@ -4,10 +4,13 @@ import type { PreparedSource } from '../plugin/source.ts'
 import { show } from '../plugin/errors.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
-import { DEFAULT_ALL_TAILS_BYTES, Hub } from './hub.ts'
+import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
+import type { TopicsCounts } from './hub.ts'
 import type { TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkIdempotencyKey } from './new-event.ts'
 import type { PublishEvent } from './new-event.ts'
+import { NO_OBSERVER } from './observer.ts'
+import type { TopicsObserver } from './observer.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 import { Subscription } from './subscription.ts'
@@ -18,13 +21,15 @@ export type { MemoryLogOptions } from './log/memory-log.ts'
 export { LmdbLog } from './log/lmdb-log.ts'
 export type { LmdbLogOptions } from './log/lmdb-log.ts'
 export { RedisLog } from './log/redis-log.ts'
-export type { RedisLogHealth, RedisLogOptions } from './log/redis-log.ts'
+export type { RedisLogOptions } from './log/redis-log.ts'
 export type { RedisConnection } from './log/redis-connections.ts'
-export type { Appended, AppendOptions, Jump, LogEntry, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type { Appended, AppendOptions, Jump, LogEntry, LogHealth, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
 export type { Retention, RetentionRule } from './retention.ts'
 export type { EventId } from './event-id.ts'
 export type { Gap, GapReason } from './resume.ts'
 export type { PublishEvent } from './new-event.ts'
+export type { TopicsCounts } from './hub.ts'
+export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
 export type { SubscribeOptions } from './start.ts'
 export type { TopicsErrorCode } from './errors.ts'
 
@@ -40,6 +45,10 @@ export interface TopicsOptions {
   maxTailBytes?: number
   /** Encoded bytes kept in memory for all sets of topics together. Default 64 MiB. */
   maxAllTailsBytes?: number
+  /** Topics that the open streams of this process may follow together; a stream beyond gets 503. Default 100,000. */
+  maxTopics?: number
+  /** Hears what the topics do, for metrics. Default none. */
+  observer?: TopicsObserver
 }
 
 /** What a publish did. */
@@ -77,15 +86,19 @@ export interface Topics {
   delete: (topic: string) => Promise<void>
   /** Both ends of a topic. A topic never published to is empty, not an error. */
   info: (topic: string) => Promise<TopicInfo>
+  /** What the streams of this process take at this moment. */
+  readonly counts: TopicsCounts
 }
 
-const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES }
+const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES, maxTopics: DEFAULT_MAX_TOPICS }
 
 const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
-  const { log, ...limits } = checkOptions(options)
+  const { log, observer, ...limits } = checkOptions(options)
   const hub = new Hub(log, {
     maxTailBytes: limits.maxTailBytes,
     maxAllTailsBytes: limits.maxAllTailsBytes,
+    maxTopics: limits.maxTopics,
+    observer,
     onTrouble: (topic, err) => app.log.error({ err, topic }, 'the log could not be asked about a topic')
   })
   await log.start(app.log)
@@ -102,6 +115,7 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
       return { ids: ids.map(formatEventId), isRepeat }
     },
     subscribe: (topics, options = {}) => new Subscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    get counts () { return hub.counts },
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {
@@ -112,13 +126,14 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
   }
 }
 
-function checkOptions ({ log, ...given }: TopicsOptions): TopicsOptions & typeof DEFAULTS {
+function checkOptions ({ log, observer = NO_OBSERVER, ...given }: TopicsOptions): Required<TopicsOptions> {
   if (typeof log?.append !== 'function') throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
+  if (typeof observer?.onBatch !== 'function') throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
   for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
+    if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`, 'an unknown option')
     if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
   }
-  return { log, ...DEFAULTS, ...given }
+  return { log, observer, ...DEFAULTS, ...given }
 }
 
 /** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` beside it for `reply.sse()`. */

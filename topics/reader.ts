@@ -56,7 +56,7 @@ export class Reader implements FeedReader {
   async run (): Promise<void> {
     this.#open()
     while (this.#stream.isOpen) {
-      await this.#catchUp()
+      await this.#hub.lag(this.#catchUp())
       if (this.#stream.isOpen) await this.#follow()
     }
   }
@@ -157,6 +157,7 @@ export class Reader implements FeedReader {
     const { position, gap } = resume(after, found)
     if (!gap) return false
     const told = describeGap(topic, formatEventId(after), { position, gap }, found)
+    this.#hub.observer.onGap(gap.reason)
     this.#positions[at] = position
     const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
     return this.#stream.sendFrame(frame, 0)
@@ -179,7 +180,7 @@ export class Reader implements FeedReader {
 
   #waitForRoom (): void {
     this.#isWaiting = true
-    void this.#stream.room().then(() => {
+    void this.#hub.lag(this.#stream.room()).then(() => {
       this.#isWaiting = false
       this.pump()
     })

@@ -5,6 +5,7 @@ import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { TopicLog } from './log/topic-log.ts'
+import type { ResumeOutcome, TopicsObserver } from './observer.ts'
 import type { Pages } from './pages.ts'
 import { describeGap, positionBeforeFirst, resume } from './resume.ts'
 import type { Gap } from './resume.ts'
@@ -38,8 +39,8 @@ export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOpti
   return options
 }
 
-/** What is asked to find the start of a connection. */
-export interface StartInit { log: TopicLog, pages: Pages, options: SubscribeOptions }
+/** What is asked to find the start of a connection, and who hears of resumes. */
+export interface StartInit { log: TopicLog, pages: Pages, observer: TopicsObserver, options: SubscribeOptions }
 
 /**
  * Finds where each topic of a connection begins. `now` holds the topics' newest positions, in the same order.
@@ -52,7 +53,13 @@ export async function findStart (init: StartInit, topics: readonly string[], now
   // A cursor in which no topic finds itself says nothing about what was missed in any.
   const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)
   const after = cursor.kind === 'plain' ? formatEventId(cursor.id) : null
-  return Promise.all(topics.map((topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))))
+  const found = await Promise.all(topics.map((topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))))
+  found.forEach((start, at) => { if (starts[at] || !isReadable) init.observer.onResume(outcomeOf(start)) })
+  return found
+}
+
+function outcomeOf ({ gap, isAtEnd }: TopicStart): ResumeOutcome {
+  return gap ? gap.reason : isAtEnd ? 'empty' : 'exact'
 }
 
 async function startWithoutCursor ({ log, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {

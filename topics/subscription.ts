@@ -29,7 +29,7 @@ export class Subscription implements PreparedSource {
     const cursor = stream.lastEventId ?? options.after
     // Read before the log is asked: what comes meanwhile is in the feed, behind this place.
     const { positions, closed } = lease.feed.place
-    const starts = await findStart({ log: hub.log, pages: hub.pages, options }, topics, positions, cursor)
+    const starts = await findStart({ log: hub.log, pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
     this.#plan = { lease, starts }
     const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
     return !(isFinished && cursor !== undefined)

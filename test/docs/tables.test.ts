@@ -126,7 +126,7 @@ t.test('docs/plugin.md names the diagnostics channels of the source', async t =>
 })
 
 t.test('docs/topics.md lists the options of the topics', async t => {
-  const rows = tableRows('docs/topics.md', 'Option').slice(0, 5)
+  const rows = tableRows('docs/topics.md', 'Option').slice(0, 7)
   const log = new MemoryLog()
   // @ts-expect-error: an unknown option
   const told = await rangeTold(() => Fastify().register(topics, { log, unknown: 1 }))

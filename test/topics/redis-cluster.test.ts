@@ -31,7 +31,7 @@ t.test('a cluster that is lost in part is told, and a topic on it is refused unt
   const servers = await startCluster(t)
   const log = new RedisLog({ connection: { cluster: servers.map(({ port }) => ({ host: '127.0.0.1', port })) }, canaryMs: 50, commandTimeoutMs: 300 })
   t.teardown(() => log.stop())
-  t.same(log.health, { isHealthy: false, canaryAgeMs: Infinity, replaced: 0 }, 'before the start')
+  t.same(log.health, { isHealthy: false, canaryAgeMs: Infinity, reconnects: 0, replaced: 0 }, 'before the start')
   await log.start(silentLogger)
   const topics = Array.from({ length: 12 }, (_, at) => `topic${at}`)
   for (const topic of topics) await log.follow(topic, new Recorder())

@@ -25,17 +25,19 @@ export class RedisClusterSubscriber {
   readonly #suspects = new Set<string>()
   #watch: NodeJS.Timeout | undefined
   #isRerouting = false
-  #replaced = 0
+  /** Of the nodes that were left. */
+  #past = { reconnects: 0, replaced: 0 }
 
   constructor (init: ClusterSubscriberInit) {
     this.#init = init
     init.cluster.on('refresh', () => { void this.#reroute() })
   }
 
+  /** Times a connection was lost and came back. */
+  get reconnects (): number { return this.#sum('reconnects') }
+
   /** Deaf connections replaced so far. */
-  get replaced (): number {
-    return [...this.#nodes.values()].reduce((sum, node) => sum + node.replaced, this.#replaced)
-  }
+  get replaced (): number { return this.#sum('replaced') }
 
   /** The longest any node's canary has not been heard, in ms. */
   get canaryAgeMs (): number {
@@ -74,6 +76,10 @@ export class RedisClusterSubscriber {
     for (const node of this.#nodes.values()) node.stop()
     this.#nodes.clear()
     this.#routes.clear()
+  }
+
+  #sum (what: 'reconnects' | 'replaced'): number {
+    return [...this.#nodes.values()].reduce((sum, node) => sum + node[what], this.#past[what])
   }
 
   /** Brings every channel to the node that has its slot now; what cannot be brought is tried again at the next look. */
@@ -116,7 +122,8 @@ export class RedisClusterSubscriber {
     await node?.unsubscribe(channel).catch(() => {})
     if (!node || node.size > 0) return
     this.#nodes.delete(name)
-    this.#replaced += node.replaced
+    this.#past.reconnects += node.reconnects
+    this.#past.replaced += node.replaced
     node.stop()
   }
 

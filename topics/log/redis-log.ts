@@ -16,7 +16,7 @@ import { ReplicaWait } from './redis-replicas.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LocateReply, ScriptCommands } from './redis-scripts.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
-import type { Appended, AppendOptions, Jump, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
+import type { Appended, AppendOptions, Jump, LogEntry, LogHealth, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
 export interface RedisLogOptions {
   /** Where Redis is: a URL, ioredis options (Sentinel is among them), or `{ cluster: nodes }`. */
@@ -33,15 +33,6 @@ export interface RedisLogOptions {
   replicas?: number
   /** How long to wait for the replicas, in ms. Default 1,000. */
   replicasTimeoutMs?: number
-}
-
-/** How the connections to Redis are. */
-export interface RedisLogHealth {
-  isHealthy: boolean
-  /** Ms since a message of our own was last heard back, the longest of all connections; Infinity before the start. */
-  canaryAgeMs: number
-  /** Message connections that were deaf and were replaced, so far. */
-  replaced: number
 }
 
 const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000, canaryMs: 5_000, replicas: 0, replicasTimeoutMs: 1_000 }
@@ -63,6 +54,7 @@ export class RedisLog implements TopicLog {
   readonly #waits = new WeakMap<Redis, ReplicaWait>()
   readonly #publish: 'PUBLISH' | 'SPUBLISH'
   #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
+  #timesReady = 0
 
   /** Connects to nothing yet. Throws `TOPICS_BAD_OPTION`. */
   constructor ({ retention, ...given }: RedisLogOptions) {
@@ -75,15 +67,18 @@ export class RedisLog implements TopicLog {
   /** True when Redis answers and its messages arrive. */
   get isHealthy (): boolean { return this.#client.status === 'ready' && this.#subscriber?.isHealthy === true }
 
-  /** For readiness and metrics; before the start there is nothing to tell. */
-  get health (): RedisLogHealth {
-    const { canaryAgeMs = Infinity, replaced = 0 } = this.#subscriber ?? {}
-    return { isHealthy: this.isHealthy, canaryAgeMs, replaced }
+  /** Before the start there is nothing to tell. */
+  get health (): LogHealth {
+    const { canaryAgeMs = Infinity, reconnects = 0, replaced = 0 } = this.#subscriber ?? {}
+    return { isHealthy: this.isHealthy, canaryAgeMs, reconnects: reconnects + Math.max(0, this.#timesReady - 1), replaced }
   }
 
   async start (logger: LogLogger): Promise<void> {
     this.#client.on('error', (err: Error) => logger.warn({ err }, 'redis: the command connection failed; it is tried again'))
-    this.#client.on('ready', () => { void this.#warnOfEviction(logger) })
+    this.#client.on('ready', () => {
+      this.#timesReady++
+      void this.#warnOfEviction(logger)
+    })
     this.#subscriber = this.#createSubscriber(logger)
     await Promise.all([this.#client.connect().catch(() => {}), this.#subscriber.start()])
   }

@@ -45,6 +45,7 @@ export class RedisSubscriber {
   #canaryChannel = ''
   #started: Promise<void> | undefined
   #restored: Promise<void> | undefined
+  #reconnects = 0
   #replaced = 0
 
   constructor (init: RedisSubscriberInit) {
@@ -62,6 +63,9 @@ export class RedisSubscriber {
 
   /** Ms since the canary was last heard. */
   get canaryAgeMs (): number { return Date.now() - this.#heardAt }
+
+  /** Times the connection was lost and came back. */
+  get reconnects (): number { return this.#reconnects }
 
   /** Deaf connections replaced so far. */
   get replaced (): number { return this.#replaced }
@@ -132,7 +136,10 @@ export class RedisSubscriber {
     }
     this.#isReady = true
     this.#heardAt = Date.now()
-    if (this.#wasReady) onRestored(channels)
+    if (this.#wasReady) {
+      this.#reconnects++
+      onRestored(channels)
+    }
     this.#wasReady = true
   }
 

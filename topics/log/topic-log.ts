@@ -67,11 +67,25 @@ export interface Appended {
   readonly isRepeat: boolean
 }
 
+/** How the connections of a log on the network are. */
+export interface LogHealth {
+  /** Commands are taken, and messages arrive. */
+  isHealthy: boolean
+  /** Ms since a message of our own was last heard back, the longest of all connections; Infinity before the start. */
+  canaryAgeMs: number
+  /** Connections that were lost and are back, so far. */
+  reconnects: number
+  /** Message connections that were deaf and were replaced, so far. */
+  replaced: number
+}
+
 /**
  * A durable, ordered log per topic. One contract for every implementation, and one suite of tests over all of them.
  * Topics come into being by use. Every method rejects with `TOPICS_LOG_UNAVAILABLE` when the log cannot be reached.
  */
 export interface TopicLog {
+  /** How its connections are, for readiness and metrics; undefined for a log that has none. */
+  readonly health?: LogHealth
   /** Connects, or opens the files. Called once before anything else; a log on the network that is away is waited for later. */
   start: (logger: LogLogger) => Promise<void>
   /**
