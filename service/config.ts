@@ -95,6 +95,13 @@ export const variables = {
     read: integer(0, 2_147_483_647),
     meaning: 'On SIGTERM or SIGINT streams are ended within this time.'
   },
+  CONSOLE: {
+    property: 'hasConsole',
+    default: 'yes',
+    allowed: '"yes" or "no"',
+    read: yesOrNo,
+    meaning: 'Serve the page `/console`, to listen and publish by hand.'
+  },
   OPEN_TO_ALL: {
     property: 'isOpenToAll',
     default: 'no',

@@ -4,6 +4,7 @@ import sse from '../plugin/index.ts'
 import topics from '../topics/index.ts'
 import type { ServiceConfig } from './config.ts'
 import { boundClose } from './connections.ts'
+import { consoleRoute } from './console-route.ts'
 import { eventsRoute } from './events-route.ts'
 import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
@@ -36,6 +37,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
   eventsRoute(app)
   topicsRoutes(app)
   app.get('/healthz', async () => ({ status: 'ok' }))
+  if (config.hasConsole) await consoleRoute(app)
   refuseOtherMethods()
   return app
 }
