@@ -26,7 +26,13 @@ export const errors = {
   /** An event, or one of its fields, cannot be put on the wire. */
   FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
   /** The grant does not cover a topic. */
-  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s topic "%s"', 403)
+  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s topic "%s"', 403),
+  /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
+  FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
+  /** Too many calls, or too many tokens that are not valid. */
+  FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
+  /** The store of tokens, sessions and revocations cannot be reached for now. */
+  FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503)
 } as const
 
 /** The `code` of an error raised by this plugin. */

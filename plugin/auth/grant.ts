@@ -16,6 +16,8 @@ export interface GrantInit {
   expiresAtMs?: number | undefined
   /** When it was given, in Unix ms; a revocation of the subject ends what was given before. Not given: any revocation ends it. */
   issuedAtMs?: number | undefined
+  /** May revoke subjects and sessions of others, as a service of the app's own; a one-time token never may. Default false. */
+  revoke?: boolean | undefined
 }
 
 /** What a request may do: `request.grant`. Made by one source alone; sources are never merged. */
@@ -25,16 +27,18 @@ export class Grant {
   readonly publish: readonly string[] | undefined
   readonly expiresAtMs: number | undefined
   readonly issuedAtMs: number | undefined
+  readonly revoke: boolean
   readonly source: GrantSource
   /** The session that a one-time token began, for `revoke({ session })`; undefined for other sources. */
   readonly session: string | undefined
 
-  constructor ({ subject, subscribe, publish, expiresAtMs, issuedAtMs }: GrantInit, source: GrantSource, session?: string) {
+  constructor ({ subject, subscribe, publish, expiresAtMs, issuedAtMs, revoke = false }: GrantInit, source: GrantSource, session?: string) {
     this.subject = subject
     this.subscribe = subscribe
     this.publish = publish
     this.expiresAtMs = expiresAtMs
     this.issuedAtMs = issuedAtMs
+    this.revoke = revoke
     this.source = source
     this.session = session
   }

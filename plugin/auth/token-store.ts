@@ -5,8 +5,6 @@ export interface TokenRecord {
   grant: GrantInit
   /** Origin of the page that asked for it; a browser of another origin is refused. */
   origin: string | undefined
-  /** When it stops to be redeemable, in Unix ms. Kept in the record, so that a restored backup cannot prolong it. */
-  redeemableUntilMs: number
 }
 
 /** What comes with a token: who presents it, and with which secret of a resume session. */
@@ -23,30 +21,46 @@ export interface Presented {
  * `fresh`: not redeemed yet. `resumed`: spent, and the cookie shows the secret of its session. `repeated`: spent within the
  * grace, from the same client. Anything else is nothing.
  */
-export interface Found { kind: 'fresh' | 'resumed' | 'repeated', record: TokenRecord }
+export interface Found {
+  kind: 'fresh' | 'resumed' | 'repeated'
+  record: TokenRecord
+  /** The session is over in so many ms at the latest, by the store's clock. */
+  endsInMs: number
+}
 
-/** How long sessions last. */
+/** How long sessions last: unused, altogether, and how long after the redemption a repeat of the request counts. In ms. */
 export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs: number }
+
+/** A session takes so many secrets: its first, and one for each repeat. */
+export const MAX_SECRETS = 16
+
+/** Where a store tells of its own troubles; Fastify's logger fits. */
+export interface TokenStoreLogger { warn: (details: object, message: string) => void }
 
 /**
  * Where one-time tokens, resume sessions and revocations are kept. One contract suite runs over every implementation.
  * Times are the store's own clock. All reject with 503 `FST_SSE_STORE_UNAVAILABLE` when it cannot be reached.
  */
 export interface TokenStore {
-  /** Opens it. `onChange` is called when somebody, on any node, revoked something or superseded a session. */
-  start: (onChange: (change: StoreChange) => void) => Promise<void>
+  /**
+   * Opens it. `onChange` is called when somebody, on any node, revoked something or superseded a session. Settles also
+   * while the store is away; it is then tried again for ever.
+   */
+  start: (onChange: (change: StoreChange) => void, logger: TokenStoreLogger) => Promise<void>
   stop: () => Promise<void>
-  /** Keeps a fresh token until it is redeemed or `redeemableUntilMs` passes. */
-  issue: (tokenHash: string, record: TokenRecord) => Promise<void>
+  /** Keeps a fresh token until it is redeemed, `ttlMs` are over or its grant has expired. */
+  issue: (tokenHash: string, record: TokenRecord, ttlMs: number) => Promise<void>
   /** Looks a token up and spends nothing; undefined when it is unknown, spent without its session, revoked or too old. */
   find: (presented: Presented, limits: SessionLimits) => Promise<Found | undefined>
   /**
    * Spends a fresh token atomically (one winner of any number of racers) and begins its session with the new secret; or
-   * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well. Undefined as in `find`.
+   * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them.
+   * Undefined as in `find`.
    */
   redeem: (presented: Presented, newSecretHash: string, limits: SessionLimits) => Promise<Found | undefined>
-  /** Slides sessions on while their streams are open; gives those that are still valid. */
+  /** Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked at. */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
+  /** Ends the session; its token too when it is not redeemed yet. */
   revokeSession: (session: string) => Promise<void>
   /** What was granted to the subject before now ends; remembered for `ttlMs`. */
   revokeSubject: (subject: string, ttlMs: number) => Promise<void>
@@ -60,3 +74,10 @@ export type StoreChange =
   | { kind: 'session revoked', session: string }
   | { kind: 'subject revoked', subject: string, atMs: number }
   | { kind: 'superseded', session: string, stream: string }
+  /** Changes may have been missed, after a reconnect: everything is to be checked against the store. */
+  | { kind: 'doubt' }
+
+/** True when the grant was given before its subject was revoked; one that does not say when it was given always was. */
+export function isRevoked ({ issuedAtMs = 0 }: GrantInit, revokedAtMs: number | undefined): boolean {
+  return revokedAtMs !== undefined && issuedAtMs <= revokedAtMs
+}

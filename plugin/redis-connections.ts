@@ -39,12 +39,17 @@ function common (commandTimeoutMs: number) {
 }
 
 /** The connection for commands; but for a cluster, those of one turn of the event loop go out together. */
-export function createCommandConnection (connection: RedisConnection, commandTimeoutMs: number): Redis | Cluster {
+export function createCommandConnection (connection: RedisConnection | Redis | Cluster, commandTimeoutMs: number): Redis | Cluster {
   const options = { ...common(commandTimeoutMs), commandTimeout: commandTimeoutMs }
+  if (connection instanceof Cluster) return connection.duplicate([], clusterOptions(options))
+  if (connection instanceof Redis) return connection.duplicate({ ...options, enableAutoPipelining: true })
   if (typeof connection === 'string') return new Redis(connection, { ...options, enableAutoPipelining: true })
   if (!isCluster(connection)) return new Redis({ ...connection, ...options, enableAutoPipelining: true })
-  const { retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes } = options
-  return new Cluster(connection.cluster, {
+  return new Cluster(connection.cluster, clusterOptions({ ...connection.redisOptions, ...options }))
+}
+
+function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes }: ReturnType<typeof common>) {
+  return {
     lazyConnect: true,
     enableOfflineQueue,
     // A pipeline does not follow a slot that moves; a command by itself does.
@@ -52,12 +57,13 @@ export function createCommandConnection (connection: RedisConnection, commandTim
     clusterRetryStrategy,
     // A promoted replica is found although no command fails: messages would be waited for at the old place.
     slotsRefreshInterval: SLOTS_REFRESH_MS,
-    redisOptions: { ...connection.redisOptions, ...ofNodes }
-  })
+    redisOptions: ofNodes
+  }
 }
 
 /** A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. */
-export function createMessageConnection (connection: string | RedisOptions, commandTimeoutMs: number): Redis {
+export function createMessageConnection (connection: string | RedisOptions | Redis, commandTimeoutMs: number): Redis {
   const options = { ...common(commandTimeoutMs), autoResubscribe: false }
+  if (connection instanceof Redis) return connection.duplicate(options)
   return typeof connection === 'string' ? new Redis(connection, options) : new Redis({ ...connection, ...options })
 }

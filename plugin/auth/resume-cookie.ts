@@ -1,0 +1,58 @@
+import type { FastifyRequest } from 'fastify'
+
+/** A browser keeps so many of our cookies; the oldest beyond go with the next that is set. */
+export const MAX_COOKIES = 16
+
+const OURS = /^(?:__Host-)?sse-[\w-]{16}$/
+const VALUE = /^([0-9a-z]{1,11})\.([\w-]{43})$/
+
+/** What is kept under the name of a cookie of ours. */
+interface Carried { sinceMs: number, secret: string | undefined }
+
+/**
+ * The cookie of one session: named after its token, so that the tabs and streams of one browser do not overwrite each
+ * other. `__Host-` keeps other hosts from setting it (RFC 6265bis, 4.1.3.2).
+ */
+export function cookieName (tokenHash: string, isInsecure: boolean): string {
+  return `${isInsecure ? '' : '__Host-'}sse-${tokenHash.slice(0, 16)}`
+}
+
+/** The secret in the cookie of this name; undefined without one, or when two came: somebody has tossed one in. */
+export function readSecret (request: FastifyRequest, name: string): string | undefined {
+  return cookiesOf(request).get(name)?.secret
+}
+
+export interface ResumeCookie { name: string, secret: string, nowMs: number, maxAgeMs: number, isInsecure: boolean }
+
+/** The `Set-Cookie` values that keep a secret: the new cookie first, then the ends of those that are too many. */
+export function cookieLines (request: FastifyRequest, { name, secret, nowMs, maxAgeMs, isInsecure }: ResumeCookie): string[] {
+  const attributes = attributesFor(request, isInsecure)
+  const line = (name: string, value: string, maxAge: number): string => `${name}=${value}; Max-Age=${maxAge}; ${attributes}`
+  const others = [...cookiesOf(request)].filter(([other]) => other !== name).sort(([, a], [, b]) => b.sinceMs - a.sinceMs)
+  const tooMany = others.slice(MAX_COOKIES - 1).map(([other]) => line(other, '', 0))
+  return [line(name, `${nowMs.toString(36)}.${secret}`, Math.ceil(maxAgeMs / 1000)), ...tooMany]
+}
+
+/** A library would keep one of two cookies of the same name and not tell. */
+function cookiesOf ({ headers: { cookie = '' } }: FastifyRequest): Map<string, Carried> {
+  const found = new Map<string, Carried>()
+  for (const pair of cookie.split(';')) {
+    const [name = '', value = ''] = pair.trim().split('=')
+    if (!OURS.test(name)) continue
+    const [, since = '0', secret] = VALUE.exec(value) ?? []
+    found.set(name, found.has(name) ? { sinceMs: 0, secret: undefined } : { sinceMs: parseInt(since, 36), secret })
+  }
+  return found
+}
+
+function attributesFor (request: FastifyRequest, isInsecure: boolean): string {
+  if (isInsecure) return 'Path=/; HttpOnly; SameSite=Strict'
+  return `Path=/; HttpOnly; Secure; ${isCrossSite(request) ? 'SameSite=None; Partitioned' : 'SameSite=Strict'}`
+}
+
+/** Browsers that do not say it (Safari before 16.4) name the page's origin at least, when it is another one. */
+function isCrossSite ({ headers, host }: FastifyRequest): boolean {
+  const { 'sec-fetch-site': site, origin } = headers
+  if (site !== undefined) return site === 'cross-site'
+  return origin !== undefined && origin.replace(/^https?:\/\//, '') !== host
+}

@@ -1,0 +1,51 @@
+-- Looks a one-time token up, or redeems it: the token itself while it is fresh, else its session.
+--
+-- KEYS  1  sse:token:{hash}    2  sse:session:{hash}
+-- ARGV  1  'find', which changes nothing, or 'redeem'
+--       2  hash of the secret that was presented, or ''   3  fingerprint of the client   4  hash of the new secret
+--       5  ms a session lives unused   6  ms it lives at most   7  ms in which a repeat counts   8  how many secrets it takes
+-- Reply {'fresh' | 'resumed' | 'repeated', record, ms to the end of the session}, or nothing
+--
+-- The times stand in the values and are compared with the clock: what a stale replica or an old dump brings back is no
+-- older than it says. One secret hash is 43 characters, so that commas tell them apart.
+
+local token, session = KEYS[1], KEYS[2]
+local redeem = ARGV[1] == 'redeem'
+local secret, fingerprint, new_secret = ARGV[2], ARGV[3], ARGV[4]
+local sliding, absolute, grace, max_secrets = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function ms (value) return string.format('%.0f', value) end
+
+local function slide (ends)
+  if redeem then redis.call('PEXPIRE', session, ms(math.min(sliding, ends - now))) end
+end
+
+local record, till, expires = unpack(redis.call('HMGET', token, 'record', 'until', 'expires'))
+if record and tonumber(till) > now then
+  local ends = math.min(now + absolute, tonumber(expires))
+  if redeem then
+    redis.call('DEL', token, session)
+    redis.call('HSET', session, 'record', record, 'ends', ms(ends), 'spent', ms(now), 'fingerprint', fingerprint, 'secrets', new_secret)
+  end
+  slide(ends)
+  return {'fresh', record, ms(ends - now)}
+end
+
+local held, ends, spent, known, secrets = unpack(redis.call('HMGET', session, 'record', 'ends', 'spent', 'fingerprint', 'secrets'))
+if not held or tonumber(ends) <= now then return false end
+ends = tonumber(ends)
+local left = ms(ends - now)
+
+if secret ~= '' and string.find(',' .. secrets .. ',', ',' .. secret .. ',', 1, true) then
+  slide(ends)
+  return {'resumed', held, left}
+end
+
+if known == fingerprint and now - tonumber(spent) <= grace and #secrets < max_secrets * 44 - 1 then
+  if redeem then redis.call('HSET', session, 'secrets', secrets .. ',' .. new_secret) end
+  slide(ends)
+  return {'repeated', held, left}
+end
+return false

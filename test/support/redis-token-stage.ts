@@ -1,0 +1,40 @@
+import type { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { RedisTokenStore } from '../../plugin/auth/redis-token-store.ts'
+import type { RedisTokenStoreOptions } from '../../plugin/auth/redis-token-store.ts'
+import type { StoreChange, TokenRecord } from '../../plugin/auth/token-store.ts'
+import { silentLogger } from './redis-server.ts'
+import type { RedisServer } from './redis-server.ts'
+import type { StoreStage } from './token-store-contract.ts'
+
+/** A Redis store that has started. `servers` are those that have keys; with a prefix of its own no other store's grow older. */
+export async function stageRedisStore (t: Test, options: RedisTokenStoreOptions, servers: readonly RedisServer[]): Promise<StoreStage & { store: RedisTokenStore }> {
+  const store = new RedisTokenStore(options)
+  t.teardown(() => store.stop())
+  const changes: StoreChange[] = []
+  await store.start(change => changes.push(change), silentLogger)
+  return {
+    store,
+    changes,
+    async age (ms) { for (const server of servers) await server.with(client => ageKeys(client, options.prefix ?? 'sse:', ms)) }
+  }
+}
+
+/** The clock of a server cannot be set: so every time it has stored is set back. */
+async function ageKeys (client: Redis, prefix: string, ms: number): Promise<void> {
+  for (const key of await client.keys(`${prefix}*`)) {
+    const name = key.slice(prefix.length)
+    if (name === '{revoked}:until') for (const subject of await client.zrange(key, 0, '-1')) await client.zincrby(key, -ms, subject)
+    else if (name === '{revoked}:at') for (const subject of await client.hkeys(key)) await client.hincrby(key, subject, -ms)
+    else await ageHash(client, key, ms)
+  }
+}
+
+async function ageHash (client: Redis, key: string, ms: number): Promise<void> {
+  for (const field of ['until', 'expires', 'ends', 'spent']) if (await client.hexists(key, field)) await client.hincrby(key, field, -ms)
+  const { grant, origin } = JSON.parse((await client.hget(key, 'record'))!) as TokenRecord
+  if (grant.expiresAtMs !== undefined) await client.hset(key, 'record', JSON.stringify({ grant: { ...grant, expiresAtMs: grant.expiresAtMs - ms }, origin }))
+  const left = await client.pttl(key)
+  // Zero or less deletes it.
+  await client.pexpire(key, left - ms)
+}

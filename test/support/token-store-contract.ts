@@ -1,0 +1,234 @@
+import { randomUUID } from 'node:crypto'
+import type { Test } from 'tap'
+import { MAX_SECRETS } from '../../plugin/auth/token-store.ts'
+import type { Presented, SessionLimits, StoreChange, TokenRecord, TokenStore } from '../../plugin/auth/token-store.ts'
+import { until } from './log-contract.ts'
+
+/** A store that has started, what it told so far, and a way to let time pass in it. */
+export interface StoreStage {
+  store: TokenStore
+  changes: StoreChange[]
+  /** Makes everything in it older by so many ms. */
+  age: (ms: number) => Promise<void>
+}
+
+export const LIMITS: SessionLimits = { slidingMs: 60_000, absoluteMs: 300_000, graceMs: 10_000 }
+const TTL_MS = 30_000
+
+export function recordOf (subject: string, grant: Partial<TokenRecord['grant']> = {}): TokenRecord {
+  return { grant: { subject, subscribe: ['news'], publish: [], issuedAtMs: Date.now() - 3_600_000, ...grant }, origin: 'https://app.test' }
+}
+
+/** Stands for a hash: as long as one. */
+export function newHash (): string {
+  return randomUUID().padEnd(43, '-')
+}
+
+export function presented (tokenHash: string, given: Partial<Presented> = {}): Presented {
+  return { tokenHash, secretHash: undefined, fingerprint: 'a browser', ...given }
+}
+
+/** The contract of a TokenStore; every implementation passes all of it. `stage` makes a fresh one, stopped after the test. */
+export function testTokenStoreContract (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
+  testTokens(t, stage)
+  testSessions(t, stage)
+  testRevocation(t, stage)
+}
+
+function testTokens (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
+  t.test('a token is found as often as it is looked for, with what it was issued with, and redeemed once', async t => {
+    const { store } = await stage(t)
+    const [hash, record] = [newHash(), recordOf('ann', { subscribe: ['a', 'b.*'], expiresAtMs: Date.now() + 250_000 })]
+    await store.issue(hash, record, TTL_MS)
+    for (let time = 0; time < 3; time++) {
+      const found = await store.find(presented(hash), LIMITS)
+      t.same(found?.record, record)
+      t.equal(found?.kind, 'fresh')
+      t.ok(found!.endsInMs > 200_000 && found!.endsInMs <= 250_000, 'not longer than the grant')
+    }
+    t.match(await store.redeem(presented(hash), newHash(), LIMITS), { kind: 'fresh', record })
+    t.equal(await store.redeem(presented(hash, { fingerprint: 'another' }), newHash(), LIMITS), undefined)
+    t.equal(await store.find(presented(hash, { fingerprint: 'another' }), LIMITS), undefined)
+  })
+
+  t.test('lists that are empty stay lists, and what was not given stays so', async t => {
+    const { store } = await stage(t)
+    const hash = newHash()
+    const record: TokenRecord = { grant: { subject: 'ü"\n\u2028', subscribe: [], publish: [] }, origin: undefined }
+    await store.issue(hash, record, TTL_MS)
+    const found = await store.redeem(presented(hash), newHash(), LIMITS)
+    t.same(JSON.parse(JSON.stringify(found?.record)), JSON.parse(JSON.stringify(record)))
+  })
+
+  t.test('an unknown token is nothing', async t => {
+    const { store } = await stage(t)
+    t.equal(await store.find(presented(newHash()), LIMITS), undefined)
+    t.equal(await store.redeem(presented(newHash()), newHash(), LIMITS), undefined)
+  })
+
+  t.test('of 50 who redeem one token at the same moment one wins', async t => {
+    const { store } = await stage(t)
+    const hash = newHash()
+    await store.issue(hash, recordOf('ann'), TTL_MS)
+    const racers = Array.from({ length: 50 }, (_, at) => store.redeem(presented(hash, { fingerprint: `client ${at}` }), newHash(), LIMITS))
+    const taken = await Promise.all(racers)
+    t.same(taken.filter(Boolean).map(found => found?.kind), ['fresh'])
+  })
+
+  t.test('a token is gone when its time is over, or its grant has expired', async t => {
+    const { store, age } = await stage(t)
+    const [old, short, dead] = [newHash(), newHash(), newHash()]
+    await store.issue(old, recordOf('ann'), TTL_MS)
+    await store.issue(short, recordOf('ann', { expiresAtMs: Date.now() + 20_000 }), TTL_MS)
+    await store.issue(dead, recordOf('ann', { expiresAtMs: Date.now() - 1 }), TTL_MS)
+    t.equal(await store.find(presented(dead), LIMITS), undefined)
+    await age(20_000)
+    t.equal(await store.redeem(presented(short), newHash(), LIMITS), undefined)
+    t.ok(await store.find(presented(old), LIMITS))
+    await age(10_000)
+    t.equal(await store.redeem(presented(old), newHash(), LIMITS), undefined)
+    await store.issue(newHash(), recordOf('bob'), TTL_MS)
+  })
+}
+
+/** A session that has begun. */
+async function begin (store: TokenStore, record = recordOf('ann'), limits = LIMITS): Promise<{ session: string, secret: string }> {
+  const [session, secret] = [newHash(), newHash()]
+  await store.issue(session, record, TTL_MS)
+  await store.redeem(presented(session), secret, limits)
+  return { session, secret }
+}
+
+function testSessions (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
+  t.test('a spent token is resumed with its session\'s secret by whomever, and by no other secret', async t => {
+    const { store, age } = await stage(t)
+    const { session, secret } = await begin(store)
+    await age(LIMITS.graceMs + 1)
+    const other = await begin(store, recordOf('bob'))
+    for (const secretHash of [other.secret, newHash(), undefined, secret.slice(1), `${secret},`, ',']) {
+      t.equal(await store.redeem(presented(session, { secretHash }), newHash(), LIMITS), undefined, String(secretHash))
+    }
+    const given = presented(session, { secretHash: secret, fingerprint: 'in another network' })
+    t.match(await store.find(given, LIMITS), { kind: 'resumed', record: { grant: { subject: 'ann' } } })
+    const late = newHash()
+    t.match(await store.redeem(given, late, LIMITS), { kind: 'resumed' })
+    t.equal(await store.find(presented(session, { secretHash: late }), LIMITS), undefined, 'a resume adds no secret')
+  })
+
+  t.test('the same client repeats within the grace, and each of its secrets resumes', async t => {
+    const { store, age } = await stage(t)
+    const { session, secret } = await begin(store)
+    const again = newHash()
+    t.match(await store.find(presented(session), LIMITS), { kind: 'repeated' })
+    t.match(await store.redeem(presented(session), again, LIMITS), { kind: 'repeated' })
+    t.equal(await store.redeem(presented(session, { fingerprint: 'another' }), newHash(), LIMITS), undefined)
+    await age(LIMITS.graceMs + 1)
+    t.equal(await store.find(presented(session), LIMITS), undefined)
+    for (const secretHash of [secret, again]) t.match(await store.find(presented(session, { secretHash }), LIMITS), { kind: 'resumed' })
+  })
+
+  t.test('a session takes a bounded number of repeats', async t => {
+    const { store } = await stage(t)
+    const { session } = await begin(store)
+    for (let secrets = 1; secrets < MAX_SECRETS; secrets++) t.ok(await store.redeem(presented(session), newHash(), LIMITS))
+    t.equal(await store.redeem(presented(session), newHash(), LIMITS), undefined)
+  })
+
+  t.test('an unused session ends; touching or resuming it slides it on, looking it up does not', async t => {
+    const { store, age } = await stage(t)
+    const { session, secret } = await begin(store)
+    const given = presented(session, { secretHash: secret })
+    await age(50_000)
+    t.same(await store.touch([session, 'unknown'], LIMITS), new Set([session]))
+    await age(50_000)
+    t.match(await store.redeem(given, newHash(), LIMITS), { kind: 'resumed' })
+    await age(50_000)
+    t.match(await store.find(given, LIMITS), { kind: 'resumed' })
+    await age(10_000)
+    t.equal(await store.find(given, LIMITS), undefined)
+    t.same(await store.touch([session], LIMITS), new Set())
+    await begin(store)
+  })
+
+  t.test('a session ends absolutely, however much it is used, and with its grant', async t => {
+    const { store, age } = await stage(t)
+    const long = await begin(store)
+    const short = await begin(store, recordOf('ann', { expiresAtMs: Date.now() + 100_000 }))
+    const both = [long.session, short.session]
+    await age(50_000)
+    t.same(await store.touch(both, LIMITS), new Set(both))
+    await age(50_000)
+    t.same(await store.touch(both, LIMITS), new Set([long.session]))
+    for (let passed = 100_000; passed < LIMITS.absoluteMs; passed += 50_000) {
+      const found = await store.redeem(presented(long.session, { secretHash: long.secret }), newHash(), LIMITS)
+      t.ok(found && found.endsInMs <= LIMITS.absoluteMs - passed, `after ${passed} ms`)
+      await age(50_000)
+    }
+    t.equal(await store.redeem(presented(long.session, { secretHash: long.secret }), newHash(), LIMITS), undefined)
+    t.same(await store.touch(both, LIMITS), new Set())
+  })
+
+  t.test('nothing to touch is nothing', async t => {
+    const { store } = await stage(t)
+    t.same(await store.touch([], LIMITS), new Set())
+  })
+}
+
+function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
+  t.test('a session that is revoked is gone, its token too when it is not redeemed yet, and everybody is told', async t => {
+    const { store, changes } = await stage(t)
+    const { session, secret } = await begin(store)
+    const fresh = newHash()
+    await store.issue(fresh, recordOf('ann'), TTL_MS)
+    for (const revoked of [session, fresh]) await store.revokeSession(revoked)
+    t.equal(await store.find(presented(session, { secretHash: secret }), LIMITS), undefined)
+    t.equal(await store.redeem(presented(fresh), newHash(), LIMITS), undefined)
+    t.same(await store.touch([session], LIMITS), new Set())
+    await until(() => changes.length === 2)
+    t.same(changes, [session, fresh].map(session => ({ kind: 'session revoked', session })))
+  })
+
+  t.test('a subject that is revoked: what it was granted before is void, what comes later and what others have is not', async t => {
+    const { store, changes } = await stage(t)
+    const [ann, bob] = [await begin(store), await begin(store, recordOf('bob'))]
+    const [fresh, undated, later] = [newHash(), newHash(), newHash()]
+    await store.issue(fresh, recordOf('ann'), TTL_MS)
+    await store.issue(undated, recordOf('ann', { issuedAtMs: undefined }), TTL_MS)
+    await store.revokeSubject('ann', 3_600_000)
+    await store.issue(later, recordOf('ann', { issuedAtMs: Date.now() + 5_000 }), TTL_MS)
+    t.equal(await store.redeem(presented(ann.session, { secretHash: ann.secret }), newHash(), LIMITS), undefined)
+    for (const hash of [fresh, undated]) t.equal(await store.redeem(presented(hash), newHash(), LIMITS), undefined)
+    t.ok(await store.redeem(presented(later), newHash(), LIMITS))
+    t.ok(await store.find(presented(bob.session, { secretHash: bob.secret }), LIMITS))
+    await until(() => changes.length === 1)
+    t.match(changes, [{ kind: 'subject revoked', subject: 'ann', atMs: Number }])
+    t.ok(Math.abs((changes[0] as { atMs: number }).atMs - Date.now()) < 60_000)
+  })
+
+  t.test('revocations are remembered for their time and then forgotten, the last one of a subject counts', async t => {
+    const { store, age, changes } = await stage(t)
+    t.same(await store.revokedSubjects(), new Map())
+    await store.revokeSubject('ann "ü"', 1_000)
+    await age(500)
+    await store.revokeSubject('bob', 10_000)
+    await store.revokeSubject('cid', 600)
+    const all = await store.revokedSubjects()
+    t.same([...all.keys()].sort(), ['ann "ü"', 'bob', 'cid'])
+    t.ok([...all.values()].every(atMs => Math.abs(atMs - Date.now()) < 60_000))
+    await store.revokeSubject('cid', 10_000)
+    await age(5_000)
+    t.same([...(await store.revokedSubjects()).keys()].sort(), ['bob', 'cid'])
+    await until(() => changes.length === 4)
+    const undated = newHash()
+    await store.issue(undated, recordOf('ann "ü"', { issuedAtMs: undefined }), TTL_MS)
+    t.ok(await store.find(presented(undated), LIMITS), 'a forgotten revocation refuses nothing')
+    await store.revokeSubject('dora', 10_000)
+  })
+
+  t.test('superseding is told with the stream that stays', async t => {
+    const { store, changes } = await stage(t)
+    await store.supersede('a session', 'a stream')
+    await until(() => changes.length === 1)
+    t.same(changes, [{ kind: 'superseded', session: 'a session', stream: 'a stream' }])
+  })
+}
