@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net'
+import type { ServiceConfig } from './config.ts'
 
 /** What the command says when it listens: where, where the events are, and two commands to try it with. */
-export function createBanner ({ address, port }: Pick<AddressInfo, 'address' | 'port'>, where: string): string {
-  const url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`
+export function createBanner ({ address, port }: Pick<AddressInfo, 'address' | 'port'>, { tlsCert }: Pick<ServiceConfig, 'tlsCert'>, where: string): string {
+  const url = `${tlsCert === undefined ? 'http' : 'https'}://${address.includes(':') ? `[${address}]` : address}:${port}`
   return [
     '',
     `resumable-sse listens on ${url} (${where})`,

@@ -1,34 +1,13 @@
 #!/usr/bin/env node
-import type { AddressInfo } from 'node:net'
-import type { FastifyInstance } from 'fastify'
-import { createBanner } from './banner.ts'
-import { describeFailure } from './failure.ts'
-import { buildService, readConfig } from './index.ts'
-import { describeLog } from './log.ts'
+import { main } from './main.ts'
 
-async function main (): Promise<void> {
-  const config = readConfig(process.env, process.argv.slice(2))
-  const app = await buildService(config)
-  stopOnSignals(app)
-  await app.listen({ host: config.host, port: config.port })
-  process.stderr.write(createBanner(app.server.address() as AddressInfo, describeLog(config)))
-}
+// `tail | head -1`: nobody reads on.
+process.stdout.on('error', () => process.exit(0))
 
-/** The first signal drains and exits with 0; the second exits at once. */
-function stopOnSignals (app: FastifyInstance): void {
-  let isStopping = false
-  const stop = (): void => {
-    if (isStopping) process.exit(1)
-    isStopping = true
-    app.close().then(() => process.exit(0), error => fail(error))
-  }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-}
-
-function fail (error: unknown): void {
-  process.stderr.write(`resumable-sse: ${describeFailure(error)}\n`)
-  process.exit(1)
-}
-
-main().catch(fail)
+const code = await main(process.argv.slice(2), process.env, {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: new AbortController().signal
+})
+if (code !== undefined) process.exitCode = code

@@ -1,6 +1,6 @@
 import { contradictions } from './contradictions.ts'
 import { parseFlags } from './flags.ts'
-import { address, anyText, durationOrZero, integer, oneOf, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
+import { address, anyText, durationOrZero, integer, oneOf, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
 import type { Variable } from './variable.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -102,6 +102,27 @@ export const variables = {
     read: yesOrNo,
     meaning: 'Serve the page `/console`, to listen and publish by hand.'
   },
+  WORKERS: {
+    property: 'workers',
+    default: '1',
+    allowed: 'an integer from 1 to 256',
+    read: integer(1, 256),
+    meaning: 'Processes that share the port, for machines of more than one core; more than one needs `LOG=redis`.'
+  },
+  TLS_CERT: {
+    property: 'tlsCert',
+    default: undefined,
+    allowed: 'the path of a file that can be read',
+    read: readableFile,
+    meaning: 'Certificate chain, PEM: with `TLS_KEY` the service speaks HTTP/2 with TLS, and HTTP/1.1 on the same port. Read again on SIGHUP.'
+  },
+  TLS_KEY: {
+    property: 'tlsKey',
+    default: undefined,
+    allowed: 'the path of a file that can be read',
+    read: readableFile,
+    meaning: 'Private key of `TLS_CERT`, PEM.'
+  },
   OPEN_TO_ALL: {
     property: 'isOpenToAll',
     default: 'no',
@@ -134,6 +155,9 @@ export class ConfigError extends Error {
 
 const names = Object.keys(variables) as VariableName[]
 
+/** Flags without a value, which are for the command and not part of the configuration. */
+export const SWITCHES = ['check', 'help', 'version'] as const
+
 /** The flag of a variable, without its dashes: `MAX_EVENTS` is `max-events`. */
 export const flagOf = (name: string): string => name.toLowerCase().replaceAll('_', '-')
 
@@ -144,7 +168,7 @@ type Env = Record<string, string | undefined>
  * is one that is not set. Throws a `ConfigError` with every problem at once, each naming the variable or the flag.
  */
 export function readConfig (env: Env, argv: readonly string[] = []): ServiceConfig {
-  const flags = parseFlags(argv, { values: names.map(flagOf), switches: [] })
+  const flags = parseFlags(argv, { values: names.map(flagOf), switches: SWITCHES })
   const unknown = [...flags.problems, ...flags.others.map(other => `nothing is known of ${JSON.stringify(other)}`)]
   const readings = names.map(name => readVariable(name, flags.values.get(flagOf(name)), env))
   const config = Object.fromEntries(readings.map(({ property, value }) => [property, value])) as ServiceConfig

@@ -1,4 +1,5 @@
 import type { ServiceConfig, VariableName } from './config.ts'
+import { problemWithPair } from './tls.ts'
 
 /** Variables that may not go together: which, and what is wrong; undefined when nothing is. */
 export interface Contradiction {
@@ -23,5 +24,18 @@ export const contradictions: readonly Contradiction[] = [
   {
     among: ['LOG', 'REDIS_URL'],
     problem: ({ log, redisUrl }) => log !== 'redis' && redisUrl !== undefined ? `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out` : undefined
+  },
+  {
+    among: ['LOG', 'REDIS_URL', 'WORKERS'],
+    problem: ({ log, workers }) => workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} is for one process` : undefined
+  },
+  {
+    among: ['TLS_CERT', 'TLS_KEY'],
+    problem: ({ tlsCert, tlsKey }) => {
+      if (tlsCert === undefined && tlsKey === undefined) return undefined
+      if (tlsCert === undefined || tlsKey === undefined) return 'TLS_CERT and TLS_KEY go together: set both or none'
+      const problem = problemWithPair(tlsCert, tlsKey)
+      return problem === undefined ? undefined : `TLS_CERT and TLS_KEY cannot be used: ${problem}`
+    }
   }
 ]

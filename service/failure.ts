@@ -1,3 +1,4 @@
+import { CommandError } from './command.ts'
 import { ConfigError } from './config.ts'
 
 /** What helps against a failure of the system, by its code. */
@@ -13,7 +14,7 @@ const HINTS: Partial<Record<string, string>> = {
 export function describeFailure (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, syscall } = error as NodeJS.ErrnoException
-  if (error instanceof ConfigError || code?.startsWith('TOPICS_')) return error.message
+  if (error instanceof ConfigError || error instanceof CommandError || code?.startsWith('TOPICS_')) return error.message
   if (code === undefined || syscall === undefined) return error.stack ?? error.message
   const hint = HINTS[code]
   return hint === undefined ? error.message : `${error.message}: ${hint}`

@@ -1,3 +1,4 @@
+import { accessSync, constants, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parseDuration } from './duration.ts'
 
@@ -42,6 +43,16 @@ const MAX_DURATION_MS = parseDuration('366d')!
 export const durationOrZero: Read<number> = text => {
   const ms = text === '0' ? 0 : parseDuration(text)
   return ms !== undefined && ms <= MAX_DURATION_MS ? ms : undefined
+}
+
+/** The path of a file that is there and may be read now. */
+export const readableFile: Read<string> = path => {
+  try {
+    accessSync(path, constants.R_OK)
+    return statSync(path).isFile() ? path : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** An address to listen on. */

@@ -37,7 +37,7 @@ for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '::'] : [])]
 }
 
 t.test('an address of IPv6 stands in brackets', async t => {
-  t.match(createBanner({ address: '::1', port: 8080 }, 'events in Redis'), 'listens on http://[::1]:8080 (events in Redis)\n')
+  t.match(createBanner({ address: '::1', port: 8080 }, { tlsCert: undefined }, 'events in Redis'), 'listens on http://[::1]:8080 (events in Redis)\n')
 })
 
 t.test('it says where the events are kept', async t => {

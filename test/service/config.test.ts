@@ -1,6 +1,8 @@
 import t from 'tap'
 import { ConfigError, flagOf, readConfig, variables } from '../../service/config.ts'
+import type { VariableName } from '../../service/config.ts'
 import { parseDuration } from '../../service/duration.ts'
+import { certificateFiles } from '../support/http2-client.ts'
 
 type Env = Record<string, string | undefined>
 
@@ -15,22 +17,40 @@ function problemsOf (env: Env, argv: string[] = []): readonly string[] {
   }
 }
 
+const { cert, key } = certificateFiles(t)
+
+/** What each variable is without being set, values as they are written and read, and values just outside its range or that only look like one. */
+interface Case { unset: unknown, good: [string, unknown][], bad: string[], beside?: Env }
+
+const CASES: Record<VariableName, Case> = {
+  HOST: { unset: '127.0.0.1', good: [['::', '::'], ['localhost', 'localhost'], ['::1', '::1']], bad: ['example.com', '127.0.0', '256.0.0.1', ' ', '[::1]', 'LOCALHOST'], beside: { OPEN_TO_ALL: 'yes' } },
+  PORT: { unset: 8080, good: [['0', 0], ['65535', 65_535]], bad: ['-1', '65536', '80.5', '0x50', '8080 ', 'http', '1e3'] },
+  LOG: { unset: 'lmdb', good: [['memory', 'memory'], ['lmdb', 'lmdb']], bad: ['disk', 'Redis', 'memory '] },
+  DATA_DIR: { unset: 'data', good: [['/srv/events', '/srv/events'], ['any name', 'any name']], bad: [] },
+  DURABILITY: { unset: 'disk', good: [['process', 'process']], bad: ['fsync', 'DISK'] },
+  REDIS_URL: { unset: undefined, good: [['rediss://user:secret@redis.example:6380/3', 'rediss://user:secret@redis.example:6380/3']], bad: ['localhost:6379', 'http://localhost:6379', 'redis', '127.0.0.1'] },
+  LOG_LEVEL: { unset: 'info', good: [['silent', 'silent'], ['trace', 'trace']], bad: ['verbose', 'INFO', '30'] },
+  MAX_EVENTS: { unset: 10_000, good: [['1', 1], ['100000000', 100_000_000]], bad: ['0', '100000001', '10_000', '-5'] },
+  MAX_AGE: { unset: 0, good: [['30s', 30_000], ['0', 0], ['366d', 366 * 86_400_000]], bad: ['-1', '10', '10w', '1.5h', '1d1h', 'never', '367d', '999999999d'] },
+  EXPIRE_AFTER: { unset: 7 * 86_400_000, good: [['0', 0], ['1ms', 1]], bad: ['7', 'd', '00', '1 d'] },
+  HEARTBEAT_MS: { unset: 15_000, good: [['10', 10], ['2147483647', 2_147_483_647]], bad: ['9', '2147483648', '0', '15s'] },
+  DRAIN_MS: { unset: 5_000, good: [['0', 0], ['2147483647', 2_147_483_647]], bad: ['-1', '2147483648', '5s'] },
+  CONSOLE: { unset: true, good: [['no', false], ['yes', true]], bad: ['on', 'true', ' '] },
+  WORKERS: { unset: 1, good: [['256', 256], ['1', 1]], bad: ['0', '257', 'auto', '-1'], beside: { REDIS_URL: 'redis://127.0.0.1' } },
+  TLS_CERT: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/cert.pem', '.'], beside: { TLS_KEY: key } },
+  TLS_KEY: { unset: undefined, good: [[key, key]], bad: ['/nowhere/key.pem', 'test'], beside: { TLS_CERT: cert } },
+  OPEN_TO_ALL: { unset: false, good: [['yes', true], ['no', false]], bad: ['true', '1', 'YES', 'no '] }
+}
+const cases = Object.entries(CASES) as [VariableName, Case][]
+
 t.test('without variables it listens on loopback, keeps events on disk, and has the defaults', async t => {
-  t.same(readConfig({}), {
-    host: '127.0.0.1',
-    port: 8080,
-    log: 'lmdb',
-    dataDir: 'data',
-    durability: 'disk',
-    redisUrl: undefined,
-    logLevel: 'info',
-    maxEvents: 10_000,
-    maxAgeMs: 0,
-    expireAfterMs: 7 * 24 * 3_600_000,
-    heartbeatMs: 15_000,
-    drainMs: 5_000,
-    isOpenToAll: false
-  })
+  t.same(readConfig({}), Object.fromEntries(cases.map(([name, { unset }]) => [variables[name].property, unset])))
+})
+
+t.test('every variable is read into its place', async t => {
+  for (const [name, { good, beside }] of cases) {
+    for (const [text, value] of good) t.equal(readConfig({ ...beside, [name]: text })[variables[name].property], value, `${name} ${text}`)
+  }
 })
 
 t.test('an empty variable is one that is not set', async t => {
@@ -38,74 +58,14 @@ t.test('an empty variable is one that is not set', async t => {
   t.same(readConfig(empty), readConfig({}))
 })
 
-t.test('every variable is read into its place', async t => {
-  t.same(readConfig({
-    HOST: '::',
-    PORT: '0',
-    LOG: 'redis',
-    DATA_DIR: '/srv/events',
-    DURABILITY: 'process',
-    REDIS_URL: 'rediss://user:secret@redis.example:6380/3',
-    LOG_LEVEL: 'silent',
-    MAX_EVENTS: '1',
-    MAX_AGE: '30s',
-    EXPIRE_AFTER: '0',
-    HEARTBEAT_MS: '10',
-    DRAIN_MS: '2147483647',
-    OPEN_TO_ALL: 'yes'
-  }), {
-    host: '::',
-    port: 0,
-    log: 'redis',
-    dataDir: '/srv/events',
-    durability: 'process',
-    redisUrl: 'rediss://user:secret@redis.example:6380/3',
-    logLevel: 'silent',
-    maxEvents: 1,
-    maxAgeMs: 30_000,
-    expireAfterMs: 0,
-    heartbeatMs: 10,
-    drainMs: 2_147_483_647,
-    isOpenToAll: true
-  })
-})
-
 t.test('variables that are not ours are left alone', async t => {
   t.same(readConfig({ PATH: '/usr/bin', TOKEN: 'x' }), readConfig({}))
 })
 
-/** Values just outside each range, and what looks like a value and is none. A folder may have any name. */
-const BAD: Partial<Record<keyof typeof variables, string[]>> = {
-  HOST: ['example.com', '127.0.0', '256.0.0.1', ' ', '[::1]', 'LOCALHOST'],
-  PORT: ['-1', '65536', '80.5', '0x50', '8080 ', 'http', '1e3'],
-  LOG: ['disk', 'Redis', 'memory '],
-  DURABILITY: ['fsync', 'DISK'],
-  REDIS_URL: ['localhost:6379', 'http://localhost:6379', 'redis', '127.0.0.1'],
-  LOG_LEVEL: ['verbose', 'INFO', '30'],
-  MAX_EVENTS: ['0', '100000001', '10_000', '-5'],
-  MAX_AGE: ['-1', '10', '10w', '1.5h', '1d1h', 'never', '367d', '999999999d'],
-  EXPIRE_AFTER: ['7', 'd', '00', '1 d'],
-  HEARTBEAT_MS: ['9', '2147483648', '0', '15s'],
-  DRAIN_MS: ['-1', '2147483648', '5s'],
-  OPEN_TO_ALL: ['true', '1', 'YES', 'no ']
-}
-
 t.test('a bad value of any variable is told with its name, the allowed range and the value seen', async t => {
-  t.same([...Object.keys(BAD), 'DATA_DIR'].sort(), Object.keys(variables).sort())
-  for (const [name, values] of Object.entries(BAD)) {
-    for (const value of values) {
-      const { allowed } = variables[name as keyof typeof variables]
-      t.same(problemsOf({ [name]: value }), [`${name} must be ${allowed}, saw ${JSON.stringify(value)}`])
-    }
+  for (const [name, { bad }] of cases) {
+    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(value)}`])
   }
-})
-
-t.test('both ends of every range are allowed', async t => {
-  const good: Env[] = [
-    { PORT: '65535', MAX_EVENTS: '100000000', HEARTBEAT_MS: '2147483647', DRAIN_MS: '0' },
-    { HOST: 'localhost' }, { HOST: '::1' }, { MAX_AGE: '366d', EXPIRE_AFTER: '1ms' }
-  ]
-  for (const env of good) t.same(problemsOf(env), [], JSON.stringify(env))
 })
 
 t.test('all problems are told at once, and the message is a list of them', async t => {
@@ -184,6 +144,22 @@ t.test('an address beyond loopback needs OPEN_TO_ALL=yes', async t => {
     t.equal(readConfig({ HOST, OPEN_TO_ALL: 'yes' }).host, HOST)
   }
   for (const HOST of ['127.0.0.1', '::1', 'localhost']) t.equal(readConfig({ HOST }).host, HOST)
+})
+
+t.test('more than one worker needs the Redis log', async t => {
+  t.same(problemsOf({ WORKERS: '2' }), ['WORKERS=2 needs LOG=redis: LOG=lmdb is for one process'])
+  t.same(problemsOf({ LOG: 'memory' }, ['--workers', '3']), ['WORKERS=3 needs LOG=redis: LOG=memory is for one process'])
+  t.same(problemsOf({ WORKERS: '2', REDIS_URL: 'redis://127.0.0.1' }), [])
+  t.equal(problemsOf({ WORKERS: '2', LOG: 'redis' }).length, 1, 'the URL is what lacks')
+})
+
+t.test('a certificate and its key go together, and must be a pair', async t => {
+  const [one, other] = [certificateFiles(t), certificateFiles(t)]
+  t.same(problemsOf({ TLS_CERT: one.cert, TLS_KEY: one.key }), [])
+  t.same(problemsOf({ TLS_CERT: one.cert }), ['TLS_CERT and TLS_KEY go together: set both or none'])
+  t.same(problemsOf({ TLS_KEY: one.key }), ['TLS_CERT and TLS_KEY go together: set both or none'])
+  t.match(problemsOf({ TLS_CERT: one.cert, TLS_KEY: other.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*key values mismatch/])
+  t.match(problemsOf({ TLS_CERT: one.key, TLS_KEY: one.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*no start line/])
 })
 
 t.test('a duration is a whole number with one unit', async t => {

@@ -1,6 +1,6 @@
 import http2 from 'node:http2'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
@@ -18,6 +18,17 @@ export function makeCertificate (): { key: Buffer, cert: Buffer } {
   } finally {
     rmSync(dir, { recursive: true })
   }
+}
+
+/** A new certificate as files, which go with the test. */
+export function certificateFiles (t: Test): { cert: string, key: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'sse-cert-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }
+  const made = makeCertificate()
+  writeFileSync(files.cert, made.cert)
+  writeFileSync(files.key, made.key)
+  return files
 }
 
 /** An HTTP/2 session, closed after the test. */

@@ -1,0 +1,84 @@
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { flagOf, variables } from '../../service/config.ts'
+import type { Variable } from '../../service/variable.ts'
+import { run, startService } from '../support/commands.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { runCommand } from '../support/terminal.ts'
+
+// What a command line may be, and what each mistake is told.
+
+t.test('--help tells every variable with its flag, meaning, values and default, and the commands', async t => {
+  for (const argv of [['--help'], ['-h'], ['serve', '--help'], ['--port', '1', '--help']]) {
+    const { code, out, err } = await runCommand(argv)
+    t.equal(code, 0)
+    t.equal(err, '')
+    for (const [name, { allowed, default: fallback, meaning }] of Object.entries<Variable>(variables)) {
+      t.ok(out.includes(`  --${flagOf(name)}, ${name}\n      ${meaning.replaceAll('`', '')}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
+    }
+    for (const command of ['publish TOPIC [DATA]', 'tail TOPIC…']) t.match(out, `\nresumable-sse ${command}: `)
+  }
+})
+
+t.test('--help behind a command tells its flags', async t => {
+  const { code, out } = await runCommand(['tail', '--help'])
+  t.equal(code, 0)
+  t.match(out, /^resumable-sse tail TOPIC…: .*\n\n {2}--after CURSOR +Begin/)
+  t.match((await runCommand(['publish', 'news', '-h'])).out, '\n  --ndjson  ')
+})
+
+t.test('the built command tells the version of the package', async t => {
+  const command = run(t, process.execPath, ['dist/service/cli.js', '--version'])
+  t.equal(await command.exit(), 0)
+  t.match(command.out, /^\d+\.\d+\.\d+\n$/)
+})
+
+t.test('what no command takes is told with what was perhaps meant, and exits with 2', async t => {
+  const cases: [string[], string][] = [
+    [['publsh', 'news'], 'there is no command "publsh", did you mean publish?'],
+    [['zzzzzzzzzz'], 'there is no command "zzzzzzzzzz"'],
+    [['constructor'], 'there is no command "constructor"'],
+    [['serve', '--prot=80'], 'the configuration is not valid:\n  - there is no flag --prot, did you mean --port?'],
+    [['--prot=80'], 'the configuration is not valid:\n  - there is no flag --prot, did you mean --port?'],
+    [['--check', 'now'], 'the configuration is not valid:\n  - nothing is known of "now"'],
+    [['tail', 'news', '--jsn', '--urk=x'], 'there is no flag --jsn, did you mean --json?\nthere is no flag --urk, did you mean --url?'],
+    [['tail'], 'tail needs a topic'],
+    [['tail', 'news', '--url', 'localhost:8080'], '--url must be an http or https URL, saw "localhost:8080"'],
+    [['tail', 'news', '--url', 'http://'], '--url must be an http or https URL, saw "http://"'],
+    [['publish'], 'publish needs a topic'],
+    [['publish', 'news', 'hello', 'world'], 'publish takes one DATA: put quotes around data with blanks'],
+    [['publish', 'news', '{}', '--ndjson'], '--ndjson is about stdin: leave DATA out']
+  ]
+  for (const [argv, message] of cases) {
+    t.same(await runCommand(argv), { code: 2, out: '', err: `resumable-sse: ${message}\nresumable-sse --help tells all there is\n` }, argv.join(' '))
+  }
+})
+
+t.test('a bad value is no mistake of the command line: it exits with 1', async t => {
+  t.same(await runCommand(['--port', 'x']), { code: 1, out: '', err: 'resumable-sse: the configuration is not valid:\n  - --port must be an integer from 0 to 65535, saw "x"\n' })
+})
+
+t.test('--check says what it would do, listens nowhere and exits with 0', async t => {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const { port } = other.address() as AddressInfo
+  const folder = t.testdir()
+  t.same(await runCommand(['--check', '--data-dir', folder], { PORT: `${port}` }), { code: 0, out: `resumable-sse would listen on http://127.0.0.1:${port} (events on disk, in ${folder}); the log answers\n`, err: '' })
+  t.match((await runCommand(['serve', '--check'], { LOG: 'memory', HOST: '::1' })).out, 'http://[::1]:8080 (events in memory')
+})
+
+t.test('--check reaches Redis, also for workers', async t => {
+  const { url } = await RedisServer.start(t)
+  t.same(await runCommand(['--check', '--workers', '2'], { REDIS_URL: url }), { code: 0, out: 'resumable-sse would listen on http://127.0.0.1:8080 with 2 workers (events in Redis); the log answers\n', err: '' })
+})
+
+t.test('--check exits with 1 when the log is away, in use, or the configuration is not valid', async t => {
+  t.match(await runCommand(['--check'], { REDIS_URL: 'redis://127.0.0.1:1' }), { code: 1, out: '', err: /^resumable-sse: the log is not available: / })
+  t.match(await runCommand(['--check'], { PORT: 'x' }), { code: 1, out: '', err: /PORT must be/ })
+  const folder = t.testdir()
+  await startService(t, { DATA_DIR: folder })
+  t.match(await runCommand(['--check'], { DATA_DIR: folder }), { code: 1, out: '', err: /in use by another process/ })
+})

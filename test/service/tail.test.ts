@@ -1,0 +1,117 @@
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import t from 'tap'
+import type { Test } from 'tap'
+import { TestService } from '../support/service-app.ts'
+import { ServiceProcess } from '../support/service-process.ts'
+import { CommandCall, runCommand } from '../support/terminal.ts'
+
+// `resumable-sse tail` against the real service.
+
+/** Starts it, and ends it with the test. */
+function tail (t: Test, argv: string[], env: Record<string, string> = {}): CommandCall {
+  const call = new CommandCall(['tail', ...argv], env)
+  t.teardown(() => {
+    call.leave()
+    return call.code
+  })
+  return call
+}
+
+t.test('it prints id, name and data of each event, and ends with 0 when it is told to', async t => {
+  const service = await TestService.start(t)
+  await service.publish('news', [{ data: 'one' }, { event: 'score', data: { home: 1 } }])
+  const call = tail(t, ['news', '--url', service.origin, '--last', '10'])
+  await service.publish('news', { data: 'two\nlines' })
+  await call.out.until('lines')
+  call.leave()
+  t.equal(await call.code, 0)
+  t.match(call.out.text, /^\d+-1 message one\n\d+-2 score {"home":1}\n\d+-3 message two\nlines\n$/)
+  t.equal(call.err.text, '')
+})
+
+t.test('with --json it prints an object per line', async t => {
+  const service = await TestService.start(t)
+  await service.publish('news', [{ data: 'one' }, { event: 'score', data: 'two\nlines' }])
+  const call = tail(t, ['news', '--json', '--since', '1h'], { RESUMABLE_SSE_URL: service.origin })
+  await call.out.until('lines')
+  const [one, two] = call.out.text.trim().split('\n').map(line => JSON.parse(line) as { id: string })
+  t.match(one, { id: /^\d+-1$/, event: 'message', data: 'one' })
+  t.match(two, { id: /^\d+-2$/, event: 'score', data: 'two\nlines' })
+})
+
+t.test('--after begins behind an id; it tells finished topics and ends with 0', async t => {
+  const service = await TestService.start(t)
+  const { json } = await service.publish('a', [{ data: '1' }, { data: '2' }])
+  await service.call('/topics/a/close', { method: 'POST' })
+  await service.call('/topics/b/close', { method: 'POST' })
+  const { ids: [id = ''] } = json as { ids: string[] }
+  const both = tail(t, ['a', '--after', id, '--url', service.origin])
+  t.equal(await both.code, 0)
+  t.match(both.out.text, /^\d+-2 message 2\n$/)
+  t.match(both.err.text, /^resumable-sse: stream.end {"topic":"a"}\nresumable-sse: no stream, trying again in 3000 ms\n$/)
+})
+
+t.test('a gap is told, with what was missed', async t => {
+  const service = await TestService.start(t, { MAX_EVENTS: '2' })
+  await service.publish('news', [{ data: '1' }, { data: '2' }, { data: '3' }, { data: '4' }])
+  const call = tail(t, ['news', '--after', '0-0', '--url', service.origin])
+  await call.out.until('message 4\n')
+  t.match(call.out.text, /^\d+-3 message 3\n\d+-4 message 4\n$/)
+  t.match(call.err.text, /^resumable-sse: stream.gap {"topic":"news",.*"reason":"trimmed","missed":2}\n$/)
+})
+
+t.test('the service killed and started again: it comes back by itself, and prints each event once', async t => {
+  const service = await ServiceProcess.start(t)
+  const { origin } = service
+  const publish = (body: string): Promise<Response> => fetch(`${origin}/topics/news/events`, { method: 'POST', body, headers: { connection: 'close' } })
+  await publish('one')
+  const call = tail(t, ['news', '--after', '0-0', '--url', origin])
+  await call.out.until('message one\n')
+  await service.kill()
+  await call.err.until('no stream, trying again in 3000 ms\n')
+  await service.start()
+  await publish('two')
+  await call.out.until('message two\n')
+  await publish('three')
+  await call.out.until('message three\n')
+  t.match(call.out.text, /^\d+-1 message one\n\d+-\d+ message two\n\d+-\d+ message three\n$/)
+})
+
+t.test('what is refused for good is told, and exits with 1', async t => {
+  const service = await TestService.start(t)
+  t.match(await runCommand(['tail', 'no topic', '--url', service.origin]), { code: 1, out: '', err: /^resumable-sse: 400 TOPICS_BAD_TOPIC: topic must be .*\n$/ })
+})
+
+/** A server that answers as told, one by one. */
+async function startScript (t: Test, ...answers: ((response: ServerResponse, request: IncomingMessage) => unknown)[]): Promise<string> {
+  const left = [...answers]
+  const server = createServer((request, response) => left.shift()?.(response, request))
+  t.teardown(() => { server.close().closeAllConnections() })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+t.test('what may pass is waited for as long as `retry:` says: errors of a proxy, and streams that break', async t => {
+  const cursors: unknown[] = []
+  const url = await startScript(t,
+    response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end('retry: 10\n\nid: 5-5\nevent: stream.open\ndata\n\n'),
+    response => response.writeHead(502).end('<html>'),
+    (response, { headers }) => {
+      cursors.push(headers['last-event-id'], headers.authorization)
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: 6-6\ndata: x\n\ndata: half')
+      setImmediate(() => response.destroy())
+    },
+    (response, { headers }) => {
+      cursors.push(headers['last-event-id'])
+      response.writeHead(204).end()
+    })
+  const call = tail(t, ['news', '--token', 'secret', '--url', url])
+  t.equal(await call.code, 0)
+  t.equal(call.out.text, '6-6 message x\n')
+  const again = 'resumable-sse: no stream, trying again in 10 ms\n'
+  t.equal(call.err.text, `${again}resumable-sse: 502 Bad Gateway\n${again}${again}`)
+  t.same(cursors, ['5-5', 'Bearer secret', '6-6'])
+})

@@ -1,0 +1,44 @@
+import { PassThrough, Writable } from 'node:stream'
+import { main } from '../../service/main.ts'
+import { Inbox } from './inbox.ts'
+
+/** One call of the command in this process: what it said, and its exit code. */
+export class CommandCall {
+  readonly stdin = new PassThrough()
+  readonly out = new Inbox()
+  readonly err = new Inbox()
+  /** Settles with the exit code. */
+  readonly code: Promise<number | undefined>
+  readonly #leaving = new AbortController()
+
+  constructor (argv: string[], env: Record<string, string> = {}) {
+    this.code = main(argv, env, { stdin: this.stdin, stdout: into(this.out), stderr: into(this.err), signal: this.#leaving.signal })
+  }
+
+  /** As Ctrl-C does. */
+  leave (): void {
+    this.#leaving.abort()
+  }
+
+  /** All it said and its exit code, when it is over. */
+  async result (): Promise<{ code: number | undefined, out: string, err: string }> {
+    const code = await this.code
+    return { code, out: this.out.text, err: this.err.text }
+  }
+}
+
+function into (inbox: Inbox): Writable {
+  return new Writable({
+    write (chunk: Buffer, encoding, done) {
+      inbox.add(chunk)
+      done()
+    }
+  })
+}
+
+/** The same for a command that ends by itself and reads nothing. */
+export function runCommand (argv: string[], env: Record<string, string> = {}): ReturnType<CommandCall['result']> {
+  const call = new CommandCall(argv, env)
+  call.stdin.end()
+  return call.result()
+}
