@@ -1,5 +1,6 @@
 import { formatEventId, ORIGIN } from '../../../topics/event-id.ts'
 import { Hub } from '../../../topics/hub.ts'
+import { askPatiently } from '../../../topics/patience.ts'
 import { Subscription } from '../../../topics/subscription.ts'
 import type { TopicEnds, TopicLog } from '../../../topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
@@ -93,9 +94,10 @@ export class World {
     while (this.#open.length > 0) await this.retry()
   }
 
+  /** Asked again where the log does not answer in time: the machine is busy, and nothing is at fault any more. */
   async ends (): Promise<Map<string, TopicEnds>> {
     const { log } = this.instances[0]!
-    const located = await Promise.all(TOPICS.map(topic => log.locate(topic, ORIGIN)))
+    const located = await Promise.all(TOPICS.map(topic => askPatiently(() => log.locate(topic, ORIGIN), () => false, () => {})))
     return new Map(TOPICS.map((topic, at) => [topic, located[at]!.ends]))
   }
 
