@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { frameOf } from './workload.ts'
+import { answerMemory, frameOf } from './workload.ts'
 import type { ServerNews, ServerOrder } from './workload.ts'
 
 /**
@@ -19,7 +19,7 @@ const server = createServer((request, response) => {
   response.on('close', () => clients.delete(response))
 })
 
-async function publish ({ events, batch, marker }: ServerOrder): Promise<void> {
+async function publish ({ events, batch, marker }: Extract<ServerOrder, { kind: 'publish' | 'prepare' }>): Promise<void> {
   for (let sent = 0; sent < events; sent += batch) {
     const frames = Buffer.concat(Array.from({ length: batch }, (_, at) => frameOf(sent + at + 1, sent + at + 1 === events ? marker : undefined)))
     const full: Promise<void>[] = []
@@ -36,8 +36,10 @@ process.on('message', (order: ServerOrder) => {
   if (order.kind === 'prepare') {
     replay = Buffer.concat(Array.from({ length: order.events }, (_, at) => frameOf(at + 1, at + 1 === order.events ? order.marker : undefined)))
     tell({ kind: 'prepared', lastEventId: undefined })
-  } else {
+  } else if (order.kind === 'publish') {
     void publish(order)
+  } else if (order.kind === 'memory') {
+    void answerMemory()
   }
 })
 

@@ -1,8 +1,8 @@
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 
-/** Told to the load process: open so many connections to a path, and say when each has received the marker. */
-export interface LoadOrder { port: number, path: string, lastEventId?: string, clients: number, marker: string }
+/** Told to the load process: open connections, to the paths in turn, and say when each has received the marker so many times. */
+export interface LoadOrder { port: number, paths: string[], lastEventId?: string, clients: number, marker: string, markers?: number }
 export type LoadNews = { kind: 'connected' } | { kind: 'done', bytes: number, finishedAt: number }
 
 /**
@@ -18,6 +18,8 @@ async function run (order: LoadOrder): Promise<void> {
     for (let count = 0; count < order.clients; count++) {
       const socket = connect(order.port, '127.0.0.1')
       sockets.push(socket)
+      const markersIn = counter(order.marker)
+      let seen = 0
       let isOpen = false
       socket.on('data', chunk => {
         bytes += chunk.length
@@ -25,14 +27,28 @@ async function run (order: LoadOrder): Promise<void> {
           isOpen = true
           if (++open === order.clients) tell({ kind: 'connected' })
         }
-        if (chunk.includes(order.marker) && ++done === order.clients) resolve()
+        const more = markersIn(chunk)
+        seen += more
+        if (more > 0 && seen === (order.markers ?? 1) && ++done === order.clients) resolve()
       })
       socket.on('error', error => { throw error })
-      socket.write(`GET ${order.path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n${order.lastEventId === undefined ? '' : `Last-Event-ID: ${order.lastEventId}\r\n`}\r\n`)
+      socket.write(`GET ${order.paths[count % order.paths.length]} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n${order.lastEventId === undefined ? '' : `Last-Event-ID: ${order.lastEventId}\r\n`}\r\n`)
     }
   })
   tell({ kind: 'done', bytes, finishedAt: Date.now() })
   for (const socket of sockets) socket.destroy()
+}
+
+/** Counts a marker, also where it is cut by a border of chunks. */
+function counter (marker: string): (chunk: Buffer) => number {
+  let rest = ''
+  return chunk => {
+    const head = chunk.subarray(0, marker.length - 1).toString('latin1')
+    let count = (rest + head).includes(marker) ? 1 : 0
+    for (let at = chunk.indexOf(marker); at !== -1; at = chunk.indexOf(marker, at + 1)) count++
+    rest = chunk.subarray(-(marker.length - 1)).toString('latin1')
+    return count
+  }
 }
 
 function tell (news: LoadNews): void {
