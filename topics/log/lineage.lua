@@ -13,7 +13,9 @@ local function adopt_lineage (meta, now)
     n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',
     jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0'
   }
-  state.lineage = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  local info = redis.call('INFO', 'replication')
+  local at = string.find(info, 'master_replid:', 1, true)
+  state.lineage = string.sub(info, at + 14, at + 53)
   if fields[4] == state.lineage or state.n == 0 then return state end
 
   -- Not the same distance every time: two lines that lost sight of each other must not skip to the same number.
