@@ -25,10 +25,12 @@ export const errors = {
   FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
   /** An event, or one of its fields, cannot be put on the wire. */
   FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
-  /** The grant does not cover a topic. */
-  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s topic "%s"', 403),
+  /** The grant does not cover a topic, or does not allow to revoke. */
+  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
   /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
   FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
+  /** The body of a call of the one-time tokens is not as it must be. */
+  FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
   /** Too many calls, or too many tokens that are not valid. */
   FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
   /** The store of tokens, sessions and revocations cannot be reached for now. */

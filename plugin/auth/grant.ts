@@ -56,12 +56,12 @@ export class Grant {
   /** Throws 403 `FST_SSE_FORBIDDEN` naming the first topic that may not be subscribed to. */
   checkSubscribe (topics: string | readonly string[]): void {
     const refused = [topics].flat().find(topic => !this.maySubscribe(topic))
-    if (refused !== undefined) throw new errors.FST_SSE_FORBIDDEN('subscribe to', refused)
+    if (refused !== undefined) throw new errors.FST_SSE_FORBIDDEN('subscribe to topic', refused)
   }
 
   /** Throws 403 `FST_SSE_FORBIDDEN` when the topic may not be published to. */
   checkPublish (topic: string): void {
-    if (!this.mayPublish(topic)) throw new errors.FST_SSE_FORBIDDEN('publish to', topic)
+    if (!this.mayPublish(topic)) throw new errors.FST_SSE_FORBIDDEN('publish to topic', topic)
   }
 }
 
