@@ -34,7 +34,17 @@ export const errors = {
   /** Too many calls, or too many tokens that are not valid. */
   FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
   /** The store of tokens, sessions and revocations cannot be reached for now. */
-  FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503)
+  FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503),
+  /** A request without credentials, or with bad ones. The message says what to do next and never holds a credential. */
+  FST_SSE_UNAUTHORIZED: defineError('FST_SSE_UNAUTHORIZED', '%s', 401),
+  /** A page of an origin that is not listed tried to use what the browser sends by itself. */
+  FST_SSE_BAD_ORIGIN: defineError('FST_SSE_BAD_ORIGIN', '%s', 403),
+  /** The Host header names no host that is served here. */
+  FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
+  /** The keys that tokens are verified with cannot be fetched. */
+  FST_SSE_KEYS_UNAVAILABLE: defineError('FST_SSE_KEYS_UNAVAILABLE', 'the keys for tokens cannot be fetched: try again later', 503),
+  /** A `verify` function of the application returned something that is no grant. */
+  FST_SSE_BAD_GRANT: defineError('FST_SSE_BAD_GRANT', '%s: %s must be %s, saw %s', 500, TypeError)
 } as const
 
 /** The `code` of an error raised by this plugin. */

@@ -18,6 +18,10 @@ import type { SseStream } from './stream.ts'
 import type { AnyEvents, SseEvents } from './events.ts'
 
 export { RESET_ID } from './wire.ts'
+export { auth, Grant } from './auth/index.ts'
+export type {
+  AuthOptions, CookieOptions, GrantInit, GrantSource, JwtOptions, KeySet, ProxyOptions, PublicKey, PublicKeyAlgorithm, SecretKey, VerifyCookie
+} from './auth/index.ts'
 export { injectSse } from './inject.ts'
 export type { InjectedEvent, InjectedStream } from './inject.ts'
 export type { WireEvent, Serializer } from './wire.ts'

@@ -1,0 +1,102 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addAdmission } from '../admission.ts'
+import { errors } from '../errors.ts'
+import { bearerSource } from './bearer.ts'
+import { cookieSource } from './cookie.ts'
+import { Grant } from './grant.ts'
+import type { GrantInit, GrantSource } from './grant.ts'
+import { JwtVerifier } from './jwt.ts'
+import type { OpenStream, OpenStreams } from './open-streams.ts'
+import type { AuthOptions } from './options.ts'
+import { proxySource } from './proxy.ts'
+import { SiteCheck } from './site.ts'
+import type { Source } from './source.ts'
+
+interface AuthenticatorInit { app: FastifyInstance, options: AuthOptions, streams: OpenStreams }
+
+/**
+ * Turns a request into a grant, in this order; what fails leaves nothing spent and nothing asked:
+ *
+ * ```
+ *   Host ─▶ first source with a credential ─▶ page it comes from ─▶ verify ─▶ request.grant
+ * ```
+ */
+export class Authenticator {
+  readonly #streams: OpenStreams
+  readonly #site: SiteCheck
+  readonly #sources: readonly Source[]
+
+  constructor ({ app, options, streams }: AuthenticatorInit) {
+    this.#streams = streams
+    this.#site = new SiteCheck(options)
+    const verifier = options.jwt && new JwtVerifier(options.jwt)
+    this.#sources = [
+      verifier && bearerSource(verifier),
+      options.cookie && cookieSource(app, options.cookie, verifier),
+      options.proxy && proxySource(options.proxy)
+    ].filter(source => source !== undefined)
+  }
+
+  /** Throws 421, 401, 403 or 503 with what to do next. */
+  async authenticate (request: FastifyRequest): Promise<Grant> {
+    this.#site.checkHost(request)
+    const { source, credential } = this.#presented(request)
+    if (source.isAmbient) this.#site.checkPage(request)
+    const ask = async (): Promise<Grant | null> => toGrant(await source.verify(credential, request), source)
+    const grant = await ask()
+    if (grant === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[source.kind])
+    if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted has expired: get new ones')
+    this.#admit(request, grant, source.isAskedAgain ? ask : undefined)
+    return grant
+  }
+
+  #presented (request: FastifyRequest): { source: Source, credential: string } {
+    for (const source of this.#sources) {
+      const credential = source.read(request)
+      if (credential !== undefined) return { source, credential }
+    }
+    throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${this.#sources.map(({ kind }) => CREDENTIALS[kind]).join(' or ')}`)
+  }
+
+  /** The topics are checked when the source is known, and the stream is watched from its first byte on. */
+  #admit (request: FastifyRequest, grant: Grant, askAgain: OpenStream['askAgain']): void {
+    let topics: readonly string[] = []
+    addAdmission(request, {
+      check: source => {
+        topics = topicsOf(source)
+        grant.checkSubscribe(topics)
+      },
+      admit: async stream => this.#streams.add({ stream, grant, topics, askAgain })
+    })
+  }
+}
+
+/** What a request without credentials may send. */
+const CREDENTIALS: Record<GrantSource, string> = {
+  bearer: 'a token as "Authorization: Bearer …"',
+  token: 'a one-time token as "?ot=…"',
+  cookie: 'the session cookie',
+  proxy: 'the request through the proxy that authenticates'
+}
+
+/** What to do when a source was asked and said no. */
+const REFUSALS: Record<GrantSource, string> = {
+  bearer: 'the token is not valid: get a new one',
+  token: 'the one-time token is not valid, was used before, or is too old: get a new one',
+  cookie: 'the session is not valid any more: sign in again',
+  proxy: 'the proxy names nobody who may come in: sign in as somebody else'
+}
+
+function toGrant (granted: GrantInit | Grant | null, source: Source): Grant | null {
+  return granted === null || granted instanceof Grant ? granted : new Grant(granted, source.kind)
+}
+
+export function isExpired ({ expiresAtMs }: Grant): boolean {
+  return expiresAtMs !== undefined && expiresAtMs <= Date.now()
+}
+
+/** What a subscription of `app.topics` is subscribed to; nothing is known of other sources. */
+function topicsOf (source: unknown): readonly string[] {
+  if (typeof source !== 'object' || source === null || !('topics' in source)) return []
+  return Array.isArray(source.topics) ? source.topics : []
+}

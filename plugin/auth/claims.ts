@@ -1,0 +1,46 @@
+import type { JWTPayload } from 'jose'
+import { errors } from '../errors.ts'
+import { isPattern } from './grant-init.ts'
+
+/** Patterns of topics, by right, an empty list allowing nothing; and whether others may be revoked. */
+export interface TopicRights { subscribe: readonly string[], publish: readonly string[], revoke: boolean }
+
+/** What a claim may put in place of `{name}`: characters of a topic, and no star. */
+const VALUE = /^[A-Za-z0-9._~:@/-]+$/
+
+/**
+ * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. What is absent allows nothing. `{sub}` in a pattern stands for the
+ * string claim of that name; a pattern that cannot be filled in, or matches no topic, is dropped.
+ * Throws 401 `FST_SSE_UNAUTHORIZED` when the claim is something else.
+ */
+export function readTopicRights (payload: JWTPayload, claim: string): TopicRights {
+  const rights: unknown = Object.hasOwn(payload, claim) ? payload[claim] : {}
+  if (typeof rights !== 'object' || rights === null || Array.isArray(rights)) throw badClaim(claim)
+  const { subscribe = [], publish = [], revoke = false } = rights as Partial<Record<keyof TopicRights, unknown>>
+  if (!isTexts(subscribe) || !isTexts(publish) || typeof revoke !== 'boolean') throw badClaim(claim)
+  return { subscribe: fill(subscribe, payload), publish: fill(publish, payload), revoke }
+}
+
+function badClaim (claim: string): Error {
+  return new errors.FST_SSE_UNAUTHORIZED(`the claim "${claim}" of the token must be { subscribe: [...], publish: [...] } with lists of patterns of topics, and perhaps revoke: true: get another token`)
+}
+
+function isTexts (value: unknown): value is string[] {
+  return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+function fill (patterns: string[], payload: JWTPayload): string[] {
+  return patterns.map(pattern => fillOne(pattern, payload)).filter(isPattern)
+}
+
+/** Undefined when a claim is missing, is no string, or would act as more than a part of a topic's name. */
+function fillOne (pattern: string, payload: JWTPayload): string | undefined {
+  let isGood = true
+  const filled = pattern.replace(/\{([^{}]*)\}/g, (whole, name: string) => {
+    const value = Object.hasOwn(payload, name) ? payload[name] : undefined
+    if (typeof value === 'string' && VALUE.test(value)) return value
+    isGood = false
+    return ''
+  })
+  return isGood ? filled : undefined
+}

@@ -1,0 +1,51 @@
+import { errors, show } from '../errors.ts'
+import type { GrantInit } from './grant.ts'
+
+const MAX_SUBJECT_LENGTH = 256
+const MAX_PATTERN_LENGTH = 256
+
+// Whatever may be a topic, and the star.
+const PATTERN = /^[A-Za-z0-9._~:@/*-]+$/
+const CONTROLS = /\p{Cc}/u
+
+/** True for what may be the subject of a grant. */
+export function isSubject (value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= MAX_SUBJECT_LENGTH && !CONTROLS.test(value)
+}
+
+/** True for a pattern that some topic could match. */
+export function isPattern (value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_PATTERN_LENGTH && PATTERN.test(value)
+}
+
+const isPatterns = (value: unknown): boolean => value === undefined || (Array.isArray(value) && value.every(isPattern))
+const isTime = (value: unknown): boolean => value === undefined || (typeof value === 'number' && value >= 0)
+
+const PATTERNS_ALLOWED = 'a list of patterns of topics, such as "orders.*"'
+const TIME_ALLOWED = 'a number (Unix ms)'
+
+/** One row per field of what an app's `verify` returns: what it may be, and the test. */
+export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value: unknown) => boolean }> = {
+  subject: { allowed: `a string of 1 to ${MAX_SUBJECT_LENGTH} characters without control characters`, ok: isSubject },
+  subscribe: { allowed: PATTERNS_ALLOWED, ok: isPatterns },
+  publish: { allowed: PATTERNS_ALLOWED, ok: isPatterns },
+  expiresAtMs: { allowed: TIME_ALLOWED, ok: isTime },
+  issuedAtMs: { allowed: TIME_ALLOWED, ok: isTime },
+  revoke: { allowed: 'true or false', ok: value => value === undefined || typeof value === 'boolean' }
+}
+
+/**
+ * Checks what code of the application granted: a mistyped right is a bug of that code, and must not be taken for no limit.
+ * Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what was seen.
+ */
+export function checkGrantInit (from: string, init: unknown): GrantInit {
+  if (typeof init !== 'object' || init === null) throw new errors.FST_SSE_BAD_GRANT(from, 'the grant', 'an object { subject, subscribe?, publish?, expiresAtMs?, issuedAtMs?, revoke? } or null', show(init))
+  for (const name of Object.keys(init)) {
+    if (!Object.hasOwn(grantChecks, name)) throw new errors.FST_SSE_BAD_GRANT(from, `"${name}"`, `one of ${Object.keys(grantChecks).join(', ')}`, 'an unknown field')
+  }
+  for (const [name, { allowed, ok }] of Object.entries(grantChecks)) {
+    const value = (init as GrantInit)[name as keyof GrantInit]
+    if (!ok(value)) throw new errors.FST_SSE_BAD_GRANT(from, `"${name}"`, allowed, show(value))
+  }
+  return init as GrantInit
+}

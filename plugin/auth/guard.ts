@@ -1,0 +1,62 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { addAdmission } from '../admission.ts'
+import { isErrorStatusToRetry } from '../error-report.ts'
+import { errors, show } from '../errors.ts'
+import { asksForSse } from '../negotiate.ts'
+import type { Authenticator } from './authenticator.ts'
+
+const kSeen = Symbol('fastify-resumable-sse.grant')
+
+interface GrantConfig { grant?: unknown, [kSeen]?: true }
+
+/** Puts the authenticator in front of every route that wants a grant, before its body is read. */
+export function guardRoutes (app: FastifyInstance, authenticator: Authenticator): void {
+  const guard = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> => authenticate(authenticator, request, reply)
+  app.addHook('onRoute', route => {
+    const config: GrantConfig = { ...route.config, [kSeen]: true }
+    route.config = config as NonNullable<RouteOptions['config']>
+    const hooks = [route.onRequest ?? []].flat()
+    // A HEAD route that Fastify makes of a GET route comes with its hooks.
+    if (wantsGrant(route) && !hooks.includes(guard)) route.onRequest = [...hooks, guard]
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    refuseUnseen(request)
+    // A URL with a credential is not for the Referer of whatever comes next.
+    if (isObject(request.query) && 'ot' in request.query) reply.header('referrer-policy', 'no-referrer')
+  })
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+function wantsGrant (route: RouteOptions): boolean {
+  const given = route.grant ?? route.config?.grant ?? false
+  if (typeof given !== 'boolean') throw new errors.FST_SSE_BAD_OPTION(`route ${String(route.method)} ${route.url}`, 'grant', 'true or false', show(given))
+  return given
+}
+
+/**
+ * A route added before this plugin is registered (or while nobody waits for that) escapes its hook, and with it what it says
+ * of grants. No stream leaves it.
+ */
+function refuseUnseen (request: FastifyRequest): void {
+  const { config, url } = request.routeOptions
+  if ((config as GrantConfig)[kSeen] || request.is404) return
+  const refusal = new errors.FST_SSE_BAD_OPTION(`route ${url}`, 'grant', 'given on a route added after `await app.register(auth)`', 'a route added before')
+  if ((config as GrantConfig).grant !== undefined) throw refusal
+  addAdmission(request, { check: () => { throw refusal } })
+}
+
+async function authenticate (authenticator: Authenticator, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | void> {
+  try {
+    request.grant = await authenticator.authenticate(request)
+  } catch (error) {
+    if (isRefusal(error, 401)) reply.header('www-authenticate', 'Bearer')
+    // What is meant to pass must not end an EventSource.
+    if (!isErrorStatusToRetry(error) || request.method === 'HEAD' || !asksForSse(request.headers.accept)) throw error
+    return reply.sse(() => { throw error })
+  }
+}
+
+function isRefusal (error: unknown, status: number): boolean {
+  return isObject(error) && 'statusCode' in error && error.statusCode === status
+}

@@ -1,0 +1,61 @@
+import type { SseStream } from '../stream.ts'
+import { startExpiry } from './expiry.ts'
+import type { Grant } from './grant.ts'
+
+/** A stream that runs on a grant. */
+export interface OpenStream {
+  readonly stream: SseStream
+  /** The grant as it is now: a cookie may be prolonged while its stream is open. */
+  grant: Grant
+  /** Topics that are streamed, where they are known. */
+  readonly topics: readonly string[]
+  /** Asks the application again; null takes the grant back. Undefined where there is nobody to ask. */
+  readonly askAgain: (() => Promise<Grant | null>) | undefined
+}
+
+/** The streams of one app that run on grants. Each ends at its grant's expiry by itself. */
+export class OpenStreams implements Iterable<OpenStream> {
+  readonly #warningMs: number
+  readonly #streams = new Map<OpenStream, () => void>()
+
+  /** `warningMs` before its end a client is told of it; 0 tells none. */
+  constructor (warningMs: number) {
+    this.#warningMs = warningMs
+  }
+
+  get size (): number { return this.#streams.size }
+
+  /** Takes a stream in until it is over. */
+  add (open: OpenStream): void {
+    this.#streams.set(open, () => {})
+    void open.stream.closed.then(() => this.#remove(open))
+    this.#startExpiry(open)
+  }
+
+  /** Gives a stream another grant of the same subject; its expiry is the new one from now on. */
+  renew (open: OpenStream, grant: Grant): void {
+    if (!open.stream.isOpen) return
+    open.grant = grant
+    this.#startExpiry(open)
+  }
+
+  /** Ends the streams this is true of, with reason `revoked`. Nothing is told in the stream: who comes back learns it by a 401. */
+  revoke (isRevoked: (open: OpenStream) => boolean): void {
+    for (const open of this) if (isRevoked(open)) open.stream.close('revoked')
+  }
+
+  [Symbol.iterator] (): Iterator<OpenStream> {
+    return [...this.#streams.keys()].values()
+  }
+
+  #startExpiry (open: OpenStream): void {
+    this.#streams.get(open)?.()
+    const { expiresAtMs } = open.grant
+    this.#streams.set(open, expiresAtMs === undefined ? () => {} : startExpiry(open.stream, expiresAtMs, this.#warningMs))
+  }
+
+  #remove (open: OpenStream): void {
+    this.#streams.get(open)?.()
+    this.#streams.delete(open)
+  }
+}

@@ -1,0 +1,187 @@
+import { KeyObject } from 'node:crypto'
+import { errors, show } from '../errors.ts'
+import type { CookieOptions } from './cookie.ts'
+import { isPattern } from './grant-init.ts'
+import { PUBLIC_KEY_ALGORITHMS } from './jwt-options.ts'
+import type { JwtOptions, PublicKey } from './jwt-options.ts'
+import { isNetwork } from './proxy.ts'
+import type { ProxyOptions } from './proxy.ts'
+import { fitsAlgorithm, readPublicKey } from './signing-key.ts'
+
+/** Options of the auth plugin; at least one source is needed. */
+export interface AuthOptions {
+  /** Tokens of an issuer: `Authorization: Bearer`, or in a cookie. */
+  jwt?: JwtOptions
+  /** A session cookie. */
+  cookie?: CookieOptions
+  /** A header set by a proxy that authenticates. */
+  proxy?: ProxyOptions
+  /** Other origins whose pages may use cookies, the proxy's header and one-time tokens, such as `https://app.example`. Default none. */
+  origins?: readonly string[]
+  /** Values of the Host header that are served on routes with `grant`, with or without the port; others get 421. Default all. */
+  hosts?: readonly string[]
+  /** How long before its end a client hears `stream.expiring`, in ms; 0 sends none. Default 60,000. */
+  expiryWarningMs?: number
+  /** How often the grants of open streams are checked again, in ms. Default 30,000. */
+  recheckMs?: number
+}
+
+export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000 } as const
+
+const MAX_TIMER_MS = 2_147_483_647
+const MIN_SECRET_BYTES = 32
+
+export interface OptionCheck { range: string, ok: (value: unknown) => boolean }
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean'
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isFilledList = (value: unknown, isItem: (item: unknown) => boolean): boolean => Array.isArray(value) && value.length > 0 && value.every(isItem)
+// RFC 9110, 5.6.2: names of headers and cookies.
+const isToken = (value: unknown): boolean => typeof value === 'string' && /^[!#$%&'*+.^_`|~A-Za-z0-9-]+$/.test(value)
+const integer = (min: number, max: number, unit: string): OptionCheck => ({
+  range: `an integer from ${min} to ${max} (${unit})`,
+  ok: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+})
+const text: OptionCheck = { range: 'a string that is not empty', ok: isText }
+const patterns: OptionCheck = { range: 'a list of patterns of topics, such as "orders.*"', ok: value => Array.isArray(value) && value.every(isPattern) }
+const verify: OptionCheck = { range: 'a function', ok: isFunction }
+const algorithmNames = PUBLIC_KEY_ALGORITHMS.map(name => JSON.stringify(name)).join(', ')
+const isAlgorithm = (value: unknown): boolean => PUBLIC_KEY_ALGORITHMS.some(name => name === value)
+
+/** One row per option: its allowed range in words, and the test. Shown in error messages and in the table of docs/auth.md. */
+export const authChecks: Record<string, OptionCheck> = {
+  'jwt.secret': { range: `a string or bytes, at least ${MIN_SECRET_BYTES} bytes`, ok: isSecret },
+  'jwt.publicKey': { range: 'a public key that fits jwt.algorithm, as PEM, JWK or KeyObject; RSA from 2048 bits', ok: value => value !== undefined },
+  'jwt.algorithm': { range: `one of ${algorithmNames}`, ok: isAlgorithm },
+  'jwt.jwksUrl': { range: 'an https URL, or http on loopback', ok: isKeySetUrl },
+  'jwt.algorithms': { range: `a list of ${algorithmNames}`, ok: value => isFilledList(value, isAlgorithm) },
+  'jwt.issuer': text,
+  'jwt.audience': { range: 'a string or { subscribe, publish } with one each', ok: isAudience },
+  'jwt.clockToleranceMs': integer(0, 300_000, 'ms'),
+  'jwt.claim': text,
+  'jwt.maxTokenBytes': integer(256, 65_536, 'bytes'),
+  'cookie.name': { range: 'the name of a cookie', ok: isToken },
+  'cookie.signed': { range: 'true or false', ok: isBoolean },
+  'cookie.verify': verify,
+  'cookie.jwt': { range: 'true or false', ok: isBoolean },
+  'proxy.header': { range: 'the name of a header', ok: isToken },
+  'proxy.from': { range: 'a list of IP addresses and CIDR blocks', ok: value => isFilledList(value, isNetwork) },
+  'proxy.verify': verify,
+  'proxy.subscribe': patterns,
+  'proxy.publish': patterns,
+  origins: { range: 'a list of origins such as "https://app.example"', ok: value => Array.isArray(value) && value.every(isOrigin) },
+  hosts: { range: 'a list of hosts such as "app.example" or "app.example:8443"', ok: value => isFilledList(value, isHost) },
+  expiryWarningMs: integer(0, MAX_TIMER_MS, 'ms'),
+  recheckMs: integer(10, MAX_TIMER_MS, 'ms')
+}
+
+const GROUPS = ['jwt', 'cookie', 'proxy'] as const
+const NAMES = [...GROUPS, ...Object.keys(authChecks).filter(name => !name.includes('.'))]
+
+/** Checks everything once and fills in the defaults. Throws `FST_SSE_BAD_OPTION`, without the value of a secret. */
+export function resolveAuthOptions (given: AuthOptions): AuthOptions & typeof AUTH_DEFAULTS {
+  for (const [name, value] of Object.entries(given)) {
+    if (!NAMES.includes(name)) throw bad(name, `one of ${NAMES.join(', ')}`, 'an unknown option')
+    if (isGroup(name)) checkGroup(name, value)
+    else check(name, value)
+  }
+  if (GROUPS.every(name => given[name] === undefined)) throw bad('options', `given with at least one of ${GROUPS.join(', ')}`, 'none of them')
+  if (given.jwt) checkKey(given.jwt)
+  if (given.cookie) checkCookie(given.cookie, given.jwt)
+  if (given.proxy) needAll('proxy', given.proxy, ['header', 'from'])
+  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  return { ...AUTH_DEFAULTS, ...chosen }
+}
+
+const isGroup = (name: string): name is (typeof GROUPS)[number] => GROUPS.some(group => group === name)
+
+function checkGroup (group: string, value: unknown): void {
+  if (value === undefined) return
+  if (!isObject(value)) throw bad(group, 'an object', typeof value)
+  for (const [name, option] of Object.entries(value)) check(`${group}.${name}`, option)
+}
+
+function check (name: string, value: unknown): void {
+  const row = Object.hasOwn(authChecks, name) ? authChecks[name] : undefined
+  if (!row) throw bad(name, `one of ${Object.keys(authChecks).filter(known => known.startsWith(`${name.split('.')[0]}.`)).join(', ')}`, 'an unknown option')
+  if (value !== undefined && !row.ok(value)) throw bad(name, row.range, name === 'jwt.secret' ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))
+}
+
+function needAll (group: string, value: object, names: readonly string[]): void {
+  for (const name of names) {
+    if ((value as Record<string, unknown>)[name] === undefined) throw bad(`${group}.${name}`, authChecks[`${group}.${name}`]!.range, 'undefined')
+  }
+}
+
+const KEYS = ['secret', 'publicKey', 'jwksUrl'] as const
+
+/** Exactly one key, and with it no algorithms but its own. */
+function checkKey (jwt: JwtOptions): void {
+  const given = KEYS.filter(name => (jwt as Partial<Record<(typeof KEYS)[number], unknown>>)[name] !== undefined)
+  if (given.length !== 1) throw bad('jwt', `given with one of ${KEYS.join(', ')}`, given.length === 0 ? 'none of them' : given.join(' and '))
+  if ('algorithms' in jwt && given[0] !== 'jwksUrl') throw bad('jwt.algorithms', 'given with jwt.jwksUrl only', `it beside jwt.${given[0]}`)
+  if ('algorithm' in jwt && given[0] !== 'publicKey') throw bad('jwt.algorithm', 'given with jwt.publicKey only', `it beside jwt.${given[0]}`)
+  if (given[0] !== 'publicKey') return
+  needAll('jwt', jwt, ['algorithm'])
+  checkPublicKey(jwt as PublicKey)
+}
+
+function checkPublicKey ({ publicKey, algorithm }: PublicKey): void {
+  const problem = problemWith(publicKey, algorithm)
+  if (problem !== undefined) throw bad('jwt.publicKey', authChecks['jwt.publicKey']!.range, problem)
+}
+
+function problemWith (publicKey: PublicKey['publicKey'], algorithm: PublicKey['algorithm']): string | undefined {
+  if (isPrivate(publicKey)) return 'a private key'
+  try {
+    const key = readPublicKey(publicKey)
+    return fitsAlgorithm(key, algorithm) ? undefined : `a ${key.type} key of type ${key.asymmetricKeyType} for ${algorithm}`
+  } catch {
+    return 'something that cannot be read as a key'
+  }
+}
+
+/** node:crypto would make a public key of it; but here a private one is a slip that its owner should hear of. */
+function isPrivate (key: PublicKey['publicKey']): boolean {
+  return typeof key === 'string' ? key.includes('PRIVATE KEY') : key instanceof KeyObject ? key.type === 'private' : 'd' in key
+}
+
+function checkCookie (cookie: CookieOptions, jwt: JwtOptions | undefined): void {
+  needAll('cookie', cookie, ['name'])
+  if (cookie.jwt !== true) return needAll('cookie', cookie, ['verify'])
+  if (jwt === undefined) throw bad('cookie.jwt', 'given together with jwt', 'true and no jwt')
+  const beside = ['signed', 'verify'].find(name => (cookie as Record<string, unknown>)[name] !== undefined)
+  if (beside !== undefined) throw bad(`cookie.${beside}`, 'left out where cookie.jwt is true', 'both')
+}
+
+const bad = (name: string, range: string, seen: string): Error => new errors.FST_SSE_BAD_OPTION('auth', name, range, seen)
+
+function isSecret (value: unknown): boolean {
+  return (typeof value === 'string' || value instanceof Uint8Array) && Buffer.byteLength(value) >= MIN_SECRET_BYTES
+}
+
+const sizeOf = (value: unknown): string => typeof value === 'string' || value instanceof Uint8Array ? `${Buffer.byteLength(value)} bytes` : typeof value
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+function isKeySetUrl (value: unknown): boolean {
+  if (!(typeof value === 'string' || value instanceof URL) || !URL.canParse(String(value))) return false
+  const { protocol, hostname } = new URL(value)
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname))
+}
+
+function isAudience (value: unknown): boolean {
+  if (!isObject(value)) return isText(value)
+  return isText(value.subscribe) && isText(value.publish) && Object.keys(value).length === 2
+}
+
+/** As browsers write it: nothing behind the host but a port that is not the scheme's own. */
+function isOrigin (value: unknown): boolean {
+  return typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
+}
+
+function isHost (value: unknown): boolean {
+  return typeof value === 'string' && /^(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:\d{1,5})?$/i.test(value)
+}

@@ -1,0 +1,67 @@
+import { BlockList, isIP } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+import { checkGrantInit, isSubject } from './grant-init.ts'
+import type { GrantInit } from './grant.ts'
+import { readOnce } from './source.ts'
+import type { Source } from './source.ts'
+
+/** A header with the subject, set by a proxy that authenticates; it must delete the header from what clients send. */
+export interface ProxyOptions {
+  /** Name of the header, such as `x-user`. */
+  header: string
+  /** Addresses and CIDR blocks from which it counts; from anywhere else it is ignored. */
+  from: readonly string[]
+  /** What the subject may do; null refuses. Default: what `subscribe` and `publish` say. */
+  verify?: (subject: string, request: FastifyRequest) => GrantInit | null | Promise<GrantInit | null>
+  /** Patterns of topics for every subject. Default: the route decides. */
+  subscribe?: readonly string[]
+  publish?: readonly string[]
+}
+
+/** The header as a source. It counts by the address of the socket, whatever `X-Forwarded-For` says. */
+export function proxySource (options: ProxyOptions): Source {
+  const header = options.header.toLowerCase()
+  const trusted = toBlockList(options.from)
+  return {
+    kind: 'proxy',
+    isAmbient: true,
+    isAskedAgain: false,
+    read: request => isFrom(trusted, request.raw.socket.remoteAddress) ? decode(readOnce(request, header)) : undefined,
+    async verify (subject, request) {
+      if (!isSubject(subject)) return null
+      if (options.verify === undefined) return { subject, subscribe: options.subscribe, publish: options.publish }
+      const init = await options.verify(subject, request)
+      return init === null ? null : checkGrantInit('proxy.verify', init)
+    }
+  }
+}
+
+/** Node reads header bytes as latin1; proxies send UTF-8. */
+function decode (value: string | undefined): string | undefined {
+  return value === undefined ? undefined : Buffer.from(value, 'latin1').toString('utf8')
+}
+
+/** True for an address, or an address with the length of a prefix behind a slash. */
+export function isNetwork (text: unknown): boolean {
+  if (typeof text !== 'string') return false
+  const [address = '', bits, ...rest] = text.split('/')
+  const version = isIP(address)
+  if (version === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+function toBlockList (networks: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const network of networks) {
+    const [address = '', bits] = network.split('/')
+    const family = isIP(address) === 4 ? 'ipv4' : 'ipv6'
+    if (bits === undefined) list.addAddress(address, family)
+    else list.addSubnet(address, Number(bits), family)
+  }
+  return list
+}
+
+/** A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not trusted. */
+function isFrom (trusted: BlockList, address: string | undefined): boolean {
+  return address !== undefined && trusted.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6')
+}

@@ -1,0 +1,55 @@
+import type { FastifyRequest } from 'fastify'
+import { errors, show } from '../errors.ts'
+
+/**
+ * What a browser says of the page behind a request. A page of another site may make the browser send our cookies with any
+ * request, and EventSource sends no preflight: the request arrives, whatever CORS says of the answer.
+ */
+export class SiteCheck {
+  readonly #origins: ReadonlySet<string>
+  readonly #hosts: ReadonlySet<string> | undefined
+
+  constructor ({ origins = [], hosts }: { origins?: readonly string[], hosts?: readonly string[] }) {
+    this.#origins = new Set(origins.map(origin => new URL(origin).origin))
+    this.#hosts = hosts && new Set(hosts.map(host => host.toLowerCase()))
+  }
+
+  /**
+   * Throws 421 `FST_SSE_BAD_HOST` when the hosts are listed and this is none of them: a name that was rebound to our address
+   * makes its pages the same origin as ours.
+   */
+  checkHost ({ raw: { headers } }: FastifyRequest): void {
+    if (this.#hosts === undefined) return
+    const host = String(headers.host ?? headers[':authority'] ?? '').toLowerCase()
+    if (this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''))) return
+    throw new errors.FST_SSE_BAD_HOST(show(host), 'use a name this server is known by, or add it to the hosts that are allowed')
+  }
+
+  /** For what browsers send by themselves, and for one-time tokens. Throws 403 `FST_SSE_BAD_ORIGIN`. */
+  checkPage (request: FastifyRequest): void {
+    const { origin, 'sec-fetch-site': site, 'sec-purpose': purpose } = request.headers
+    if (isPrefetch(purpose)) throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
+    if (origin !== undefined && this.#origins.has(origin)) return
+    if (origin !== undefined && !isOwn(origin, request)) throw new errors.FST_SSE_BAD_ORIGIN(`pages of ${show(origin)} may not use the credentials of this server: list that origin if they shall`)
+    if (site === undefined || site === 'same-origin' || site === 'none') return
+    throw new errors.FST_SSE_BAD_ORIGIN('pages of another origin may not use the credentials of this server: list their origin if they shall')
+  }
+
+  /** For a one-time token in the URL: only what a script opens may spend it, no link, image or frame. Throws 403 `FST_SSE_BAD_ORIGIN`. */
+  checkScript (request: FastifyRequest): void {
+    const dest = request.headers['sec-fetch-dest']
+    if (dest !== undefined && dest !== 'empty') throw new errors.FST_SSE_BAD_ORIGIN('a one-time token is for EventSource and fetch: open the stream from a script')
+    this.checkPage(request)
+  }
+}
+
+const isPrefetch = (purpose: string | string[] | undefined): boolean => purpose !== undefined && /^prefetch\b/i.test(String(purpose))
+
+/** True for the origin of our own pages. Behind a proxy that ends TLS only the host can be compared; where TLS ends here, the scheme too. */
+function isOwn (origin: string, { host, protocol }: FastifyRequest): boolean {
+  if (!URL.canParse(origin)) return false
+  const page = new URL(origin)
+  if (protocol === 'https' && page.protocol !== 'https:') return false
+  const own = `${page.protocol}//${host}`
+  return URL.canParse(own) && new URL(own).host === page.host
+}

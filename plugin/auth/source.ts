@@ -1,0 +1,32 @@
+import type { FastifyRequest } from 'fastify'
+import { errors } from '../errors.ts'
+import type { Grant, GrantInit, GrantSource } from './grant.ts'
+
+/**
+ * Where a grant may come from. Of the sources of an app the first one counts that a request presents something for; when
+ * that is bad the request is refused, and no other source is asked.
+ */
+export interface Source {
+  readonly kind: GrantSource
+  /** True when a browser sends the credential by itself, also for pages of others. */
+  readonly isAmbient: boolean
+  /** What the request presents; undefined when nothing. Throws 401 when it is there twice. */
+  read: (request: FastifyRequest) => string | undefined
+  /** What it grants; null when it is bad. Throws 401 with what to do, or 503 when it cannot be told now. */
+  verify: (credential: string, request: FastifyRequest) => Promise<GrantInit | Grant | null>
+  /** True when the application is to be asked again while a stream is open. */
+  readonly isAskedAgain: boolean
+}
+
+/**
+ * The value of a header, undefined when it is absent. Throws 401 when there are two: which of them counts would be decided
+ * by whatever stands between, and Node drops or joins the second one.
+ */
+export function readOnce (request: FastifyRequest, header: string): string | undefined {
+  const { headers, rawHeaders } = request.raw
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) if (rawHeaders[at]!.toLowerCase() === header) count++
+  if (count > 1) throw new errors.FST_SSE_UNAUTHORIZED(`the header ${header} was sent twice: send it once`)
+  const value = headers[header]
+  return typeof value === 'string' ? value : undefined
+}
