@@ -31,10 +31,11 @@ export const contradictions: readonly Contradiction[] = [
   },
   {
     among: ['TLS_CERT', 'TLS_KEY'],
-    problem: ({ tlsCert, tlsKey }) => {
-      if (tlsCert === undefined && tlsKey === undefined) return undefined
-      if (tlsCert === undefined || tlsKey === undefined) return 'TLS_CERT and TLS_KEY go together: set both or none'
-      const problem = problemWithPair(tlsCert, tlsKey)
+    problem: config => {
+      const given = [config.tlsCert, config.tlsKey].filter(file => file !== undefined).length
+      if (given === 0) return undefined
+      if (given === 1) return 'TLS_CERT and TLS_KEY go together: set both or none'
+      const problem = problemWithPair(config)
       return problem === undefined ? undefined : `TLS_CERT and TLS_KEY cannot be used: ${problem}`
     }
   }

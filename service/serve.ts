@@ -9,7 +9,7 @@ import { describeFailure } from './failure.ts'
 import { buildService } from './index.ts'
 import { describeLog } from './log.ts'
 import { stopOnSignals, stopWhenTold } from './signals.ts'
-import { reloadCertificate } from './tls.ts'
+import { renewOnSignal } from './tls.ts'
 import { runWorkers } from './workers.ts'
 
 /** Runs the service, in one process or in several; settles when it listens. The process ends by its signals. */
@@ -23,7 +23,7 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
   const stop = (): void => { app.close().then(() => process.exit(0), error => exitWith(error, stderr)) }
   if (cluster.isWorker) stopWhenTold(stop)
   else stopOnSignals(stop)
-  process.on('SIGHUP', () => reloadCertificate(config, app.server as unknown as Server, app.log))
+  renewOnSignal(config, app.server as unknown as Server, app.log)
   await app.listen({ host: config.host, port: config.port })
   if (cluster.isPrimary) stderr.write(createBanner(addressOf(app), config, describeLog(config)))
 }

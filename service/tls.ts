@@ -13,33 +13,39 @@ const MAX_CONCURRENT_STREAMS = 1_000
 
 /** What Fastify takes for HTTP/2 with TLS, and HTTP/1.1 on the same port; nothing without a certificate. Reads the files. */
 export function secureOptions (config: ServiceConfig): object {
-  const { tlsCert, tlsKey } = config
-  if (tlsCert === undefined || tlsKey === undefined) return {}
+  if (config.tlsCert === undefined) return {}
   const settings: ServerOptions['settings'] = { maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
-  return { http2: true, https: { ...readPair(tlsCert, tlsKey), allowHTTP1: true, settings } }
+  return { http2: true, https: { ...readPair(config), allowHTTP1: true, settings } }
 }
 
-/** Takes a renewed certificate without a restart; open connections keep the old one. A pair that is no good changes nothing. */
-export function reloadCertificate ({ tlsCert, tlsKey }: ServiceConfig, server: Server, logger: FastifyBaseLogger): void {
-  if (tlsCert === undefined || tlsKey === undefined) return
-  try {
-    server.setSecureContext(readPair(tlsCert, tlsKey))
-    logger.info({ tlsCert }, 'the certificate was read again')
-  } catch (err) {
-    logger.error({ err, tlsCert }, 'the certificate cannot be read again, the old one stays')
-  }
+/**
+ * Takes a renewed certificate on SIGHUP, without a restart; open connections keep the old one. A pair that is no good
+ * changes nothing. Without TLS nothing listens to the signal, so that a service goes with the terminal it was started in.
+ */
+export function renewOnSignal (config: ServiceConfig, server: Server, logger: FastifyBaseLogger): void {
+  const { tlsCert } = config
+  if (tlsCert === undefined) return
+  process.on('SIGHUP', () => {
+    try {
+      server.setSecureContext(readPair(config))
+      logger.info({ tlsCert }, 'the certificate was read again')
+    } catch (err) {
+      logger.error({ err, tlsCert }, 'the certificate cannot be read again, the old one stays')
+    }
+  })
 }
 
 /** Why a certificate and a key cannot be used together; undefined when they can. */
-export function problemWithPair (tlsCert: string, tlsKey: string): string | undefined {
+export function problemWithPair (config: ServiceConfig): string | undefined {
   try {
-    createSecureContext(readPair(tlsCert, tlsKey))
+    createSecureContext(readPair(config))
     return undefined
   } catch (error) {
     return (error as Error).message
   }
 }
 
-function readPair (tlsCert: string, tlsKey: string): { cert: Buffer, key: Buffer } {
-  return { cert: readFileSync(tlsCert), key: readFileSync(tlsKey) }
+/** Both are given, or neither: anything else is no configuration. */
+function readPair ({ tlsCert, tlsKey }: ServiceConfig): { cert: Buffer, key: Buffer } {
+  return { cert: readFileSync(tlsCert!), key: readFileSync(tlsKey!) }
 }

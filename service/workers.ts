@@ -17,7 +17,7 @@ const MAX_PAUSE_MS = 10_000
 export async function runWorkers (config: ServiceConfig): Promise<Address> {
   const workers = new Workers(config)
   stopOnSignals(() => { void workers.stop() })
-  process.on('SIGHUP', () => workers.signal('SIGHUP'))
+  if (config.tlsCert !== undefined) process.on('SIGHUP', () => workers.signal('SIGHUP'))
   process.on('exit', () => workers.signal('SIGKILL'))
   return workers.start(config.workers)
 }
