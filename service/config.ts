@@ -1,6 +1,6 @@
 import { contradictions } from './contradictions.ts'
 import { parseFlags } from './flags.ts'
-import { address, anyText, durationOrZero, integer, oneOf, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
+import { address, anyText, durationOrZero, integer, oneOf, origins, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
 import type { Variable } from './variable.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -80,6 +80,48 @@ export const variables = {
     allowed: '0 or a duration such as 30s, 10m, 2h or 1d, up to 366d',
     read: durationOrZero,
     meaning: 'A topic nobody publishes to for this long is forgotten, its numbers too; `0` forgets none.'
+  },
+  MAX_EVENT_BYTES: {
+    property: 'maxEventBytes',
+    default: '262144',
+    allowed: 'an integer from 1 to 16777216 (bytes)',
+    read: integer(1, 16_777_216),
+    meaning: 'Size of one event on the wire.'
+  },
+  MAX_BATCH_EVENTS: {
+    property: 'maxBatchEvents',
+    default: '10000',
+    allowed: 'an integer from 1 to 100000',
+    read: integer(1, 100_000),
+    meaning: 'Events in one publish as NDJSON. A JSON array takes 1,000 of them, or this many if that is less.'
+  },
+  MAX_BODY_BYTES: {
+    property: 'maxBodyBytes',
+    default: '1048576',
+    allowed: 'an integer from 1024 to 104857600 (bytes)',
+    read: integer(1_024, 104_857_600),
+    meaning: 'Size of a body that is read whole (JSON, text), counted when it is decompressed.'
+  },
+  MAX_BATCH_BYTES: {
+    property: 'maxBatchBytes',
+    default: '16777216',
+    allowed: 'an integer from 1024 to 1073741824 (bytes)',
+    read: integer(1_024, 1_073_741_824),
+    meaning: 'Size of a body of NDJSON, which is read line by line; counted when it is decompressed.'
+  },
+  PUBLISH_RATE: {
+    property: 'publishRate',
+    default: '0',
+    allowed: 'an integer from 0 to 1000000 (publishes per second)',
+    read: integer(0, 1_000_000),
+    meaning: 'Publishes that one subject, or one address where nobody signs in, may send each second; `0` sets no limit.'
+  },
+  CORS_ORIGINS: {
+    property: 'corsOrigins',
+    default: undefined,
+    allowed: '"*" or origins such as https://app.example, separated by commas',
+    read: origins,
+    meaning: 'Origins whose pages may use the service, with cookies; `*` allows every page, without cookies. None: pages of its own origin only.'
   },
   HEARTBEAT_MS: {
     property: 'heartbeatMs',

@@ -25,6 +25,6 @@ const HEADERS = {
 export async function consoleRoute (app: FastifyInstance): Promise<void> {
   for (const [url, { file, type }] of Object.entries(FILES)) {
     const content = await readFile(file)
-    app.get(url, (request, reply) => reply.headers(HEADERS).type(type).send(content))
+    app.get(url, { schema: { hide: true } }, (request, reply) => reply.headers(HEADERS).type(type).send(content))
   }
 }

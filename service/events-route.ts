@@ -1,41 +1,54 @@
-import type { FastifyInstance } from 'fastify'
-import { show } from '../plugin/errors.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { checkSubscribeOptions } from '../topics/start.ts'
 import type { SubscribeOptions } from '../topics/index.ts'
+import { checkTopics } from '../topics/topic-name.ts'
 import { parseDuration } from './duration.ts'
-import { errors } from './errors.ts'
+import { refusals, streamHeaders, streamQuery } from './schemas.ts'
 
-type Value = string | string[] | undefined
-type Query = Partial<Record<'topic' | 'lastEventId' | 'since' | 'last', Value>>
+/** The query as the schema has it. */
+interface Query { topic: string[], lastEventId?: string, since?: string, last?: number }
+interface EventsRoute { Querystring: Query }
+
+const schema = {
+  tags: ['Stream'],
+  operationId: 'subscribe',
+  summary: 'Listen',
+  description: 'A stream of Server-Sent Events that does not end by itself. HEAD answers its headers and starts none.',
+  querystring: streamQuery,
+  headers: streamHeaders,
+  response: {
+    200: {
+      description: 'The stream: stream.open first, then the events of the topics, each with the cursor after it as its id',
+      content: { 'text/event-stream': { schema: { type: 'string', example: ':\n\nretry: 3000\n\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
+    },
+    204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
+    ...refusals(400, 406, 503)
+  }
+}
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20]`: the stream. */
 export function eventsRoute (app: FastifyInstance): void {
-  app.get<{ Querystring: Query }>('/events', (request, reply) => {
-    const { topic, ...rest } = request.query
-    if (topic === undefined) throw new errors.SERVICE_BAD_QUERY('topic', 'given at least once, as in /events?topic=news', 'none')
-    return reply.sse(app.topics.subscribe(topic, subscribeOptions(rest)))
+  app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
+    return reply.sse(app.topics.subscribe(request.query.topic, subscribeOptions(request.query)))
   })
 }
 
-function subscribeOptions (query: Query): SubscribeOptions {
-  const since = single('since', query.since)
-  const last = single('last', query.last)
-  return { after: single('lastEventId', query.lastEventId) || undefined, sinceMs: readSince(since), last: readLast(last) }
+/** One topic is a list of one, and digits are a number; the schema judges what comes of it. */
+async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
+  const { topic, last, ...rest } = request.query as { topic?: unknown, last?: unknown }
+  request.query = {
+    ...rest,
+    ...topic === undefined ? {} : { topic: [topic].flat() },
+    ...last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last }
+  } as Query
 }
 
-function readSince (text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const ms = parseDuration(text)
-  if (ms === undefined) throw new errors.SERVICE_BAD_QUERY('since', 'a duration such as 30s, 10m, 2h or 1d', show(text))
-  return ms
+function explain ({ query }: FastifyRequest): void {
+  const { topic, last } = query as Partial<Query>
+  if (topic !== undefined) checkTopics(topic)
+  if (typeof last === 'number') checkSubscribeOptions({ last })
 }
 
-function readLast (text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (!/^\d{1,9}$/.test(text)) throw new errors.SERVICE_BAD_QUERY('last', 'a number of events', show(text))
-  return Number(text)
-}
-
-function single (name: string, value: Value): string | undefined {
-  if (Array.isArray(value)) throw new errors.SERVICE_BAD_QUERY(name, 'given once', show(value))
-  return value
+function subscribeOptions ({ lastEventId, since, last }: Query): SubscribeOptions {
+  return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last }
 }

@@ -2,19 +2,32 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import sse from '../plugin/index.ts'
 import topics from '../topics/index.ts'
+import { readBodies } from './bodies.ts'
 import type { ServiceConfig } from './config.ts'
 import { boundClose, closeSessions } from './connections.ts'
 import { consoleRoute } from './console-route.ts'
+import { allowOrigins } from './cors.ts'
 import { eventsRoute } from './events-route.ts'
+import { healthRoute } from './health-route.ts'
+import { inflateBodies } from './inflate.ts'
 import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
-import { MAX_BODY_BYTES, tellRefusals } from './refusals.ts'
-import { QuietLog } from './quiet-log.ts'
+import { describeRoutes, openapiRoute } from './openapi.ts'
+import { limitPublishing } from './publish-rate.ts'
+import { QuietLog, serializers } from './quiet-log.ts'
+import { tellRefusals } from './refusals.ts'
 import { secureOptions } from './tls.ts'
 import { topicsRoutes } from './topics-routes.ts'
+import { onClientError, readableUrl, refuseUnread } from './unread.ts'
 
 export { ConfigError, readConfig } from './config.ts'
 export type { ServiceConfig } from './config.ts'
+
+/** How long a request, its body included, may take to come; the largest batch in this time needs 1.1 Mbit/s. */
+const REQUEST_TIMEOUT_MS = 120_000
+
+/** Without TLS; with it Node asks for no Host either. */
+const plainOptions = { http: { requireHostHeader: false } }
 
 /**
  * Builds the service from its configuration; `listen` and `close` are the caller's.
@@ -22,26 +35,36 @@ export type { ServiceConfig } from './config.ts'
  */
 export async function buildService (config: ServiceConfig): Promise<FastifyInstance> {
   const options: FastifyServerOptions = {
-    logger: { level: config.logLevel },
+    logger: { level: config.logLevel, serializers },
     logController: new QuietLog(),
     // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
-    bodyLimit: MAX_BODY_BYTES,
+    // From the first byte to the last of a request; a stream is an answer and may last.
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    clientErrorHandler: onClientError,
+    rewriteUrl: ({ url = '/' }) => readableUrl(url),
     // As long as a request line can be: a topic that is too long is refused as a topic, with its own limit.
     routerOptions: { maxParamLength: 16 * 1024 }
   }
   // Fastify types each kind of server apart; to a route they are the same.
-  const app = Fastify({ ...options, ...secureOptions(config) })
-  tellRefusals(app)
+  const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config) })
   boundClose(app, config.drainMs)
+  tellRefusals(app, config)
+  await allowOrigins(app, config.corsOrigins)
+  refuseUnread(app)
+  inflateBodies(app)
+  readBodies(app, config)
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
-  await app.register(topics, { log: createLog(config) })
-  const refuseOtherMethods = watchMethods(app)
+  await app.register(topics, { log: createLog(config), maxEventBytes: config.maxEventBytes, maxBatchEvents: config.maxBatchEvents })
+  await describeRoutes(app)
+  await limitPublishing(app, config.publishRate)
+  const answerOtherMethods = watchMethods(app)
   eventsRoute(app)
-  topicsRoutes(app)
-  app.get('/healthz', async () => ({ status: 'ok' }))
+  await topicsRoutes(app, config)
+  healthRoute(app)
+  openapiRoute(app)
   if (config.hasConsole) await consoleRoute(app)
-  refuseOtherMethods()
+  answerOtherMethods()
   closeSessions(app)
   return app
 }

@@ -1,30 +1,36 @@
+import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { errors } from './errors.ts'
 
-const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']
+/** Every method that Node reads but CONNECT, which asks for no path. */
+const ALL = METHODS.filter(method => method !== 'CONNECT')
 
 /**
- * Answers 405 with `Allow` where a path exists with other methods; Fastify alone says 404.
+ * Answers OPTIONS with `Allow`, and 405 with `Allow` where a path exists with other methods; Fastify alone says 404 to both.
  * Call it before the routes are added, and what it returns when all are there.
  */
 export function watchMethods (app: FastifyInstance): () => void {
-  const allowed = new Map<string, Set<string>>()
+  for (const method of ALL) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  const known = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
-    const methods = allowed.get(url) ?? new Set()
+    const methods = known.get(url) ?? new Set()
     for (const each of [method].flat()) methods.add(each)
-    allowed.set(url, methods)
+    known.set(url, methods)
   })
   return () => {
-    for (const [url, methods] of [...allowed]) addRefusal(app, url, [...methods])
+    for (const [url, methods] of [...known]) answerOthers(app, url, [...methods, 'OPTIONS'])
   }
 }
 
-function addRefusal (app: FastifyInstance, url: string, allowed: string[]): void {
+function answerOthers (app: FastifyInstance, url: string, allowed: string[]): void {
+  const allow = allowed.join(', ')
+  const tell = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => reply.header('allow', allow).code(204).send()
   const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
-    reply.header('allow', allowed.join(', '))
-    throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allowed.join(', '), request.method)
+    reply.header('allow', allow)
+    throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allow, request.method)
   }
-  const method = METHODS.filter(method => !allowed.includes(method))
+  const route = { url, exposeHeadRoute: false, schema: { hide: true } }
   // Before the body is read: what is wrong with it does not matter.
-  app.route({ url, method, exposeHeadRoute: false, onRequest: refuse, handler: refuse })
+  app.route({ ...route, method: 'OPTIONS', onRequest: tell, handler: tell })
+  app.route({ ...route, method: ALL.filter(method => !allowed.includes(method)) as HTTPMethods[], onRequest: refuse, handler: refuse })
 }

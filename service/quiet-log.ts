@@ -1,21 +1,31 @@
 import { LogController } from 'fastify'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 
 const UNAVAILABLE = 503
 
-/**
- * Quiet when all is well: no line per request. A client's mistake is for that client (`debug`), a log that is away is one
- * line per request that met it (`warn`), and what nobody expected is logged as Fastify does, with the stack.
- */
+/** Quiet when all is well: no line per request. What becomes of an error is told by `logRefusal`. */
 export class QuietLog extends LogController {
   override incomingRequest (): void {}
 
   /** An error here is a connection that broke under the answer: a client that left. */
   override requestCompleted (): void {}
+}
 
-  override defaultErrorLog (error: Error & { code?: string }, request: FastifyRequest, reply: FastifyReply): void {
-    const { statusCode } = reply
-    if (statusCode >= 500 && statusCode !== UNAVAILABLE) super.defaultErrorLog(error, request, reply)
-    else reply.log[statusCode === UNAVAILABLE ? 'warn' : 'debug']({ statusCode, code: error.code }, error.message)
-  }
+/**
+ * A client's mistake is for that client (`debug`), a log that is away is one line per request that met it (`warn`), and what
+ * nobody expected is logged with its stack and the request.
+ */
+export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
+  if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)
+  else request.log[statusCode === UNAVAILABLE ? 'warn' : 'debug']({ statusCode, code: error.code }, error.message)
+}
+
+/** How a request is logged: without its query, which may hold what gives access. */
+export const serializers = {
+  req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), remoteAddress: ip })
+}
+
+/** The path of a URL, without its query. */
+export function pathOf (url: string): string {
+  return url.split('?', 1)[0]!
 }

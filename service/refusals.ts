@@ -1,21 +1,47 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { show } from '../plugin/errors.ts'
+import { BODY_TYPES } from './bodies.ts'
 import { errors } from './errors.ts'
+import { logRefusal } from './quiet-log.ts'
+import { refusalOf } from './refusal-body.ts'
+import { refusePath } from './unread.ts'
 
-/** Bytes that the body of a request may have. */
-export const MAX_BODY_BYTES = 1024 * 1024
+/** `validationContext` is there when a schema refused it: Fastify's name for the part of the request. */
+type Thrown = Error & { code?: string, headers?: Record<string, string>, validationContext?: string }
 
-/** Fastify's own refusals of a body name no limit; the codes stay. */
-const MESSAGES: Partial<Record<string, string>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: `a body must be at most ${MAX_BODY_BYTES} bytes`,
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'content-type must be application/json or text/plain'
+/** Gives every refusal its shape, a code and its limit, also those that Fastify makes by itself. */
+export function tellRefusals (app: FastifyInstance, { maxBodyBytes }: { maxBodyBytes: number }): void {
+  app.setNotFoundHandler(refusePath)
+  app.setErrorHandler<Thrown>((thrown, request, reply) => {
+    const error = inOurWords(thrown, request, maxBodyBytes)
+    const refusal = refusalOf(error)
+    logRefusal(error, request, refusal.statusCode)
+    return reply.code(refusal.statusCode).headers(error.headers ?? {}).send(refusal)
+  })
 }
 
-/** Gives every refusal a code and its limit, also those that Fastify makes by itself. */
-export function tellRefusals (app: FastifyInstance): void {
-  // Without the query, which may hold what no message and no log should.
-  app.setNotFoundHandler(request => { throw new errors.SERVICE_NO_SUCH_PATH(request.url.split('?', 1)[0]) })
-  app.setErrorHandler<Error & { code?: string }>((error, request, reply) => {
-    const message = MESSAGES[error.code ?? '']
-    return reply.send(message === undefined ? error : Object.assign(error, { message }))
-  })
+/** Fastify's refusals of a body name no limit; a schema's are told better where a route has the words. */
+function inOurWords (error: Thrown, request: FastifyRequest, maxBodyBytes: number): Thrown {
+  switch (error.code ?? '') {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errors.SERVICE_BODY_TOO_LARGE(maxBodyBytes)
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new errors.SERVICE_BAD_MEDIA_TYPE(BODY_TYPES.join(', '), show(request.headers['content-type'] ?? 'none'))
+    default: return error.validationContext === undefined ? error : explained(error, request)
+  }
+}
+
+/** What the route's own check says about what its schema refuses; the schema's words where the check says nothing. */
+function explained (error: Thrown, request: FastifyRequest): Thrown {
+  try {
+    request.routeOptions.config.explain?.(request)
+    return error
+  } catch (told) {
+    return told as Thrown
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Called when the schema refused a request: throws what is wrong in the words of the room that checks it, or returns. */
+    explain?: (request: FastifyRequest) => void
+  }
 }

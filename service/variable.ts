@@ -60,6 +60,17 @@ export const address: Read<string> = text => isIP(text) || text === 'localhost' 
 
 export const redisUrl: Read<string> = text => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) ? text : undefined
 
+/** Origins as browsers send them, or `*` alone. */
+export const origins: Read<readonly string[]> = text => {
+  const given = text.split(',').map(origin => origin.trim())
+  return text === '*' || given.every(isOrigin) ? given : undefined
+}
+
+/** Written as browsers write it: a letter or a slash more would never match, and a pattern neither. */
+function isOrigin (text: string): boolean {
+  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
+}
+
 /** A URL, also a mistyped one, without the password it may hold. */
 export function withoutPassword (text: string): string {
   return text.replace(/^(\w+:\/*)?.*@/, '$1***@')

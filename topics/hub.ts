@@ -54,6 +54,7 @@ export class Hub {
   readonly #feeds = new Map<string, Shared<Feed>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
   #lagging = 0
+  readonly #readers = new Map<string, number>()
 
   constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, maxTopics = DEFAULT_MAX_TOPICS, observer = NO_OBSERVER, onTrouble }: HubOptions) {
     this.log = log
@@ -67,6 +68,11 @@ export class Hub {
 
   get counts (): TopicsCounts {
     return { topics: this.#followers.size, feeds: this.#feeds.size, tailBytes: this.#budget.used, lagging: this.#lagging }
+  }
+
+  /** Readers of this process that follow the topic. */
+  readersOf (topic: string): number {
+    return this.#readers.get(topic) ?? 0
   }
 
   /** A reader lags until the promise settles. Settles as it does. */
@@ -83,7 +89,20 @@ export class Hub {
   async acquire (topics: readonly string[]): Promise<FeedLease> {
     const key = topics.join('\n')
     const feed = await use(this.#feeds, key, () => this.#makeFeed(topics))
-    return { feed, release: () => { leave(this.#feeds, key, feed => { this.#dropFeed(feed) }) } }
+    this.#count(topics, 1)
+    const release = (): void => {
+      this.#count(topics, -1)
+      leave(this.#feeds, key, feed => { this.#dropFeed(feed) })
+    }
+    return { feed, release }
+  }
+
+  #count (topics: readonly string[], change: 1 | -1): void {
+    for (const topic of topics) {
+      const readers = this.readersOf(topic) + change
+      if (readers > 0) this.#readers.set(topic, readers)
+      else this.#readers.delete(topic)
+    }
   }
 
   async #makeFeed (topics: readonly string[]): Promise<Feed> {

@@ -69,6 +69,8 @@ export interface TopicInfo {
   /** Events retained. */
   count: number
   isClosed: boolean
+  /** Streams of this process that follow the topic; those of other processes are not counted. */
+  subscribers: number
 }
 
 /** `app.topics`: durable topics. */
@@ -121,7 +123,7 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
     async info (topic) {
       const { ends } = await log.locate(checkTopic(topic), { ms: 0, n: 0 })
       const { first, last, count, isClosed } = ends
-      return { topic, first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed }
+      return { topic, first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed, subscribers: hub.readersOf(topic) }
     }
   }
 }

@@ -17,7 +17,9 @@ export interface PublishEvent {
 export interface PublishLimits { maxEventBytes: number, maxBatchEvents: number }
 
 const FIELDS = new Set(['event', 'data', 'retry'])
-const KEY = /^[\x21-\x7e]{1,128}$/
+/** What an idempotency key may be, as a regular expression. */
+export const KEY_PATTERN = '^[\\x21-\\x7e]{1,128}$'
+const KEY = new RegExp(KEY_PATTERN)
 
 /**
  * Checks what is to be published, before anything is appended. Throws `TOPICS_BAD_BATCH`, `TOPICS_BAD_EVENT` naming
@@ -35,7 +37,8 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
   throw new errors.TOPICS_BAD_IDEMPOTENCY_KEY(show(key))
 }
 
-function checkEvent (given: unknown, at: string, { maxEventBytes }: PublishLimits): NewEvent {
+/** Checks one event; `at` says which one it is, behind the word "event". Throws `TOPICS_BAD_EVENT` and `TOPICS_EVENT_TOO_LARGE`. */
+export function checkEvent (given: unknown, at: string, { maxEventBytes }: Pick<PublishLimits, 'maxEventBytes'>): NewEvent {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new errors.TOPICS_BAD_EVENT(at, `must be an object { event?, data, retry? }, saw ${show(given)}`)
   }

@@ -25,7 +25,8 @@ export interface SubscribeOptions {
 /** Where one topic of a connection begins. */
 export interface TopicStart { position: EventId, gap: Gap | undefined, isAtEnd: boolean }
 
-const MAX_LAST = 10_000
+/** Upper bound of `last`. */
+export const MAX_LAST = 10_000
 const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */

@@ -2,8 +2,12 @@ import { show } from '../plugin/errors.ts'
 import { errors } from './errors.ts'
 import { MAX_CURSOR_TOPICS } from './cursor.ts'
 
-// No braces: a Redis key puts the topic into a hash tag. No wildcard characters: those belong to patterns.
-const TOPIC = /^[A-Za-z0-9][A-Za-z0-9._~:@/-]{0,199}$/
+/**
+ * What a topic may be called, as a regular expression. No braces: a Redis key puts the topic into a hash tag. No wildcard
+ * characters: those belong to patterns.
+ */
+export const TOPIC_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._~:@/\\-]{0,199}$'
+const TOPIC = new RegExp(TOPIC_PATTERN)
 
 /** Checks one topic name and returns it. Throws `TOPICS_BAD_TOPIC`. */
 export function checkTopic (topic: unknown): string {

@@ -33,6 +33,16 @@ const CASES: Record<VariableName, Case> = {
   MAX_EVENTS: { unset: 10_000, good: [['1', 1], ['100000000', 100_000_000]], bad: ['0', '100000001', '10_000', '-5'] },
   MAX_AGE: { unset: 0, good: [['30s', 30_000], ['0', 0], ['366d', 366 * 86_400_000]], bad: ['-1', '10', '10w', '1.5h', '1d1h', 'never', '367d', '999999999d'] },
   EXPIRE_AFTER: { unset: 7 * 86_400_000, good: [['0', 0], ['1ms', 1]], bad: ['7', 'd', '00', '1 d'] },
+  MAX_EVENT_BYTES: { unset: 262_144, good: [['1', 1], ['16777216', 16_777_216]], bad: ['0', '16777217', '256k'] },
+  MAX_BATCH_EVENTS: { unset: 10_000, good: [['1', 1], ['100000', 100_000]], bad: ['0', '100001'] },
+  MAX_BODY_BYTES: { unset: 1_048_576, good: [['1024', 1_024], ['104857600', 104_857_600]], bad: ['1023', '104857601', '1MB'] },
+  MAX_BATCH_BYTES: { unset: 16_777_216, good: [['1024', 1_024], ['1073741824', 1_073_741_824]], bad: ['1023', '1073741825'] },
+  PUBLISH_RATE: { unset: 0, good: [['0', 0], ['1000000', 1_000_000]], bad: ['-1', '1000001', '10/s'] },
+  CORS_ORIGINS: {
+    unset: undefined,
+    good: [['*', ['*']], ['https://app.example, http://localhost:3000', ['https://app.example', 'http://localhost:3000']]],
+    bad: ['app.example', 'https://App.example', 'https://app.example/', 'https://app.example,', '*,https://app.example', 'https://*.example', 'file:///x', 'null', 'https://app.example:443']
+  },
   HEARTBEAT_MS: { unset: 15_000, good: [['10', 10], ['2147483647', 2_147_483_647]], bad: ['9', '2147483648', '0', '15s'] },
   DRAIN_MS: { unset: 5_000, good: [['0', 0], ['2147483647', 2_147_483_647]], bad: ['-1', '2147483648', '5s'] },
   CONSOLE: { unset: true, good: [['no', false], ['yes', true]], bad: ['on', 'true', ' '] },
@@ -49,7 +59,7 @@ t.test('without variables it listens on loopback, keeps events on disk, and has 
 
 t.test('every variable is read into its place', async t => {
   for (const [name, { good, beside }] of cases) {
-    for (const [text, value] of good) t.equal(readConfig({ ...beside, [name]: text })[variables[name].property], value, `${name} ${text}`)
+    for (const [text, value] of good) t.same(readConfig({ ...beside, [name]: text })[variables[name].property], value, `${name} ${text}`)
   }
 })
 

@@ -93,7 +93,7 @@ t.test('a topic is described by its ends; one that nobody published to is empty'
   t.match(await service.call('/topics/news'), { status: 200, json: { topic: 'news', first: null, last: null, count: 0, isClosed: false } })
   const { json } = await service.publish('news', ['1', '2', '3'].map(data => ({ data })))
   const { ids } = json as { ids: string[] }
-  t.same((await service.call('/topics/news')).json, { topic: 'news', first: ids[1], last: ids[2], count: 2, isClosed: false })
+  t.same((await service.call('/topics/news')).json, { topic: 'news', first: ids[1], last: ids[2], count: 2, isClosed: false, subscribers: 0 })
 })
 
 t.test('a closed topic ends its streams, and a client that comes back gets 204', async t => {

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { QuietLog } from '../../service/quiet-log.ts'
+import { QuietLog, serializers } from '../../service/quiet-log.ts'
 import { tellRefusals } from '../../service/refusals.ts'
 import { errors } from '../../topics/errors.ts'
 import { originIn, runService } from '../support/commands.ts'
@@ -17,9 +17,9 @@ const NotMine = createError('NOT_MINE', 'no such thing', 404)
 /** An app with routes that fail in every way, and what it logs. */
 function buildFailing (t: Test, level: string): { app: FastifyInstance, log: Inbox } {
   const log = new Inbox()
-  const app = Fastify({ logger: logInto(log, level), logController: new QuietLog() })
+  const app = Fastify({ logger: { ...logInto(log, level), serializers }, logController: new QuietLog() })
   t.teardown(() => app.close())
-  tellRefusals(app)
+  tellRefusals(app, { maxBodyBytes: 1_024 })
   app.get('/good', () => 'good')
   app.get('/mistake', () => { throw new NotMine() })
   app.get('/away', () => { throw new errors.TOPICS_LOG_UNAVAILABLE('a test') })
@@ -50,9 +50,10 @@ t.test('a log that is away is one line at warn, without a stack', async t => {
 
 t.test('what nobody expected is an error with its stack', async t => {
   const { app, log } = buildFailing(t, 'info')
-  const answer = await app.inject('/bug')
-  t.match(answer.json(), { statusCode: 500, message: 'a bug' })
-  t.match(linesWith(log, 'a bug'), [{ level: 50, err: { stack: /quiet-log.test/ } }])
+  const answer = await app.inject('/bug?ot=secret')
+  t.same(answer.json(), { statusCode: 500, code: 'INTERNAL_SERVER_ERROR', error: 'Internal Server Error', message: 'Internal Server Error' })
+  t.match(linesWith(log, 'a bug'), [{ level: 50, err: { stack: /quiet-log.test/ }, req: { method: 'GET', path: '/bug' } }])
+  t.notMatch(log.text, 'secret')
 })
 
 t.test('with Redis away the service starts, says so in its log, and answers 503', async t => {

@@ -46,7 +46,7 @@ t.test('what is published on one is on both: the stream, the numbers, the state'
   const shown = ids.map((id, at) => `id: ${id}\ndata: event ${at}\n\n`).join('')
   for (const { inbox } of streams) await inbox.until(shown)
   const states = await Promise.all([one, other].map(origin => call(`${origin}/topics/news`)))
-  for (const { json } of states) t.same(json, { topic: 'news', first: ids[0], last: ids[3], count: 4, isClosed: false })
+  for (const { json } of states) t.match(json, { topic: 'news', first: ids[0], last: ids[3], count: 4, isClosed: false })
 })
 
 t.test('an idempotency key holds on both', async t => {

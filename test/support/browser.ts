@@ -8,6 +8,7 @@ import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import type { SsePluginOptions } from '../../plugin/index.ts'
 import { eventsRoute } from '../../service/events-route.ts'
+import { describeRoutes } from '../../service/openapi.ts'
 import topics, { MemoryLog } from '../../topics/index.ts'
 import type { TopicLog } from '../../topics/index.ts'
 
@@ -48,6 +49,7 @@ export async function startSite (t: Test, { log = new MemoryLog(), port = 0, opt
   await app.register(topics, { log })
   let connects = 0
   app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
+  await describeRoutes(app)
   eventsRoute(app)
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
   await app.listen({ host: '127.0.0.1', port })

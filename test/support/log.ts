@@ -1,8 +1,8 @@
-import type { FastifyServerOptions } from 'fastify'
+import type { FastifyLoggerOptions } from 'fastify'
 import { Inbox } from './inbox.ts'
 
 /** A Fastify logger that writes into an inbox, as lines of JSON. */
-export function logInto (log: Inbox, level: string): NonNullable<FastifyServerOptions['logger']> {
+export function logInto (log: Inbox, level: string): FastifyLoggerOptions {
   return { level, stream: { write: (line: string) => { log.add(Buffer.from(line)) } } }
 }
 

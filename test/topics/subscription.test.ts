@@ -223,10 +223,10 @@ t.test('a topic deleted and used again goes on for those who listen', async t =>
 
 t.test('a topic says where it begins, where it ends and how much it holds', async t => {
   const app = await buildTopicsApp(t)
-  t.same(await app.topics.info('a'), { topic: 'a', first: null, last: null, count: 0, isClosed: false })
+  t.same(await app.topics.info('a'), { topic: 'a', first: null, last: null, count: 0, isClosed: false, subscribers: 0 })
   const ids = await publish(app, 'a', '1', '2')
   await app.topics.close('a')
-  t.same(await app.topics.info('a'), { topic: 'a', first: ids[0], last: ids[1], count: 2, isClosed: true })
+  t.same(await app.topics.info('a'), { topic: 'a', first: ids[0], last: ids[1], count: 2, isClosed: true, subscribers: 0 })
 })
 
 // Answers of the log are shared for a moment. What was deleted in that moment was still given to the next client, and it

@@ -1,0 +1,77 @@
+import { isUtf8 } from 'node:buffer'
+import type { Readable } from 'node:stream'
+import { parse } from 'secure-json-parse'
+import { show } from '../plugin/errors.ts'
+import { errors as topicsErrors } from '../topics/errors.ts'
+import { checkEvent } from '../topics/new-event.ts'
+import type { PublishEvent } from '../topics/index.ts'
+import { errors } from './errors.ts'
+
+/** Bounds of a batch as NDJSON. */
+export interface BatchLimits { maxBatchBytes: number, maxBatchEvents: number, maxEventBytes: number }
+
+const LF = 0x0a
+
+/**
+ * Reads the events of an NDJSON body as it comes, each line checked when it is there; the body is never held as a whole.
+ * Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line that is, which
+ * is named, counted from 1; but when all has come, because many clients read no answer before they have sent all.
+ */
+export async function readLines (payload: Readable, limits: BatchLimits): Promise<PublishEvent[]> {
+  const events: PublishEvent[] = []
+  let line = 0
+  let failure: unknown
+  for await (const bytes of linesOf(payload, limits.maxBatchBytes)) {
+    line++
+    if (failure !== undefined) continue
+    try {
+      events.push(...readLine(bytes, line, limits))
+      if (events.length > limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${line}`)
+    } catch (error) {
+      failure = error
+    }
+  }
+  if (failure !== undefined) throw failure
+  return events
+}
+
+/** The event on a line; none on an empty one. */
+function readLine (bytes: Buffer, line: number, limits: BatchLimits): PublishEvent[] {
+  const text = decode(bytes, line)
+  if (text === '') return []
+  const event = parseLine(text, line)
+  checkEvent(event, ` on line ${line}`, limits)
+  return [event as PublishEvent]
+}
+
+/** Keys that would reach for a prototype are refused, as in a body of JSON. */
+function parseLine (text: string, line: number): unknown {
+  try {
+    return parse(text, null, { protoAction: 'error', constructorAction: 'error' })
+  } catch {
+    throw new errors.SERVICE_BAD_LINE(line, show(text))
+  }
+}
+
+function decode (bytes: Buffer, line: number): string {
+  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(line, 'what is not UTF-8')
+  return bytes.toString().trim()
+}
+
+/** Without their line ends. The payload is left open when it is not read to its end: the answer goes out on its connection. */
+async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Buffer, void> {
+  let bytes = 0
+  let rest: Buffer[] = []
+  for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > maxBytes) throw new errors.SERVICE_BODY_TOO_LARGE(maxBytes)
+    let from = 0
+    for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, from)) {
+      yield Buffer.concat([...rest, chunk.subarray(from, at)])
+      rest = []
+      from = at + 1
+    }
+    rest.push(chunk.subarray(from))
+  }
+  yield Buffer.concat(rest)
+}
