@@ -20,6 +20,6 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
 }
 
 /** IPv6 addresses count by their /64, of which one subscriber has all. */
-export function publisherOf (request: FastifyRequest & { grant?: { subject: string } | undefined }): string {
-  return request.grant === undefined ? `address ${normalizeIP(request.ip)}` : `subject ${request.grant.subject}`
+function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
+  return grant ? `subject ${grant.subject}` : `address ${normalizeIP(ip)}`
 }
