@@ -18,9 +18,10 @@ import type { SseStream } from './stream.ts'
 import type { AnyEvents, SseEvents } from './events.ts'
 
 export { RESET_ID } from './wire.ts'
-export { auth, Grant } from './auth/index.ts'
+export { auth, Grant, MemoryTokenStore, RedisTokenStore } from './auth/index.ts'
 export type {
-  AuthOptions, CookieOptions, GrantInit, GrantSource, JwtOptions, KeySet, ProxyOptions, PublicKey, PublicKeyAlgorithm, SecretKey, VerifyCookie
+  Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions, ProxyOptions,
+  PublicKey, PublicKeyAlgorithm, RedisTokenStoreOptions, Revoked, SecretKey, TokenStore, VerifyCookie
 } from './auth/index.ts'
 export { injectSse } from './inject.ts'
 export type { InjectedEvent, InjectedStream } from './inject.ts'

@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addAdmission } from '../admission.ts'
 import { errors } from '../errors.ts'
 import { bearerSource } from './bearer.ts'
@@ -6,32 +7,38 @@ import { cookieSource } from './cookie.ts'
 import { Grant } from './grant.ts'
 import type { GrantInit, GrantSource } from './grant.ts'
 import { JwtVerifier } from './jwt.ts'
+import type { OneTimeTokens } from './one-time-tokens.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 import type { AuthOptions } from './options.ts'
 import { proxySource } from './proxy.ts'
+import type { Revocation } from './revocation.ts'
 import { SiteCheck } from './site.ts'
 import type { Source } from './source.ts'
+import { tokenSource } from './token-source.ts'
 
-interface AuthenticatorInit { app: FastifyInstance, options: AuthOptions, streams: OpenStreams }
+interface AuthenticatorInit { app: FastifyInstance, options: AuthOptions, streams: OpenStreams, revocation: Revocation, tokens: OneTimeTokens | undefined }
 
 /**
  * Turns a request into a grant, in this order; what fails leaves nothing spent and nothing asked:
  *
  * ```
- *   Host ─▶ first source with a credential ─▶ page it comes from ─▶ verify ─▶ request.grant
+ *   Host ─▶ first source with a credential ─▶ page it comes from ─▶ verify ─▶ revoked? ─▶ request.grant
  * ```
  */
 export class Authenticator {
   readonly #streams: OpenStreams
+  readonly #revocation: Revocation
   readonly #site: SiteCheck
   readonly #sources: readonly Source[]
 
-  constructor ({ app, options, streams }: AuthenticatorInit) {
+  constructor ({ app, options, streams, revocation, tokens }: AuthenticatorInit) {
     this.#streams = streams
+    this.#revocation = revocation
     this.#site = new SiteCheck(options)
     const verifier = options.jwt && new JwtVerifier(options.jwt)
     this.#sources = [
       verifier && bearerSource(verifier),
+      tokens && tokenSource(tokens),
       options.cookie && cookieSource(app, options.cookie, verifier),
       options.proxy && proxySource(options.proxy)
     ].filter(source => source !== undefined)
@@ -41,13 +48,21 @@ export class Authenticator {
   async authenticate (request: FastifyRequest): Promise<Grant> {
     this.#site.checkHost(request)
     const { source, credential } = this.#presented(request)
-    if (source.isAmbient) this.#site.checkPage(request)
+    if (source.sender === 'browser') this.#site.checkPage(request)
+    if (source.sender === 'script') this.#site.checkScript(request)
     const ask = async (): Promise<Grant | null> => toGrant(await source.verify(credential, request), source)
     const grant = await ask()
     if (grant === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[source.kind])
     if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted has expired: get new ones')
-    this.#admit(request, grant, source.isAskedAgain ? ask : undefined)
+    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted was taken back: get new ones')
+    this.#admit(request, grant, source, source.isAskedAgain ? ask : undefined)
     return grant
+  }
+
+  /** Before an answer that is no stream and no refusal: what can be used once is spent by it, too. */
+  async spend (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const source = this.#sources.find(({ kind }) => kind === request.grant?.source)
+    await source?.spend?.(request, reply, undefined)
   }
 
   #presented (request: FastifyRequest): { source: Source, credential: string } {
@@ -58,15 +73,19 @@ export class Authenticator {
     throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${this.#sources.map(({ kind }) => CREDENTIALS[kind]).join(' or ')}`)
   }
 
-  /** The topics are checked when the source is known, and the stream is watched from its first byte on. */
-  #admit (request: FastifyRequest, grant: Grant, askAgain: OpenStream['askAgain']): void {
+  /** The topics are checked when the source of the stream is known; the stream is watched from its first byte on. */
+  #admit (request: FastifyRequest, grant: Grant, source: Source, askAgain: OpenStream['askAgain']): void {
     let topics: readonly string[] = []
     addAdmission(request, {
-      check: source => {
-        topics = topicsOf(source)
+      check: streamed => {
+        topics = topicsOf(streamed)
         grant.checkSubscribe(topics)
       },
-      admit: async stream => this.#streams.add({ stream, grant, topics, askAgain })
+      admit: async (stream, reply) => {
+        const id = randomUUID()
+        await source.spend?.(request, reply, id)
+        this.#streams.add({ id, stream, grant, topics, askAgain })
+      }
     })
   }
 }

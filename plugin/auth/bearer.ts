@@ -7,7 +7,7 @@ import type { Source } from './source.ts'
 export function bearerSource (verifier: JwtVerifier): Source {
   return {
     kind: 'bearer',
-    isAmbient: false,
+    sender: 'client',
     isAskedAgain: false,
     read: readBearer,
     verify: token => verifier.verify(token)

@@ -34,7 +34,7 @@ export function cookieSource (app: FastifyInstance, options: CookieOptions, veri
   const unsign = isSigned(options) ? (value: string) => parser.unsignCookie(value) : (value: string) => ({ valid: true, value })
   return {
     kind: 'cookie',
-    isAmbient: true,
+    sender: 'browser',
     isAskedAgain: options.jwt !== true,
     read: request => readCookie(request, options.name, parser),
     async verify (cookie, request) {

@@ -3,7 +3,9 @@ import { addAdmission } from '../admission.ts'
 import { isErrorStatusToRetry } from '../error-report.ts'
 import { errors, show } from '../errors.ts'
 import { asksForSse } from '../negotiate.ts'
+import { StreamPayload } from '../payload.ts'
 import type { Authenticator } from './authenticator.ts'
+import { TOKEN_PARAMETER } from './one-time-tokens.ts'
 
 const kSeen = Symbol('fastify-resumable-sse.grant')
 
@@ -22,7 +24,13 @@ export function guardRoutes (app: FastifyInstance, authenticator: Authenticator)
   app.addHook('onRequest', async (request, reply) => {
     refuseUnseen(request)
     // A URL with a credential is not for the Referer of whatever comes next.
-    if (isObject(request.query) && 'ot' in request.query) reply.header('referrer-policy', 'no-referrer')
+    if (isObject(request.query) && TOKEN_PARAMETER in request.query) reply.header('referrer-policy', 'no-referrer')
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    // A stream spends by itself, when its turn has come; HEAD gets nothing, and a refusal may be tried again.
+    const isAnswer = reply.statusCode < 400 && request.method !== 'HEAD' && !(payload instanceof StreamPayload)
+    if (isAnswer) await authenticator.spend(request, reply)
+    return payload
   })
 }
 

@@ -1,35 +1,84 @@
 import fp from 'fastify-plugin'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { errors } from '../errors.ts'
 import { Authenticator } from './authenticator.ts'
 import { checkCookieParser } from './cookie.ts'
 import type { Grant } from './grant.ts'
 import { guardRoutes } from './guard.ts'
+import { MemoryTokenStore } from './memory-token-store.ts'
+import { tokenDefaults } from './one-time-token-options.ts'
+import { OneTimeTokens } from './one-time-tokens.ts'
 import { OpenStreams } from './open-streams.ts'
 import { resolveAuthOptions } from './options.ts'
 import type { AuthOptions } from './options.ts'
 import { askAgain, Recheck } from './recheck.ts'
 import { redactLogs } from './redaction.ts'
+import { Revocation } from './revocation.ts'
+import type { Revoked } from './revocation.ts'
 
 export { Grant } from './grant.ts'
 export type { GrantInit, GrantSource } from './grant.ts'
 export type { AuthOptions } from './options.ts'
 export type { CookieOptions, VerifyCookie } from './cookie.ts'
 export type { JwtOptions, KeySet, PublicKey, PublicKeyAlgorithm, SecretKey } from './jwt-options.ts'
+export type { OneTimeTokenOptions } from './one-time-token-options.ts'
+export type { IssuedToken } from './one-time-tokens.ts'
+export { MemoryTokenStore } from './memory-token-store.ts'
+export { RedisTokenStore } from './redis-token-store.ts'
+export type { RedisTokenStoreOptions } from './redis-token-store.ts'
+export type { TokenStore } from './token-store.ts'
+export type { Revoked } from './revocation.ts'
 export type { ProxyOptions } from './proxy.ts'
+
+/** `app.auth`. */
+export interface Auth {
+  /**
+   * Ends what a subject was granted before now, or one session of a one-time token, on every node: open streams with reason
+   * `revoked`. Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; try it again then.
+   */
+  revoke: (revoked: Revoked) => Promise<void>
+  /** A one-time token of a grant, see `OneTimeTokens.issue`. Throws `FST_SSE_BAD_OPTION` without the option `oneTimeToken`. */
+  issue: OneTimeTokens['issue']
+}
 
 const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
+  const tokens = options.oneTimeToken && await OneTimeTokens.create(app, options.oneTimeToken)
   const streams = new OpenStreams(options.expiryWarningMs)
-  const authenticator = new Authenticator({ app, options, streams })
-  const recheck = new Recheck({ streams, checks: [askAgain], everyMs: options.recheckMs, log: app.log })
+  const revocation = createRevocation(app, { options, tokens, streams })
+  const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams)], everyMs: options.recheckMs, log: app.log })
+  const authenticator = new Authenticator({ app, options, streams, revocation, tokens })
 
   app.decorateRequest('grant', null)
+  app.decorate('auth', createAuth(revocation, tokens))
   redactLogs(app)
   guardRoutes(app, authenticator)
   app.addHook('onReady', async () => {
     if (options.cookie) checkCookieParser(app, options.cookie)
   })
-  app.addHook('onClose', async () => recheck.stop())
+  app.addHook('onClose', async () => {
+    recheck.stop()
+    await revocation.stop()
+  })
+  await revocation.start(() => { void recheck.run() })
+}
+
+interface Parts { options: AuthOptions, tokens: OneTimeTokens | undefined, streams: OpenStreams }
+
+function createRevocation (app: FastifyInstance, { options, tokens, streams }: Parts): Revocation {
+  const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs, revocationMs } = tokenDefaults
+  const store = tokens?.store ?? options.store ?? new MemoryTokenStore()
+  return new Revocation({ store, streams, limits: tokens?.limits ?? { slidingMs, absoluteMs, graceMs }, revocationMs: tokens?.options.revocationMs ?? revocationMs, log: app.log })
+}
+
+function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined): Auth {
+  return {
+    revoke: revoked => revocation.revoke(revoked),
+    async issue (grant, init) {
+      if (!tokens) throw new errors.FST_SSE_BAD_OPTION('auth', 'oneTimeToken', 'given where tokens are issued', 'undefined')
+      return tokens.issue(grant, init)
+    }
+  }
 }
 
 /**
@@ -39,6 +88,10 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
 export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, { name: 'fastify-resumable-sse-auth', fastify: '5.x', dependencies: ['fastify-resumable-sse'] })
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Revoking, and one-time tokens. */
+    auth: Auth
+  }
   interface FastifyRequest {
     /** What the request may do, on routes with `grant: true`; null on others. */
     grant: Grant | null

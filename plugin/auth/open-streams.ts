@@ -4,6 +4,8 @@ import type { Grant } from './grant.ts'
 
 /** A stream that runs on a grant. */
 export interface OpenStream {
+  /** Unlike that of any other stream, on whichever node. */
+  readonly id: string
   readonly stream: SseStream
   /** The grant as it is now: a cookie may be prolonged while its stream is open. */
   grant: Grant

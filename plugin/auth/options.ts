@@ -4,9 +4,12 @@ import type { CookieOptions } from './cookie.ts'
 import { isPattern } from './grant-init.ts'
 import { PUBLIC_KEY_ALGORITHMS } from './jwt-options.ts'
 import type { JwtOptions, PublicKey } from './jwt-options.ts'
+import { tokenChecks } from './one-time-token-options.ts'
+import type { OneTimeTokenOptions } from './one-time-token-options.ts'
 import { isNetwork } from './proxy.ts'
 import type { ProxyOptions } from './proxy.ts'
 import { fitsAlgorithm, readPublicKey } from './signing-key.ts'
+import type { TokenStore } from './token-store.ts'
 
 /** Options of the auth plugin; at least one source is needed. */
 export interface AuthOptions {
@@ -16,6 +19,10 @@ export interface AuthOptions {
   cookie?: CookieOptions
   /** A header set by a proxy that authenticates. */
   proxy?: ProxyOptions
+  /** One-time tokens for EventSource, which can send no header. */
+  oneTimeToken?: OneTimeTokenOptions
+  /** Where revocations are kept; with one-time tokens that is their store. Default: in the memory of the process. */
+  store?: TokenStore
   /** Other origins whose pages may use cookies, the proxy's header and one-time tokens, such as `https://app.example`. Default none. */
   origins?: readonly string[]
   /** Values of the Host header that are served on routes with `grant`, with or without the port; others get 421. Default all. */
@@ -71,6 +78,7 @@ export const authChecks: Record<string, OptionCheck> = {
   'proxy.verify': verify,
   'proxy.subscribe': patterns,
   'proxy.publish': patterns,
+  store: tokenChecks.store,
   origins: { range: 'a list of origins such as "https://app.example"', ok: value => Array.isArray(value) && value.every(isOrigin) },
   hosts: { range: 'a list of hosts such as "app.example" or "app.example:8443"', ok: value => isFilledList(value, isHost) },
   expiryWarningMs: integer(0, MAX_TIMER_MS, 'ms'),
@@ -78,16 +86,18 @@ export const authChecks: Record<string, OptionCheck> = {
 }
 
 const GROUPS = ['jwt', 'cookie', 'proxy'] as const
-const NAMES = [...GROUPS, ...Object.keys(authChecks).filter(name => !name.includes('.'))]
+const SOURCES = [...GROUPS, 'oneTimeToken'] as const
+const NAMES = [...SOURCES, ...Object.keys(authChecks).filter(name => !name.includes('.'))]
 
 /** Checks everything once and fills in the defaults. Throws `FST_SSE_BAD_OPTION`, without the value of a secret. */
 export function resolveAuthOptions (given: AuthOptions): AuthOptions & typeof AUTH_DEFAULTS {
   for (const [name, value] of Object.entries(given)) {
     if (!NAMES.includes(name)) throw bad(name, `one of ${NAMES.join(', ')}`, 'an unknown option')
     if (isGroup(name)) checkGroup(name, value)
-    else check(name, value)
+    else if (name !== 'oneTimeToken') check(name, value)
   }
-  if (GROUPS.every(name => given[name] === undefined)) throw bad('options', `given with at least one of ${GROUPS.join(', ')}`, 'none of them')
+  if (SOURCES.every(name => given[name] === undefined)) throw bad('options', `given with at least one of ${SOURCES.join(', ')}`, 'none of them')
+  if (given.store && given.oneTimeToken) throw bad('store', 'left out where oneTimeToken has one', 'both')
   if (given.jwt) checkKey(given.jwt)
   if (given.cookie) checkCookie(given.cookie, given.jwt)
   if (given.proxy) needAll('proxy', given.proxy, ['header', 'from'])

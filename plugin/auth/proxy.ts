@@ -24,7 +24,7 @@ export function proxySource (options: ProxyOptions): Source {
   const trusted = toBlockList(options.from)
   return {
     kind: 'proxy',
-    isAmbient: true,
+    sender: 'browser',
     isAskedAgain: false,
     read: request => isFrom(trusted, request.raw.socket.remoteAddress) ? decode(readOnce(request, header)) : undefined,
     async verify (subject, request) {

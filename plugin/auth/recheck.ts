@@ -5,10 +5,12 @@ import type { OpenStream, OpenStreams } from './open-streams.ts'
 /** How many questions to the application are open at the same time. */
 const MAX_QUESTIONS = 16
 
-/** Checks all of them, and ends those that have lost their grant. A rejection leaves every stream open. */
-export type StreamsCheck = (streams: OpenStreams) => Promise<void>
-
-interface RecheckInit { streams: OpenStreams, checks: readonly StreamsCheck[], everyMs: number, log: FastifyBaseLogger }
+interface RecheckInit {
+  /** Each ends the streams that have lost their grant. One that rejects ends none. */
+  checks: readonly (() => Promise<void>)[]
+  everyMs: number
+  log: FastifyBaseLogger
+}
 
 /**
  * Checks the grants of open streams again, all in one go: the guarantee behind whatever tells of a revocation at once.
@@ -33,10 +35,9 @@ export class Recheck {
   stop (): void { clearInterval(this.#timer) }
 
   async #checkAll (): Promise<void> {
-    const { streams, checks, log } = this.#init
-    if (streams.size === 0) return
+    const { checks, log } = this.#init
     for (const check of checks) {
-      await check(streams).catch((err: unknown) => log.warn({ err }, 'the grants of open streams could not be checked again'))
+      await check().catch((err: unknown) => log.warn({ err }, 'the grants of open streams could not be checked again'))
     }
   }
 }

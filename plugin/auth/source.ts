@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.ts'
 import type { Grant, GrantInit, GrantSource } from './grant.ts'
 
@@ -8,14 +8,19 @@ import type { Grant, GrantInit, GrantSource } from './grant.ts'
  */
 export interface Source {
   readonly kind: GrantSource
-  /** True when a browser sends the credential by itself, also for pages of others. */
-  readonly isAmbient: boolean
+  /**
+   * Who may have sent it. `client`: somebody who knows it and put it there. `browser`: a browser sends it by itself, also
+   * for pages of others. `script`: it stands in the URL, and only scripts may open that.
+   */
+  readonly sender: 'client' | 'browser' | 'script'
   /** What the request presents; undefined when nothing. Throws 401 when it is there twice. */
   read: (request: FastifyRequest) => string | undefined
-  /** What it grants; null when it is bad. Throws 401 with what to do, or 503 when it cannot be told now. */
+  /** What it grants; null when it is bad. Throws 401 with what to do, or 503 when it cannot be told now. Spends nothing. */
   verify: (credential: string, request: FastifyRequest) => Promise<GrantInit | Grant | null>
   /** True when the application is to be asked again while a stream is open. */
   readonly isAskedAgain: boolean
+  /** Spends what can be used once, for a stream of this id, or for another answer. Throws 401 when somebody was first. */
+  spend?: (request: FastifyRequest, reply: FastifyReply, stream: string | undefined) => Promise<void>
 }
 
 /**

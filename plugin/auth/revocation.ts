@@ -1,0 +1,78 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Grant } from './grant.ts'
+import type { OpenStreams } from './open-streams.ts'
+import { isRevoked } from './token-store.ts'
+import type { SessionLimits, StoreChange, TokenStore } from './token-store.ts'
+
+/** What is taken back: everything a subject was granted before now, or one session. */
+export type Revoked = { subject: string, session?: undefined } | { session: string, subject?: undefined }
+
+interface RevocationInit {
+  store: TokenStore
+  streams: OpenStreams
+  limits: SessionLimits
+  /** How long a revoked subject is remembered. */
+  revocationMs: number
+  log: FastifyBaseLogger
+}
+
+/**
+ * Takes grants back on every node. The store tells each of them at once; `check`, run again and again, is the guarantee.
+ * Of subjects each node keeps a list of its own, so that a request asks nobody, and a store that is away refuses nobody.
+ */
+export class Revocation {
+  readonly #init: RevocationInit
+  #subjects: ReadonlyMap<string, number> = new Map()
+
+  constructor (init: RevocationInit) {
+    this.#init = init
+  }
+
+  /** Opens the store; `onDoubt` is called when changes may have been missed. */
+  async start (onDoubt: () => void): Promise<void> {
+    const { store, log } = this.#init
+    await store.start(change => change.kind === 'doubt' ? onDoubt() : this.#hear(change), log)
+    await this.#refresh().catch((err: unknown) => log.warn({ err }, 'it is not known yet which subjects are revoked'))
+  }
+
+  stop (): Promise<void> { return this.#init.store.stop() }
+
+  /** Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; it may have been done all the same. */
+  async revoke ({ subject, session }: Revoked): Promise<void> {
+    const { store, revocationMs } = this.#init
+    if (session !== undefined) await store.revokeSession(session)
+    else await store.revokeSubject(subject, revocationMs)
+  }
+
+  /** By what this node has heard. */
+  isRevoked (grant: Grant): boolean {
+    return isRevoked(grant, this.#subjects.get(grant.subject))
+  }
+
+  /** Ends the streams of revoked subjects and of sessions that are over, and slides the others on: two questions in all. */
+  async check (): Promise<void> {
+    const { store, streams, limits } = this.#init
+    await this.#refresh()
+    const sessions = new Set([...streams].map(({ grant }) => grant.session).filter(session => session !== undefined))
+    if (sessions.size === 0) return
+    const valid = await store.touch([...sessions], limits)
+    streams.revoke(({ grant: { session } }) => session !== undefined && sessions.has(session) && !valid.has(session))
+  }
+
+  async #refresh (): Promise<void> {
+    const { store, streams } = this.#init
+    this.#subjects = await store.revokedSubjects()
+    streams.revoke(({ grant }) => this.isRevoked(grant))
+  }
+
+  #hear (change: Exclude<StoreChange, { kind: 'doubt' }>): void {
+    const { streams } = this.#init
+    switch (change.kind) {
+      case 'session revoked': return streams.revoke(({ grant }) => grant.session === change.session)
+      case 'superseded': return streams.revoke(({ grant, id }) => grant.session === change.session && id !== change.stream)
+      case 'subject revoked':
+        this.#subjects = new Map(this.#subjects).set(change.subject, change.atMs)
+        streams.revoke(({ grant }) => this.isRevoked(grant))
+    }
+  }
+}
