@@ -7,6 +7,7 @@ import type { Grant } from './grant.ts'
 import { guardRoutes } from './guard.ts'
 import { MemoryTokenStore } from './memory-token-store.ts'
 import { tokenDefaults } from './one-time-token-options.ts'
+import { addTokenRoutes } from './one-time-token-routes.ts'
 import { OneTimeTokens } from './one-time-tokens.ts'
 import { OpenStreams } from './open-streams.ts'
 import { resolveAuthOptions } from './options.ts'
@@ -53,6 +54,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   app.decorate('auth', createAuth(revocation, tokens))
   redactLogs(app)
   guardRoutes(app, authenticator)
+  if (tokens) addTokenRoutes(app, tokens)
   app.addHook('onReady', async () => {
     if (options.cookie) checkCookieParser(app, options.cookie)
   })

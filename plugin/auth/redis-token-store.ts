@@ -31,7 +31,10 @@ const LISTEN_AGAIN_MS = 500
  */
 export class RedisTokenStore implements TokenStore {
   readonly #client: (Redis | Cluster) & TokenCommands
-  /** A cluster's client keeps a connection for messages by itself. */
+  /**
+   * A cluster's client keeps a connection for messages by itself. In its first moments messages may miss it, when this
+   * process has no stream yet that could be ended.
+   */
   readonly #listener: Redis | Cluster
   readonly #prefix: string
   #timer: NodeJS.Timeout | undefined
@@ -81,8 +84,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async revokeSession (session: string): Promise<void> {
-    await this.#ask(() => this.#client.del(this.#tokenKey(session), this.#sessionKey(session)))
-    await this.#tell({ kind: 'session revoked', session })
+    await this.#tell({ kind: 'session revoked', session }, 'end')
   }
 
   async revokeSubject (subject: string, ttlMs: number): Promise<void> {
@@ -94,7 +96,7 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async supersede (session: string, stream: string): Promise<void> {
-    await this.#tell({ kind: 'superseded', session, stream })
+    await this.#tell({ kind: 'superseded', session, stream }, 'keep')
   }
 
   /** The hash in braces is the hash tag: both keys live on one node of a cluster. */
@@ -116,8 +118,9 @@ export class RedisTokenStore implements TokenStore {
     return isRevoked(record.grant, revoked.get(subject)) ? undefined : { kind, record, endsInMs: Number(endsInMs) }
   }
 
-  async #tell (change: StoreChange): Promise<void> {
-    await this.#ask(() => this.#client.publish(this.#channel, JSON.stringify(change)))
+  async #tell (change: StoreChange & { session: string }, what: 'end' | 'keep'): Promise<void> {
+    const { session } = change
+    await this.#ask(() => this.#client.tokenTell(this.#tokenKey(session), this.#sessionKey(session), this.#channel, JSON.stringify(change), what))
   }
 
   async #listen (onChange: (change: StoreChange) => void, logger: TokenStoreLogger): Promise<void> {
@@ -154,12 +157,12 @@ export class RedisTokenStore implements TokenStore {
 function checkOptions (given: RedisTokenStoreOptions): Required<RedisTokenStoreOptions> {
   const options = { ...DEFAULTS, ...given }
   const { connection, prefix, commandTimeoutMs } = options
-  const refuse = (name: string, range: string, seen: unknown): never => { throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, range, show(seen)) }
+  const refuse = (name: string, range: string, seen: string): never => { throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, range, seen) }
   const unknown = Object.keys(given).find(name => name !== 'connection' && !Object.hasOwn(DEFAULTS, name))
   if (unknown !== undefined) refuse(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuse('connection', 'a URL, ioredis options, { cluster: nodes } or a client', connection)
-  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuse('prefix', 'a string without braces and white space', prefix)
-  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuse('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, commandTimeoutMs)
+  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuse('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
+  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuse('prefix', 'a string without braces and white space', show(prefix))
+  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuse('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
   return options
 }
 

@@ -6,6 +6,7 @@ export interface TokenCommands {
   tokenIssue: (token: string, record: string, ttlMs: number, expiresAtMs: number) => Promise<number>
   tokenTake: (token: string, session: string, ...args: (string | number)[]) => Promise<FoundReply | null>
   tokenTouch: (session: string, slidingMs: number) => Promise<number>
+  tokenTell: (token: string, session: string, channel: string, message: string, what: 'end' | 'keep') => Promise<number>
   tokenRevoke: (at: string, until: string, subject: string, ttlMs: number, channel: string) => Promise<number>
   tokenRevoked: (at: string, until: string, ...subject: string[]) => Promise<string[]>
 }
@@ -17,6 +18,7 @@ const scripts: Record<keyof TokenCommands, { file: string, numberOfKeys: number 
   tokenIssue: { file: 'issue', numberOfKeys: 1 },
   tokenTake: { file: 'token', numberOfKeys: 2 },
   tokenTouch: { file: 'touch', numberOfKeys: 1 },
+  tokenTell: { file: 'tell', numberOfKeys: 2 },
   tokenRevoke: { file: 'revoke', numberOfKeys: 2 },
   tokenRevoked: { file: 'revoked', numberOfKeys: 2 }
 }

@@ -16,7 +16,9 @@ export async function stageRedisStore (t: Test, options: RedisTokenStoreOptions,
   return {
     store,
     changes,
-    async age (ms) { for (const server of servers) await server.with(client => ageKeys(client, options.prefix ?? 'sse:', ms)) }
+    async age (ms) {
+      for (const server of servers) await server.with(client => ageKeys(client, options.prefix ?? 'sse:', ms))
+    }
   }
 }
 

@@ -1,0 +1,9 @@
+-- Tells every node of a session, after ending it where that is what is told. From the session's own node of a cluster, so
+-- that what is told of one session arrives in order.
+--
+-- KEYS  1  sse:token:{hash}   2  sse:session:{hash}
+-- ARGV  1  channel   2  message   3  'end' to drop both
+
+if ARGV[3] == 'end' then redis.call('DEL', KEYS[1], KEYS[2]) end
+redis.call('PUBLISH', ARGV[1], ARGV[2])
+return 1

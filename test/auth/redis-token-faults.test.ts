@@ -1,0 +1,162 @@
+import t from 'tap'
+import { RedisTokenStore } from '../../plugin/auth/redis-token-store.ts'
+import type { StoreChange } from '../../plugin/auth/token-store.ts'
+import { until } from '../support/log-contract.ts'
+import { follow } from '../support/model/redis-schedule.ts'
+import { RedisServer, silentLogger } from '../support/redis-server.ts'
+import { stageRedisStore } from '../support/redis-token-stage.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { LIMITS, newHash, presented, recordOf } from '../support/token-store-contract.ts'
+
+const AWAY = { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 }
+
+/** Every call of the store. */
+function calls (store: RedisTokenStore): Promise<unknown>[] {
+  return [
+    store.issue(newHash(), recordOf('ann'), 30_000), store.find(presented(newHash()), LIMITS), store.redeem(presented(newHash()), newHash(), LIMITS),
+    store.touch([newHash(), newHash()], LIMITS), store.revokeSession(newHash()), store.revokeSubject('zoe', 1_000), store.revokedSubjects(), store.supersede('a', 'b')
+  ]
+}
+
+t.test('while Redis is away every call is refused in bounded time, and all is well again by itself when it is back', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [server])
+  const hash = newHash()
+  await store.issue(hash, recordOf('ann'), 600_000)
+  const faults = [['connections are refused', () => proxy.down(), () => proxy.up()], ['nothing is answered', () => proxy.silence(), () => { proxy.unsilence(); proxy.cut() }]] as const
+  for (const [name, begin, end] of faults) {
+    begin()
+    for (const call of calls(store)) await t.rejects(call, AWAY, name)
+    changes.length = 0
+    end()
+    await until(async () => (await store.find(presented(hash), LIMITS).catch(() => undefined))?.kind === 'fresh')
+    await until(() => changes.some(({ kind }) => kind === 'doubt'))
+  }
+  await store.revokeSession(hash)
+  await until(() => changes.some(({ kind }) => kind === 'session revoked'))
+})
+
+t.test('Redis that is killed and comes back empty has forgotten everything and refuses nobody wrongly', async t => {
+  const server = await RedisServer.start(t)
+  const { store } = await stageRedisStore(t, { connection: server.url, commandTimeoutMs: 500 }, [server])
+  const [before, after] = [newHash(), newHash()]
+  await store.issue(before, recordOf('ann'), 30_000)
+  await server.kill()
+  for (const call of calls(store)) await t.rejects(call, AWAY)
+  await server.start()
+  await until(() => store.issue(after, recordOf('ann'), 30_000).then(() => true, () => false))
+  t.equal(await store.find(presented(before), LIMITS), undefined)
+  t.match(await store.redeem(presented(after), newHash(), LIMITS), { kind: 'fresh' })
+})
+
+t.test('a store that is started while Redis is away starts, and works once it is there', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  proxy.down()
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [server])
+  await t.rejects(store.revokedSubjects(), AWAY)
+  proxy.up()
+  await until(() => store.revokeSession('a').then(() => true, () => false))
+  // Heard once it listens; what it missed before it did, it has no streams for.
+  await until(async () => {
+    await store.supersede('a', 'b')
+    return changes.some(({ kind }) => kind === 'superseded')
+  })
+  t.notOk(changes.some(({ kind }) => kind === 'doubt'))
+})
+
+t.test('a store stopped while it tries to listen stops trying', async t => {
+  const server = await RedisServer.start(t)
+  await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'resetchannels') })
+  const store = new RedisTokenStore({ connection: server.url })
+  const warnings: string[] = []
+  await store.start(() => {}, { warn: (_, message) => warnings.push(message) })
+  t.same(warnings, ['redis: the token store cannot listen for revocations; it tries again'])
+  await store.stop()
+})
+
+// A user without the right to a channel: commands work, listening does not, and nothing but the log tells.
+t.test('a channel that is forbidden is told in the log and tried again until it is allowed', async t => {
+  const server = await RedisServer.start(t)
+  await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'resetchannels') })
+  const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
+  t.same(await store.revokedSubjects(), new Map())
+  await t.rejects(store.supersede('a', 'b'), AWAY)
+  await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'allchannels') })
+  await until(async () => {
+    await store.supersede('a', 'b')
+    return changes.length > 0
+  })
+})
+
+t.test('a connection for messages that is cut is set up again, and says that something may have been missed', async t => {
+  const server = await RedisServer.start(t)
+  const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
+  await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub') })
+  await until(() => changes.length === 1)
+  t.same(changes, [{ kind: 'doubt' }])
+  await store.supersede('a', 'b')
+  await until(() => changes.length === 2)
+})
+
+t.test('what another program says on the channel does no harm', async t => {
+  const server = await RedisServer.start(t)
+  const changes: StoreChange[] = []
+  const warnings: string[] = []
+  const store = new RedisTokenStore({ connection: server.url })
+  t.teardown(() => store.stop())
+  await store.start(change => changes.push(change), { warn: (_, message) => warnings.push(message) })
+  const messages = ['', 'null', '7', '{', '"x"', '{}', '{"kind":"session revoked"}', '{"kind":"subject revoked","subject":"a"}', '{"kind":"superseded","session":"a"}', '{"kind":"subject revoked","subject":7,"atMs":1}', '{"kind":"superseded","stream":"a"}']
+  await server.with(async client => { for (const message of messages) await client.publish('sse:auth', message) })
+  await until(() => changes.length === messages.length)
+  t.ok(changes.every(({ kind }) => kind === 'doubt'))
+  t.equal(warnings.length, messages.length)
+})
+
+// Replication is asynchronous: a replica that is promoted may not know yet that a token was spent. What stands in the token
+// then counts, so that it comes to life again for the rest of its 30 seconds at most.
+t.test('a replica that is promoted too early knows a spent token again, but not beyond its time', async t => {
+  const [master, replica] = [await RedisServer.start(t, { args: ['--repl-diskless-sync-delay', '0'] }), await RedisServer.start(t)]
+  const proxy = await TcpProxy.start(t, master.port)
+  const { store } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [])
+  const [long, short] = [newHash(), newHash()]
+  await follow(replica, master)
+  await store.issue(long, recordOf('ann'), 600_000)
+  await store.issue(short, recordOf('ann'), 2_000)
+  await master.with(async client => { await client.wait(1, 0) })
+  await replica.with(async client => { await client.replicaof('NO', 'ONE') })
+  for (const hash of [long, short]) await store.redeem(presented(hash), newHash(), LIMITS)
+  const thief = { fingerprint: 'a thief' }
+  t.equal(await store.find(presented(long, thief), LIMITS), undefined, 'spent')
+  proxy.lead(replica.port)
+  // As a restored dump would have it: the key stays, and its own time counts.
+  await replica.with(async client => { await client.persist(`sse:token:{${short}}`) })
+  await until(async () => (await store.find(presented(long, thief), LIMITS).catch(() => undefined))?.kind === 'fresh')
+  await until(async () => await store.find(presented(short, thief), LIMITS) === undefined)
+  t.match(await store.redeem(presented(long, thief), newHash(), LIMITS), { kind: 'fresh' })
+  t.equal(await store.redeem(presented(short, thief), newHash(), LIMITS), undefined)
+})
+
+t.test('a session that a dump has brought back beyond its end is over', async t => {
+  const server = await RedisServer.start(t)
+  const { store } = await stageRedisStore(t, { connection: server.url }, [])
+  const [hash, secret] = [newHash(), newHash()]
+  await store.issue(hash, recordOf('ann'), 30_000)
+  await store.redeem(presented(hash), secret, { ...LIMITS, absoluteMs: 100 })
+  await server.with(async client => { await client.persist(`sse:session:{${hash}}`) })
+  await until(async () => await store.find(presented(hash, { secretHash: secret }), LIMITS) === undefined)
+  t.same(await store.touch([hash], LIMITS), new Set())
+  await server.with(async client => { t.equal(await client.exists(`sse:session:{${hash}}`), 1) })
+})
+
+t.test('a store that is stopped lets go of its connections', async t => {
+  const server = await RedisServer.start(t)
+  const store = new RedisTokenStore({ connection: server.url })
+  await store.start(() => {}, silentLogger)
+  const count = async (): Promise<number> => server.with(async client => (await client.client('LIST') as string).trim().split('\n').length)
+  t.equal(await count(), 3, 'one for commands, one for messages, and the one that counts')
+  await store.stop()
+  await until(async () => await count() === 1)
+  await t.rejects(store.revokedSubjects(), AWAY)
+})
