@@ -1,6 +1,6 @@
 import { contradictions } from './contradictions.ts'
 import { parseFlags } from './flags.ts'
-import { address, anyText, durationOrZero, integer, oneOf, origins, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
+import { address, addresses, anyText, durationOrZero, integer, oneOf, origins, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
 import type { Variable } from './variable.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -136,6 +136,62 @@ export const variables = {
     allowed: 'an integer from 0 to 2147483647 (ms)',
     read: integer(0, 2_147_483_647),
     meaning: 'On SIGTERM or SIGINT streams are ended within this time.'
+  },
+  DRAIN_DELAY_MS: {
+    property: 'drainDelayMs',
+    default: '0',
+    allowed: 'an integer from 0 to 2147483647 (ms)',
+    read: integer(0, 2_147_483_647),
+    meaning: 'Before that `/readyz` says 503 for this time and new streams are told to come back, so that a load balancer sends clients elsewhere.'
+  },
+  CANARY_MS: {
+    property: 'canaryMs',
+    default: '5000',
+    allowed: 'an integer from 10 to 600000 (ms)',
+    read: integer(10, 600_000),
+    meaning: 'A message is sent through Redis and back this often; when two in a row are not heard the connection is replaced.'
+  },
+  MAX_CONNECTIONS: {
+    property: 'maxConnections',
+    default: '20000',
+    allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
+    read: integer(0, 1_000_000),
+    meaning: 'Streams of this process; who comes beyond is told to come back. The process needs as many file descriptors.'
+  },
+  MAX_CONNECTIONS_PER_ADDRESS: {
+    property: 'maxConnectionsPerAddress',
+    default: '0',
+    allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
+    read: integer(0, 1_000_000),
+    meaning: 'The same for one client address, see `TRUST_PROXY`.'
+  },
+  MAX_CONNECTIONS_PER_SUBJECT: {
+    property: 'maxConnectionsPerSubject',
+    default: '0',
+    allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
+    read: integer(0, 1_000_000),
+    meaning: 'The same for one authenticated subject.'
+  },
+  MAX_TOPICS: {
+    property: 'maxTopics',
+    default: '100000',
+    allowed: 'an integer from 1 to 10000000 (topics)',
+    read: integer(1, 10_000_000),
+    meaning: 'Topics that the streams of this process follow together; who comes with more is told to come back.'
+  },
+  MAX_TOPICS_PER_CONNECTION: {
+    property: 'maxTopicsPerConnection',
+    default: '44',
+    allowed: 'an integer from 1 to 44 (topics)',
+    read: integer(1, 44),
+    meaning: 'Topics of one stream; more are refused with 400.'
+  },
+  TRUST_PROXY: {
+    property: 'trustProxy',
+    default: undefined,
+    allowed: 'addresses and networks such as 10.0.0.0/8,::1, separated by commas',
+    read: addresses,
+    meaning: 'Proxies whose `X-Forwarded-For` is believed, so that the address of a client is its own.'
   },
   CONSOLE: {
     property: 'hasConsole',

@@ -12,6 +12,14 @@ export const errors = {
   SERVICE_BAD_BODY: defineError('SERVICE_BAD_BODY', 'the body %s', 400),
   /** A line of NDJSON is not JSON. */
   SERVICE_BAD_LINE: defineError('SERVICE_BAD_LINE', 'line %s must be a JSON object, saw %s', 400),
+  /** The process has as many streams as it takes. */
+  SERVICE_TOO_MANY_CONNECTIONS: defineError('SERVICE_TOO_MANY_CONNECTIONS', 'this process takes at most %s streams (MAX_CONNECTIONS), and has them', 503),
+  /** One address has as many streams as it may. */
+  SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', 'an address may have at most %s streams (MAX_CONNECTIONS_PER_ADDRESS), and this one has them', 429),
+  /** One subject has as many streams as it may. */
+  SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT', 'a subject may have at most %s streams (MAX_CONNECTIONS_PER_SUBJECT), and this one has them', 429),
+  /** The process is on its way out: a new stream should go to another one. */
+  SERVICE_DRAINING: defineError('SERVICE_DRAINING', 'this process is shutting down: come back in a moment', 503),
   /** There is nothing at this path. */
   SERVICE_NO_SUCH_PATH: defineError('SERVICE_NO_SUCH_PATH', 'there is nothing at %s', 404),
   /** The path exists, with other methods. */

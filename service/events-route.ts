@@ -4,6 +4,7 @@ import type { SubscribeOptions } from '../topics/index.ts'
 import { checkTopics } from '../topics/topic-name.ts'
 import { parseDuration } from './duration.ts'
 import { refusals, streamHeaders, streamQuery } from './schemas.ts'
+import type { StreamGate } from './stream-gate.ts'
 
 /** The query as the schema has it. */
 interface Query { topic: string[], lastEventId?: string, since?: string, last?: number }
@@ -27,9 +28,9 @@ const schema = {
 }
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20]`: the stream. */
-export function eventsRoute (app: FastifyInstance): void {
+export function eventsRoute (app: FastifyInstance, gate: StreamGate): void {
   app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
-    return reply.sse(app.topics.subscribe(request.query.topic, subscribeOptions(request.query)))
+    return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))))
   })
 }
 

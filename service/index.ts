@@ -7,15 +7,20 @@ import type { ServiceConfig } from './config.ts'
 import { boundClose, closeSessions } from './connections.ts'
 import { consoleRoute } from './console-route.ts'
 import { allowOrigins } from './cors.ts'
+import { addDrain } from './drain.ts'
 import { eventsRoute } from './events-route.ts'
-import { healthRoute } from './health-route.ts'
+import { healthRoutes } from './health.ts'
 import { inflateBodies } from './inflate.ts'
 import { createLog } from './log.ts'
 import { watchMethods } from './methods.ts'
+import { addMetrics, metricsRoute } from './metrics/index.ts'
+import { OpenStreams } from './open-streams.ts'
 import { describeRoutes, openapiRoute } from './openapi.ts'
 import { limitPublishing } from './publish-rate.ts'
 import { QuietLog, serializers } from './quiet-log.ts'
 import { tellRefusals } from './refusals.ts'
+import { StreamGate } from './stream-gate.ts'
+import { StreamLimits } from './stream-limits.ts'
 import { secureOptions } from './tls.ts'
 import { topicsRoutes } from './topics-routes.ts'
 import { onClientError, readableUrl, refuseUnread } from './unread.ts'
@@ -43,6 +48,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     requestTimeout: REQUEST_TIMEOUT_MS,
     clientErrorHandler: onClientError,
     rewriteUrl: ({ url = '/' }) => readableUrl(url),
+    trustProxy: config.trustProxy ?? false,
     // As long as a request line can be: a topic that is too long is refused as a topic, with its own limit.
     routerOptions: { maxParamLength: 16 * 1024 }
   }
@@ -55,13 +61,18 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
   inflateBodies(app)
   readBodies(app, config)
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
-  await app.register(topics, { log: createLog(config), maxEventBytes: config.maxEventBytes, maxBatchEvents: config.maxBatchEvents })
+  const log = createLog(config)
+  const drain = addDrain(app, config.drainDelayMs)
+  const streams = new OpenStreams()
+  const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerConnection } = config
+  await app.register(topics, { ...addMetrics(app, { streams, drain, log }), maxEventBytes, maxBatchEvents, maxTopics })
   await describeRoutes(app)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
-  eventsRoute(app)
+  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }))
   await topicsRoutes(app, config)
-  healthRoute(app)
+  healthRoutes(app, { log, drain })
+  metricsRoute(app)
   openapiRoute(app)
   if (config.hasConsole) await consoleRoute(app)
   answerOtherMethods()

@@ -3,12 +3,12 @@ import type { RetentionRule, TopicLog } from '../topics/index.ts'
 import type { ServiceConfig } from './config.ts'
 
 /** Makes the log that the configuration names; nothing is opened yet. A log in Redis has a URL, or there is no configuration. */
-export function createLog ({ log, dataDir, durability, redisUrl, maxEvents, maxAgeMs, expireAfterMs }: ServiceConfig): TopicLog {
+export function createLog ({ log, dataDir, durability, redisUrl, canaryMs, maxEvents, maxAgeMs, expireAfterMs }: ServiceConfig): TopicLog {
   const retention: RetentionRule[] = [{ topics: '*', maxEvents, maxAgeMs, expireAfterMs }]
   switch (log) {
     case 'memory': return new MemoryLog({ retention })
     case 'lmdb': return new LmdbLog({ folder: dataDir, durability, retention })
-    case 'redis': return new RedisLog({ connection: redisUrl!, retention })
+    case 'redis': return new RedisLog({ connection: redisUrl!, canaryMs, retention })
   }
 }
 

@@ -20,9 +20,21 @@ export function logRefusal (error: Error & { code?: string }, request: FastifyRe
   else request.log[statusCode === UNAVAILABLE ? 'warn' : 'debug']({ statusCode, code: error.code }, error.message)
 }
 
-/** How a request is logged: without its query, which may hold what gives access. */
+/** Of requests and errors only what is named here is logged. */
 export const serializers = {
-  req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), remoteAddress: ip })
+  /** Without its query and its headers, which may hold what gives access. */
+  req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), remoteAddress: ip }),
+  err: describeError as (error: Error) => { type: string, message: string, stack: string }
+}
+
+/**
+ * Without further fields, which may hold secrets: an error of the Redis client holds the command it failed with, passwords
+ * included, and an error of the HTTP parser all that the client sent. What is thrown may be anything.
+ */
+function describeError (error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { name: type, message, stack, cause, code, statusCode } = error as Error & { code?: unknown, statusCode?: unknown }
+  return { type, message, stack, code, statusCode, cause: describeError(cause) }
 }
 
 /** The path of a URL, without its query. */

@@ -20,7 +20,7 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
     return
   }
   const app = await buildService(config)
-  const stop = (): void => { app.close().then(() => process.exit(0), error => exitWith(error, stderr)) }
+  const stop = (): void => { app.drain().then(() => process.exit(0), error => exitWith(error, stderr)) }
   if (cluster.isWorker) stopWhenTold(stop)
   else stopOnSignals(stop)
   renewOnSignal(config, app.server as unknown as Server, app.log)

@@ -58,6 +58,18 @@ export const readableFile: Read<string> = path => {
 /** An address to listen on. */
 export const address: Read<string> = text => isIP(text) || text === 'localhost' ? text : undefined
 
+/** Addresses and networks (`10.0.0.0/8`), separated by commas. */
+export const addresses: Read<string[]> = text => {
+  const all = text.split(',').map(part => part.trim())
+  return all.every(isNetwork) ? all : undefined
+}
+
+function isNetwork (text: string): boolean {
+  const [ip = '', prefix, ...rest] = text.split('/')
+  const bits = isIP(ip) === 6 ? 128 : 32
+  return isIP(ip) > 0 && rest.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+}
+
 export const redisUrl: Read<string> = text => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) ? text : undefined
 
 /** Origins as browsers send them, or `*` alone. */

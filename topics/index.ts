@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
-import type { PreparedSource } from '../plugin/source.ts'
 import { show } from '../plugin/errors.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
@@ -14,6 +13,7 @@ import type { TopicsObserver } from './observer.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 import { Subscription } from './subscription.ts'
+import type { TopicSource } from './subscription.ts'
 import { checkTopic, checkTopics } from './topic-name.ts'
 
 export { MemoryLog } from './log/memory-log.ts'
@@ -31,6 +31,7 @@ export type { PublishEvent } from './new-event.ts'
 export type { TopicsCounts } from './hub.ts'
 export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
 export type { SubscribeOptions } from './start.ts'
+export type { TopicSource } from './subscription.ts'
 export type { TopicsErrorCode } from './errors.ts'
 
 /** Options of the topics plugin. */
@@ -81,7 +82,7 @@ export interface Topics {
    */
   publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Published>
   /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
-  subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => PreparedSource
+  subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => TopicSource
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
   close: (topic: string) => Promise<void>
   /** Drops a topic's events and reopens it; its numbers go on. */

@@ -7,11 +7,17 @@ import type { SubscribeOptions, TopicStart } from './start.ts'
 
 interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
 
+/** A source that knows its topics. */
+export interface TopicSource extends PreparedSource {
+  /** What is subscribed to, sorted and without repeats. */
+  readonly topics: readonly string[]
+}
+
 /**
  * A subscription as a source for `reply.sse()`. Before the first byte it finds where the client goes on; a client that
  * has read finished topics to their end gets 204, which tells EventSource to stop.
  */
-export class Subscription implements PreparedSource {
+export class Subscription implements TopicSource {
   readonly #init: SubscriptionInit
   #plan: { lease: FeedLease, starts: TopicStart[] } | undefined
 
@@ -19,7 +25,6 @@ export class Subscription implements PreparedSource {
     this.#init = init
   }
 
-  /** What is subscribed to, sorted and without repeats. */
   get topics (): readonly string[] { return this.#init.topics }
 
   async prepare (stream: SseStream): Promise<boolean> {

@@ -147,7 +147,9 @@ const CALLS: Record<string, string[]> = {
   '/topics/a': ['GET', 'HEAD', 'DELETE', 'OPTIONS'],
   '/topics/a/close': ['POST', 'OPTIONS'],
   '/healthz': ['GET', 'HEAD', 'OPTIONS'],
-  '/openapi.json': ['GET', 'HEAD', 'OPTIONS']
+  '/openapi.json': ['GET', 'HEAD', 'OPTIONS'],
+  '/readyz': ['GET', 'HEAD', 'OPTIONS'],
+  '/metrics': ['GET', 'HEAD', 'OPTIONS']
 }
 
 t.test('every other method on a path is 405 with Allow, whatever its body, and does nothing', async t => {

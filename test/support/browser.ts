@@ -8,7 +8,10 @@ import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import type { SsePluginOptions } from '../../plugin/index.ts'
 import { eventsRoute } from '../../service/events-route.ts'
+import { OpenStreams } from '../../service/open-streams.ts'
 import { describeRoutes } from '../../service/openapi.ts'
+import { StreamGate } from '../../service/stream-gate.ts'
+import { StreamLimits } from '../../service/stream-limits.ts'
 import topics, { MemoryLog } from '../../topics/index.ts'
 import type { TopicLog } from '../../topics/index.ts'
 
@@ -50,7 +53,8 @@ export async function startSite (t: Test, { log = new MemoryLog(), port = 0, opt
   let connects = 0
   app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
   await describeRoutes(app)
-  eventsRoute(app)
+  const limits = new StreamLimits({ maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0 })
+  eventsRoute(app, new StreamGate({ limits, streams: new OpenStreams(), drain: { isDraining: false }, maxTopicsPerConnection: 44 }))
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
   await app.listen({ host: '127.0.0.1', port })
   const address = app.server.address() as AddressInfo

@@ -1,0 +1,55 @@
+import { Counter, Histogram } from 'prom-client'
+import type { Registry } from 'prom-client'
+import type { EventId, Appended, AppendOptions, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../topics/index.ts'
+import { describe } from './live-metrics.ts'
+
+const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'delete'] as const
+const BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
+
+/** A log that counts and times what it is asked, and is otherwise the one behind it. */
+export class MeteredLog implements TopicLog {
+  readonly #log: TopicLog
+  readonly #seconds: Histogram<'call'>
+  readonly #failures: Counter<'call'>
+  readonly #published: Counter
+
+  constructor (log: TopicLog, registry: Registry) {
+    this.#log = log
+    this.#seconds = new Histogram({ ...describe(registry, 'log_call_seconds', 'What the log was asked, by call, and how long it took'), labelNames: ['call'], buckets: BUCKETS_S })
+    this.#failures = new Counter({ ...describe(registry, 'log_failures_total', 'Calls of the log that failed, by call'), labelNames: ['call'] })
+    this.#published = new Counter(describe(registry, 'events_published_total', 'Events that the log has acknowledged to this process'))
+    for (const call of CALLS) {
+      this.#seconds.zero({ call })
+      this.#failures.inc({ call }, 0)
+    }
+  }
+
+  start (logger: LogLogger): Promise<void> { return this.#log.start(logger) }
+  stop (): Promise<void> { return this.#log.stop() }
+
+  async append (topic: string, events: readonly NewEvent[], options?: AppendOptions): Promise<Appended> {
+    const appended = await this.#timed('append', this.#log.append(topic, events, options))
+    if (!appended.isRepeat) this.#published.inc(appended.ids.length)
+    return appended
+  }
+
+  read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> { return this.#timed('read', this.#log.read(topic, after, limit)) }
+  locate (topic: string, id: EventId): Promise<Location> { return this.#timed('locate', this.#log.locate(topic, id)) }
+  seek (topic: string, start: SeekStart): Promise<EventId> { return this.#timed('seek', this.#log.seek(topic, start)) }
+  follow (topic: string, listener: TopicListener): Promise<TopicEnds> { return this.#timed('follow', this.#log.follow(topic, listener)) }
+  unfollow (topic: string, listener: TopicListener): Promise<void> { return this.#log.unfollow(topic, listener) }
+  close (topic: string): Promise<void> { return this.#timed('close', this.#log.close(topic)) }
+  delete (topic: string): Promise<void> { return this.#timed('delete', this.#log.delete(topic)) }
+
+  async #timed<T> (call: (typeof CALLS)[number], work: Promise<T>): Promise<T> {
+    const end = this.#seconds.startTimer({ call })
+    try {
+      return await work
+    } catch (error) {
+      this.#failures.inc({ call })
+      throw error
+    } finally {
+      end()
+    }
+  }
+}
