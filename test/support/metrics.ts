@@ -3,7 +3,7 @@ import { call } from './service-app.ts'
 /** The values of a service's metrics, by name and labels as they are shown: `sse_streams_open`, `sse_gaps_total{reason="fork"}`. */
 export async function metricsOf (origin: string): Promise<Map<string, number>> {
   const { text } = await call(`${origin}/metrics`)
-  return new Map([...text.matchAll(/^([a-z_:]+(?:{.*})?) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)]))
+  return new Map([...text.matchAll(/^([a-z_:0-9]+(?:{.*})?) (\S+)$/gm)].map(([, name = '', value]) => [name, Number(value)]))
 }
 
 /** Names of metrics as they were registered, with their labels; `le` and `quantile` are no labels of ours. */
