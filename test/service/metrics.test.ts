@@ -111,8 +111,7 @@ t.test('connections to Redis that were lost are counted, and its canary is seen'
   t.ok(await metric('canary_age_seconds') < 5)
   await redis.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
   await redis.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes'))
-  await until(async () => await metric('redis_reconnects_total') === 2)
-  t.equal(await metric('redis_deaf_connections_total'), 0)
+  await until(async () => await metric('redis_reconnects_total') >= 2)
   await until(async () => await metric('redis_healthy') === 1)
 })
 
