@@ -19,14 +19,11 @@ const LF = 0x0a
  */
 export async function readLines (payload: Readable, limits: BatchLimits): Promise<PublishEvent[]> {
   const events: PublishEvent[] = []
-  let line = 0
   let failure: unknown
-  for await (const bytes of linesOf(payload, limits.maxBatchBytes)) {
-    line++
+  for await (const lines of linesOf(payload, limits.maxBatchBytes)) {
     if (failure !== undefined) continue
     try {
-      events.push(...readLine(bytes, line, limits))
-      if (events.length > limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${line}`)
+      for (const line of lines) add(events, line, limits)
     } catch (error) {
       failure = error
     }
@@ -35,43 +32,49 @@ export async function readLines (payload: Readable, limits: BatchLimits): Promis
   return events
 }
 
-/** The event on a line; none on an empty one. */
-function readLine (bytes: Buffer, line: number, limits: BatchLimits): PublishEvent[] {
-  const text = decode(bytes, line)
-  if (text === '') return []
-  const event = parseLine(text, line)
-  checkEvent(event, ` on line ${line}`, limits)
-  return [event as PublishEvent]
+/** A line that is not empty, without its end. */
+interface Line { number: number, bytes: Buffer }
+
+function add (events: PublishEvent[], { number, bytes }: Line, limits: BatchLimits): void {
+  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'what is not UTF-8')
+  const text = bytes.toString().trim()
+  if (text === '') return
+  if (events.length === limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${number}`)
+  const event = parseLine(text, number)
+  checkEvent(event, ` on line ${number}`, limits)
+  events.push(event as PublishEvent)
 }
 
 /** Keys that would reach for a prototype are refused, as in a body of JSON. */
-function parseLine (text: string, line: number): unknown {
+function parseLine (text: string, number: number): unknown {
   try {
     return parse(text, null, { protoAction: 'error', constructorAction: 'error' })
   } catch {
-    throw new errors.SERVICE_BAD_LINE(line, show(text))
+    throw new errors.SERVICE_BAD_LINE(number, show(text))
   }
 }
 
-function decode (bytes: Buffer, line: number): string {
-  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(line, 'what is not UTF-8')
-  return bytes.toString().trim()
-}
-
-/** Without their line ends. The payload is left open when it is not read to its end: the answer goes out on its connection. */
-async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Buffer, void> {
+/**
+ * The lines that each chunk completes: what is done for a line alone must cost little, as a body may be nothing but line ends.
+ * The payload is left open when it is not read to its end: the answer goes out on its connection.
+ */
+async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Line[], void> {
   let bytes = 0
+  let number = 1
   let rest: Buffer[] = []
   for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > maxBytes) throw new errors.SERVICE_BODY_TOO_LARGE(maxBytes)
+    const lines: Line[] = []
     let from = 0
     for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, from)) {
-      yield Buffer.concat([...rest, chunk.subarray(from, at)])
+      if (at > from || rest.length > 0) lines.push({ number, bytes: Buffer.concat([...rest, chunk.subarray(from, at)]) })
       rest = []
       from = at + 1
+      number++
     }
-    rest.push(chunk.subarray(from))
+    if (from < chunk.length) rest.push(chunk.subarray(from))
+    yield lines
   }
-  yield Buffer.concat(rest)
+  yield [{ number, bytes: Buffer.concat(rest) }]
 }

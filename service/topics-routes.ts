@@ -31,7 +31,7 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
   const explain = (request: FastifyRequest): void => {
     const { params, body, headers } = request as FastifyRequest<PublishRoute>
     checkTopic(params.topic)
-    checkEvents(body, { maxEventBytes, maxBatchEvents: Array.isArray(body) ? maxArrayEvents : maxBatchEvents })
+    checkEvents(body, { maxEventBytes, maxBatchEvents: request.mediaType === 'application/json' ? maxArrayEvents : maxBatchEvents })
     checkIdempotencyKey(headers['idempotency-key'])
   }
   const schema = { ...publishSchema, body: publishBody({ maxArrayEvents, maxBatchEvents }) }

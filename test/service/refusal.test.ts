@@ -1,13 +1,11 @@
 import t from 'tap'
 import { connect, get, open } from '../support/client.ts'
+import { refused, shape } from '../support/refusal.ts'
 import { TestService } from '../support/service-app.ts'
 import type { Answer } from '../support/service-app.ts'
 
 // What the service refuses: always a 4xx with the same four fields, the message naming what is wrong and its limit, and
 // never with anything done before.
-
-const shape = ({ status, json }: Answer) => ({ status, keys: Object.keys(json as object).sort(), json })
-const refused = (status: number, code: string, message: RegExp) => ({ status, keys: ['code', 'error', 'message', 'statusCode'], json: { statusCode: status, code, message } })
 
 t.test('a body that is no event is refused with what it should be, and nothing is appended', async t => {
   const service = await TestService.start(t)

@@ -47,6 +47,11 @@ export async function call (url: string, { method = 'GET', body, type = 'applica
     headers: { connection: 'close', ...content, ...headers },
     ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) })
   })
+  return read(response)
+}
+
+/** A whole answer of fetch. */
+export async function read (response: Response): Promise<Answer> {
   const text = await response.text()
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true && text !== ''
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined }

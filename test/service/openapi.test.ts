@@ -1,0 +1,134 @@
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import t from 'tap'
+import { open } from '../support/client.ts'
+import { operationsOf, readOpenapi } from '../support/openapi.ts'
+import type { Operation } from '../support/openapi.ts'
+import { randomFrom, seedFrom } from '../support/random.ts'
+import { TestService } from '../support/service-app.ts'
+
+// The document at /openapi.json says what the service does: it is valid, its examples are taken, its answers are as it says,
+// and what its schemas refuse the service refuses.
+
+const service = await TestService.start(t)
+const document = await readOpenapi(service)
+const operations = operationsOf(document)
+
+/** Every schema of the document by its place, for answers. */
+const ajv = new Ajv2020({ strict: false })
+ajv.addSchema({ ...document, $id: 'openapi' })
+const isAs = (pointer: string, value: unknown): boolean => ajv.validate({ $ref: `openapi#${pointer}` }, value)
+
+t.test('the document is valid OpenAPI 3.1', async t => {
+  const validator = new Validator()
+  const { valid, errors } = await validator.validate(document as unknown as Record<string, unknown>)
+  t.same({ valid, errors }, { valid: true, errors: undefined })
+  t.equal(validator.version, '3.1')
+})
+
+t.test('every call has a name, a summary and described answers, and every refusal is the one Error', async t => {
+  const names = operations.map(({ operation }) => operation.operationId)
+  t.equal(new Set(names).size, names.length)
+  for (const { name, operation } of operations) {
+    t.ok(operation.operationId, `${name} operationId`)
+    t.ok(operation.summary, `${name} summary`)
+    for (const [status, { description, content }] of Object.entries(operation.responses)) {
+      t.not(description, 'Default Response', `${name} ${status}`)
+      if (Number(status) >= 400) t.same(content, { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } }, `${name} ${status}`)
+    }
+  }
+})
+
+t.test('every parameter and every shared schema is described', async t => {
+  for (const { name, operation } of operations) for (const parameter of operation.parameters ?? []) t.ok(parameter.description, `${name} ${parameter.name}`)
+  for (const [name, schema] of Object.entries(document.components.schemas)) t.ok(schema.title, name)
+})
+
+t.test('the examples of the shared schemas are as the schemas say', async t => {
+  for (const [name, { examples }] of Object.entries(document.components.schemas)) {
+    t.ok(examples !== undefined && examples.length > 0, name)
+    for (const example of examples ?? []) t.ok(isAs(`/components/schemas/${name}`, example), `${name} ${JSON.stringify(example)}`)
+  }
+})
+
+t.test('the service takes every example of a body, and its answer is as the document says', async t => {
+  let taken = 0
+  for (const { name, path, method, operation } of operations) {
+    for (const [type, { examples = {} }] of Object.entries(operation.requestBody?.content ?? {})) {
+      for (const [example, { value }] of Object.entries(examples)) {
+        const body = typeof value === 'string' ? value : JSON.stringify(value)
+        const answer = await service.call(path.replace('{topic}', 'news'), { method, body, type })
+        t.equal(answer.status, 201, `${name} ${type} ${example}: ${answer.text}`)
+        t.ok(isAnswerOf(operation, answer), `${name} ${type} ${example}`)
+        taken++
+      }
+    }
+  }
+  t.equal(taken, 5)
+})
+
+function isAnswerOf (operation: Operation, { status, json }: { status: number, json: unknown }): boolean {
+  const schema = operation.responses[status]?.content?.['application/json']?.schema
+  return schema !== undefined && ajv.validate(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi#/')) as object, json)
+}
+
+t.test('the service takes every example of a parameter', async t => {
+  let taken = 0
+  for (const { name, operation } of operations.filter(({ path }) => path === '/events')) {
+    for (const { name: parameter, in: place, example } of operation.parameters ?? []) {
+      if (example === undefined || parameter === 'topic') continue
+      const value = [example].flat().join()
+      const query = place === 'query' ? `&${parameter}=${value}` : ''
+      const { statusCode } = await open(t, `${service.origin}/events?topic=news${query}`, { headers: place === 'header' ? { [parameter]: value } : {} })
+      t.equal(statusCode, 200, `${name} ${parameter}`)
+      taken++
+    }
+  }
+  t.ok(taken >= 3)
+})
+
+t.test('what answers without a stream is as the document says, refusals too', async t => {
+  const get = (path: string) => operations.find(operation => operation.path === path && operation.method === 'GET')!.operation
+  for (const path of ['/topics/{topic}', '/healthz', '/openapi.json']) {
+    const answer = await service.call(path.replace('{topic}', 'news'))
+    t.equal(answer.status, 200)
+    t.ok(isAnswerOf(get(path), answer), path)
+  }
+  const refusal = await service.call('/topics/-')
+  t.equal(refusal.status, 400)
+  t.ok(isAnswerOf(get('/topics/{topic}'), refusal))
+})
+
+t.test('no page of the document is left out: every call that the service takes is in it', async t => {
+  const { paths } = document
+  for (const [path, calls] of Object.entries(paths)) {
+    const { headers } = await service.call(path.replace('{topic}', 'news'), { method: 'OPTIONS' })
+    const allowed = headers.get('allow')!.split(', ').filter(method => !['HEAD', 'OPTIONS'].includes(method))
+    t.same(Object.keys(calls).map(method => method.toUpperCase()).sort(), allowed.sort(), path)
+  }
+})
+
+// The schema of an event and the check in topics/ are two texts about one thing. They must judge alike, whatever comes.
+t.test('the schema of an event refuses what the topics refuse, and nothing else', async t => {
+  const seed = seedFrom('OPENAPI_SEED')
+  const random = randomFrom(seed)
+  const pick = <T>(values: readonly T[]): T => values[random(values.length)]!
+  const names = ['', 'a', 'message', 'open', 'opening', 'error', 'errors', 'stream.', 'stream.open', 'stream', 'xstream.a', 'a\nb', 'a\r', 'a\0', 'open\n', 'ü🙂', '\u2028', 7, null, {}, [], true]
+  const retries = [0, -0, 1, 3_600_000, 3_600_001, -1, 1.5, 1e3, 1e30, '5', null, [], true]
+  const data = ['', 'text', 'a\nb', 'a\0b', '\0', 0, null, false, [], {}, { a: 'a\0b' }, ['\n'], '\u2028', 1e308]
+  const draw = (): unknown => {
+    if (random(10) === 0) return pick([null, 7, 'text', true, [], [[]], {}])
+    const event: Record<string, unknown> = {}
+    if (random(10) > 0) event.data = pick(data)
+    if (random(2) > 0) event.event = pick(names)
+    if (random(2) > 0) event.retry = pick(retries)
+    if (random(8) === 0) event[pick(['id', 'Data', 'toString', ''])] = 1
+    return event
+  }
+  for (let at = 0; at < 1_000; at++) {
+    const event = draw()
+    const isTaken = await service.app.topics.publish('judged', [event as { data: unknown }]).then(() => true, () => false)
+    if (isAs('/components/schemas/Event', event) !== isTaken) t.fail(`OPENAPI_SEED=${seed}: ${JSON.stringify(event)} is ${isTaken ? '' : 'not '}taken by the topics`)
+  }
+  t.pass(`seed ${seed}`)
+})
