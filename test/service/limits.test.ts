@@ -1,0 +1,156 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { Grant } from '../../plugin/auth/index.ts'
+import { buildService, readConfig } from '../../service/index.ts'
+import { StreamLimits } from '../../service/stream-limits.ts'
+import { listen as listenOn } from '../support/app.ts'
+import { connect, get, open, stall } from '../support/client.ts'
+import type { Opened } from '../support/client.ts'
+import { until } from '../support/log-contract.ts'
+import { metricsOf } from '../support/metrics.ts'
+import { TestService } from '../support/service-app.ts'
+
+const EVENTS = '/events?topic=news'
+/** What EventSource survives: an empty stream that says when to come back. */
+const COME_BACK = /^:\n\nretry: 3000\n\nretry: \d+\n\n$/
+
+async function listen (t: Test, { origin }: TestService, headers: Record<string, string> = {}, path = EVENTS): Promise<Opened> {
+  const opened = await open(t, origin + path, { headers: { accept: 'text/event-stream', ...headers } })
+  if (opened.statusCode === 200) await opened.inbox.until(text => text.includes('stream.open') || COME_BACK.test(text))
+  return opened
+}
+
+const isOpen = ({ inbox }: Opened): boolean => inbox.text.includes('stream.open')
+
+async function refusals ({ origin }: TestService, code: string): Promise<number | undefined> {
+  return (await metricsOf(origin)).get(`sse_streams_refused_total{code="${code}"}`)
+}
+
+t.test('a stream beyond MAX_CONNECTIONS is told to come back, and finds its place when another one has left', async t => {
+  const service = await TestService.start(t, { MAX_CONNECTIONS: '2' })
+  const [first] = [await listen(t, service), await listen(t, service)]
+  const third = await listen(t, service)
+  t.equal(third.statusCode, 200)
+  t.match(await third.inbox.ended(), COME_BACK)
+  const { status, json } = await service.call(EVENTS, { headers: { accept: '*/*' } })
+  t.match({ status, json }, { status: 503, json: { statusCode: 503, code: 'SERVICE_TOO_MANY_CONNECTIONS' } })
+  t.equal(await refusals(service, 'SERVICE_TOO_MANY_CONNECTIONS'), 2)
+  t.equal((await metricsOf(service.origin)).get('sse_streams_open'), 2)
+  t.equal((await service.publish('news', { data: 1 })).status, 201, 'publishing takes no place')
+  first!.close()
+  await until(async () => isOpen(await listen(t, service)))
+})
+
+t.test('an address counts by itself, and behind a proxy that is trusted it is the one the proxy tells', async t => {
+  const service = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1', TRUST_PROXY: '127.0.0.0/8' })
+  const from = (address: string) => listen(t, service, { 'x-forwarded-for': address })
+  t.ok(isOpen(await from('192.0.2.1')))
+  t.ok(isOpen(await from('192.0.2.2')))
+  t.notOk(isOpen(await from('192.0.2.1')))
+  t.notOk(isOpen(await from('198.51.100.9, 192.0.2.2')), 'what the client says itself stands before')
+  t.match((await service.call(EVENTS, { headers: { accept: '*/*', 'x-forwarded-for': '192.0.2.1' } })).json, { statusCode: 429, code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', message: /at most 1 streams/ })
+  t.equal(await refusals(service, 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS'), 3)
+})
+
+t.test('without TRUST_PROXY nobody chooses an address', async t => {
+  const service = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1' })
+  t.ok(isOpen(await listen(t, service, { 'x-forwarded-for': '192.0.2.1' })))
+  t.notOk(isOpen(await listen(t, service, { 'x-forwarded-for': '192.0.2.2' })))
+})
+
+t.test('a subject counts by itself, whatever its addresses', async t => {
+  const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', MAX_CONNECTIONS_PER_SUBJECT: '1' }))
+  t.teardown(() => app.close())
+  app.addHook('onRequest', async request => {
+    const { 'x-subject': subject } = request.headers
+    if (typeof subject === 'string') request.grant = new Grant({ subject }, 'bearer')
+  })
+  const origin = await listenOn(app)
+  const as = async (subject: string): Promise<boolean> => {
+    const { inbox } = await open(t, origin + EVENTS, { headers: { accept: 'text/event-stream', ...(subject === '' ? {} : { 'x-subject': subject }) } })
+    return (await inbox.until(text => text.includes('stream.open') || COME_BACK.test(text))).includes('stream.open')
+  }
+  t.same([await as('ann'), await as('bob'), await as('ann'), await as(''), await as('')], [true, true, false, true, true])
+})
+
+t.test('a stream of more topics than MAX_TOPICS_PER_CONNECTION is refused for good; more than MAX_TOPICS are not for now', async t => {
+  const service = await TestService.start(t, { MAX_TOPICS_PER_CONNECTION: '2', MAX_TOPICS: '3' })
+  t.equal((await listen(t, service, {}, '/events?topic=a&topic=b&topic=c')).statusCode, 400)
+  t.match((await service.call('/events?topic=a&topic=b&topic=c')).json, { code: 'TOPICS_BAD_TOPIC_COUNT', message: 'a connection takes 1 to 2 topics, saw 3' })
+  t.ok(isOpen(await listen(t, service, {}, '/events?topic=a&topic=b&topic=a')), 'a topic that is repeated is one')
+  t.ok(isOpen(await listen(t, service, {}, '/events?topic=b&topic=c')))
+  t.match(await (await listen(t, service, {}, '/events?topic=a&topic=d')).inbox.ended(), COME_BACK)
+  t.same([await refusals(service, 'TOPICS_BAD_TOPIC_COUNT'), await refusals(service, 'TOPICS_TOO_MANY_FOLLOWED')], [2, 1])
+})
+
+const ROUNDS = 5
+
+// A place that is not given back is gone for good: after a day of such clients nobody would get in any more.
+t.test('a place is given back however a stream ends', async t => {
+  const service = await TestService.start(t, { MAX_CONNECTIONS: '2', MAX_CONNECTIONS_PER_ADDRESS: '2', HEARTBEAT_MS: '20', MAX_EVENTS: '100' })
+  const { id } = (await service.publish('closed', { data: 1 })).json as { id: string }
+  await service.call('/topics/closed/close', { method: 'POST' })
+  const subscribe = service.app.topics.subscribe
+  const accept = { accept: '*/*' }
+  const ways: Record<string, () => Promise<unknown>> = {
+    'the client leaves': async () => (await listen(t, service)).close(),
+    'the client is gone before its turn': async () => {
+      const { socket, send } = await connect(t, service.origin)
+      send(get(EVENTS))
+      socket.resetAndDestroy()
+    },
+    'a pipelined request whose turn never comes': async () => {
+      const { socket, send, inbox } = await connect(t, service.origin)
+      send(get(EVENTS) + get(EVENTS))
+      await inbox.until('stream.open')
+      socket.destroy()
+    },
+    HEAD: () => service.call(EVENTS, { method: 'HEAD' }),
+    406: () => service.call(EVENTS, { headers: { accept: 'text/html' } }),
+    204: async () => { t.equal((await service.call('/events?topic=closed', { headers: { 'last-event-id': id } })).status, 204) },
+    'the topic ends': async () => (await listen(t, service, {}, '/events?topic=closed')).inbox.ended(),
+    'the source fails before the first byte': async () => {
+      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => { throw new Error('a bug') }, run () {} })
+      t.equal((await service.call(EVENTS, { headers: accept })).status, 500)
+    },
+    'the source is away': async () => {
+      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => { throw Object.assign(new Error('away'), { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' }) }, run () {} })
+      await (await listen(t, service)).inbox.ended()
+    },
+    'the source fails behind the first byte': async () => {
+      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => true, run: () => new Promise((resolve, reject) => { setTimeout(reject, 5, new Error('a bug')) }) })
+      t.match(await (await open(t, service.origin + EVENTS)).inbox.ended(), 'stream.error')
+    },
+    'the client takes nothing': async () => {
+      const { inbox } = await stall(t, service.origin, '/events?topic=hot')
+      const isGone = async (): Promise<boolean> => ((await metricsOf(service.origin)).get('sse_streams_closed_total{reason="slow"}') ?? 0) > 0
+      while (!await isGone()) await service.publish('hot', 'x'.repeat(200_000), { type: 'text/plain' })
+      t.equal(inbox.bytes, 0)
+    }
+  }
+  for (const [way, go] of Object.entries(ways)) {
+    for (let round = 0; round < (way === 'the client takes nothing' ? 1 : ROUNDS); round++) await go()
+    service.app.topics.subscribe = subscribe
+    const both: Opened[] = []
+    await until(async () => {
+      for (const opened of both.splice(0)) opened.close()
+      both.push(await listen(t, service), await listen(t, service))
+      return both.every(isOpen)
+    })
+    t.pass(way)
+    for (const opened of both) opened.close()
+  }
+  await until(async () => (await metricsOf(service.origin)).get('sse_streams_open') === 0)
+  t.equal((await metricsOf(service.origin)).get('sse_topics_followed'), 0)
+})
+
+t.test('who has no stream is not remembered, and IPv6 counts by the network of a subscriber', async t => {
+  const limits = new StreamLimits({ maxConnections: 0, maxConnectionsPerAddress: 1, maxConnectionsPerSubject: 1 })
+  const places = [limits.take({ address: '2001:db8::1', subject: 'ann' }), limits.take({ address: '192.0.2.1', subject: undefined })]
+  t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 })
+  t.throws(() => limits.take({ address: '2001:db8:0:0:9::1', subject: undefined }), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', statusCode: 429 })
+  t.throws(() => limits.take({ address: '192.0.2.2', subject: 'ann' }), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT', statusCode: 429 })
+  t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 }, 'who is refused takes no place')
+  for (const giveBack of places) giveBack()
+  t.same(limits.counts, { streams: 0, addresses: 0, subjects: 0 })
+})
