@@ -10,4 +10,5 @@ const code = await main(process.argv.slice(2), process.env, {
   stderr: process.stderr,
   signal: new AbortController().signal
 })
-if (code !== undefined) process.exitCode = code
+// What a start left open, as connections to Redis, would keep a process that failed to listen.
+if (code !== undefined) process.exit(code)

@@ -30,6 +30,11 @@ export const contradictions: readonly Contradiction[] = [
     problem: ({ log, workers }) => workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} is for one process` : undefined
   },
   {
+    among: ['PORT', 'WORKERS'],
+    // The port is the workers' together: it would be another one when all of them had ended.
+    problem: ({ port, workers }) => workers > 1 && port === 0 ? `WORKERS=${workers} needs a PORT other than 0` : undefined
+  },
+  {
     among: ['TLS_CERT', 'TLS_KEY'],
     problem: config => {
       const given = [config.tlsCert, config.tlsKey].filter(file => file !== undefined).length

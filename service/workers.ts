@@ -15,6 +15,9 @@ const MAX_PAUSE_MS = 10_000
  * replaces those that end. The first one goes ahead: what keeps it from listening would keep all, and is told once.
  */
 export async function runWorkers (config: ServiceConfig): Promise<Address> {
+  // Each worker accepts by itself. Node's default deals connections out by the primary, and one that was dealt to a worker
+  // that had just died stays open without an answer for ever (Node 20).
+  cluster.schedulingPolicy = cluster.SCHED_NONE
   const workers = new Workers(config)
   stopOnSignals(() => { void workers.stop() })
   if (config.tlsCert !== undefined) process.on('SIGHUP', () => workers.signal('SIGHUP'))

@@ -11,6 +11,7 @@ import { connect, open, stall } from '../support/client.ts'
 import type { Bare } from '../support/client.ts'
 import { run, runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
+import { RedisServer } from '../support/redis-server.ts'
 import { call } from '../support/service-app.ts'
 
 // The built command as users start it: what it says, and how it ends.
@@ -73,6 +74,13 @@ t.test('a port in use is told, and it exits with 1', async t => {
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
   await failsWith(t, runService(t, { PORT: `${port}` }), new RegExp(`^resumable-sse: .*address already in use 127.0.0.1:${port}: stop the program that listens there, or set PORT to another one\n$`))
+})
+
+// The connections to Redis kept it alive, without a port.
+t.test('a port in use is told and it exits with 1 on the Redis log, too', async t => {
+  const { url } = await RedisServer.start(t)
+  const { origin } = await startService(t, { LOG: 'memory' })
+  await failsWith(t, runService(t, { REDIS_URL: url, PORT: new URL(origin).port }), /^resumable-sse: .*address already in use/)
 })
 
 t.test('an address that is not one of this machine is told, and it exits with 1', async t => {

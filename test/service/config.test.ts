@@ -171,6 +171,11 @@ t.test('more than one worker needs the Redis log', async t => {
   t.equal(problemsOf({ WORKERS: '2', LOG: 'redis' }).length, 1, 'the URL is what lacks')
 })
 
+// With 0 the port was another one after all workers had ended at once.
+t.test('more than one worker needs a port that stays', async t => {
+  t.same(problemsOf({ WORKERS: '2', REDIS_URL: 'redis://127.0.0.1', PORT: '0' }), ['WORKERS=2 needs a PORT other than 0'])
+})
+
 t.test('a certificate and its key go together, and must be a pair', async t => {
   const [one, other] = [certificateFiles(t), certificateFiles(t)]
   t.same(problemsOf({ TLS_CERT: one.cert, TLS_KEY: one.key }), [])

@@ -40,6 +40,8 @@ export class Command {
     }
   }
 
+  get pid (): number { return this.#child.pid! }
+
   /** Sends a signal; nothing happens when the command is over. */
   kill (signal: NodeJS.Signals): void {
     this.#child.kill(signal)

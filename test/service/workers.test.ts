@@ -1,0 +1,139 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import type { Test } from 'tap'
+import { open } from '../support/client.ts'
+import type { Opened } from '../support/client.ts'
+import { run, runService, startService } from '../support/commands.ts'
+import type { Command } from '../support/commands.ts'
+import { certificateFiles } from '../support/http2-client.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { ResumingClient } from '../support/resuming-client.ts'
+import { call } from '../support/service-app.ts'
+import { stablePort } from '../support/service-process.ts'
+import { when } from '../support/when.ts'
+
+// WORKERS=n: several processes behind one port.
+
+/** Ids of the processes that a process started. */
+function childrenOf (pid: number): number[] {
+  const parentOf = (id: string): number | undefined => {
+    try {
+      return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${id}/stat`, 'utf8'))?.[1])
+    } catch {
+      return undefined
+    }
+  }
+  return readdirSync('/proc').filter(id => /^\d+$/.test(id) && parentOf(id) === pid).map(Number)
+}
+
+interface Team { service: Command, origin: string, redis: RedisServer }
+
+async function startTeam (t: Test, env: Record<string, string> = {}): Promise<Team> {
+  const redis = await RedisServer.start(t)
+  return { redis, ...await startService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}`, ...env }) }
+}
+
+/** Streams on connections of their own. */
+async function listen (t: Test, origin: string, count: number): Promise<Opened[]> {
+  const streams = await Promise.all(Array.from({ length: count }, () => open(t, `${origin}/events?topic=news`)))
+  await Promise.all(streams.map(({ inbox }) => inbox.until('stream.open')))
+  return streams
+}
+
+const publish = (origin: string, body: string) => call(`${origin}/topics/news/events`, { method: 'POST', body, type: 'text/plain' })
+
+t.test('two workers share a port, each with two connections to Redis, and what one takes all tell', async t => {
+  const { service, origin, redis } = await startTeam(t)
+  t.equal(childrenOf(service.pid).length, 2)
+  t.match(service.err, `resumable-sse listens on ${origin} (events in Redis)`)
+  t.equal(service.err.match(/listens on/g)?.length, 1, 'told once')
+  const streams = await listen(t, origin, 6)
+  for (const data of ['one', 'two', 'three']) t.equal((await publish(origin, data)).status, 201)
+  for (const { inbox } of streams) t.match(await inbox.until('data: three\n\n'), /data: one\n\n(.|\n)*data: two\n\n/)
+  const clients = await redis.with(async client => String(await client.client('LIST')))
+  t.equal(clients.trim().split('\n').filter(line => !line.includes('cmd=client')).length, 4)
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} to the primary drains all workers, and it exits with 0`, async t => {
+    const { service, origin } = await startTeam(t)
+    const streams = await listen(t, origin, 6)
+    const workers = childrenOf(service.pid)
+    // Ctrl-C in a terminal reaches the workers, too.
+    if (signal === 'SIGINT') for (const pid of workers) process.kill(pid, signal)
+    service.kill(signal)
+    for (const { inbox } of streams) t.match(await inbox.ended(), /retry: \d+\n\n$/)
+    t.equal(await service.exit(), 0)
+    t.same(workers.flatMap(childrenOf), [])
+    for (const pid of workers) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+  })
+}
+
+t.test('a second signal ends all at once', async t => {
+  const { service, origin } = await startTeam(t, { DRAIN_MS: '2147483647', HEARTBEAT_MS: '2147483647' })
+  const stalled = await open(t, `${origin}/events?topic=news`)
+  stalled.response.pause()
+  for (let published = 0; published < 60; published++) await publish(origin, 'x'.repeat(200_000))
+  const [other] = await listen(t, origin, 1)
+  const workers = childrenOf(service.pid)
+  service.kill('SIGTERM')
+  await other!.inbox.ended()
+  service.kill('SIGTERM')
+  t.equal(await service.exit(), 1)
+  await when(() => workers.every(isGone))
+})
+
+function isGone (pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+// With connections dealt out by the primary, a client that came just then waited for ever.
+t.test('a worker that dies is told and replaced; its clients come back to the others and miss nothing', async t => {
+  const { service, origin } = await startTeam(t)
+  const clients = await Promise.all([1, 2, 3, 4].map(() => ResumingClient.start(t, { origin, topics: ['news'] })))
+  await publish(origin, 'one')
+  const [first = 0, second = 0] = childrenOf(service.pid)
+  process.kill(first, 'SIGKILL')
+  await publish(origin, 'two')
+  await service.until(({ out }) => out.includes(`"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker ended, another one takes its place"`))
+  await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
+  // One that is ended by itself, as for a rolling restart, is replaced as well.
+  process.kill(second, 'SIGTERM')
+  await service.until(({ out }) => out.includes(`"worker":${second},"code":0,"signal":null`))
+  await service.until(({ out }) => out.match(/Server listening/g)?.length === 4)
+  await publish(origin, 'three')
+  for (const client of clients) {
+    await client.untilData(['three'])
+    t.same(client.events.map(({ data }) => data), ['one', 'two', 'three'])
+    t.same(client.gaps, [])
+  }
+})
+
+t.test('what keeps the first worker from listening is told once, and it exits as that one does', async t => {
+  const { origin, redis } = await startTeam(t)
+  const late = runService(t, { WORKERS: '3', REDIS_URL: redis.url, PORT: new URL(origin).port })
+  t.equal(await late.exit(), 1)
+  t.match(late.err, /^resumable-sse: .*EADDRINUSE.*: stop the program that listens there, or set PORT to another one\n$/)
+  t.equal(late.err.split('\n').length, 2)
+})
+
+t.test('more than one worker without Redis is refused', async t => {
+  const service = runService(t, { WORKERS: '2', PORT: '8080' })
+  t.equal(await service.exit(), 1)
+  t.match(service.err, 'WORKERS=2 needs LOG=redis: LOG=lmdb is for one process')
+})
+
+t.test('workers speak TLS, and SIGHUP to the primary renews the certificate in all', async t => {
+  const { cert, key } = certificateFiles(t)
+  const { service, origin } = await startTeam(t, { TLS_CERT: cert, TLS_KEY: key })
+  const curl = run(t, 'curl', ['-s', '--http2', '--cacert', cert, `${origin}/healthz`])
+  t.equal(await curl.exit(), 0)
+  t.equal(curl.out, '{"status":"ok"}')
+  service.kill('SIGHUP')
+  await service.until(({ out }) => out.match(/the certificate was read again/g)?.length === 2)
+})
