@@ -19,7 +19,7 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
   })
 }
 
-/** IPv6 addresses count by their /64, of which one subscriber has all. */
-function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
+/** Who is counted as one publisher. IPv6 addresses count by their /64, of which one subscriber has all. */
+export function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
   return grant ? `subject ${grant.subject}` : `address ${normalizeIP(ip)}`
 }

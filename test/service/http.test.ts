@@ -96,6 +96,20 @@ t.test('a topic is described by its ends; one that nobody published to is empty'
   t.same((await service.call('/topics/news')).json, { topic: 'news', first: ids[1], last: ids[2], count: 2, isClosed: false, subscribers: 0 })
 })
 
+t.test('the streams that follow a topic are counted, while they are open', async t => {
+  const service = await TestService.start(t)
+  const subscribers = async (topic: string): Promise<unknown> => ((await service.call(`/topics/${topic}`)).json as { subscribers: number }).subscribers
+  const one = await open(t, `${service.origin}/events?topic=a&topic=b`)
+  const two = await open(t, `${service.origin}/events?topic=a`)
+  await Promise.all([one, two].map(({ inbox }) => inbox.until('stream.open')))
+  t.same(await Promise.all(['a', 'b', 'c'].map(subscribers)), [2, 1, 0])
+  for (const { close } of [one, two]) close()
+  while (await subscribers('a') !== 0) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(await subscribers('b'), 0)
+  await service.call('/events?topic=a', { method: 'HEAD' })
+  t.equal(await subscribers('a'), 0, 'HEAD follows nothing')
+})
+
 t.test('a closed topic ends its streams, and a client that comes back gets 204', async t => {
   const service = await TestService.start(t)
   await service.publish('news', { data: 'last' })
