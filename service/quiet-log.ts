@@ -12,12 +12,13 @@ export class QuietLog extends LogController {
 }
 
 /**
- * A client's mistake is for that client (`debug`), a log that is away is one line per request that met it (`warn`), and what
- * nobody expected is logged with its stack and the request.
+ * A client's mistake is for that client (`debug`), and in the log without its words, which repeat what the client sent. A log
+ * that is away is one line per request that met it (`warn`), and what nobody expected is logged with its stack and the request.
  */
 export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
   if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)
-  else request.log[statusCode === UNAVAILABLE ? 'warn' : 'debug']({ statusCode, code: error.code }, error.message)
+  else if (statusCode === UNAVAILABLE) request.log.warn({ statusCode, code: error.code }, error.message)
+  else request.log.debug({ statusCode, code: error.code }, 'request refused')
 }
 
 /** Of requests and errors only what is named here is logged. */

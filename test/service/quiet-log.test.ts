@@ -37,7 +37,7 @@ t.test('a mistake of a client is one line at debug, without a stack', async t =>
   const { app, log } = buildFailing(t, 'debug')
   await app.inject('/mistake')
   const [line] = linesWith(log, 'NOT_MINE')
-  t.match(line, { level: 20, statusCode: 404, code: 'NOT_MINE', msg: 'no such thing' })
+  t.match(line, { level: 20, statusCode: 404, code: 'NOT_MINE', msg: 'request refused' })
   t.notMatch(log.text, 'stack')
 })
 

@@ -1,0 +1,87 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { connect, open } from '../support/client.ts'
+import { startService } from '../support/commands.ts'
+import { until } from '../support/log-contract.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { call } from '../support/service-app.ts'
+
+// At level trace, where libraries say most: nothing that gives access may be in what the process wrote, however it was sent.
+
+const secret = (where: string): string => `SECRET-${where}`
+
+/** Every way in which bytes get into a line of JSON: as text, and as a Buffer's numbers. */
+function forms (text: string): string[] {
+  return [text, encodeURIComponent(text), Buffer.from(text).toJSON().data.join(','), Buffer.from(text).toString('base64').slice(0, -4), Buffer.from(text).toString('hex')]
+}
+
+/** What clients send that is none of a log's business. */
+const HEADERS = { authorization: `Bearer ${secret('bearer')}`, cookie: `session=${secret('cookie')}`, 'x-api-key': secret('header') }
+const QUERY = `ot=${secret('query')}`
+
+async function provoke (t: Test, origin: string): Promise<void> {
+  const stream = await open(t, `${origin}/events?topic=news&${QUERY}`, { headers: { ...HEADERS, accept: 'text/event-stream' } })
+  await stream.inbox.until(':\n\n').catch(() => {})
+  stream.close()
+  const plain = await open(t, `${origin}/events?topic=news`, { headers: { ...HEADERS, accept: 'text/event-stream' } })
+  plain.close()
+  for (const path of ['/events?topic=news', '/events?topic=*', '/events', '/nowhere', '/topics/news', '/topics/*', '/healthz', '/readyz', '/%']) {
+    await call(`${origin}${path}${path.includes('?') ? '&' : '?'}${QUERY}`, { headers: { ...HEADERS, accept: 'application/json' } })
+  }
+  for (const body of [`{"data":"${secret('body')}"}`, `{"${secret('body')}"`, `{"data":1,"${secret('body')}":1}`]) {
+    await call(`${origin}/topics/news/events?${QUERY}`, { method: 'POST', body, headers: HEADERS })
+  }
+  await call(`${origin}/topics/news/events?${QUERY}`, { method: 'PUT', headers: HEADERS })
+  const lines = Object.entries(HEADERS).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  // What the HTTP parser refuses comes to the log with all its bytes.
+  for (const request of [`GET /events?${QUERY} HTTP/1.1\r\nhost: x\r\n${lines}bad header\r\n\r\n`, `NONSENSE ${secret('bearer')}\r\n\r\n`, `GET / HTTP/1.1\r\nhost: x\r\nx-long: ${'x'.repeat(20_000)}\r\n${lines}\r\n`]) {
+    const { send, inbox } = await connect(t, origin)
+    send(request)
+    await inbox.ended()
+  }
+  const { send, socket } = await connect(t, origin)
+  send(`POST /topics/news/events?${QUERY} HTTP/1.1\r\nhost: x\r\n${lines}content-type: text/plain\r\ncontent-length: 100\r\n\r\n${secret('body')}`)
+  await call(`${origin}/healthz`)
+  socket.resetAndDestroy()
+}
+
+/** What the process said, with every secret that is in it. */
+function leaks (said: string, ...wheres: string[]): string[] {
+  return wheres.filter(where => forms(secret(where)).some(form => said.includes(form)))
+}
+
+/** A Redis with a password, and the URL of it. */
+async function startRedis (t: Test): Promise<{ redis: RedisServer, url: (password: string) => string }> {
+  const redis = await RedisServer.start(t)
+  await redis.with(client => client.set('sse:{wrong}:log', 'of another type'))
+  await redis.with(client => client.config('SET', 'requirepass', secret('redis')))
+  return { redis, url: password => `redis://default:${password}@127.0.0.1:${redis.port}` }
+}
+
+t.test('nothing of what clients send, nor the password of Redis, is written', async t => {
+  const { redis, url } = await startRedis(t)
+  const { service, origin } = await startService(t, { REDIS_URL: url(secret('redis')), LOG_LEVEL: 'trace' })
+  await until(async () => (await call(`${origin}/readyz`)).status === 200)
+  await provoke(t, origin)
+  t.equal((await call(`${origin}/topics/wrong/events`, { method: 'POST', body: { data: secret('body') } })).status, 503)
+  await redis.kill()
+  await until(async () => (await call(`${origin}/readyz`)).status === 503)
+  await provoke(t, origin)
+  await service.stop()
+  for (const told of ['event stream closed', 'request refused', 'TOPICS_BAD_EVENT']) t.match(service.out, told)
+  t.match(service.out, 'the command connection failed')
+  t.same(leaks(service.out + service.err, 'redis', 'bearer', 'cookie', 'header', 'query', 'body'), [])
+})
+
+// An error of the Redis client holds the command that failed, and that is AUTH with the password.
+t.test('a password that Redis refuses is not written either', async t => {
+  const { url } = await startRedis(t)
+  const { service } = await startService(t, { REDIS_URL: url(secret('mistyped')), LOG_LEVEL: 'trace' })
+  await service.until(({ out }) => out.includes('WRONGPASS'))
+  await service.stop()
+  t.same(leaks(service.out + service.err, 'mistyped', 'redis'), [])
+})
+
+t.test('a secret is found in each form in which it would be written', async t => {
+  for (const said of [`{"url":"/?ot=${secret('query')}"}`, JSON.stringify({ raw: Buffer.from(`x ${secret('query')} y`) })]) t.same(leaks(said, 'query'), ['query'])
+})
