@@ -74,7 +74,7 @@ export class MemoryTokenStore implements TokenStore {
     const { record, secrets, spentAtMs, fingerprint } = session
     const endsInMs = session.endsAtMs - now
     if (presented.secretHash !== undefined && secrets.includes(presented.secretHash)) return this.#unlessRevoked({ kind: 'resumed', record, endsInMs })
-    const isRepeat = fingerprint === presented.fingerprint && now - spentAtMs <= graceMs && secrets.length < MAX_SECRETS
+    const isRepeat = fingerprint === presented.fingerprint && now - spentAtMs < graceMs && secrets.length < MAX_SECRETS
     return isRepeat ? this.#unlessRevoked({ kind: 'repeated', record, endsInMs }) : undefined
   }
 

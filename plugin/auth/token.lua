@@ -43,7 +43,7 @@ if secret ~= '' and string.find(',' .. secrets .. ',', ',' .. secret .. ',', 1, 
   return {'resumed', held, left}
 end
 
-if known == fingerprint and now - tonumber(spent) <= grace and #secrets < max_secrets * 44 - 1 then
+if known == fingerprint and now - tonumber(spent) < grace and #secrets < max_secrets * 44 - 1 then
   if redeem then redis.call('HSET', session, 'secrets', secrets .. ',' .. new_secret) end
   slide(ends)
   return {'repeated', held, left}

@@ -7,19 +7,22 @@ import { buildApp, listen } from './app.ts'
 import { fetchAll, open } from './client.ts'
 import type { Opened } from './client.ts'
 
+export interface StartOptions { server?: FastifyServerOptions, before?: (app: FastifyInstance) => Promise<void>, after?: (app: FastifyInstance) => void }
+
 export interface AuthApp { app: FastifyInstance, origin: string }
 
 /**
  * An app on a real port with `GET /events?topic=a`, and `GET /me` that tells the grant; both need one. `before` is given the
- * app ahead of the plugin.
+ * app ahead of the plugin, `after` before it listens.
  */
-export async function startAuthApp (t: Test, options: AuthOptions, { server, before }: { server?: FastifyServerOptions, before?: (app: FastifyInstance) => Promise<void> } = {}): Promise<AuthApp> {
+export async function startAuthApp (t: Test, options: AuthOptions, { server, before, after }: StartOptions = {}): Promise<AuthApp> {
   const app = await buildApp(t, { retryMs: false }, server)
   await app.register(topics, { log: new MemoryLog() })
   await before?.(app)
   await app.register(auth, options)
   app.get<{ Querystring: { topic?: string | string[] } }>('/events', { grant: true }, (request, reply) => reply.sse(app.topics.subscribe(request.query.topic ?? 'news')))
   app.get('/me', { grant: true }, request => ({ ...request.grant }))
+  after?.(app)
   return { app, origin: await listen(app) }
 }
 
