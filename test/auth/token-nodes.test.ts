@@ -1,0 +1,132 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { RedisTokenStore } from '../../plugin/index.ts'
+import { listenTo } from '../support/auth-app.ts'
+import type { AuthApp } from '../support/auth-app.ts'
+import { until } from '../support/log-contract.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
+import { bearer, nowS, sign } from '../support/tokens.ts'
+
+// Several nodes and one Redis: whichever node a client comes to, whichever one is told.
+
+interface Nodes { server: RedisServer, nodes: readonly [AuthApp, AuthApp], proxy: TcpProxy }
+
+/** Two apps over one Redis; the second one reaches it through a proxy. */
+async function startNodes (t: Test, recheckMs = 600_000): Promise<Nodes> {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const start = (connection: string): Promise<AuthApp> => startTokenApp(t, { store: new RedisTokenStore({ connection, commandTimeoutMs: 500 }) }, { recheckMs })
+  return { server, proxy, nodes: [await start(server.url), await start(proxy.url)] }
+}
+
+t.test('a token issued by one node is redeemed on another, resumed on the first, and its stream there is superseded', async t => {
+  const { nodes: [one, two] } = await startNodes(t)
+  const { token } = await issueToken(t, one.origin)
+  const first = await redeem(t, two.origin, token)
+  await first.inbox.until('stream.open')
+  const resumed = await redeem(t, one.origin, token, { cookie: cookiesOf(first), ...ELSEWHERE })
+  t.equal(resumed.statusCode, 200)
+  await first.inbox.ended()
+  const repeated = await redeem(t, two.origin, token)
+  t.equal(repeated.statusCode, 200, 'the same client within the grace')
+  await resumed.inbox.ended()
+  t.notOk(repeated.inbox.isOver)
+})
+
+t.test('a revocation ends streams on every node at once: of a session, and of a subject whatever its credentials', async t => {
+  const { nodes: [one, two] } = await startNodes(t)
+  const [lost, kept] = [await issueToken(t, one.origin), await issueToken(t, one.origin, { claims: { sub: 'bob' } })]
+  const session = await redeem(t, two.origin, lost.token)
+  const other = await redeem(t, two.origin, kept.token)
+  const headers = bearer(await sign({ iat: nowS() - 10 }))
+  const jwt = await listenTo(t, two.origin, '/events?topic=news', headers)
+  for (const { inbox } of [session, other, jwt]) await inbox.until('stream.open')
+  await one.app.auth.revoke({ session: lost.session })
+  await session.inbox.ended()
+  t.notOk(jwt.inbox.isOver)
+  await one.app.auth.revoke({ subject: 'alice' })
+  await jwt.inbox.ended()
+  t.notOk(other.inbox.isOver)
+  for (const { origin } of [one, two]) {
+    t.equal((await listenTo(t, origin, '/events?topic=news', headers)).statusCode, 401)
+    t.equal((await redeem(t, origin, lost.token, { cookie: cookiesOf(session) })).statusCode, 401)
+  }
+})
+
+t.test('a revocation that was told while the connection for messages was cut is found when it is back', async t => {
+  const { nodes: [one, two], proxy } = await startNodes(t)
+  const { token, session } = await issueToken(t, one.origin)
+  const stream = await redeem(t, two.origin, token)
+  await stream.inbox.until('stream.open')
+  proxy.down()
+  await one.app.auth.revoke({ session })
+  t.notOk(stream.inbox.isOver)
+  proxy.up()
+  await stream.inbox.ended()
+})
+
+// A connection can be deaf without being closed, as a failover leaves some: then nobody is told anything, for ever.
+t.test('a revocation that a deaf node has not heard is found by its next check', async t => {
+  const { nodes: [one, two], proxy } = await startNodes(t, 50)
+  const [lost, kept] = [await issueToken(t, one.origin), await issueToken(t, one.origin, { claims: { sub: 'bob' } })]
+  const streams = [await redeem(t, two.origin, lost.token), await redeem(t, two.origin, kept.token)] as const
+  for (const { inbox } of streams) await inbox.until('stream.open')
+  proxy.deafen('subscribe')
+  await one.app.auth.revoke({ session: lost.session })
+  await streams[0].inbox.ended()
+  t.notOk(streams[1].inbox.isOver)
+  await one.app.auth.revoke({ subject: 'bob' })
+  await streams[1].inbox.ended()
+})
+
+t.test('while Redis is away open streams stay, who comes back is told to wait, and all go on when it is there', async t => {
+  const { nodes: [one, two], proxy } = await startNodes(t, 50)
+  const [open, fresh] = [await issueToken(t, one.origin), await issueToken(t, one.origin)]
+  const stream = await redeem(t, two.origin, open.token)
+  await stream.inbox.until('stream.open')
+  proxy.down()
+  for (const [token, cookie] of [[open.token, cookiesOf(stream)], [fresh.token, '']] as const) {
+    const told = await redeem(t, two.origin, token, { cookie, headers: { accept: 'text/event-stream' } })
+    t.equal(told.statusCode, 200, 'EventSource would take 503 as final')
+    t.equal(told.headers['set-cookie'], undefined)
+    t.match(await told.inbox.ended(), /^:\n\nretry: \d+\n\n$/)
+    t.equal((await redeem(t, two.origin, token, { cookie, headers: { accept: '*/*' } })).statusCode, 503)
+  }
+  await t.rejects(two.app.auth.revoke({ subject: 'x' }), { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 })
+  await t.rejects(issueToken(t, two.origin), { message: /no token: 503 .*FST_SSE_STORE_UNAVAILABLE/ })
+  t.notOk(stream.inbox.isOver)
+  proxy.up()
+  await until(() => two.app.auth.revoke({ subject: 'x' }).then(() => true, () => false))
+  t.equal((await redeem(t, two.origin, open.token, { cookie: cookiesOf(stream) })).statusCode, 200)
+  t.equal((await redeem(t, two.origin, fresh.token)).statusCode, 200)
+})
+
+// Whoever reads the memory of Redis, a dump or its traffic shall not be able to open a stream with what he sees.
+t.test('neither a token nor a secret is ever in Redis, in no key, value, command or message', async t => {
+  const { server, nodes: [one, two] } = await startNodes(t, 50)
+  const seen: string[] = []
+  await server.with(async watcher => {
+    const monitor = await watcher.monitor()
+    t.teardown(() => { monitor.disconnect() })
+    monitor.on('monitor', (time: string, args: string[]) => seen.push(args.join(' ')))
+    const issued = [await issueToken(t, one.origin), await issueToken(t, one.origin), await issueToken(t, two.origin)] as const
+    const stream = await redeem(t, one.origin, issued[0].token)
+    const repeat = await redeem(t, two.origin, issued[0].token)
+    await redeem(t, two.origin, issued[0].token, { cookie: cookiesOf(repeat) })
+    await one.app.auth.revoke({ session: issued[1].session })
+    await redeem(t, one.origin, issued[2].token)
+    const secrets = [stream, repeat].map(opened => cookiesOf(opened).split('.')[1]!)
+    t.ok(secrets.every(secret => /^[\w-]{43}$/.test(secret)))
+    const dump = await server.with(async client => {
+      const keys = await client.keys('*')
+      return JSON.stringify(await Promise.all(keys.map(async key => [key, await client.type(key) === 'hash' ? await client.hgetall(key) : await client.zrange(key, 0, '-1')])))
+    })
+    t.match(dump, /sse:session:\{/)
+    await until(() => seen.some(command => command.includes(issued[2].session)))
+    const all = dump + seen.join('\n')
+    for (const secret of [...issued.map(({ token }) => token), ...secrets, ...[stream, repeat].map(cookiesOf)]) t.notOk(all.includes(secret))
+    t.ok(all.includes(issued[0].session), 'only hashes')
+  })
+})
