@@ -13,10 +13,10 @@ import { StubbornPublisher } from '../support/stubborn-publisher.ts'
 interface Pair { redis: RedisServer, one: string, other: string }
 
 /** Every acknowledged write is on the disk of this Redis, so that a kill loses none. */
-async function startPair (t: Test): Promise<Pair> {
+async function startPair (t: Test, env: Record<string, string> = {}): Promise<Pair> {
   const redis = await RedisServer.start(t, { port: await stablePort(), args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
-  const env = { REDIS_URL: redis.url, HEARTBEAT_MS: '50', MAX_EVENTS: '100000' }
-  const services = await Promise.all([ServiceProcess.start(t, env), ServiceProcess.start(t, env)])
+  const start = (): Promise<ServiceProcess> => ServiceProcess.start(t, { REDIS_URL: redis.url, MAX_EVENTS: '100000', ...env })
+  const services = await Promise.all([start(), start()])
   return { redis, one: services[0].origin, other: services[1].origin }
 }
 
@@ -99,7 +99,7 @@ t.test('deleting on one is seen on the other: its numbers go on, and who stood b
 })
 
 t.test('while Redis is away nothing is acknowledged, streams stay open, and clients that come are told to come back', async t => {
-  const { redis, one, other } = await startPair(t)
+  const { redis, one, other } = await startPair(t, { HEARTBEAT_MS: '50' })
   const streams = await Promise.all([one, other].map(origin => open(t, `${origin}/events?topic=news`)))
   await publish(one, 'news', 'before')
   await Promise.all(streams.map(({ inbox }) => inbox.until('data: before\n\n')))
