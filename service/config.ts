@@ -1,3 +1,4 @@
+import { authVariables } from './auth-variables.ts'
 import { contradictions } from './contradictions.ts'
 import { parseFlags } from './flags.ts'
 import { address, addresses, anyText, durationOrZero, integer, oneOf, origins, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
@@ -15,7 +16,7 @@ export const variables = {
     default: '127.0.0.1',
     allowed: 'an IP address or "localhost"',
     read: address,
-    meaning: 'Address to listen on. Beyond loopback only together with `OPEN_TO_ALL=yes`.'
+    meaning: 'Address to listen on. Beyond loopback credentials are asked for (`JWT_…`, `PROXY_…`), or `OPEN_TO_ALL=yes` says that none are.'
   },
   PORT: {
     property: 'port',
@@ -221,12 +222,13 @@ export const variables = {
     read: readableFile,
     meaning: 'Private key of `TLS_CERT`, PEM.'
   },
+  ...authVariables,
   OPEN_TO_ALL: {
     property: 'isOpenToAll',
     default: 'no',
     allowed: '"yes" or "no"',
     read: yesOrNo,
-    meaning: 'There is no authentication yet: whoever reaches the service may publish and subscribe. `yes` says that this is meant.'
+    meaning: 'Without a key for tokens and without a proxy that authenticates, whoever reaches the service may publish and subscribe. `yes` says that this is meant beyond loopback.'
   }
 } as const satisfies Record<string, Variable>
 

@@ -1,3 +1,5 @@
+import { asksForCredentials } from './auth.ts'
+import { authContradictions } from './auth-contradictions.ts'
 import type { ServiceConfig, VariableName } from './config.ts'
 import { problemWithPair } from './tls.ts'
 
@@ -11,11 +13,12 @@ const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
 /** Asked when each variable among them is good by itself; a bad one is told once. */
 export const contradictions: readonly Contradiction[] = [
+  ...authContradictions,
   {
-    among: ['HOST', 'OPEN_TO_ALL'],
-    problem: ({ host, isOpenToAll }) => LOOPBACK.has(host) || isOpenToAll
+    among: ['HOST', 'OPEN_TO_ALL', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWKS_URL', 'PROXY_HEADER'],
+    problem: config => LOOPBACK.has(config.host) || config.isOpenToAll || asksForCredentials(config)
       ? undefined
-      : `HOST ${JSON.stringify(host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant`
+      : `HOST ${JSON.stringify(config.host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant`
   },
   {
     among: ['LOG', 'REDIS_URL'],

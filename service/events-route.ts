@@ -23,7 +23,7 @@ const schema = {
       content: { 'text/event-stream': { schema: { type: 'string', example: ':\n\nretry: 3000\n\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
     },
     204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
-    ...refusals(400, 406, 503)
+    ...refusals(400, 401, 403, 406, 421, 503)
   }
 }
 

@@ -2,6 +2,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import sse from '../plugin/index.ts'
 import topics from '../topics/index.ts'
+import { authenticate } from './auth.ts'
 import { readBodies } from './bodies.ts'
 import type { ServiceConfig } from './config.ts'
 import { boundClose, closeSessions } from './connections.ts'
@@ -69,6 +70,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
   await describeRoutes(app)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
+  await authenticate(app, config)
   eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }))
   await topicsRoutes(app, config)
   healthRoutes(app, { log, drain })

@@ -96,7 +96,8 @@ export const streamQuery = {
     topic: { type: 'array', minItems: 1, maxItems: MAX_CURSOR_TOPICS, items: { $ref: 'Topic#' }, description: `1 to ${MAX_CURSOR_TOPICS} topics, as in ?topic=news&topic=weather.`, examples: [['news']] },
     lastEventId: { type: 'string', description: 'a cursor. For clients that cannot set the header Last-Event-ID, which wins. One that cannot be read is told in the stream.', examples: [ID] },
     since: { type: 'string', pattern: '^\\d{1,9}(?:ms|s|m|h|d)$', description: 'a duration such as 30s, 10m, 2h or 1d, up to 366d. A client without a cursor begins with the events of this time. Not together with last.', examples: ['10m'] },
-    last: { type: 'integer', minimum: 0, maximum: MAX_LAST, description: `an integer from 0 to ${MAX_LAST}. A client without a cursor begins with so many events of each topic. Not together with since.` }
+    last: { type: 'integer', minimum: 0, maximum: MAX_LAST, description: `an integer from 0 to ${MAX_LAST}. A client without a cursor begins with so many events of each topic. Not together with since.` },
+    ot: { type: 'string', description: 'a one-time token. For EventSource, which can send no header.' }
   }
 } as const
 
@@ -141,11 +142,14 @@ export function publishBody ({ maxArrayEvents, maxBatchEvents }: { maxArrayEvent
 /** What each refusal means, by its status. */
 const REFUSALS = {
   400: 'The request is malformed; nothing was done.',
+  401: 'Credentials are missing or bad; the message says what to do.',
+  403: 'The credentials do not allow it for this topic, or not from this page.',
   406: 'The Accept header refuses text/event-stream.',
   408: 'The request did not come to its end in time.',
   409: 'The topic is closed.',
   413: 'A body or an event is too large.',
   415: 'The body is of a type, or encoded in a way, that is not taken.',
+  421: 'The Host header names no host that is served.',
   429: 'Too many publishes for now; Retry-After says when to come back.',
   500: 'Something failed that nobody expected.',
   503: 'The log cannot be reached for now; nothing was acknowledged.'

@@ -19,7 +19,7 @@ const MAX_ARRAY_EVENTS = 1_000
 /** Publishing to topics, and their state. */
 export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): Promise<void> {
   publishRoute(app, limits)
-  app.get<TopicRoute>('/topics/:topic', { schema: infoSchema, config: { explain: explainTopic } }, request => app.topics.info(request.params.topic))
+  app.get<TopicRoute>('/topics/:topic', { schema: infoSchema, config: { explain: explainTopic }, onRequest: checkLook }, request => app.topics.info(request.params.topic))
   await app.register(async app => {
     ignoreBodies(app, limits)
     finishingRoutes(app)
@@ -35,7 +35,7 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
     checkIdempotencyKey(headers['idempotency-key'])
   }
   const schema = { ...publishSchema, body: publishBody({ maxArrayEvents, maxBatchEvents }) }
-  app.post<PublishRoute>('/topics/:topic/events', { schema, config: { explain, rateLimit: {} } }, async (request, reply) => {
+  app.post<PublishRoute>('/topics/:topic/events', { schema, config: { explain, rateLimit: {} }, onRequest: checkPublish }, async (request, reply) => {
     const { body, params, headers } = request
     const events = typeof body === 'string' ? { data: body } : body
     const published = await app.topics.publish(params.topic, events, { idempotencyKey: headers['idempotency-key'] })
@@ -45,15 +45,26 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
 
 /** The calls that end a topic, for good or to begin anew. They take no body. */
 function finishingRoutes (app: FastifyInstance): void {
-  const config = { explain: explainTopic }
-  app.post<TopicRoute>('/topics/:topic/close', { schema: closeSchema, config }, async (request, reply) => {
+  const shared = { config: { explain: explainTopic }, onRequest: checkPublish }
+  app.post<TopicRoute>('/topics/:topic/close', { schema: closeSchema, ...shared }, async (request, reply) => {
     await app.topics.close(request.params.topic)
     return reply.code(204).send()
   })
-  app.delete<TopicRoute>('/topics/:topic', { schema: deleteSchema, config }, async (request, reply) => {
+  app.delete<TopicRoute>('/topics/:topic', { schema: deleteSchema, ...shared }, async (request, reply) => {
     await app.topics.delete(request.params.topic)
     return reply.code(204).send()
   })
+}
+
+/** Before the body is read. There is no grant where nobody is asked for one. */
+async function checkPublish ({ grant, params }: FastifyRequest): Promise<void> {
+  grant?.checkPublish((params as TopicRoute['Params']).topic)
+}
+
+/** Whoever publishes or listens may look. */
+async function checkLook ({ grant, params }: FastifyRequest): Promise<void> {
+  const { topic } = params as TopicRoute['Params']
+  if (!grant?.mayPublish(topic)) grant?.checkSubscribe(topic)
 }
 
 function explainTopic ({ params }: FastifyRequest): void {
@@ -80,7 +91,7 @@ const publishSchema = {
       description: 'The log has the events',
       headers: { 'idempotency-replayed': { type: 'string', enum: ['true'], description: 'There when the key was used before: nothing was added' } }
     },
-    ...refusals(400, 408, 409, 413, 415, 429, 503)
+    ...refusals(400, 401, 403, 408, 409, 413, 415, 421, 429, 503)
   }
 }
 
@@ -90,7 +101,7 @@ const infoSchema = {
   summary: 'Look at a topic',
   description: 'A topic nobody published to is empty, not an error.',
   params: topicParams,
-  response: { 200: { $ref: 'TopicInfo#', description: 'Its state' }, ...refusals(400, 503) }
+  response: { 200: { $ref: 'TopicInfo#', description: 'Its state' }, ...refusals(400, 401, 403, 421, 503) }
 }
 
 const closeSchema = {
@@ -99,7 +110,7 @@ const closeSchema = {
   summary: 'Close a topic',
   description: 'It takes no more events; its readers are told when they have read it to its end. Closing twice is the same as once. A body is ignored.',
   params: topicParams,
-  response: { 204: { type: 'null', description: 'It is closed' }, ...refusals(400, 413, 503) }
+  response: { 204: { type: 'null', description: 'It is closed' }, ...refusals(400, 401, 403, 413, 421, 503) }
 }
 
 const deleteSchema = {
@@ -108,5 +119,5 @@ const deleteSchema = {
   summary: 'Delete the events of a topic',
   description: 'Drops its events and reopens it; its numbers go on. A body is ignored.',
   params: topicParams,
-  response: { 204: { type: 'null', description: 'It is empty' }, ...refusals(400, 413, 503) }
+  response: { 204: { type: 'null', description: 'It is empty' }, ...refusals(400, 401, 403, 413, 421, 503) }
 }

@@ -72,9 +72,12 @@ function isNetwork (text: string): boolean {
 
 export const redisUrl: Read<string> = text => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) ? text : undefined
 
+/** What stands between commas. */
+export const list = (text: string): string[] => text.split(',').map(item => item.trim())
+
 /** Origins as browsers send them, or `*` alone. */
 export const origins: Read<readonly string[]> = text => {
-  const given = text.split(',').map(origin => origin.trim())
+  const given = list(text)
   return text === '*' || given.every(isOrigin) ? given : undefined
 }
 

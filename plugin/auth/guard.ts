@@ -18,8 +18,8 @@ export function guardRoutes (app: FastifyInstance, authenticator: Authenticator)
     const config: GrantConfig = { ...route.config, [kSeen]: true }
     route.config = config as NonNullable<RouteOptions['config']>
     const hooks = [route.onRequest ?? []].flat()
-    // A HEAD route that Fastify makes of a GET route comes with its hooks.
-    if (wantsGrant(route) && !hooks.includes(guard)) route.onRequest = [...hooks, guard]
+    // In front of the hooks of the route. A HEAD route that Fastify makes of a GET route has it already.
+    if (wantsGrant(route) && !hooks.includes(guard)) route.onRequest = [guard, ...hooks]
   })
   app.addHook('onRequest', async (request, reply) => {
     refuseUnseen(request)

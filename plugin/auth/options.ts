@@ -139,11 +139,12 @@ function checkKey (jwt: JwtOptions): void {
 }
 
 function checkPublicKey ({ publicKey, algorithm }: PublicKey): void {
-  const problem = problemWith(publicKey, algorithm)
+  const problem = problemWithKey(publicKey, algorithm)
   if (problem !== undefined) throw bad('jwt.publicKey', authChecks['jwt.publicKey']!.range, problem)
 }
 
-function problemWith (publicKey: PublicKey['publicKey'], algorithm: PublicKey['algorithm']): string | undefined {
+/** What is wrong with a key for this algorithm; undefined when nothing is. */
+export function problemWithKey (publicKey: PublicKey['publicKey'], algorithm: PublicKey['algorithm']): string | undefined {
   if (isPrivate(publicKey)) return 'a private key'
   try {
     const key = readPublicKey(publicKey)

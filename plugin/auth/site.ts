@@ -20,7 +20,10 @@ export class SiteCheck {
    */
   checkHost ({ raw: { headers } }: FastifyRequest): void {
     if (this.#hosts === undefined) return
-    const host = String(headers.host ?? headers[':authority'] ?? '').toLowerCase()
+    // Every browser sends one; HTTP/1.0 needs none.
+    const given = headers.host ?? headers[':authority']
+    if (given === undefined) return
+    const host = String(given).toLowerCase()
     if (this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''))) return
     throw new errors.FST_SSE_BAD_HOST(show(host), 'use a name this server is known by, or add it to the hosts that are allowed')
   }

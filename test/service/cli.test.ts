@@ -54,7 +54,7 @@ t.test('a configuration that is not valid is told whole, and it exits with 1', a
     '  - PORT must be an integer from 0 to 65535, saw "http"',
     '  - LOG must be "lmdb", "redis" or "memory", saw "files"',
     '  - HEARTBEAT_MS must be an integer from 10 to 2147483647 (ms), saw "1"',
-    '  - HOST "0.0.0.0" is reachable from other machines, and anybody who reaches it could publish and subscribe: set OPEN_TO_ALL=yes if that is meant'
+    '  - HOST "0.0.0.0" is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant'
   ].join('\n') + '\n')
   t.equal(service.out, '')
 })
@@ -84,7 +84,7 @@ t.test('a port in use is told and it exits with 1 on the Redis log, too', async 
 })
 
 t.test('an address that is not one of this machine is told, and it exits with 1', async t => {
-  await failsWith(t, runService(t, { HOST: '192.0.2.1', OPEN_TO_ALL: 'yes' }), /^resumable-sse: .*192.0.2.1.*: set HOST to an address of this machine\n$/)
+  await failsWith(t, runService(t, { HOST: '192.0.2.1', OPEN_TO_ALL: 'yes', LOG_LEVEL: 'silent' }), /^resumable-sse: .*192.0.2.1.*: set HOST to an address of this machine\n$/)
 })
 
 // It was a stack, too: two services with the default folder, as in two terminals, are the first mistake people make.

@@ -1,8 +1,10 @@
+import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError, flagOf, readConfig, variables } from '../../service/config.ts'
 import type { VariableName } from '../../service/config.ts'
 import { parseDuration } from '../../service/duration.ts'
 import { certificateFiles } from '../support/http2-client.ts'
+import { KEYS, SECRET } from '../support/tokens.ts'
 
 type Env = Record<string, string | undefined>
 
@@ -18,6 +20,7 @@ function problemsOf (env: Env, argv: string[] = []): readonly string[] {
 }
 
 const { cert, key } = certificateFiles(t)
+const publicKey = join(t.testdir({ 'es256.pem': KEYS.ES256.pem }), 'es256.pem')
 
 /** What each variable is without being set, values as they are written and read, and values just outside its range or that only look like one. */
 interface Case { unset: unknown, good: [string, unknown][], bad: string[], beside?: Env }
@@ -57,6 +60,18 @@ const CASES: Record<VariableName, Case> = {
   WORKERS: { unset: 1, good: [['256', 256], ['1', 1]], bad: ['0', '257', 'auto', '-1'], beside: { REDIS_URL: 'redis://127.0.0.1' } },
   TLS_CERT: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/cert.pem', '.'], beside: { TLS_KEY: key } },
   TLS_KEY: { unset: undefined, good: [[key, key]], bad: ['/nowhere/key.pem', 'test'], beside: { TLS_CERT: cert } },
+  JWT_SECRET: { unset: undefined, good: [[SECRET, SECRET]], bad: ['too short', SECRET.slice(0, 31)] },
+  JWT_PUBLIC_KEY: { unset: undefined, good: [[publicKey, publicKey]], bad: ['/nowhere/key.pem', 'test'], beside: { JWT_ALGORITHM: 'ES256' } },
+  JWT_ALGORITHM: { unset: undefined, good: [['ES256', 'ES256']], bad: ['none', 'HS256', 'es256', 'ES256,RS256'], beside: { JWT_PUBLIC_KEY: publicKey } },
+  JWKS_URL: { unset: undefined, good: [['https://id.example/keys', 'https://id.example/keys'], ['http://127.0.0.1:81/', 'http://127.0.0.1:81/']], bad: ['http://id.example/keys', 'id.example', 'file:///etc/keys'] },
+  JWT_ISSUER: { unset: undefined, good: [['https://id.example', 'https://id.example']], bad: [], beside: { JWT_SECRET: SECRET } },
+  JWT_AUDIENCE: { unset: undefined, good: [['events', 'events']], bad: [], beside: { JWT_SECRET: SECRET } },
+  JWT_PUBLISH_AUDIENCE: { unset: undefined, good: [['publish', 'publish']], bad: [], beside: { JWT_SECRET: SECRET, JWT_AUDIENCE: 'listen' } },
+  JWT_CLAIM: { unset: 'topics', good: [['https://app.example/topics', 'https://app.example/topics']], bad: [] },
+  COOKIE_NAME: { unset: undefined, good: [['__Host-session', '__Host-session']], bad: ['a b', 'a;b', 'a=b'], beside: { JWT_SECRET: SECRET } },
+  PROXY_HEADER: { unset: undefined, good: [['X-User', 'X-User']], bad: ['x user', 'x:user', 'x\nuser'], beside: { PROXY_FROM: '127.0.0.1' } },
+  PROXY_FROM: { unset: undefined, good: [['10.0.0.0/8, ::1', ['10.0.0.0/8', '::1']]], bad: ['10.0.0.0/33', 'proxy.example', '10.0.0.1,', '10.0.0.0/8/8', '10.0.0.0/'], beside: { PROXY_HEADER: 'x-user' } },
+  ALLOWED_HOSTS: { unset: undefined, good: [['events.example, [::1]:8080', ['events.example', '[::1]:8080']]], bad: ['https://events.example', '*.example', 'a b', 'a,'] },
   OPEN_TO_ALL: { unset: false, good: [['yes', true], ['no', false]], bad: ['true', '1', 'YES', 'no '] }
 }
 const cases = Object.entries(CASES) as [VariableName, Case][]
@@ -82,7 +97,7 @@ t.test('variables that are not ours are left alone', async t => {
 
 t.test('a bad value of any variable is told with its name, the allowed range and the value seen', async t => {
   for (const [name, { bad }] of cases) {
-    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(value)}`])
+    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(variables[name] === variables.JWT_SECRET ? '***' : value)}`])
   }
 })
 
@@ -155,10 +170,11 @@ t.test('a password in a bad URL of Redis is not told', async t => {
   }
 })
 
-t.test('an address beyond loopback needs OPEN_TO_ALL=yes', async t => {
+t.test('an address beyond loopback needs credentials to be asked for, or OPEN_TO_ALL=yes', async t => {
   for (const HOST of ['0.0.0.0', '::', '192.168.1.7', '127.0.0.2']) {
     t.match(problemsOf({ HOST }), [`HOST "${HOST}" is reachable from other machines`])
-    t.match(problemsOf({ HOST, OPEN_TO_ALL: 'no' }), [/set OPEN_TO_ALL=yes/])
+    t.match(problemsOf({ HOST, OPEN_TO_ALL: 'no' }), [/set JWT_SECRET, .*, or OPEN_TO_ALL=yes/])
+    t.equal(readConfig({ HOST, JWT_SECRET: SECRET }).host, HOST)
     t.equal(readConfig({ HOST, OPEN_TO_ALL: 'yes' }).host, HOST)
   }
   for (const HOST of ['127.0.0.1', '::1', 'localhost']) t.equal(readConfig({ HOST }).host, HOST)
@@ -183,6 +199,25 @@ t.test('a certificate and its key go together, and must be a pair', async t => {
   t.same(problemsOf({ TLS_KEY: one.key }), ['TLS_CERT and TLS_KEY go together: set both or none'])
   t.match(problemsOf({ TLS_CERT: one.cert, TLS_KEY: other.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*key values mismatch/])
   t.match(problemsOf({ TLS_CERT: one.key, TLS_KEY: one.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*no start line/])
+})
+
+t.test('what is said of credentials must fit together', async t => {
+  const pem = t.testdir({ private: KEYS.ES256.privateKey.export({ type: 'pkcs8', format: 'pem' }), rsa: KEYS.RS256.pem, text: 'no key' })
+  const needed: [Env, string][] = [
+    [{ JWT_SECRET: SECRET, JWKS_URL: 'https://id.example' }, 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'],
+    [{ JWT_PUBLIC_KEY: publicKey }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
+    [{ JWT_ALGORITHM: 'ES256' }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
+    [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'private') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw a private key'],
+    [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'rsa') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw a public key of type rsa for ES256'],
+    [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'text') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw something that cannot be read as a key'],
+    [{ JWT_ISSUER: 'me' }, 'JWT_ISSUER is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too'],
+    [{ COOKIE_NAME: 'a', PROXY_HEADER: 'x-user', PROXY_FROM: '::1' }, 'COOKIE_NAME is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too'],
+    [{ JWT_SECRET: SECRET, JWT_PUBLISH_AUDIENCE: 'a' }, 'JWT_PUBLISH_AUDIENCE needs JWT_AUDIENCE, the audience for listening'],
+    [{ PROXY_HEADER: 'x-user' }, 'PROXY_HEADER and PROXY_FROM go together: set both or none'],
+    [{ PROXY_FROM: '::1' }, 'PROXY_HEADER and PROXY_FROM go together: set both or none'],
+    [{ OPEN_TO_ALL: 'yes', JWT_SECRET: SECRET }, 'OPEN_TO_ALL=yes lets everybody in, while JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER asks for credentials: leave one of them out']
+  ]
+  for (const [env, problem] of needed) t.same(problemsOf(env), [problem])
 })
 
 t.test('a duration is a whole number with one unit', async t => {

@@ -63,7 +63,7 @@ export async function dial (origin: string): Promise<Bare> {
 
 /** The text of a GET request. */
 export function get (path: string, { version = '1.1', method = 'GET', headers = '' } = {}): string {
-  return `${method} ${path} HTTP/${version}\r\nHost: test\r\n${headers}\r\n`
+  return `${method} ${path} HTTP/${version}\r\nHost: localhost\r\n${headers}\r\n`
 }
 
 /** A client that sends its request and then never reads a byte, until told to. */

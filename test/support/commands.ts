@@ -87,7 +87,7 @@ export async function startService (t: Test, env: Record<string, string> = {}): 
 
 /** The first http origin a text names. */
 export function originIn (text: string): string {
-  const origin = /https?:\/\/(127\.0\.0\.1|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
+  const origin = /https?:\/\/(127\.0\.0\.\d|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
   if (origin === undefined) throw new Error(`no origin in: ${text}`)
   return origin
 }
