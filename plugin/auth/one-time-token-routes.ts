@@ -21,7 +21,7 @@ const SESSION = 'the "session" that came with a token'
  */
 export function addTokenRoutes (app: FastifyInstance, tokens: OneTimeTokens): void {
   const { path, revokePath } = tokens.options
-  const countIssue = issueCounter(app, tokens)
+  const countIssue = issueCounter(tokens)
 
   app.post(path, { grant: true }, async (request, reply) => {
     const grant = request.grant!
@@ -41,10 +41,10 @@ export function addTokenRoutes (app: FastifyInstance, tokens: OneTimeTokens): vo
   })
 }
 
-function issueCounter (app: FastifyInstance, { options }: OneTimeTokens): (request: FastifyRequest, grant: Grant) => Promise<void> {
+function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRequest, grant: Grant) => Promise<void> {
   const common = { what: 'one-time tokens', windowMs: options.limitWindowMs }
-  const perSubject = new RateLimit(app, { ...common, per: 'subject', max: options.maxPerSubject })
-  const perAddress = new RateLimit(app, { ...common, per: 'address', max: options.maxPerAddress })
+  const perSubject = new RateLimit(counter, { ...common, per: 'subject', max: options.maxPerSubject })
+  const perAddress = new RateLimit(counter, { ...common, per: 'address', max: options.maxPerAddress })
   return async (request, { subject }) => {
     await perSubject.count(request, subject)
     await perAddress.count(request, normalizeIP(request.ip))

@@ -6,6 +6,7 @@ import { Grant } from './grant.ts'
 import { resolveTokenOptions } from './one-time-token-options.ts'
 import type { OneTimeTokenOptions, ResolvedTokenOptions } from './one-time-token-options.ts'
 import { RateLimit } from './rate-limits.ts'
+import type { RateCounter } from './rate-limits.ts'
 import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
 import type { Found, Presented, SessionLimits, TokenStore } from './token-store.ts'
 
@@ -32,19 +33,21 @@ const TOKEN = /^[\w-]{43}$/
  */
 export class OneTimeTokens {
   readonly options: ResolvedTokenOptions
+  /** Counts for `RateLimit`. */
+  readonly counter: RateCounter
   readonly #failures: RateLimit
 
-  private constructor (options: ResolvedTokenOptions, failures: RateLimit) {
+  private constructor (options: ResolvedTokenOptions, counter: RateCounter) {
+    const { maxFailures: max, limitWindowMs: windowMs } = options
     this.options = options
-    this.#failures = failures
+    this.counter = counter
+    this.#failures = new RateLimit(counter, { what: 'one-time tokens that are not valid', per: 'address', max, windowMs })
   }
 
-  /** Checks the options and gives the app `@fastify/rate-limit`; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
+  /** Checks the options; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
   static async create (app: FastifyInstance, given: OneTimeTokenOptions): Promise<OneTimeTokens> {
     const options = resolveTokenOptions(given)
-    if (!app.hasDecorator('createRateLimit')) await app.register(rateLimit, { global: false })
-    const { maxFailures: max, limitWindowMs: windowMs } = options
-    return new OneTimeTokens(options, new RateLimit(app, { what: 'one-time tokens that are not valid', per: 'address', max, windowMs }))
+    return new OneTimeTokens(options, await createCounter(app))
   }
 
   get store (): TokenStore { return this.options.store }
@@ -114,6 +117,20 @@ export class OneTimeTokens {
     const lines = cookieLines(request, { name: cookieName(tokenHash, isInsecure), secret, nowMs: Date.now(), maxAgeMs, isInsecure })
     raw.appendHeader('set-cookie', lines)
   }
+}
+
+/**
+ * From an encapsulated instance with `@fastify/rate-limit`: registered for the whole app its default limit would hold for every
+ * route of the app with `config.rateLimit`, and beside the app's own.
+ */
+async function createCounter (app: FastifyInstance): Promise<RateCounter> {
+  const counter: Partial<RateCounter> = {}
+  await app.register(async instance => {
+    await instance.register(rateLimit, { global: false })
+    // Not the instance: it has a `then`, which a promise would wait for.
+    counter.createRateLimit = options => instance.createRateLimit(options)
+  })
+  return counter as RateCounter
 }
 
 /** 256 bits. */

@@ -4,6 +4,9 @@ import { errors } from '../errors.ts'
 /** What is counted and for whom; both stand in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
 
+/** What `@fastify/rate-limit` gives an app. */
+export type RateCounter = Pick<FastifyInstance, 'createRateLimit'>
+
 /** How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`. */
 export class RateLimit {
   readonly #init: RateLimitInit
@@ -11,11 +14,10 @@ export class RateLimit {
   /** The library takes the key from the request. */
   readonly #keys = new WeakMap<FastifyRequest, string>()
 
-  /** `app` has `@fastify/rate-limit`. */
-  constructor (app: FastifyInstance, init: RateLimitInit) {
+  constructor (counter: RateCounter, init: RateLimitInit) {
     this.#init = init
     // Without a list of those allowed everything there is always a count.
-    this.#limiter = app.createRateLimit({ max: init.max, timeWindow: init.windowMs, allowList: [], keyGenerator: request => this.#keys.get(request)! }) as Limiter
+    this.#limiter = counter.createRateLimit({ max: init.max, timeWindow: init.windowMs, allowList: [], keyGenerator: request => this.#keys.get(request)! }) as Limiter
   }
 
   /** Counts one more. Rejects when there were `max` within the window. */
