@@ -106,7 +106,7 @@ t.test('while Redis is away nothing is acknowledged, streams stay open, and clie
   await redis.kill()
   for (const origin of [one, other]) {
     const { status, json } = await publish(origin, 'news', 'never')
-    t.match({ status, json }, { status: 503, json: { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE', error: 'Service Unavailable', message: /^the log is not available: / } })
+    t.match({ status, json }, { status: 503, json: { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE', error: 'Service Unavailable', message: 'Service Unavailable' } })
     for (const [method, path] of [['GET', ''], ['POST', '/close'], ['DELETE', '']] as const) {
       t.match(await call(`${origin}/topics/news${path}`, { method }), { status: 503, json: { code: 'TOPICS_LOG_UNAVAILABLE' } }, method)
     }
