@@ -35,8 +35,8 @@ function listen (url) {
 }`
 
 /** A real Chromium with a new, empty profile; closed with the test. */
-export async function openBrowser (t: Test): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+export async function openBrowser (t: Test, flags: readonly string[] = []): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] })
   t.teardown(() => browser.close())
   return browser
 }
