@@ -1,0 +1,74 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { checkExactness } from '../support/exactness.ts'
+import { until } from '../support/log-contract.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { ResumingClient } from '../support/resuming-client.ts'
+import { call } from '../support/service-app.ts'
+import { ServiceProcess } from '../support/service-process.ts'
+import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+
+/** Each restarts both instances, one after the other. */
+const ROUNDS = Number(process.env.RESTART_ROUNDS ?? 3)
+const TOPICS = ['a', 'b']
+/** Acknowledged between two restarts. */
+const EVENTS_BETWEEN = 60
+
+/**
+ * What a load balancer does: it asks each instance whether it is ready, and gives new connections to those that are. Asked
+ * before every connection, so that no client is given to one that said no.
+ */
+class Balancer {
+  readonly #services: readonly ServiceProcess[]
+  #turn = 0
+  #ready: ServiceProcess
+
+  constructor (services: readonly ServiceProcess[]) {
+    this.#services = services
+    this.#ready = services[0]!
+  }
+
+  /** The next one that is ready, as far as is known. */
+  origin (): string {
+    void this.#look()
+    return this.#ready.origin
+  }
+
+  async #look (): Promise<void> {
+    const service = this.#services[this.#turn++ % this.#services.length]!
+    if (await isReady(service)) this.#ready = service
+    else if (this.#ready === service) await this.#look()
+  }
+}
+
+async function isReady ({ origin }: ServiceProcess): Promise<boolean> {
+  return call(`${origin}/readyz`).then(({ status }) => status === 200, () => false)
+}
+
+async function startLoad (t: Test, balancer: Balancer): Promise<{ publishers: StubbornPublisher[], clients: ResumingClient[] }> {
+  const origin = (): string => balancer.origin()
+  const clients = await Promise.all([['a'], ['a'], ['b'], ['a', 'b'], ['a', 'b'], ['a', 'b']].map(topics => ResumingClient.start(t, { origin, topics })))
+  const publishers = ['p', 'q', 'r'].map(name => new StubbornPublisher({ name, topics: TOPICS, origin: async () => origin(), onAcknowledged: () => {} }))
+  return { publishers, clients }
+}
+
+t.test(`two instances restarted one after the other ${ROUNDS} times under load: no client loses or repeats an event`, async t => {
+  const redis = await RedisServer.start(t)
+  const env = { REDIS_URL: redis.url, MAX_EVENTS: '1000000', DRAIN_MS: '500', DRAIN_DELAY_MS: '100' }
+  const services = await Promise.all([ServiceProcess.start(t, env), ServiceProcess.start(t, env)])
+  const { publishers, clients } = await startLoad(t, new Balancer(services))
+  const acknowledged = (): number => publishers.reduce((sum, publisher) => sum + publisher.acknowledged.length, 0)
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const service of services) {
+      const before = acknowledged()
+      await until(() => acknowledged() >= before + EVENTS_BETWEEN)
+      service.command.kill('SIGTERM')
+      t.equal(await service.command.exit(), 0)
+      await service.start()
+      await until(() => isReady(service))
+    }
+  }
+  await checkExactness(t, services[0].origin, TOPICS, publishers, clients)
+  t.ok(clients.every(({ connects }) => connects > ROUNDS), 'every client was moved more than once')
+  t.comment(`${acknowledged()} events, ${publishers.reduce((sum, { failures }) => sum + failures, 0)} tries of publishers cut, ${clients.reduce((sum, { connects }) => sum + connects, 0)} streams`)
+})
