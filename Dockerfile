@@ -1,0 +1,34 @@
+# The service in a container. docs/deploy.md tells how to run it; test/deploy/dockerfile.test.ts runs its steps.
+
+FROM node:20-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY plugin plugin
+COPY topics topics
+COPY service service
+COPY examples examples
+COPY bench bench
+RUN npm run build
+# Fastify is a peer of the package and here its part: kept, in the version of the lock file.
+RUN npm pkg delete devDependencies.fastify && npm prune --omit=dev
+
+FROM node:20-bookworm-slim
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+RUN mkdir data && chown node:node data
+USER node
+ENV NODE_ENV=production
+# In a container the service must listen beyond loopback to be reached at all; who reaches it is up to the network that the
+# container is in, until authentication is configured.
+ENV HOST=0.0.0.0 OPEN_TO_ALL=yes PORT=8080 DATA_DIR=/app/data
+EXPOSE 8080
+VOLUME /app/data
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+# With TLS_CERT the check above needs https: give the container one of its own, or leave TLS to a proxy.
+# The service handles SIGTERM itself and starts no children but its workers: it needs no init.
+STOPSIGNAL SIGTERM
+CMD ["node", "dist/service/cli.js"]

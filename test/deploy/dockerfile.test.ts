@@ -1,0 +1,100 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { variables } from '../../service/config.ts'
+import { Command, run } from '../support/commands.ts'
+import { imageEnvironment, readDockerfile } from '../support/deploy.ts'
+import { readDoc, ROOT } from '../support/markdown.ts'
+import { stablePort } from '../support/service-process.ts'
+
+// No container engine is needed: the steps of the Dockerfile are run by hand, each stage in a new folder of its own, and what
+// the last one holds is started as the container would be.
+
+/** Runs a step as `RUN` does, in the folder that stands for `WORKDIR`, with nothing of tap's. */
+async function runStep (t: Test, folder: string, text: string, env: Record<string, string> = {}): Promise<void> {
+  const command = new Command('bash', ['-c', `cd ${folder} && unset NODE_OPTIONS NODE_ENV && ${text}`], env)
+  t.equal(await command.exit(), 0, `${text}\n${command.err}`)
+}
+
+/** What .dockerignore lets in. */
+function isInContext (path: string): boolean {
+  const [first, ...rest] = readDoc('.dockerignore').trim().split('\n')
+  return first === '*' && rest.includes(`!${path}`)
+}
+
+/** Copies as COPY does: into a folder when the target ends with a slash or the source is a file into one. */
+function copy (t: Test, text: string, folder: string, builder: string | undefined): void {
+  const words = text.split(' ').filter(word => !word.startsWith('--'))
+  const target = words.pop()!
+  for (const source of words) {
+    const from = text.startsWith('--from=build') ? source.replace('/app', builder!) : join(ROOT, source)
+    if (!text.startsWith('--from')) t.ok(isInContext(source), `.dockerignore lets ${source} in`)
+    cpSync(from, target === './' ? join(folder, basename(source)) : join(folder, target), { recursive: true })
+  }
+}
+
+/** Follows a stage to its end and returns its folder. */
+async function buildStage (t: Test, stage: number, builder?: string): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'image-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  for (const { name, text } of readDockerfile().filter(instruction => instruction.stage === stage)) {
+    if (name === 'COPY') copy(t, text, folder, builder)
+    // There is no user `node` here; that the folder is handed to it is looked at below.
+    if (name === 'RUN') await runStep(t, folder, text.replace(' && chown node:node data', ''))
+  }
+  return folder
+}
+
+t.test('the steps of the Dockerfile make a service that starts, is healthy, and stops by SIGTERM', async t => {
+  const builder = await buildStage(t, 0)
+  const image = await buildStage(t, 1, builder)
+  t.same(readdirSync(image).sort(), ['data', 'dist', 'node_modules', 'package.json'])
+  for (const left of ['typescript', 'tap', 'playwright-core', 'eslint']) t.notOk(existsSync(join(image, 'node_modules', left)), `${left} stays out`)
+  for (const needed of ['fastify', 'ioredis', 'lmdb']) t.ok(existsSync(join(image, 'node_modules', needed)), needed)
+  const megabytes = readdirSync(image, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0) / 1024 / 1024
+  t.ok(megabytes < 60, `${megabytes.toFixed(1)} MB beside Node`)
+
+  const environment = { ...imageEnvironment(), PORT: `${await stablePort()}`, DATA_DIR: join(image, 'data') }
+  const cmd = JSON.parse(one('CMD')) as string[]
+  const service = run(t, 'env', ['-u', 'NODE_OPTIONS', '-C', image, ...cmd], environment)
+  await service.until(({ err }) => err.includes('Publish:'))
+  t.match(service.err, `listens on http://0.0.0.0:${environment.PORT} (events on disk, in ${image}/data)`)
+  const [check = '', ...args] = JSON.parse(one('HEALTHCHECK').replace(/^.* CMD /, '')) as string[]
+  const healthy = run(t, check, args, environment)
+  t.equal(await healthy.exit(), 0, healthy.err)
+  service.kill(one('STOPSIGNAL') as NodeJS.Signals)
+  t.equal(await service.exit(), 0)
+  t.equal(await run(t, check, args, environment).exit(), 1, 'unhealthy when it is gone')
+})
+
+/** The one instruction of this name in the last stage. */
+function one (name: string): string {
+  const [only, ...more] = readDockerfile().filter(instruction => instruction.stage === 1 && instruction.name === name)
+  if (only === undefined || more.length > 0) throw new Error(`one ${name}`)
+  return only.text
+}
+
+t.test('it runs as nobody in particular, on variables and a port that there are', async t => {
+  const environment = imageEnvironment()
+  for (const name of Object.keys(environment)) t.ok(name === 'NODE_ENV' || Object.hasOwn(variables, name), name)
+  t.equal(one('EXPOSE'), environment.PORT)
+  t.equal(one('VOLUME'), environment.DATA_DIR)
+  t.equal(one('USER'), 'node')
+  t.match(one('RUN'), 'chown node:node data')
+  const order = readDockerfile().map(({ name }) => name)
+  t.ok(order.indexOf('USER') < order.lastIndexOf('CMD'))
+  const { engines } = JSON.parse(readDoc('package.json')) as { engines: { node: string } }
+  for (const { text } of readDockerfile().filter(({ name }) => name === 'FROM')) {
+    t.match(text, new RegExp(`^node:${/\d+/.exec(engines.node)![0]}-`))
+  }
+})
+
+t.test('every folder that the build reads is copied, and nothing else is', async t => {
+  const { include } = JSON.parse(readDoc('tsconfig.build.json')) as { include: string[] }
+  const copied = readDockerfile().filter(({ stage, name }) => stage === 0 && name === 'COPY').flatMap(({ text }) => text.split(' ').slice(0, -1))
+  t.same(copied.filter(path => !path.includes('.')).sort(), include.sort())
+  t.same(copied.sort(), readDoc('.dockerignore').trim().split('\n').slice(1).map(line => line.slice(1)).sort())
+})
