@@ -74,15 +74,15 @@ export class OneTimeTokens {
   }
 
   /**
-   * Looks up the token of the request's `ot` and spends nothing; undefined without one. Rejects with 401
-   * `FST_SSE_BAD_TOKEN`, with 429 when the address has shown too many such, and with 503 when the store is away.
+   * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one or
+   * with two, with 429 when the address has shown too many such, and with 503 when the store is away.
    */
-  async find (request: FastifyRequest): Promise<FoundToken | undefined> {
-    const [token, ...more] = tokensIn(request)
-    if (token === undefined) return undefined
+  async find (request: FastifyRequest): Promise<FoundToken> {
+    // As the query parser read it.
+    const token = (request.query as Record<string, unknown>)[TOKEN_PARAMETER]
     const address = normalizeIP(request.ip)
     await this.#failures.check(request, address)
-    const found = typeof token === 'string' && TOKEN.test(token) && more.length === 0 ? await this.#look(request, token) : undefined
+    const found = typeof token === 'string' && TOKEN.test(token) ? await this.#look(request, token) : undefined
     if (found) return found
     await this.#failures.count(request, address)
     throw new errors.FST_SSE_BAD_TOKEN('unknown, spent, too old or of another origin')
@@ -140,12 +140,6 @@ function newSecret (): string {
 
 function hashOf (text: string): string {
   return createHash('sha256').update(text).digest('base64url')
-}
-
-/** As the query parser read them; whatever is no string is no token. */
-function tokensIn ({ query }: FastifyRequest): unknown[] {
-  const given = (query as Record<string, unknown>)[TOKEN_PARAMETER]
-  return given === undefined ? [] : [given].flat()
 }
 
 /** What stays the same when a browser repeats a request by itself. */

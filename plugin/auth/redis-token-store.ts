@@ -40,7 +40,6 @@ export class RedisTokenStore implements TokenStore {
   #timer: NodeJS.Timeout | undefined
   #listening: Promise<void> | undefined
   #wasListening = false
-  #isStopped = false
 
   /** Connects to nothing yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor (given: RedisTokenStoreOptions) {
@@ -61,9 +60,10 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async stop (): Promise<void> {
-    this.#isStopped = true
-    clearTimeout(this.#timer)
     for (const connection of this.#connections()) connection.disconnect()
+    // What was under way fails now, and would try again.
+    await this.#listening
+    clearTimeout(this.#timer)
   }
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
@@ -128,9 +128,8 @@ export class RedisTokenStore implements TokenStore {
     try {
       await this.#listener.subscribe(this.#channel)
     } catch (err) {
-      if (this.#isStopped) return
       logger.warn({ err }, 'redis: the token store cannot listen for revocations; it tries again')
-      this.#timer = setTimeout(() => { void this.#listen(onChange, logger) }, LISTEN_AGAIN_MS).unref()
+      this.#timer = setTimeout(() => { this.#listening = this.#listen(onChange, logger) }, LISTEN_AGAIN_MS).unref()
       return
     }
     if (this.#wasListening) onChange({ kind: 'doubt' })

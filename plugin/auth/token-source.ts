@@ -16,8 +16,8 @@ export function tokenSource (tokens: OneTimeTokens): Source {
       // Who can send another method can send a header, too; and a handler that changes something must not run twice.
       if (request.method !== 'GET' && request.method !== 'HEAD') throw new errors.FST_SSE_UNAUTHORIZED('a one-time token is for GET: send other credentials with other methods')
       const token = await tokens.find(request)
-      found.set(request, token!)
-      return token!.grant
+      found.set(request, token)
+      return token.grant
     },
     async spend (request, reply, stream) {
       const token = found.get(request)!

@@ -111,6 +111,15 @@ t.test('the cookie alone opens nothing', async t => {
   t.match(await ask(t, `${origin}/events?topic=news&ot=`, { cookie }), { status: 401 })
 })
 
+// The session is there for a stream to go on; as a login for whatever else the app serves it would outlive its token.
+t.test('a session resumes streams and opens nothing else', async t => {
+  const { origin } = await startTokenApp(t)
+  const { token } = await issueToken(t, origin)
+  const stream = await redeem(t, origin, token)
+  t.match(await ask(t, `${origin}/me?ot=${token}`, { cookie: cookiesOf(stream) }), { status: 401, json: { code: 'FST_SSE_BAD_TOKEN' } })
+  t.match(await ask(t, `${origin}/me?ot=${token}`), { status: 401 }, 'nor does a repeat')
+})
+
 // Session fixation: the attacker plants a cookie with a secret he knows before the victim redeems, and resumes with it later.
 t.test('a secret the client brought along is never the session\'s', async t => {
   const { origin } = await startTokenApp(t, { graceMs: 0 })
