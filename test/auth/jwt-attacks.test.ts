@@ -1,0 +1,172 @@
+import { createHmac, generateKeyPairSync } from 'node:crypto'
+import t from 'tap'
+import type { Test } from 'tap'
+import { matchesPattern } from '../../plugin/pattern.ts'
+import { ask, startAuthApp } from '../support/auth-app.ts'
+import type { AuthApp } from '../support/auth-app.ts'
+import { bearer, forge, KEYS, nowS, SECRET, sign } from '../support/tokens.ts'
+
+// One attack a test. Each is refused with 401 before anything is done, and what is said never holds a word of the token.
+
+const good = { sub: 'mallory', exp: nowS() + 3_600, topics: { subscribe: ['*'] } }
+
+async function refuses (t: Test, { origin }: AuthApp, token: string, message: RegExp): Promise<void> {
+  const { status, headers, json, text } = await ask(t, `${origin}/me`, bearer(token))
+  t.match({ status, headers, json }, { status: 401, headers: { 'www-authenticate': 'Bearer' }, json: { code: 'FST_SSE_UNAUTHORIZED', message } })
+  for (const part of token.split('.')) if (part.length > 8) t.notOk(text.includes(part), 'nothing of the token is told')
+}
+
+// An unsigned token says of itself that it needs no signature (RFC 8725, 2.1).
+t.test('alg none, in any spelling', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  for (const alg of ['none', 'None', 'NONE', 'nOnE', '']) {
+    await refuses(t, app, forge({ alg }, good), /must be signed with HS256|not a signed JSON Web Token/)
+    await refuses(t, app, forge({ alg }, good, 'AAAA'), /must be signed with HS256|not a signed JSON Web Token/)
+  }
+  await refuses(t, app, forge({}, good), /not a signed/)
+})
+
+// The public key is known to all; a verifier that lets the token choose takes its bytes for a secret of HS256.
+t.test('a public key used as a secret', async t => {
+  for (const algorithm of ['RS256', 'ES256', 'EdDSA'] as const) {
+    const { pem, publicKey } = KEYS[algorithm]
+    const app = await startAuthApp(t, { jwt: { publicKey: pem, algorithm } })
+    for (const secret of [pem, pem.trim(), publicKey.export({ type: 'spki', format: 'der' }), JSON.stringify(publicKey.export({ format: 'jwk' }))]) {
+      const unsigned = forge({ alg: 'HS256' }, good).replace(/\.$/, '')
+      const signature = createHmac('sha256', secret).update(unsigned).digest('base64url')
+      await refuses(t, app, `${unsigned}.${signature}`, new RegExp(`must be signed with ${algorithm}`))
+    }
+  }
+})
+
+t.test('another algorithm of the same key', async t => {
+  const app = await startAuthApp(t, { jwt: { publicKey: KEYS.RS256.pem, algorithm: 'RS256' } })
+  for (const alg of ['PS256', 'RS512']) await refuses(t, app, await sign({}, { key: KEYS.RS256.privateKey, alg }), /must be signed with RS256/)
+  const secret = await startAuthApp(t, { jwt: { secret: SECRET } })
+  for (const alg of ['HS384', 'HS512']) await refuses(t, secret, await sign({}, { alg }), /must be signed with HS256/)
+})
+
+t.test('a key of somebody else, and a changed payload', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  await refuses(t, app, await sign({}, { key: Buffer.from('x'.repeat(32)) }), /the signature of the token is wrong/)
+  const [head, , signature] = (await sign()).split('.')
+  const [, payload] = forge({}, good).split('.')
+  await refuses(t, app, `${head}.${payload}.${signature}`, /the signature of the token is wrong/)
+})
+
+// A token that brings its key, or says where to fetch it, would be verified with a key of the attacker's (and fetch for him).
+t.test('headers that bring a key along, or ask for an extension', async t => {
+  const app = await startAuthApp(t, { jwt: { publicKey: KEYS.ES256.pem, algorithm: 'ES256' } })
+  const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const jwk = own.publicKey.export({ format: 'jwk' })
+  const headers = { jwk, jku: 'https://evil.example/keys', x5u: 'https://evil.example/cert', x5c: ['MIIB'], crit: ['b64'] }
+  for (const [name, value] of Object.entries(headers)) {
+    const header = name === 'crit' ? { crit: ['exp'], exp: 1 } : { [name]: value }
+    await refuses(t, app, forge({ alg: 'ES256', ...header }, good, 'AAAA'), new RegExp(`has the header "${name}", which is not allowed`))
+  }
+  await refuses(t, app, await sign({}, { key: own.privateKey, alg: 'ES256' }), /the signature of the token is wrong/)
+})
+
+t.test('expired, not valid yet, and without an end', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  await refuses(t, app, await sign({}, { expiresInS: -1 }), /has expired: get a new one/)
+  await refuses(t, app, await sign({ exp: nowS() }), /has expired/)
+  await refuses(t, app, await sign({ nbf: nowS() + 60 }), /is not valid yet: try again later/)
+  const signed = (payload: object): string => {
+    const unsigned = forge({ alg: 'HS256' }, payload).replace(/\.$/, '')
+    return `${unsigned}.${createHmac('sha256', SECRET).update(unsigned).digest('base64url')}`
+  }
+  await refuses(t, app, signed({ sub: 'a' }), /no claim "exp", which is required/)
+  await refuses(t, app, signed({ ...good, exp: '9999999999' }), /the claim "exp"/)
+  await refuses(t, app, signed({ exp: good.exp }), /no claim "sub"/)
+  for (const sub of ['', 7, null, 'x'.repeat(257), 'a\r\nSet-Cookie: b', 'a\u0000', 'a\u0085']) await refuses(t, app, signed({ ...good, sub }), /"sub" must have 1 to 256 characters/)
+  await refuses(t, app, signed([] as object), /not a signed JSON Web Token/)
+})
+
+t.test('clocks may differ by what is allowed, and the grant ends when the token is no longer taken', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET, clockToleranceMs: 30_000 } })
+  const exp = nowS() - 10
+  t.match(await ask(t, `${origin}/me`, bearer(await sign({ exp, nbf: nowS() + 20 }))), { status: 200, json: { expiresAtMs: exp * 1_000 + 30_000 } })
+  t.equal((await ask(t, `${origin}/me`, bearer(await sign({ exp: nowS() - 40 })))).status, 401)
+})
+
+// A token for another service of the same issuer opens nothing here.
+t.test('a token of another issuer or audience', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET, issuer: 'https://id.example', audience: 'events' } })
+  const iss = 'https://id.example'
+  t.equal((await ask(t, `${app.origin}/me`, bearer(await sign({ iss, aud: ['other', 'events'] })))).status, 200)
+  await refuses(t, app, await sign({ iss, aud: 'other' }), /claim "aud" of the token is not the one expected here/)
+  await refuses(t, app, await sign({ iss }), /no claim "aud"/)
+  await refuses(t, app, await sign({ iss: 'https://id.example/', aud: 'events' }), /claim "iss"/)
+})
+
+t.test('with an audience for each right a token has the rights of those it names', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET, audience: { subscribe: 'listen', publish: 'publish' } } })
+  const topics = { subscribe: ['a'], publish: ['b'], revoke: true }
+  const rights = async (aud: string | string[]): Promise<unknown> => {
+    const { subscribe, publish, revoke } = (await ask(t, `${origin}/me`, bearer(await sign({ topics, aud })))).json
+    return [subscribe, publish, revoke]
+  }
+  t.same(await rights('listen'), [['a'], [], false])
+  t.same(await rights('publish'), [[], ['b'], true])
+  t.same(await rights(['publish', 'listen']), [['a'], ['b'], true])
+})
+
+t.test('a token that is too long is not looked into, and what is no token is refused', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET, maxTokenBytes: 512 } })
+  await refuses(t, app, await sign({ filler: 'x'.repeat(512) }), /more than 512 bytes/)
+  for (const token of ['', 'x', 'a.b', 'a.b.c', 'a.b.c.d.e', '..', '%00.%00.%00', 'eyJhbGciOiJIUzI1NiJ9.e30', `${await sign()}.`]) await refuses(t, app, token, /not a signed JSON Web Token|signature/)
+})
+
+t.test('headers beyond what Node reads are refused by it, and the server goes on', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET, maxTokenBytes: 65_536 } })
+  t.equal((await ask(t, `${origin}/me`, bearer('x'.repeat(20_000)))).status, 431)
+  t.equal((await ask(t, `${origin}/me`, bearer(await sign()))).status, 200)
+})
+
+t.test('two Authorization headers, of which proxies and servers would each take another one', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const token = `Bearer ${await sign()}`
+  for (const authorization of [[token, token], [token, 'Bearer x'], ['Basic eA==', token]]) {
+    t.match(await ask(t, `${origin}/me`, { authorization }), { status: 401, json: { message: 'the header authorization was sent twice: send it once' } })
+  }
+  t.match(await ask(t, `${origin}/me`, { authorization: 'Basic eA==' }), { status: 401, json: { message: /^no credentials/ } }, 'another scheme is none of ours')
+  t.match(await ask(t, `${origin}/me`, { authorization: 'Bearer' }), { status: 401, json: { message: /not a signed/ } })
+  t.match(await ask(t, `${origin}/me`, { authorization: token.replace('Bearer', 'bEARER') }), { status: 200 })
+})
+
+// Whoever can choose his name (a self-chosen user name as `sub`) must not become a wildcard by it.
+t.test('a claim that would act as a wildcard, or as more than a part of a topic', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const subscribe = async (claims: object, patterns: string[]): Promise<unknown> => (await ask(t, `${origin}/me`, bearer(await sign({ ...claims, topics: { subscribe: patterns } })))).json.subscribe
+  t.same(await subscribe({ sub: 'bob' }, ['user.{sub}', '{sub}.{sub}', 'all.*']), ['user.bob', 'bob.bob', 'all.*'])
+  t.same(await subscribe({ org: 'acme' }, ['{org}.{sub}']), ['acme.alice'])
+  for (const sub of ['*', 'a*', 'a b', 'ä', 'a,b', '{org}', 'a\\', 'a?']) t.same(await subscribe({ sub, org: '*' }, ['user.{sub}', 'news']), ['news'], sub)
+  t.same(await subscribe({ org: 7, list: ['*'] }, ['{org}', '{list}', '{missing}', '{}', '{__proto__}', '{toString}', 'a b', 'a\nb', '{', 'x'.repeat(257)]), [])
+  t.notOk(matchesPattern('user.bob', 'user.bobby'))
+})
+
+t.test('a claim with the topics that is missing allows nothing, and one that is something else is told', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET, claim: 'https://app.example/topics' } })
+  const { json } = await ask(t, `${app.origin}/me`, bearer(await sign()))
+  t.match(json, { subscribe: [], publish: [], revoke: false })
+  for (const topics of ['news', ['news'], null, 7, { subscribe: 'news' }, { publish: [7] }, { revoke: 'yes' }]) {
+    await refuses(t, app, await sign({ 'https://app.example/topics': topics }), /the claim "https:\/\/app.example\/topics" of the token must be/)
+  }
+})
+
+// A cursor names topics, too; it says where to go on and never what may be read.
+t.test('a topic without rights, asked for with a good cursor', async t => {
+  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const { ids } = await app.topics.publish('secret', [{ data: 1 }, { data: 2 }])
+  const headers = { ...bearer(await sign({ topics: { subscribe: ['news'] } })), 'last-event-id': ids[0]! }
+  t.match(await ask(t, `${origin}/events?topic=secret`, headers), { status: 403, json: { code: 'FST_SSE_FORBIDDEN' } })
+  t.match(await ask(t, `${origin}/events?topic=news&topic=secret`, headers), { status: 403 })
+})
+
+t.test('a topic with line ends is refused as a topic, and stands in no header', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const { status, json, headers } = await ask(t, `${origin}/events?topic=news%0d%0aset-cookie:%20a=b`, bearer(await sign()))
+  t.match({ status, json }, { status: 400, json: { code: 'TOPICS_BAD_TOPIC' } })
+  t.equal(headers['set-cookie'], undefined)
+})

@@ -1,0 +1,171 @@
+import { channel } from 'node:diagnostics_channel'
+import { mock } from 'node:test'
+import cookie from '@fastify/cookie'
+import t from 'tap'
+import type { Test } from 'tap'
+import { Grant, MemoryTokenStore } from '../../plugin/index.ts'
+import type { GrantInit, StreamCloseMessage } from '../../plugin/index.ts'
+import { startExpiry } from '../../plugin/auth/expiry.ts'
+import type { SseStream } from '../../plugin/index.ts'
+import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
+import type { AuthApp } from '../support/auth-app.ts'
+import { Inbox } from '../support/inbox.ts'
+import { logInto } from '../support/log.ts'
+import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
+
+/** The reason of the next stream that closes. */
+function nextReason (t: Test): Promise<string> {
+  return new Promise(resolve => {
+    const listener = (message: unknown): void => resolve((message as StreamCloseMessage).reason)
+    channel('sse.stream.close').subscribe(listener)
+    t.teardown(() => { channel('sse.stream.close').unsubscribe(listener) })
+  })
+}
+
+t.test('a stream ends with its grant, warned before, and a late client is refused', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const reason = nextReason(t)
+  const headers = bearer(await sign({ exp: nowS() + 2 }))
+  const { statusCode, inbox } = await listenTo(t, origin, '/events', headers)
+  t.equal(statusCode, 200)
+  const text = await inbox.ended()
+  t.match(text, /event: stream\.expiring\ndata: {"expiresIn":[12]}\n\n[^]*event: stream\.expired\ndata: {}\n\n$/)
+  t.equal(await reason, 'expired')
+  t.match(await ask(t, `${origin}/events`, headers), { status: 401, json: { message: 'the token has expired: get a new one' } })
+})
+
+/** What a stream is told by the expiry alone. */
+function record (): { stream: SseStream, told: string[] } {
+  const told: string[] = []
+  const note = ({ event = '', data = '' }: { event?: string, data?: unknown }): void => { told.push(`${event} ${String(data)}`) }
+  const stream = { push: note, close: (reason: string, last: object) => { note(last); told.push(reason) } } as unknown as SseStream
+  return { stream, told }
+}
+
+t.test('the warning comes as long before the end as is said, also where timers do not reach', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })
+  t.teardown(() => mock.timers.reset())
+  const days = 100 * 86_400_000
+  const { stream, told } = record()
+  startExpiry(stream, days, 60_000)
+  for (let at = 0; at < 9; at++) mock.timers.tick(10 * 86_400_000)
+  mock.timers.tick(10 * 86_400_000 - 60_001)
+  t.same(told, [])
+  mock.timers.tick(1)
+  t.same(told, ['stream.expiring {"expiresIn":60}'])
+  mock.timers.tick(59_999)
+  t.equal(told.length, 1)
+  mock.timers.tick(1)
+  t.same(told.slice(1), ['stream.expired {}', 'expired'])
+})
+
+t.test('no warning where none is wanted, and nothing after it was called off', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })
+  t.teardown(() => mock.timers.reset())
+  const silent = record()
+  startExpiry(silent.stream, 1_000, 0)
+  const stopped = record()
+  startExpiry(stopped.stream, 90_000, 60_000)()
+  const past = record()
+  startExpiry(past.stream, -1, 60_000)
+  mock.timers.tick(100_000)
+  t.same(silent.told, ['stream.expired {}', 'expired'])
+  t.same(stopped.told, [])
+  t.same(past.told, ['stream.expired {}', 'expired'], 'a grant that is over already warns of nothing')
+})
+
+t.test('streams leave no timer behind', async t => {
+  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const timers = (): number => process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length
+  const before = timers()
+  const headers = bearer(await sign())
+  for (let at = 0; at < 20; at++) {
+    const { inbox, close } = await listenTo(t, origin, '/events', headers)
+    await inbox.until('stream.open')
+    const closed = nextReason(t)
+    close()
+    await closed
+  }
+  t.ok(timers() <= before + 2, `${timers()} timers, ${before} before`)
+  await app.close()
+})
+
+const cookies = { before: async (app: AuthApp['app']) => { await app.register(cookie) } }
+const headers = { cookie: 'session=s1' }
+
+t.test('the application is asked again while a stream is open, and may take the grant back', async t => {
+  const answers: (GrantInit | null)[] = [
+    null,
+    { subject: 'bob' },
+    { subject: 'alice', subscribe: ['other'] },
+    { subject: 'alice', expiresAtMs: 1 }
+  ]
+  for (const answer of answers) {
+    let now: GrantInit | null = { subject: 'alice' }
+    const { origin } = await startAuthApp(t, { cookie: { name: 'session', signed: false, verify: () => now }, recheckMs: 20 }, cookies)
+    const reason = nextReason(t)
+    const { inbox } = await listenTo(t, origin, '/events', headers)
+    await inbox.until('stream.open')
+    now = answer
+    t.notMatch(await inbox.ended(), /expired|revoked/, 'nothing is told in the stream')
+    t.equal(await reason, 'revoked')
+  }
+})
+
+t.test('a grant that the application prolongs, or shortens, counts from then on', async t => {
+  let expiresAtMs = Date.now() + 700
+  let asked = 0
+  const { origin } = await startAuthApp(t, { cookie: { name: 'session', signed: false, verify: () => { asked++; return { subject: 'alice', expiresAtMs } } }, recheckMs: 20, expiryWarningMs: 0 }, cookies)
+  const { inbox } = await listenTo(t, origin, '/events', headers)
+  await inbox.until('stream.open')
+  const end = expiresAtMs
+  expiresAtMs = end + 600
+  const text = await inbox.ended()
+  t.match(text, 'event: stream.expired')
+  t.ok(Date.now() >= end + 600, 'not at its first end')
+  t.ok(asked > 1)
+})
+
+t.test('an application that cannot be asked, and a store that is away, end no stream', async t => {
+  const log = new Inbox()
+  const store = new MemoryTokenStore()
+  let isAway = false
+  const away = new Error('the database is away')
+  t.teardown(() => mock.restoreAll())
+  mock.method(store, 'revokedSubjects', async () => { if (isAway) throw away; return new Map() })
+  const { origin } = await startAuthApp(t, { store, cookie: { name: 'session', signed: false, verify: () => { if (isAway) throw away; return { subject: 'alice' } } }, recheckMs: 20 }, { ...cookies, server: { logger: logInto(log, 'warn') } })
+  const { inbox, close } = await listenTo(t, origin, '/events', headers)
+  await inbox.until('stream.open')
+  isAway = true
+  await log.until(text => text.split('could not be checked again').length > 4)
+  t.notOk(inbox.isOver)
+  close()
+})
+
+t.test('a store that is away at the start is told, and refuses nobody', async t => {
+  const log = new Inbox()
+  const store = new MemoryTokenStore()
+  mock.method(store, 'revokedSubjects', async () => { throw new Error('away') })
+  t.teardown(() => mock.restoreAll())
+  const { origin } = await startAuthApp(t, { store, jwt: { secret: SECRET } }, { server: { logger: logInto(log, 'warn') } })
+  t.match(log.text, 'it is not known yet which subjects are revoked')
+  t.equal((await ask(t, `${origin}/me`, bearer(await sign()))).status, 200)
+})
+
+t.test('a revocation by another node that was not heard is found by the check', async t => {
+  const store = new MemoryTokenStore()
+  const { app, origin } = await startAuthApp(t, { oneTimeToken: { store, insecure: true }, jwt: { secret: SECRET }, recheckMs: 20 })
+  const bearers = bearer(await sign({ iat: nowS() - 5 }))
+  const { token, session } = await app.auth.issue(new Grant({ subject: 'bob', subscribe: ['news'] }, 'cookie'))
+  const [byToken, byBearer, other] = await Promise.all([
+    listenTo(t, origin, `/events?ot=${token}`), listenTo(t, origin, '/events', bearers), listenTo(t, origin, '/events', bearer(await sign({ sub: 'carol' })))
+  ])
+  await Promise.all([byToken, byBearer, other].map(({ inbox }) => inbox.until('stream.open')))
+  // The store loses its listener: from here on nothing is heard.
+  await store.stop()
+  await store.revokeSession(session)
+  await store.revokeSubject('alice', 60_000)
+  await Promise.all([byToken.inbox.ended(), byBearer.inbox.ended()])
+  t.equal(other.inbox.isOver, false)
+  other.close()
+})
