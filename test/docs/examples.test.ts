@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -104,4 +105,25 @@ t.test('manual: the primes come in order, and go on after the one seen last', as
   const rest = await answer(t, `${origin}/primes?below=20`, '-H', 'Last-Event-ID: 11')
   t.same(dataOf(rest, 'prime'), primes.slice(5))
   t.same(dataOf(rest, 'done'), ['{"count":3}'])
+})
+
+t.test('private-orders: a customer hears of his own orders alone, and comes back with a spent token and its cookie', async t => {
+  const { origin } = await start(t, 'private-orders')
+  const jar = join(t.testdir(), 'jar')
+  await answer(t, '-c', jar, `${origin}/login`, ...JSON_BODY, '{"name":"ann"}')
+  const { token } = JSON.parse(await answer(t, '-b', jar, '-X', 'POST', `${origin}/events/auth`)) as { token: string }
+  const url = `${origin}/orders?ot=${token}`
+  const first = curl(t, '-i', url)
+  await first.until(({ out }) => out.includes('stream.open'))
+  for (const name of ['bob', 'ann']) await answer(t, `${origin}/orders`, ...JSON_BODY, `{"for":"${name}","order":7}`)
+  await first.until(({ out }) => out.includes('"ann"'))
+  t.same(dataOf(first.out, 'order'), ['{"for":"ann","order":7}'])
+  await first.stop()
+  const cookie = /^set-cookie: (sse-[^;]+)/im.exec(first.out)?.[1] ?? ''
+  const id = /id: (.*)\nevent: order/.exec(first.out)?.[1] ?? ''
+  await answer(t, `${origin}/orders`, ...JSON_BODY, '{"for":"ann","order":8}')
+  const again = curl(t, url, '-H', `cookie: ${cookie}`, '-H', `last-event-id: ${id}`)
+  await again.until(({ out }) => out.includes('"order":8'))
+  t.same(dataOf(again.out, 'order'), ['{"for":"ann","order":8}'])
+  t.match(await answer(t, '-A', 'another', '-i', url), /^HTTP\/1\.1 401 /)
 })

@@ -6,6 +6,8 @@ import sse from '../../plugin/index.ts'
 import type { CloseReason } from '../../plugin/index.ts'
 import { errors as pluginErrors } from '../../plugin/errors.ts'
 import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/options.ts'
+import { tokenChecks, tokenDefaults } from '../../plugin/auth/one-time-token-options.ts'
+import { RedisTokenStore } from '../../plugin/auth/redis-token-store.ts'
 import { SseStream } from '../../plugin/stream.ts'
 import { variables } from '../../service/config.ts'
 import { errors as serviceErrors } from '../../service/errors.ts'
@@ -165,4 +167,19 @@ t.test('docs/topics.md lists the options of the logs with their defaults and ran
   const told = await rangeTold(async () => new RedisLog({ connection, unknown: 1 }))
   const names = namesIn(rows).filter(name => name.startsWith('RedisLog')).map(name => name.replace('RedisLog.', ''))
   t.same(sorted([...names, 'retention']), sorted(told.replace('one of ', '').split(', ')))
+})
+
+t.test('docs/one-time-tokens.md lists the options of the tokens with their defaults and ranges', async t => {
+  const rows = tableRows('docs/one-time-tokens.md', 'Token option').map(([name, value, allowed]) => [name, value, allowed])
+  const told = Object.entries(tokenChecks).map(([name, { range }]) => [name, name === 'store' ? 'none' : JSON.stringify(tokenDefaults[name as keyof typeof tokenDefaults]), range])
+  t.same(rows, told)
+})
+
+t.test('docs/one-time-tokens.md lists the options of the Redis store with their ranges', async t => {
+  const rows = tableRows('docs/one-time-tokens.md', 'Store option')
+  const connection = 'redis://127.0.0.1:1'
+  for (const [name = '', , allowed] of rows) t.equal(allowed, await rangeTold(async () => new RedisTokenStore({ connection, [name]: -1 })), name)
+  // @ts-expect-error: an unknown option
+  const told = await rangeTold(async () => new RedisTokenStore({ connection, unknown: 1 }))
+  t.equal(`one of ${namesIn(rows).join(', ')}`, told)
 })
