@@ -34,13 +34,13 @@ async function provoke (t: Test, origin: string): Promise<void> {
   await call(`${origin}/topics/news/events?${QUERY}`, { method: 'PUT', headers: HEADERS })
   const lines = Object.entries(HEADERS).map(([name, value]) => `${name}: ${value}\r\n`).join('')
   // What the HTTP parser refuses comes to the log with all its bytes.
-  for (const request of [`GET /events?${QUERY} HTTP/1.1\r\nhost: x\r\n${lines}bad header\r\n\r\n`, `NONSENSE ${secret('bearer')}\r\n\r\n`, `GET / HTTP/1.1\r\nhost: x\r\nx-long: ${'x'.repeat(20_000)}\r\n${lines}\r\n`]) {
+  for (const request of [`GET /events?${QUERY} HTTP/1.1\r\nhost: localhost\r\n${lines}bad header\r\n\r\n`, `NONSENSE ${secret('bearer')}\r\n\r\n`, `GET / HTTP/1.1\r\nhost: localhost\r\nx-long: ${'x'.repeat(20_000)}\r\n${lines}\r\n`]) {
     const { send, inbox } = await connect(t, origin)
     send(request)
     await inbox.ended()
   }
   const { send, socket } = await connect(t, origin)
-  send(`POST /topics/news/events?${QUERY} HTTP/1.1\r\nhost: x\r\n${lines}content-type: text/plain\r\ncontent-length: 100\r\n\r\n${secret('body')}`)
+  send(`POST /topics/news/events?${QUERY} HTTP/1.1\r\nhost: localhost\r\n${lines}content-type: text/plain\r\ncontent-length: 100\r\n\r\n${secret('body')}`)
   await call(`${origin}/healthz`)
   socket.resetAndDestroy()
 }

@@ -1,0 +1,43 @@
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import type { Test } from 'tap'
+import { ROOT } from './markdown.ts'
+
+/** What a process holds when everything that can go has gone. */
+export interface Held {
+  heapBytes: number
+  /** Kinds of what keeps the process busy, sorted. */
+  handles: string[]
+  descriptors: number
+}
+
+/** The built service in a process of its own, without anything of the tests in it. */
+export class SoakProcess {
+  readonly origin: string
+  readonly port: number
+  readonly #child: ChildProcess
+
+  private constructor (child: ChildProcess, port: number) {
+    this.#child = child
+    this.port = port
+    this.origin = `http://127.0.0.1:${port}`
+  }
+
+  static async start (t: Test): Promise<SoakProcess> {
+    const child = fork(`${ROOT}test/support/soak-server.js`, { execArgv: ['--expose-gc'], env: { ...process.env, NODE_OPTIONS: '' } })
+    t.teardown(async () => {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    })
+    const [{ port }] = await once(child, 'message') as [{ port: number }]
+    return new SoakProcess(child, port)
+  }
+
+  async measure (): Promise<Held> {
+    this.#child.send('measure')
+    const [held] = await once(this.#child, 'message') as [Omit<Held, 'descriptors'>]
+    return { ...held, descriptors: (await readdir(`/proc/${this.#child.pid}/fd`)).length }
+  }
+}

@@ -1,0 +1,20 @@
+// The built service in a process of its own that can be asked for its memory and handles. Plain JavaScript, so that no
+// loader of the tests is in what is measured; run with --expose-gc.
+import { buildService, readConfig } from '../../dist/service/index.js'
+
+const app = await buildService(readConfig({ ...process.env, LOG: 'memory', LOG_LEVEL: 'warn', PORT: '0', MAX_CONNECTIONS: '0' }))
+await app.listen({ host: '127.0.0.1', port: 0 })
+
+/** What is left after everything that can go has gone. */
+async function measure () {
+  for (let round = 0; round < 3; round++) {
+    globalThis.gc()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  const handles = process.getActiveResourcesInfo()
+  return { heapBytes: process.memoryUsage().heapUsed, handles: handles.toSorted() }
+}
+
+process.on('message', async () => { process.send(await measure()) })
+process.on('disconnect', () => process.exit())
+process.send({ port: app.server.address().port })
