@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium' }
+const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium', python3: 'python3' }
 const PATHS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
 
 const isThere = command => PATHS.some(folder => {
