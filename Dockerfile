@@ -22,9 +22,9 @@ COPY --from=build /app/dist dist
 RUN mkdir data && chown node:node data
 USER node
 ENV NODE_ENV=production
-# In a container the service must listen beyond loopback to be reached at all; who reaches it is up to the network that the
-# container is in, until authentication is configured.
-ENV HOST=0.0.0.0 OPEN_TO_ALL=yes PORT=8080 DATA_DIR=/app/data
+# In a container the service must listen beyond loopback to be reached at all. So it starts with a key for tokens (JWT_SECRET
+# and its like) or a proxy that authenticates, or when it is told in so many words that anybody may: OPEN_TO_ALL=yes.
+ENV HOST=0.0.0.0 PORT=8080 DATA_DIR=/app/data
 EXPOSE 8080
 VOLUME /app/data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]

@@ -4,6 +4,7 @@ import { UsageError } from './command.ts'
 import type { Call, Command, Terminal } from './command.ts'
 import { publish } from './commands/publish.ts'
 import { tail } from './commands/tail.ts'
+import { token } from './commands/token.ts'
 import { ConfigError, readConfig, SWITCHES } from './config.ts'
 import { describeFailure } from './failure.ts'
 import { parseFlags, suggest } from './flags.ts'
@@ -13,7 +14,7 @@ import { serve } from './serve.ts'
 type Env = Call['env']
 
 /** All but `serve`, which is what runs without a name. */
-const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ publish, tail }))
+const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ publish, tail, token }))
 
 /** One call of `resumable-sse`. Settles with the exit code; with undefined while a service goes on. Never rejects. */
 export async function main (argv: readonly string[], env: Env, terminal: Terminal): Promise<number | undefined> {

@@ -57,7 +57,7 @@ t.test('the steps of the Dockerfile make a service that starts, is healthy, and 
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0) / 1024 / 1024
   t.ok(megabytes < 60, `${megabytes.toFixed(1)} MB beside Node`)
 
-  const environment = { ...imageEnvironment(), PORT: `${await stablePort()}`, DATA_DIR: join(image, 'data') }
+  const environment = { ...imageEnvironment(), PORT: `${await stablePort()}`, DATA_DIR: join(image, 'data'), JWT_SECRET: 'a secret of the tests, long enough for HS256' }
   const cmd = JSON.parse(one('CMD')) as string[]
   const service = run(t, 'env', ['-u', 'NODE_OPTIONS', '-C', image, ...cmd], environment)
   await service.until(({ err }) => err.includes('Publish:'))
@@ -65,6 +65,9 @@ t.test('the steps of the Dockerfile make a service that starts, is healthy, and 
   const [check = '', ...args] = JSON.parse(one('HEALTHCHECK').replace(/^.* CMD /, '')) as string[]
   const healthy = run(t, check, args, environment)
   t.equal(await healthy.exit(), 0, healthy.err)
+  const open = run(t, 'env', ['-u', 'NODE_OPTIONS', '-C', image, ...cmd], { ...imageEnvironment(), DATA_DIR: join(image, 'data') })
+  t.equal(await open.exit(), 1, 'without credentials it does not start unless told so')
+  t.match(open.err, 'OPEN_TO_ALL=yes if that is meant')
   service.kill(one('STOPSIGNAL') as NodeJS.Signals)
   t.equal(await service.exit(), 0)
   t.equal(await run(t, check, args, environment).exit(), 1, 'unhealthy when it is gone')

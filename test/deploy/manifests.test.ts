@@ -26,6 +26,8 @@ const [container] = pod.containers
 const compose = readCompose()
 const instances = Object.values(compose.services).filter(({ build }) => build !== undefined)
 
+const JWT_SECRET = 'a secret of the tests, long enough for HS256'
+
 /** What must be left between the end of the drain and SIGKILL, at least. */
 const MARGIN_MS = 5_000
 
@@ -33,8 +35,9 @@ t.test('the instances of compose are configured with variables that there are, a
   t.equal(instances.length, 2)
   for (const { environment = {}, stop_grace_period: grace = '' } of instances) {
     for (const name of Object.keys(environment)) t.ok(Object.hasOwn(variables, name), name)
-    const { drainMs, drainDelayMs, log, redisUrl, isOpenToAll } = readConfig({ ...imageEnvironment(), ...environment })
-    t.match({ log, redisUrl, isOpenToAll }, { log: 'redis', redisUrl: 'redis://redis:6379/0', isOpenToAll: true })
+    t.match(environment.JWT_SECRET, /^\$\{JWT_SECRET:\?/, 'without it nothing starts')
+    const { drainMs, drainDelayMs, log, redisUrl } = readConfig({ ...imageEnvironment(), ...environment, JWT_SECRET })
+    t.match({ log, redisUrl }, { log: 'redis', redisUrl: 'redis://redis:6379/0' })
     t.ok(parseDuration(grace)! >= drainMs + drainDelayMs + MARGIN_MS, 'SIGKILL comes after the drain')
   }
 })
@@ -80,8 +83,8 @@ const readManifestText = (file: string): string => readDoc(`deploy/kubernetes/${
 t.test('the pods are configured with variables that there are, as the service takes them, and are killed after the drain', async t => {
   const fromSecret = container.env.map(({ name }) => name)
   for (const name of [...Object.keys(data), ...fromSecret]) t.ok(Object.hasOwn(variables, name), name)
-  t.same(fromSecret, ['REDIS_URL'])
-  const { drainMs, drainDelayMs, port, log } = readConfig({ ...imageEnvironment(), ...data, REDIS_URL: 'redis://redis:6379/0' })
+  t.same(fromSecret, ['REDIS_URL', 'JWT_SECRET'])
+  const { drainMs, drainDelayMs, port, log } = readConfig({ ...imageEnvironment(), ...data, REDIS_URL: 'redis://redis:6379/0', JWT_SECRET })
   t.equal(log, 'redis')
   t.equal(container.ports[0]?.containerPort, port)
   t.ok(pod.terminationGracePeriodSeconds * 1_000 >= drainMs + drainDelayMs + MARGIN_MS)

@@ -18,7 +18,7 @@ t.test('--help tells every variable with its flag, meaning, values and default, 
     for (const [name, { allowed, default: fallback, meaning }] of Object.entries<Variable>(variables)) {
       t.ok(out.includes(`  --${flagOf(name)}, ${name}\n      ${meaning.replaceAll('`', '')}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
     }
-    for (const command of ['publish TOPIC [DATA]', 'tail TOPIC…']) t.match(out, `\nresumable-sse ${command}: `)
+    for (const command of ['publish TOPIC [DATA]', 'tail TOPIC…', 'token [flags]']) t.match(out, `\nresumable-sse ${command}: `)
   }
 })
 
