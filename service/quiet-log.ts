@@ -2,6 +2,7 @@ import { LogController } from 'fastify'
 import type { FastifyRequest } from 'fastify'
 
 const UNAVAILABLE = 503
+const TOO_MANY = 429
 
 /** Quiet when all is well: no line per request. What becomes of an error is told by `logRefusal`. */
 export class QuietLog extends LogController {
@@ -25,17 +26,19 @@ export function logRefusal (error: Error & { code?: string }, request: FastifyRe
 export const serializers = {
   /** Without its query and its headers, which may hold what gives access. */
   req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), remoteAddress: ip }),
-  err: describeError as (error: Error) => { type: string, message: string, stack: string }
+  err: (error: Error) => describeError(error) as { type: string, message: string, stack: string }
 }
 
 /**
  * Without further fields, which may hold secrets: an error of the Redis client holds the command it failed with, passwords
- * included, and an error of the HTTP parser all that the client sent. What is thrown may be anything.
+ * included, and an error of the HTTP parser all that the client sent. What says "not now" has no stack: it comes by the
+ * thousand, and its place is known. What is thrown may be anything.
  */
-function describeError (error: unknown): unknown {
+function describeError (error: unknown, hasStack = true): unknown {
   if (!(error instanceof Error)) return error
   const { name: type, message, stack, cause, code, statusCode } = error as Error & { code?: unknown, statusCode?: unknown }
-  return { type, message, stack, code, statusCode, cause: describeError(cause) }
+  const isToldWhole = hasStack && statusCode !== UNAVAILABLE && statusCode !== TOO_MANY
+  return { type, message, code, statusCode, stack: isToldWhole ? stack : undefined, cause: describeError(cause, isToldWhole) }
 }
 
 /** The path of a URL, without its query. */

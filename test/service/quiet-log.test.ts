@@ -56,6 +56,17 @@ t.test('what nobody expected is an error with its stack', async t => {
   t.notMatch(log.text, 'secret')
 })
 
+t.test('an error is told by named fields alone, its causes too, and what says "not now" without a stack', async t => {
+  const told = (error: unknown) => JSON.parse(JSON.stringify(serializers.err(error as Error))) as object
+  const cause = Object.assign(new Error('WRONGPASS'), { command: { name: 'auth', args: ['secret'] }, code: 'E' })
+  const bug = Object.assign(new TypeError('a bug', { cause }), { password: 'secret' })
+  t.same(told(bug), { type: 'TypeError', message: 'a bug', stack: bug.stack, cause: { type: 'Error', message: 'WRONGPASS', code: 'E', stack: cause.stack } })
+  const away = Object.assign(new errors.TOPICS_LOG_UNAVAILABLE('a test'), { cause })
+  t.same(told(away), { type: away.name, message: away.message, code: 'TOPICS_LOG_UNAVAILABLE', statusCode: 503, cause: { type: 'Error', message: 'WRONGPASS', code: 'E' } })
+  t.notMatch(Object.keys(told(Object.assign(new Error('too many'), { statusCode: 429 }))), ['stack'])
+  t.equal(serializers.err('thrown by hand' as unknown as Error), 'thrown by hand')
+})
+
 t.test('with Redis away the service starts, says so in its log, and answers 503', async t => {
   const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
   await service.until(({ err }) => err.includes('Publish:'))
