@@ -8,6 +8,7 @@ import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
 import type { ResolvedOptions } from './options.ts'
 import { settleable } from './settleable.ts'
 import type { Settleable } from './settleable.ts'
+import { Waiting } from './waiting.ts'
 
 /** Why a stream is over. A closed union: one log field, one metric label. */
 export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime'
@@ -27,8 +28,6 @@ export interface StreamInit {
   /** Called once, when the response is flushed or the connection gone. */
   onGone: () => void
 }
-
-interface WaitingFrame { frame: Buffer, events: number, settle: (isWritten: boolean) => void }
 
 /**
  * One open response. The only place that writes to a client.
@@ -56,8 +55,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   #quietTicks = 0
   #events = 0
   #bytes = 0
-  #queue: WaitingFrame[] = []
-  #waiter: Settleable<boolean> | undefined
+  readonly #waiting = new Waiting()
   #abort: AbortController | undefined
   #closed: Settleable<CloseReason> | undefined
   #lifetime: NodeJS.Timeout | undefined
@@ -130,7 +128,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** As `send()`, for bytes that are already one or more whole events; `events` is how many. */
   sendFrame (frame: Buffer, events = 1): Promise<boolean> {
     if (this.#isOver()) return Promise.resolve(false)
-    if (this.#queue.length > 0 || this.isFull) return new Promise(resolve => { this.#queue.push({ frame, events, settle: resolve }) })
+    if (this.#waiting.hasFrames || this.isFull) return this.#waiting.frame(frame, events)
     this.#put(frame, events)
     return Promise.resolve(true)
   }
@@ -164,8 +162,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   room (): Promise<boolean> {
     if (this.#state === 'closed') return Promise.resolve(false)
     if (!this.isFull) return Promise.resolve(true)
-    this.#waiter ??= settleable<boolean>()
-    return this.#waiter.promise
+    return this.#waiting.room()
   }
 
   /** Ends the stream after what was written, and after `last` if given. Does nothing when it is over already. */
@@ -236,17 +233,8 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     return first
   }
 
-  /** Writes what `send()` calls wait with, in their order, as far as there is room; then tells those who wait for room. */
   #admit (): void {
-    let admitted = 0
-    for (const { frame, events, settle } of this.#queue) {
-      if (this.isFull) break
-      this.#put(frame, events)
-      settle(true)
-      admitted++
-    }
-    this.#queue.splice(0, admitted)
-    if (!this.isFull) this.#settleWaiter(true)
+    this.#waiting.admit(() => this.isFull, (frame, events) => this.#put(frame, events))
   }
 
   /**
@@ -301,8 +289,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#state = 'closed'
     this.#reason = reason
     clearTimeout(this.#lifetime)
-    for (const { settle } of this.#queue.splice(0)) settle(false)
-    this.#settleWaiter(false)
+    this.#waiting.giveUp()
     this.#abort?.abort(abortReason(reason))
     this.#closed?.settle(reason)
     if (isCut) this.#cut(reason)
@@ -325,12 +312,6 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   #gone (): void {
     this.#close(this.#init.raw.writableEnded ? 'error' : 'client', false)
     this.#init.onGone()
-  }
-
-  #settleWaiter (open: boolean): void {
-    const waiter = this.#waiter
-    this.#waiter = undefined
-    waiter?.settle(open)
   }
 }
 
