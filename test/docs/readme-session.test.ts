@@ -15,6 +15,13 @@ t.test('the calls in docs/http.md run and answer what it shows', async t => {
   for (const step of stepsOf('docs/http.md')) await session.take(step)
 })
 
+t.test('the service of docs/auth.md asks for tokens as it shows', async t => {
+  const steps = stepsOf('docs/auth.md', 'The service')
+  t.same(steps.map(step => step.kind), ['start', 'call', 'call', 'call', 'listen'])
+  const session = new Session(t)
+  for (const step of steps) await session.take(step)
+})
+
 t.test('the commands for a fresh machine are those of package.json', async t => {
   const { scripts } = JSON.parse(readFileSync(ROOT + 'package.json', 'utf8')) as { scripts: Record<string, string> }
   t.equal(scripts.start, 'node dist/service/cli.js')

@@ -16,7 +16,7 @@ export function stepsOf (file: string, section?: string): Step[] {
     if (language === 'text') return [{ kind: 'more', command: '', shown: text }]
     return text.split(/^\$ /m).slice(1).map(part => {
       const [command = '', ...shown] = part.split('\n')
-      const kind = command.startsWith('npm') ? 'start' : command.startsWith('curl -N') ? 'listen' : 'call'
+      const kind = /^([A-Z_]+=\S* )*npm /.test(command) ? 'start' : command.startsWith('curl -N') ? 'listen' : 'call'
       return { kind, command, shown: shown.join('\n') }
     })
   })
@@ -34,7 +34,7 @@ export class Session {
 
   /** Does one step and compares what is seen with what is shown. */
   async take ({ kind, command, shown }: Step): Promise<void> {
-    if (kind === 'start') return this.#start(shown)
+    if (kind === 'start') return this.#start(command, shown)
     if (kind === 'call') return this.#call(command, shown)
     if (kind === 'listen') {
       this.#listener = this.#run(command)
@@ -43,8 +43,10 @@ export class Session {
     await this.#see(command, shown)
   }
 
-  async #start (shown: string): Promise<void> {
-    const { service, origin } = await startService(this.#t)
+  /** Variables stand in front of the command. */
+  async #start (command: string, shown: string): Promise<void> {
+    const env = Object.fromEntries([...command.matchAll(/([A-Z_]+)=(\S*) /g)].map(([, name, value]) => [name, value] as [string, string]))
+    const { service, origin } = await startService(this.#t, env)
     this.#origin = origin
     this.#t.equal(this.#comparable(service.err), comparable(shown), 'npm start')
   }

@@ -1,0 +1,79 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import type { Test } from 'tap'
+import { ask, startAuthApp } from '../support/auth-app.ts'
+import type { Told } from '../support/auth-app.ts'
+import { KeySetServer } from '../support/key-set.ts'
+import { bearer, KEYS, SECRET, sign } from '../support/tokens.ts'
+
+const RSA = { kid: 'rsa', key: KEYS.RS256.publicKey, alg: 'RS256' }
+const EC = { kid: 'ec', key: KEYS.ES256.publicKey, alg: 'ES256' }
+
+interface Stage { issuer: KeySetServer, me: (token: string) => Promise<Told>, origin: string }
+
+async function start (t: Test, options: object = {}): Promise<Stage> {
+  const issuer = await KeySetServer.start(t)
+  issuer.keys = [RSA]
+  const { origin } = await startAuthApp(t, { jwt: { jwksUrl: issuer.url, ...options } })
+  return { issuer, origin, me: token => ask(t, `${origin}/me`, bearer(token)) }
+}
+
+const byRsa = (header = {}): Promise<string> => sign({}, { key: KEYS.RS256.privateKey, alg: 'RS256', header: { kid: 'rsa', ...header } })
+const byEc = (): Promise<string> => sign({}, { key: KEYS.ES256.privateKey, alg: 'ES256', header: { kid: 'ec' } })
+
+t.test('the keys are fetched once for many tokens', async t => {
+  const { issuer, me } = await start(t)
+  const token = await byRsa()
+  const answers = await Promise.all(Array.from({ length: 20 }, () => me(token)))
+  t.ok(answers.every(({ status }) => status === 200))
+  t.equal(issuer.fetches, 1)
+})
+
+// An attacker could else make the server fetch as often as he sends a token with a name of his own.
+t.test('a key that is not known is fetched once in a while, and then a new key is taken', async t => {
+  mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  t.teardown(() => mock.timers.reset())
+  const { issuer, me } = await start(t)
+  t.equal((await me(await byRsa())).status, 200)
+  issuer.keys = [RSA, EC]
+  for (let at = 0; at < 5; at++) t.match(await me(await byEc()), { status: 401, json: { message: /signed with a key that is not known here/ } })
+  t.equal(issuer.fetches, 1)
+  mock.timers.tick(31_000)
+  t.equal((await me(await byEc())).status, 200)
+  issuer.keys = [EC]
+  mock.timers.tick(10 * 60_000)
+  t.equal((await me(await byRsa())).status, 401, 'a key that was taken out')
+})
+
+t.test('while the keys cannot be had the answer is 503, and EventSource is told to come back', async t => {
+  mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  t.teardown(() => mock.timers.reset())
+  const { issuer, me, origin } = await start(t)
+  for (const failure of [500, 404, 'no json'] as const) {
+    issuer.failure = failure
+    t.match(await me(await byRsa()), { status: 503, json: { code: 'FST_SSE_KEYS_UNAVAILABLE' } }, String(failure))
+    mock.timers.tick(2_000)
+  }
+  issuer.fetches = 0
+  const headers = { ...bearer(await byRsa()), accept: 'text/event-stream' }
+  for (let at = 0; at < 5; at++) t.match(await ask(t, `${origin}/events`, headers), { status: 200, text: /^:\n\nretry: \d+\n\n$/ })
+  t.equal(issuer.fetches, 1, 'requests do not become fetches')
+  issuer.failure = undefined
+  mock.timers.tick(2_000)
+  t.equal((await me(await byRsa())).status, 200)
+})
+
+t.test('a secret is never taken from a key set, and only the algorithms that were chosen', async t => {
+  const { issuer, me } = await start(t, { algorithms: ['RS256'] })
+  issuer.keys = [RSA, EC]
+  t.match(await me(await byEc()), { status: 401, json: { message: /must be signed with RS256: / } })
+  t.match(await me(await sign({}, { header: { kid: 'rsa' } })), { status: 401, json: { message: /must be signed with RS256/ } })
+  t.equal(issuer.fetches, 0, 'nothing is fetched for such a token')
+  t.ok(SECRET)
+})
+
+t.test('a token that does not say which of several keys signed it', async t => {
+  const { issuer, me } = await start(t)
+  issuer.keys = [RSA, { ...RSA, kid: 'another' }]
+  t.match(await me(await byRsa({ kid: undefined })), { status: 401, json: { message: /does not say which key signed it/ } })
+})
