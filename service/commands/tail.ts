@@ -73,7 +73,7 @@ class Tail {
 
   #take ({ id, event = 'message', data }: EventSourceMessage): void {
     if (id !== undefined) this.#cursor = id
-    if (event === 'stream.open') return
+    if (event === 'stream.open') return this.#tell('listening')
     if (event.startsWith('stream.')) return this.#tell(`${event} ${data}`)
     const line = this.#isJson ? JSON.stringify({ id: this.#cursor, event, data }) : `${this.#cursor} ${event} ${data}`
     this.#terminal.stdout.write(`${line}\n`)

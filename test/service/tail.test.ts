@@ -29,7 +29,7 @@ t.test('it prints id, name and data of each event, and ends with 0 when it is to
   call.leave()
   t.equal(await call.code, 0)
   t.match(call.out.text, /^\d+-1 message one\n\d+-2 score {"home":1}\n\d+-3 message two\nlines\n$/)
-  t.equal(call.err.text, '')
+  t.equal(call.err.text, 'resumable-sse: listening\n')
 })
 
 t.test('with --json it prints an object per line', async t => {
@@ -51,7 +51,7 @@ t.test('--after begins behind an id; it tells finished topics and ends with 0', 
   const both = tail(t, ['a', '--after', id, '--url', service.origin])
   t.equal(await both.code, 0)
   t.match(both.out.text, /^\d+-2 message 2\n$/)
-  t.match(both.err.text, /^resumable-sse: stream.end {"topic":"a"}\nresumable-sse: no stream, trying again in 3000 ms\n$/)
+  t.match(both.err.text, /^resumable-sse: listening\nresumable-sse: stream.end {"topic":"a"}\nresumable-sse: no stream, trying again in 3000 ms\n$/)
 })
 
 t.test('a gap is told, with what was missed', async t => {
@@ -60,7 +60,7 @@ t.test('a gap is told, with what was missed', async t => {
   const call = tail(t, ['news', '--after', '0-0', '--url', service.origin])
   await call.out.until('message 4\n')
   t.match(call.out.text, /^\d+-3 message 3\n\d+-4 message 4\n$/)
-  t.match(call.err.text, /^resumable-sse: stream.gap {"topic":"news",.*"reason":"trimmed","missed":2}\n$/)
+  t.match(call.err.text, /^resumable-sse: listening\nresumable-sse: stream.gap {"topic":"news",.*"reason":"trimmed","missed":2}\n$/)
 })
 
 t.test('the service killed and started again: it comes back by itself, and prints each event once', async t => {
@@ -112,6 +112,6 @@ t.test('what may pass is waited for as long as `retry:` says: errors of a proxy,
   t.equal(await call.code, 0)
   t.equal(call.out.text, '6-6 message x\n')
   const again = 'resumable-sse: no stream, trying again in 10 ms\n'
-  t.equal(call.err.text, `${again}resumable-sse: 502 Bad Gateway\n${again}${again}`)
+  t.equal(call.err.text, `resumable-sse: listening\n${again}resumable-sse: 502 Bad Gateway\n${again}${again}`)
   t.same(cursors, ['5-5', 'Bearer secret', '6-6'])
 })

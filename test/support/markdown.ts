@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Everything written for users. */
-export const DOCS = ['README.md', 'docs/plugin.md', 'docs/auth.md', 'docs/one-time-tokens.md', 'docs/topics.md', 'docs/protocol.md', 'docs/http.md', 'docs/redis.md', 'docs/operations.md', 'docs/faults.md', 'CONTRIBUTING.md', 'CHANGELOG.md'] as const
+export const DOCS = ['README.md', 'docs/plugin.md', 'docs/auth.md', 'docs/one-time-tokens.md', 'docs/topics.md', 'docs/protocol.md', 'docs/http.md', 'docs/redis.md', 'docs/operations.md', 'docs/deploy.md', 'docs/faults.md', 'CONTRIBUTING.md', 'CHANGELOG.md'] as const
 
 /** A fenced block: its language, its text without the fences, and where it stands. */
 export interface Block { file: string, line: number, section: string, language: string, text: string }

@@ -71,9 +71,9 @@ async function listening (port: number): Promise<void> {
 export interface DeployedNginx { nginx: Nginx, http: string, https: string, cert: string, config: string }
 
 /** Starts it before instances on these ports; `replace` changes more of it. Beside TLS it serves the same without. */
-export async function startDeployedNginx (t: Test, instances: readonly [number, number], replace: (config: string) => string = config => config): Promise<DeployedNginx> {
+export async function startDeployedNginx (t: Test, instances: readonly [number, number], replace: (config: string) => string = config => config, files = certificateFiles(t)): Promise<DeployedNginx> {
   const [redirect, http, https] = [await stablePort(), await stablePort(), await stablePort()]
-  const { cert, key } = certificateFiles(t)
+  const { cert, key } = files
   const config = replace(instantiate({
     'listen 80;': `listen 127.0.0.1:${redirect};`,
     'listen 443 ssl http2;': `listen 127.0.0.1:${https} ssl http2; listen 127.0.0.1:${http};`,
