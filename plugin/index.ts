@@ -20,8 +20,9 @@ import type { AnyEvents, SseEvents } from './events.ts'
 export { RESET_ID } from './wire.ts'
 export { auth, Grant, MemoryTokenStore, RedisTokenStore } from './auth/index.ts'
 export type {
-  Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions, ProxyOptions,
-  PublicKey, PublicKeyAlgorithm, RedisTokenStoreOptions, Revoked, SecretKey, TokenStore, VerifyCookie
+  Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions,
+  PresentedToken, ProxyOptions, PublicKey, PublicKeyAlgorithm, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
+  StoredToken, TokenRecord, TokenStore, TokenStoreLogger, VerifyCookie
 } from './auth/index.ts'
 export { injectSse } from './inject.ts'
 export type { InjectedEvent, InjectedStream } from './inject.ts'

@@ -1,5 +1,5 @@
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { Found, Presented, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
+import type { StoredToken, PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
 
 interface Token { record: TokenRecord, untilMs: number }
 interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[] }
@@ -27,11 +27,11 @@ export class MemoryTokenStore implements TokenStore {
     this.#tokens.set(tokenHash, { record, untilMs: Math.min(this.#now() + ttlMs, expiryOf(record)) })
   }
 
-  async find (presented: Presented, limits: SessionLimits): Promise<Found | undefined> {
+  async find (presented: PresentedToken, limits: SessionLimits): Promise<StoredToken | undefined> {
     return this.#find(presented, limits)
   }
 
-  async redeem (presented: Presented, newSecretHash: string, limits: SessionLimits): Promise<Found | undefined> {
+  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<StoredToken | undefined> {
     const found = this.#find(presented, limits)
     if (found?.kind === 'fresh') this.#begin(presented, found, newSecretHash)
     else if (found?.kind === 'repeated') this.#sessions.get(presented.tokenHash)?.secrets.push(newSecretHash)
@@ -52,20 +52,21 @@ export class MemoryTokenStore implements TokenStore {
   async revokeSubject (subject: string, ttlMs: number): Promise<void> {
     const atMs = this.#now()
     this.#sweep(this.#revoked)
+    this.#revoked.delete(subject)
     this.#revoked.set(subject, { atMs, untilMs: atMs + ttlMs })
     this.#onChange({ kind: 'subject revoked', subject, atMs })
   }
 
   async revokedSubjects (): Promise<Map<string, number>> {
-    this.#sweep(this.#revoked)
-    return new Map([...this.#revoked].map(([subject, { atMs }]) => [subject, atMs]))
+    const now = this.#now()
+    return new Map([...this.#revoked].filter(([, { untilMs }]) => untilMs > now).map(([subject, { atMs }]) => [subject, atMs]))
   }
 
   async supersede (session: string, stream: string): Promise<void> {
     this.#onChange({ kind: 'superseded', session, stream })
   }
 
-  #find (presented: Presented, { absoluteMs, graceMs }: SessionLimits): Found | undefined {
+  #find (presented: PresentedToken, { absoluteMs, graceMs }: SessionLimits): StoredToken | undefined {
     const now = this.#now()
     const token = this.#live(this.#tokens, presented.tokenHash)
     if (token) return this.#unlessRevoked({ kind: 'fresh', record: token.record, endsInMs: Math.min(absoluteMs, expiryOf(token.record) - now) })
@@ -78,12 +79,12 @@ export class MemoryTokenStore implements TokenStore {
     return isRepeat ? this.#unlessRevoked({ kind: 'repeated', record, endsInMs }) : undefined
   }
 
-  #unlessRevoked (found: Found): Found | undefined {
+  #unlessRevoked (found: StoredToken): StoredToken | undefined {
     const { grant } = found.record
     return isRevoked(grant, this.#live(this.#revoked, grant.subject)?.atMs) ? undefined : found
   }
 
-  #begin ({ tokenHash, fingerprint }: Presented, { record, endsInMs }: Found, secretHash: string): void {
+  #begin ({ tokenHash, fingerprint }: PresentedToken, { record, endsInMs }: StoredToken, secretHash: string): void {
     const now = this.#now()
     this.#tokens.delete(tokenHash)
     this.#sweep(this.#sessions)

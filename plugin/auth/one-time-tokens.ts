@@ -8,13 +8,13 @@ import type { OneTimeTokenOptions, ResolvedTokenOptions } from './one-time-token
 import { RateLimit } from './rate-limits.ts'
 import type { RateCounter } from './rate-limits.ts'
 import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
-import type { Found, Presented, SessionLimits, TokenStore } from './token-store.ts'
+import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
 
 /** What the one who asks for a token gets; `session` is for `revoke({ session })` and says nothing of the token. */
 export interface IssuedToken { token: string, expiresIn: number, session: string }
 
 /** A token or session that was looked up and not spent yet. */
-export interface FoundToken { kind: Found['kind'], grant: Grant, presented: Presented }
+export interface FoundToken { kind: StoredToken['kind'], grant: Grant, presented: PresentedToken }
 
 /** Name of the query parameter. */
 export const TOKEN_PARAMETER = 'ot'
@@ -112,7 +112,7 @@ export class OneTimeTokens {
   }
 
   /** To the raw response: Fastify has written its headers there when the stream is admitted. */
-  #setCookies ({ raw, request }: FastifyReply, { tokenHash }: Presented, secret: string, maxAgeMs: number): void {
+  #setCookies ({ raw, request }: FastifyReply, { tokenHash }: PresentedToken, secret: string, maxAgeMs: number): void {
     const { insecure: isInsecure } = this.options
     const lines = cookieLines(request, { name: cookieName(tokenHash, isInsecure), secret, nowMs: Date.now(), maxAgeMs, isInsecure })
     raw.appendHeader('set-cookie', lines)

@@ -6,7 +6,7 @@ import type { RedisConnection, RedisOptions } from '../redis-connections.ts'
 import { defineTokenScripts } from './token-scripts.ts'
 import type { TokenCommands } from './token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { Found, Presented, SessionLimits, StoreChange, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
+import type { StoredToken, PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
 
 export interface RedisTokenStoreOptions {
   /**
@@ -70,11 +70,11 @@ export class RedisTokenStore implements TokenStore {
     await this.#ask(() => this.#client.tokenIssue(this.#tokenKey(tokenHash), JSON.stringify(record), ttlMs, record.grant.expiresAtMs ?? Number.MAX_SAFE_INTEGER))
   }
 
-  async find (presented: Presented, limits: SessionLimits): Promise<Found | undefined> {
+  async find (presented: PresentedToken, limits: SessionLimits): Promise<StoredToken | undefined> {
     return this.#take('find', presented, '', limits)
   }
 
-  async redeem (presented: Presented, newSecretHash: string, limits: SessionLimits): Promise<Found | undefined> {
+  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<StoredToken | undefined> {
     return this.#take('redeem', presented, newSecretHash, limits)
   }
 
@@ -107,7 +107,7 @@ export class RedisTokenStore implements TokenStore {
 
   #connections (): Set<Redis | Cluster> { return new Set([this.#client, this.#listener]) }
 
-  async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: Presented, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<Found | undefined> {
+  async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<StoredToken | undefined> {
     const reply = await this.#ask(() => this.#client.tokenTake(this.#tokenKey(tokenHash), this.#sessionKey(tokenHash), mode, secretHash, fingerprint, newSecretHash, slidingMs, absoluteMs, graceMs, MAX_SECRETS))
     if (!reply) return undefined
     const [kind, text, endsInMs] = reply

@@ -8,7 +8,7 @@ export interface TokenRecord {
 }
 
 /** What comes with a token: who presents it, and with which secret of a resume session. */
-export interface Presented {
+export interface PresentedToken {
   /** SHA-256 of the token, base64url. It names the session, too. */
   tokenHash: string
   /** SHA-256 of the resume session's secret from the cookie; undefined without one. */
@@ -21,7 +21,7 @@ export interface Presented {
  * `fresh`: not redeemed yet. `resumed`: spent, and the cookie shows the secret of its session. `repeated`: spent within the
  * grace, from the same client. Anything else is nothing.
  */
-export interface Found {
+export interface StoredToken {
   kind: 'fresh' | 'resumed' | 'repeated'
   record: TokenRecord
   /** The session is over in so many ms at the latest, by the store's clock. */
@@ -51,13 +51,13 @@ export interface TokenStore {
   /** Keeps a fresh token until it is redeemed, `ttlMs` are over or its grant has expired. */
   issue: (tokenHash: string, record: TokenRecord, ttlMs: number) => Promise<void>
   /** Looks a token up and spends nothing; undefined when it is unknown, spent without its session, revoked or too old. */
-  find: (presented: Presented, limits: SessionLimits) => Promise<Found | undefined>
+  find: (presented: PresentedToken, limits: SessionLimits) => Promise<StoredToken | undefined>
   /**
    * Spends a fresh token atomically (one winner of any number of racers) and begins its session with the new secret; or
    * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them.
    * Undefined as in `find`.
    */
-  redeem: (presented: Presented, newSecretHash: string, limits: SessionLimits) => Promise<Found | undefined>
+  redeem: (presented: PresentedToken, newSecretHash: string, limits: SessionLimits) => Promise<StoredToken | undefined>
   /** Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked at. */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
   /** Ends the session; its token too when it is not redeemed yet. */

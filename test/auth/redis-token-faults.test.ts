@@ -21,7 +21,7 @@ function calls (store: RedisTokenStore): Promise<unknown>[] {
 t.test('while Redis is away every call is refused in bounded time, and all is well again by itself when it is back', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [server])
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 1_000 }, [server])
   const hash = newHash()
   await store.issue(hash, recordOf('ann'), 600_000)
   const faults = [['connections are refused', () => proxy.down(), () => proxy.up()], ['nothing is answered', () => proxy.silence(), () => { proxy.unsilence(); proxy.cut() }]] as const
@@ -39,7 +39,7 @@ t.test('while Redis is away every call is refused in bounded time, and all is we
 
 t.test('Redis that is killed and comes back empty has forgotten everything and refuses nobody wrongly', async t => {
   const server = await RedisServer.start(t)
-  const { store } = await stageRedisStore(t, { connection: server.url, commandTimeoutMs: 500 }, [server])
+  const { store } = await stageRedisStore(t, { connection: server.url, commandTimeoutMs: 1_000 }, [server])
   const [before, after] = [newHash(), newHash()]
   await store.issue(before, recordOf('ann'), 30_000)
   await server.kill()
@@ -54,7 +54,7 @@ t.test('a store that is started while Redis is away starts, and works once it is
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   proxy.down()
-  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [server])
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 1_000 }, [server])
   await t.rejects(store.revokedSubjects(), AWAY)
   proxy.up()
   await until(() => store.revokeSession('a').then(() => true, () => false))
@@ -119,7 +119,7 @@ t.test('what another program says on the channel does no harm', async t => {
 t.test('a replica that is promoted too early knows a spent token again, but not beyond its time', async t => {
   const [master, replica] = [await RedisServer.start(t, { args: ['--repl-diskless-sync-delay', '0'] }), await RedisServer.start(t)]
   const proxy = await TcpProxy.start(t, master.port)
-  const { store } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 500 }, [])
+  const { store } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 1_000 }, [])
   const [long, short] = [newHash(), newHash()]
   await follow(replica, master)
   await store.issue(long, recordOf('ann'), 600_000)

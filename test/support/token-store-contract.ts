@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
 import { MAX_SECRETS } from '../../plugin/auth/token-store.ts'
-import type { Presented, SessionLimits, StoreChange, TokenRecord, TokenStore } from '../../plugin/auth/token-store.ts'
+import type { PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from '../../plugin/auth/token-store.ts'
 import { until } from './log-contract.ts'
 
 /** A store that has started, what it told so far, and a way to let time pass in it. */
@@ -24,7 +24,7 @@ export function newHash (): string {
   return randomUUID().padEnd(43, '-')
 }
 
-export function presented (tokenHash: string, given: Partial<Presented> = {}): Presented {
+export function presented (tokenHash: string, given: Partial<PresentedToken> = {}): PresentedToken {
   return { tokenHash, secretHash: undefined, fingerprint: 'a browser', ...given }
 }
 
@@ -223,6 +223,14 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
     await store.issue(undated, recordOf('ann "ü"', { issuedAtMs: undefined }), TTL_MS)
     t.ok(await store.find(presented(undated), LIMITS), 'a forgotten revocation refuses nothing')
     await store.revokeSubject('dora', 10_000)
+  })
+
+  t.test('a revocation remembered for long does not prolong one made behind it', async t => {
+    const { store, age } = await stage(t)
+    await store.revokeSubject('ann', 10_000)
+    await store.revokeSubject('bob', 1_000)
+    await age(5_000)
+    t.same([...(await store.revokedSubjects()).keys()], ['ann'])
   })
 
   t.test('superseding is told with the stream that stays', async t => {
