@@ -27,7 +27,8 @@ export function addDrain (app: FastifyInstance, delayMs: number): Drain {
   app.addHook('preClose', async () => { drain.isDraining = true })
   app.decorate('drain', async () => {
     drain.isDraining = true
-    await pause(delayMs)
+    // What is still served keeps the process alive.
+    await pause(delayMs, undefined, { ref: false })
     await app.close()
   })
   return drain

@@ -57,17 +57,14 @@ function createLogCheck (log: TopicLog): () => Promise<Check> {
   }
 }
 
-async function askLog (log: TopicLog): Promise<Check> {
+function askLog (log: TopicLog): Promise<Check> {
   const askedAt = performance.now()
-  const late = new AbortController()
-  try {
-    await Promise.race([log.locate(ASKED_TOPIC, { ms: 0, n: 0 }), tooLate(late.signal)])
-    return { isOk: true, ms: Math.round(performance.now() - askedAt) }
-  } catch (error) {
-    return { isOk: false, problem: (error as Error).message }
-  } finally {
-    late.abort()
-  }
+  const over = new AbortController()
+  const answered = Promise.race([log.locate(ASKED_TOPIC, { ms: 0, n: 0 }), tooLate(over.signal)])
+  return answered.then(
+    () => ({ isOk: true, ms: Math.round(performance.now() - askedAt) }),
+    (error: Error) => ({ isOk: false, problem: error.message })
+  ).finally(() => over.abort())
 }
 
 function tooLate (isOver: AbortSignal): Promise<never> {

@@ -76,13 +76,9 @@ export class Hub {
   }
 
   /** A reader lags until the promise settles. Settles as it does. */
-  async lag<T> (until: Promise<T>): Promise<T> {
+  lag<T> (until: Promise<T>): Promise<T> {
     this.#lagging++
-    try {
-      return await until
-    } finally {
-      this.#lagging--
-    }
+    return until.finally(() => { this.#lagging-- })
   }
 
   /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`. */

@@ -41,15 +41,9 @@ export class MeteredLog implements TopicLog {
   close (topic: string): Promise<void> { return this.#timed('close', this.#log.close(topic)) }
   delete (topic: string): Promise<void> { return this.#timed('delete', this.#log.delete(topic)) }
 
-  async #timed<T> (call: (typeof CALLS)[number], work: Promise<T>): Promise<T> {
+  #timed<T> (call: (typeof CALLS)[number], work: Promise<T>): Promise<T> {
     const end = this.#seconds.startTimer({ call })
-    try {
-      return await work
-    } catch (error) {
-      this.#failures.inc({ call })
-      throw error
-    } finally {
-      end()
-    }
+    work.catch(() => this.#failures.inc({ call }))
+    return work.finally(end)
   }
 }

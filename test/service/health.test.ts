@@ -101,6 +101,17 @@ t.test('on a signal it is not ready at once, takes no new streams, and goes on s
   t.equal(await command.exit(), 1, 'a second signal ends it at once')
 })
 
+t.test('an app that drains says so, refuses streams and closes by itself; one that closes drains as well', async t => {
+  const waiting = await TestService.start(t, { DRAIN_DELAY_MS: '2147483647' })
+  void waiting.app.drain()
+  t.same(await holding(waiting.origin), { log: true, draining: false })
+  t.match(await (await open(t, `${waiting.origin}/events?topic=news`)).inbox.ended(), COME_BACK)
+  t.match((await call(`${waiting.origin}/events?topic=news`, { headers: { accept: '*/*' } })).json, { code: 'SERVICE_DRAINING' })
+  const quick = await TestService.start(t)
+  await quick.app.drain()
+  t.equal(quick.app.server.listening, false)
+})
+
 t.test('when the delay is over it ends its streams and exits with 0', async t => {
   const service = await ServiceProcess.start(t, { DRAIN_DELAY_MS: '100', DRAIN_MS: '1000' })
   const { inbox } = await open(t, `${service.origin}/events?topic=news`)
