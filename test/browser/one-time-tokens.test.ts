@@ -1,5 +1,8 @@
 import t from 'tap'
+import { RedisTokenStore } from '../../plugin/index.ts'
 import { openBrowser } from '../support/browser.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { startTokenSite, TokenPage, TOKEN_FLAGS } from '../support/token-site.ts'
 import type { TokenSite } from '../support/token-site.ts'
 
@@ -91,4 +94,26 @@ t.test('two tabs of one browser have a session each, and both come back', async 
     t.equal((await tab.sessions()).length, 1)
   }
   t.equal((await context.cookies()).length, 2)
+})
+
+t.test('while the store is away EventSource is told to come back, and goes on with its token when it is there', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const site = await startTokenSite(t, { store: new RedisTokenStore({ connection: proxy.url, commandTimeoutMs: 1_000 }) })
+  const context = await browser.newContext({ ignoreHTTPSErrors: true })
+  t.teardown(() => context.close())
+  const opened = await TokenPage.open(t, context, site, 'app.test', 'events.test')
+  const publish = publisher(site)
+  await publish(1)
+  await opened.until('heard.length === 1')
+  proxy.down()
+  site.app.server.closeAllConnections()
+  await publish(2)
+  // It was let in, told to wait, and comes again.
+  await opened.until("states.filter(state => state === 'error 0').length >= 3")
+  proxy.up()
+  await opened.until('heard.length === 3')
+  t.same(await opened.heard(), numbers(3))
+  t.equal((await opened.sessions()).length, 1)
+  t.notOk((await opened.states()).includes('error 2'))
 })
