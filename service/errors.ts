@@ -20,6 +20,8 @@ export const errors = {
   SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT', 'a subject may have at most %s streams (MAX_CONNECTIONS_PER_SUBJECT), and this one has them', 429),
   /** The process is on its way out: a new stream should go to another one. */
   SERVICE_DRAINING: defineError('SERVICE_DRAINING', 'this process is shutting down: come back in a moment', 503),
+  /** Not every worker told its metrics. */
+  SERVICE_METRICS_INCOMPLETE: defineError('SERVICE_METRICS_INCOMPLETE', 'the metrics of all workers could not be gathered: %s', 503),
   /** There is nothing at this path. */
   SERVICE_NO_SUCH_PATH: defineError('SERVICE_NO_SUCH_PATH', 'there is nothing at %s', 404),
   /** The path exists, with other methods. */

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import Fastify from 'fastify'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ServiceConfig } from './config.ts'
+import { answerWorkers } from './metrics/worker-metrics.ts'
 import { STOP, stopOnSignals } from './signals.ts'
 
 /** Before a worker that ended is replaced; doubled after each that ended before it listened. */
@@ -18,6 +19,7 @@ export async function runWorkers (config: ServiceConfig): Promise<Address> {
   // Each worker accepts by itself. Node's default deals connections out by the primary, and one that was dealt to a worker
   // that had just died stays open without an answer for ever (Node 20).
   cluster.schedulingPolicy = cluster.SCHED_NONE
+  answerWorkers()
   const workers = new Workers(config)
   stopOnSignals(() => { void workers.stop() })
   if (config.tlsCert !== undefined) process.on('SIGHUP', () => workers.signal('SIGHUP'))
@@ -57,7 +59,8 @@ class Workers {
     this.#isStopping = true
     const running = [...this.#running]
     const ends = running.map(worker => once(worker, 'exit') as Promise<[number | null]>)
-    for (const worker of running) worker.send(STOP)
+    // One that is ending by itself takes no message any more.
+    for (const worker of running) worker.send(STOP, () => {})
     const codes = (await Promise.all(ends)).map(([code]) => code)
     process.exit(codes.every(code => code === 0) ? 0 : 1)
   }

@@ -9,6 +9,7 @@ import { PREFIX } from './live-metrics.ts'
 import { countPublishes } from './publish-metrics.ts'
 import { watchStreams } from './stream-metrics.ts'
 import { createTopicsObserver, watchTopics } from './topic-metrics.ts'
+import { tellerOf } from './worker-metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -42,7 +43,8 @@ const schema = {
   response: { 200: { description: 'The text format of Prometheus', content: { 'text/plain': { schema: { type: 'string' } } } } }
 }
 
-/** `GET /metrics`, as Prometheus reads it. */
+/** `GET /metrics`, as Prometheus reads it; of all workers, whichever is asked. */
 export function metricsRoute (app: FastifyInstance): void {
-  app.get('/metrics', { schema }, async (request, reply) => reply.type(app.metrics.contentType).send(await app.metrics.metrics()))
+  const tell = tellerOf(app.metrics)
+  app.get('/metrics', { schema }, async (request, reply) => reply.type(app.metrics.contentType).send(await tell()))
 }

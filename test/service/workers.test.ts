@@ -6,6 +6,7 @@ import type { Opened } from '../support/client.ts'
 import { run, runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { certificateFiles } from '../support/http2-client.ts'
+import { metricsOf } from '../support/metrics.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
 import { call } from '../support/service-app.ts'
@@ -136,4 +137,27 @@ t.test('workers speak TLS, and SIGHUP to the primary renews the certificate in a
   t.equal(curl.out, '{"status":"ok"}')
   service.kill('SIGHUP')
   await service.until(({ out }) => out.match(/the certificate was read again/g)?.length === 2)
+})
+
+/** Streams that one worker takes, because the other one is stopped meanwhile. */
+async function listenAt (t: Test, origin: string, count: number, other: number): Promise<void> {
+  process.kill(other, 'SIGSTOP')
+  await listen(t, origin, count)
+  process.kill(other, 'SIGCONT')
+}
+
+t.test('/metrics of any worker tells the sum over all', async t => {
+  const { service, origin } = await startTeam(t)
+  const [one = 0, other = 0] = childrenOf(service.pid)
+  await listenAt(t, origin, 3, other)
+  await listenAt(t, origin, 4, one)
+  for (const data of ['1', '2', '3']) await publish(origin, data)
+  for (const stopped of [one, other]) {
+    const metrics = await metricsOf(origin)
+    t.same(['streams_open', 'streams_opened_total', 'events_published_total', 'publishes_total{outcome="acknowledged"}'].map(name => metrics.get(`sse_${name}`)), [7, 7, 3, 3])
+    process.kill(stopped, 'SIGSTOP')
+    // The sum without a worker would be a wrong one.
+    t.match(await call(`${origin}/metrics`), { status: 503, json: { code: 'SERVICE_METRICS_INCOMPLETE' } })
+    process.kill(stopped, 'SIGCONT')
+  }
 })

@@ -1,0 +1,56 @@
+import cluster from 'node:cluster'
+import { AggregatorRegistry } from 'prom-client'
+import type { Registry } from 'prom-client'
+import { errors } from '../errors.ts'
+
+// Whichever worker is asked tells the sum: it asks the primary, and that asks all of them.
+//
+//   GET /metrics ─▶ worker ──question──▶ primary ──prom-client──▶ every worker
+//                   worker ◀───answer─── primary ◀──────────────── its metrics
+
+const KIND = 'resumable-sse:metrics'
+
+interface Question { type: typeof KIND, id: number }
+interface Answer extends Question { text?: string, problem?: string }
+
+const isOurs = (message: unknown): message is Question => (message as Partial<Question>).type === KIND
+
+/** In the primary: gathers the metrics of all workers for the one that asks. */
+export function answerWorkers (): void {
+  const all = new AggregatorRegistry()
+  cluster.on('message', (worker, question: unknown) => {
+    if (!isOurs(question)) return
+    const answer = (rest: Partial<Answer>): void => { worker.send({ ...question, ...rest }, ignore) }
+    all.clusterMetrics().then(text => answer({ text }), (error: Error) => answer({ problem: error.message }))
+  })
+}
+
+/** Of a message to a process that has just ended. */
+const ignore = (): void => {}
+
+/** How the metrics of a registry are told: by itself in a process alone, by the primary with those of all in a worker. */
+export function tellerOf (registry: Registry): () => Promise<string> {
+  if (!cluster.isWorker) return () => registry.metrics()
+  AggregatorRegistry.setRegistries(registry)
+  // Made so that this process answers the primary.
+  void new AggregatorRegistry()
+  let asked = 0
+  return async () => {
+    const { text, problem } = await ask(++asked)
+    if (text === undefined) throw new errors.SERVICE_METRICS_INCOMPLETE(problem)
+    return text
+  }
+}
+
+/** The primary always answers, and this process ends with it. */
+function ask (id: number): Promise<Answer> {
+  return new Promise(resolve => {
+    const take = (message: unknown): void => {
+      if (!isOurs(message) || message.id !== id) return
+      process.off('message', take)
+      resolve(message)
+    }
+    process.on('message', take)
+    process.send!({ type: KIND, id } satisfies Question)
+  })
+}
