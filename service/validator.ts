@@ -22,19 +22,19 @@ export function validateBySchema (app: FastifyInstance): void {
 }
 
 function refusalBy (error: ErrorObject, part: string): Error {
-  const { name, rule, seen } = describe(error)
+  const { name, rule, seen } = describe(error, part)
   return part === 'querystring'
     ? new errors.SERVICE_BAD_QUERY(name, rule, seen)
     : new errors.SERVICE_BAD_VALUE(`${PARTS[part]} "${name}"`, rule, seen)
 }
 
 /** Field, rule and value seen. Of what is not known only the name is shown: it may be a secret in the wrong place. */
-function describe ({ keyword, params, instancePath, parentSchema, data }: ErrorObject): { name: string, rule: string, seen: string } {
+function describe ({ keyword, params, instancePath, parentSchema, data }: ErrorObject, part: string): { name: string, rule: string, seen: string } {
   const known = Object.keys(parentSchema?.properties ?? {}).join(', ')
-  const name = instancePath.split('/')[1] ?? ''
+  const name = instancePath.split('/')[1] ?? part
   if (keyword === 'required') return { name: params.missingProperty, rule: `given (there are ${known})`, seen: Object.keys(data as object).join(', ') || 'none' }
   if (keyword === 'additionalProperties') return { name: params.additionalProperty, rule: `one of ${known}`, seen: 'an unknown one' }
-  if (Array.isArray(data) && keyword === 'type') return { name, rule: 'given once', seen: `${data.length} of it` }
+  if (part === 'querystring' && keyword === 'type' && Array.isArray(data)) return { name, rule: 'given once', seen: `${data.length} of it` }
   return { name, rule: ruleIn(parentSchema, keyword), seen: show(data) }
 }
 

@@ -5,6 +5,7 @@ import { brotliCompressSync, createGzip, deflateSync, gzipSync } from 'node:zlib
 import t from 'tap'
 import type { Test } from 'tap'
 import { connect, open } from '../support/client.ts'
+import { RedisServer } from '../support/redis-server.ts'
 import { refused, shape } from '../support/refusal.ts'
 import { read, TestService } from '../support/service-app.ts'
 import type { Answer, CallOptions } from '../support/service-app.ts'
@@ -72,6 +73,21 @@ t.test('a wrong line is named with what is wrong, and nothing of its batch is pu
   t.match(shape(await publishBytes(service, Buffer.concat([Buffer.from(good), Buffer.of(0x22, 0xff, 0x22)]), NDJSON)), refused(400, 'SERVICE_BAD_LINE', /^line 2 .*, saw what is not UTF-8$/))
   t.match(shape(await publishLines(service, `${good}{"data":"${'x'.repeat(262_144)}"}`)), refused(413, 'TOPICS_EVENT_TOO_LARGE', /^event on line 2: must be at most 262144 bytes/))
   t.match(await service.counts('news'), [{ count: 0, last: null }])
+})
+
+t.test('the largest batch is whole on every log, and a stream that is open gets it in its order', async t => {
+  const redis = await RedisServer.start(t)
+  const lines = Array.from({ length: 10_000 }, (_, at) => JSON.stringify({ data: `${at} ${'x'.repeat(100)}` }))
+  for (const env of [{ LOG: 'memory' }, { LOG: 'lmdb', DATA_DIR: t.testdir() }, { LOG: 'redis', REDIS_URL: redis.url }]) {
+    const service = await TestService.start(t, env)
+    const { inbox, close } = await open(t, `${service.origin}/events?topic=news`)
+    await inbox.until('stream.open')
+    const answer = await publishBytes(service, gzipSync(lines.join('\n')), NDJSON, { 'content-encoding': 'gzip' })
+    t.equal(answer.status, 201, answer.text.slice(0, 200))
+    const text = await inbox.until('data: 9999 ')
+    t.same([...text.matchAll(/^data: (\d+) /gm)].map(match => Number(match[1])), lines.map((_, at) => at), env.LOG)
+    close()
+  }
 })
 
 t.test('a batch of NDJSON may have ten thousand events and more bytes than a body of JSON', async t => {

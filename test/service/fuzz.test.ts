@@ -86,7 +86,7 @@ async function serves (t: Test, service: TestService): Promise<void> {
   t.equal(status, 201)
   t.match(json, { id: /-1$/ })
   const { inbox, socket, send } = await dial(service.origin)
-  send('GET /events?topic=still-there&last=1 HTTP/1.1\r\nHost: test\r\n\r\n')
+  send('GET /events?topic=still-there&last=1 HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await inbox.until('data: good\n\n')
   socket.destroy()
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { connect, get, open } from '../support/client.ts'
 import { refused, shape } from '../support/refusal.ts'
-import { TestService } from '../support/service-app.ts'
+import { read, TestService } from '../support/service-app.ts'
 import type { Answer } from '../support/service-app.ts'
 
 // What the service refuses: always a 4xx with the same four fields, the message naming what is wrong and its limit, and
@@ -59,6 +59,8 @@ t.test('a body of another type, or of none, is refused with the types that are t
     t.match(shape(await post({ 'content-type': type })), refused(415, 'SERVICE_BAD_MEDIA_TYPE', /must be application\/json, application\/x-ndjson, text\/plain, saw "/), type)
   }
   t.match(shape(await service.call('/topics/news/events', { method: 'POST' })), refused(400, 'TOPICS_BAD_EVENT', /saw undefined/))
+  const untyped = await fetch(`${service.origin}/topics/news/events`, { method: 'POST', headers: { connection: 'close' }, body: new Uint8Array([0x31]) })
+  t.match(shape(await read(untyped)), refused(415, 'SERVICE_BAD_MEDIA_TYPE', /, saw "none"$/))
   t.match(await service.counts('news'), [{ count: 0, last: null }])
 })
 
@@ -114,6 +116,7 @@ t.test('a query of the stream that cannot be read is refused with its name and r
     ['topic=a&toString=1', 'SERVICE_BAD_QUERY', /"toString" must be one of topic, lastEventId, since, last, ot, saw an unknown one/],
     ['topic=a&__proto__=1', 'SERVICE_BAD_QUERY', /"__proto__" must be one of/],
     [topics(45), 'TOPICS_BAD_TOPIC_COUNT', /1 to 44 topics, saw 45/],
+    ['topic=a&'.repeat(45), 'SERVICE_BAD_QUERY', /"topic" must be 1 to 44 topics, as in \?topic=news&topic=weather, saw \["a",/],
     ['topic=a&since=soon', 'SERVICE_BAD_QUERY', /"since" must be a duration such as 30s, 10m, 2h or 1d, up to 366d, saw "soon"/],
     ['topic=a&since=', 'SERVICE_BAD_QUERY', /"since"/], ['topic=a&since=-1s', 'SERVICE_BAD_QUERY', /"since"/],
     ['topic=a&since=0s', 'TOPICS_BAD_START', /"since" must be 1 ms to 31622400000 ms/], ['topic=a&since=367d', 'TOPICS_BAD_START', /"since"/],

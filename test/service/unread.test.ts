@@ -128,6 +128,15 @@ t.test('a request that does not come to its end in time gets 408', async t => {
   }
 })
 
+t.test('an error that says nothing of itself is told as what it must be', async t => {
+  const server = createServer()
+  server.on('connection', socket => { onClientError(new Error('odd'), socket) }).listen(0, '127.0.0.1')
+  t.teardown(() => { server.close() })
+  await once(server, 'listening')
+  const { inbox } = await connect(t, `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  t.match(answerIn(await inbox.ended()), refused(400, 'SERVICE_BAD_REQUEST', /it is not HTTP/))
+})
+
 t.test('a client that resets its connection gets no answer, and does no harm', async t => {
   const service = await TestService.start(t)
   const { socket, send } = await connect(t, service.origin)

@@ -46,8 +46,8 @@ export class Fuzzer {
     const method = this.#chance(8) ? this.#pick(METHODS) : documented
     const target = this.#drawPath(path) + this.#drawQuery(operation)
     const { headers, body, isOpenEnded } = this.#drawBody(operation)
-    const lines = [`${method} ${target} HTTP/1.1`, 'Host: fuzz', 'Connection: close', ...headers, ...this.#drawHeaders(operation)]
-    const isOdd = lines.some(line => /^(Host|Transfer-Encoding|Content-Length|Upgrade|Expect): (?!fuzz)/.test(line)) || /[\0\r\n]/.test(lines.join(''))
+    const lines = [`${method} ${target} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers, ...this.#drawHeaders(operation)]
+    const isOdd = lines.some(line => /^(Host|Transfer-Encoding|Content-Length|Upgrade|Expect): (?!localhost)/.test(line)) || /[\0\r\n]/.test(lines.join(''))
     return { method, bytes: Buffer.concat([Buffer.from(lines.join('\r\n') + '\r\n\r\n'), body]), isOpenEnded: isOpenEnded || isOdd || method === 'CONNECT' || /\s/.test(target) }
   }
 
