@@ -111,7 +111,12 @@ function scrub (value: unknown, secrets: readonly string[], depth = 0): unknown 
   if (secrets.length === 0 || typeof value !== 'object' || value === null) return value
   if (depth === MAX_DEPTH) return REDACTED
   if (Array.isArray(value)) return value.map(item => scrub(item, secrets, depth + 1))
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return value
+  if (!isPlain(value)) return value
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, scrub(item, secrets, depth + 1)]))
+}
+
+/** Also for what query parsers make: its prototype is an object of its own, with none behind it. */
+function isPlain (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
