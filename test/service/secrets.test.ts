@@ -5,6 +5,8 @@ import { startService } from '../support/commands.ts'
 import { until } from '../support/log-contract.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { call } from '../support/service-app.ts'
+import { cookiesOf } from '../support/token-app.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 // At level trace, where libraries say most: nothing that gives access may be in what the process wrote, however it was sent.
 
@@ -47,7 +49,11 @@ async function provoke (t: Test, origin: string): Promise<void> {
 
 /** What the process said, with every secret that is in it. */
 function leaks (said: string, ...wheres: string[]): string[] {
-  return wheres.filter(where => forms(secret(where)).some(form => said.includes(form)))
+  return wheres.filter(where => isIn(said, secret(where)))
+}
+
+function isIn (said: string, text: string): boolean {
+  return forms(text).some(form => said.includes(form))
 }
 
 /** A Redis with a password, and the URL of it. */
@@ -80,6 +86,29 @@ t.test('a password that Redis refuses is not written either', async t => {
   await service.until(({ out }) => out.includes('WRONGPASS'))
   await service.stop()
   t.same(leaks(service.out + service.err, 'mistyped', 'redis'), [])
+})
+
+t.test('no credential is written: the key, tokens that are good or bad, one-time tokens fresh and spent, and the cookies they give', async t => {
+  const { service, origin } = await startService(t, { LOG: 'memory', JWT_SECRET: SECRET, COOKIE_NAME: 'session', LOG_LEVEL: 'trace' })
+  const [good, expired] = await Promise.all([sign(), sign({}, { expiresInS: -60 })])
+  const answer = await call(`${origin}/events/auth`, { method: 'POST', body: { topics: ['news'] }, headers: bearer(good) })
+  const { token } = answer.json as { token: string }
+  const url = `${origin}/events?topic=news&ot=${token}`
+  const first = await open(t, url)
+  await first.inbox.until('stream.open')
+  const cookie = cookiesOf(first)
+  first.close()
+  const again = await open(t, url, { headers: { accept: 'text/event-stream', cookie } })
+  await again.inbox.until('stream.open')
+  for (const headers of [bearer(good), bearer(expired), bearer(`${good}x`), { cookie: `session=${expired}` }, { authorization: `Basic ${good}` }, {}]) {
+    await call(`${origin}/topics/news/events?ot=${token}&access_token=${good}`, { method: 'POST', body: { data: 1 }, headers })
+    await call(`${origin}/events?topic=news&ot=${token}`, { headers: { ...headers, accept: 'application/json' } })
+    await call(`${origin}/nowhere?ot=${token}`, { headers })
+  }
+  await service.stop()
+  t.match(service.out, 'request refused')
+  const credentials = { SECRET, good, expired, token, cookie: cookie.split('=')[1]! }
+  t.same(Object.entries(credentials).filter(([, value]) => isIn(service.out + service.err, value)).map(([name]) => name), [])
 })
 
 t.test('a secret is found in each form in which it would be written', async t => {
