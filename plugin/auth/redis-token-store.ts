@@ -22,6 +22,8 @@ export interface RedisTokenStoreOptions {
 
 const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000 }
 const MAX_MS = 600_000
+/** Sessions touched at once. */
+const CHUNK = 500
 /** How long until a channel that could not be listened to is tried again. */
 const LISTEN_AGAIN_MS = 500
 
@@ -79,8 +81,14 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async touch (sessions: readonly string[], { slidingMs }: SessionLimits): Promise<Set<string>> {
-    const replies = await this.#ask(() => Promise.all(sessions.map(session => this.#client.tokenTouch(this.#sessionKey(session), slidingMs))))
-    return new Set(sessions.filter((_, at) => replies[at] === 1))
+    const valid = new Set<string>()
+    // In pieces: the last of very many commands sent at once would wait longer than a command may.
+    for (let at = 0; at < sessions.length; at += CHUNK) {
+      const chunk = sessions.slice(at, at + CHUNK)
+      const replies = await this.#ask(() => Promise.all(chunk.map(session => this.#client.tokenTouch(this.#sessionKey(session), slidingMs))))
+      for (const [index, session] of chunk.entries()) if (replies[index] === 1) valid.add(session)
+    }
+    return valid
   }
 
   async revokeSession (session: string): Promise<void> {

@@ -168,6 +168,14 @@ function testSessions (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
     t.same(await store.touch(both, LIMITS), new Set())
   })
 
+  t.test('of many sessions those that are there are told', async t => {
+    const { store } = await stage(t)
+    const begun = await Promise.all(Array.from({ length: 1_100 }, () => begin(store)))
+    const sessions = begun.map(({ session }) => session)
+    await Promise.all(sessions.slice(0, 50).map(session => store.revokeSession(session)))
+    t.same(await store.touch(sessions, LIMITS), new Set(sessions.slice(50)))
+  })
+
   t.test('nothing to touch is nothing', async t => {
     const { store } = await stage(t)
     t.same(await store.touch([], LIMITS), new Set())
