@@ -5,7 +5,6 @@ import type { Server } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { createBanner } from './banner.ts'
 import type { ServiceConfig } from './config.ts'
-import { describeFailure } from './failure.ts'
 import { buildService } from './index.ts'
 import { describeLog } from './log.ts'
 import { stopOnSignals, stopWhenTold } from './signals.ts'
@@ -20,7 +19,8 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
     return
   }
   const app = await buildService(config)
-  const stop = (): void => { app.drain().then(() => process.exit(0), error => exitWith(error, stderr)) }
+  // One that fails is a bug: Node tells it and exits with 1.
+  const stop = (): void => { void app.drain().then(() => process.exit(0)) }
   if (cluster.isWorker) stopWhenTold(stop)
   else stopOnSignals(stop)
   renewOnSignal(config, app.server as unknown as Server, app.log)
@@ -30,9 +30,4 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
 
 function addressOf (app: FastifyInstance): AddressInfo {
   return app.server.address() as AddressInfo
-}
-
-function exitWith (error: unknown, stderr: Writable): void {
-  stderr.write(`resumable-sse: ${describeFailure(error)}\n`)
-  process.exit(1)
 }

@@ -41,7 +41,7 @@ class Workers {
   async start (count: number): Promise<Address> {
     const first = this.#fork()
     // It has said why; nothing is there to be replaced yet.
-    const onExit = (code: number | null): void => process.exit(code || 1)
+    const onExit = (): void => process.exit(1)
     first.once('exit', onExit)
     const [address] = await once(first, 'listening') as [Address]
     first.off('exit', onExit)

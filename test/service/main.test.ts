@@ -5,6 +5,7 @@ import t from 'tap'
 import { flagOf, variables } from '../../service/config.ts'
 import type { Variable } from '../../service/variable.ts'
 import { run, startService } from '../support/commands.ts'
+import { certificateFiles } from '../support/http2-client.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { runCommand } from '../support/terminal.ts'
 
@@ -67,6 +68,8 @@ t.test('--check says what it would do, listens nowhere and exits with 0', async 
   const { port } = other.address() as AddressInfo
   const folder = t.testdir()
   t.same(await runCommand(['--check', '--data-dir', folder], { PORT: `${port}` }), { code: 0, out: `resumable-sse would listen on http://127.0.0.1:${port} (events on disk, in ${folder}); the log answers\n`, err: '' })
+  const { cert, key } = certificateFiles(t)
+  t.match((await runCommand(['--check'], { LOG: 'memory', TLS_CERT: cert, TLS_KEY: key })).out, 'https://127.0.0.1:8080 (events in memory')
   t.match((await runCommand(['serve', '--check'], { LOG: 'memory', HOST: '::1' })).out, 'http://[::1]:8080 (events in memory')
 })
 

@@ -70,7 +70,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-t.test('a second signal ends all at once', async t => {
+/** A team whose drain does not come to its end, because a client does not read; settles when it drains. */
+async function startEndlessDrain (t: Test): Promise<{ service: Command, workers: number[] }> {
   const { service, origin } = await startTeam(t, { DRAIN_MS: '2147483647', HEARTBEAT_MS: '2147483647' })
   const stalled = await open(t, `${origin}/events?topic=news`)
   stalled.response.pause()
@@ -79,9 +80,21 @@ t.test('a second signal ends all at once', async t => {
   const workers = childrenOf(service.pid)
   service.kill('SIGTERM')
   await other!.inbox.ended()
+  return { service, workers }
+}
+
+t.test('a second signal ends all at once', async t => {
+  const { service, workers } = await startEndlessDrain(t)
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
   await when(() => workers.every(isGone))
+})
+
+t.test('a worker that is killed while it drains is not replaced, and the exit code is 1', async t => {
+  const { service, workers } = await startEndlessDrain(t)
+  for (const pid of workers) if (!isGone(pid)) process.kill(pid, 'SIGKILL')
+  t.equal(await service.exit(), 1)
+  t.notMatch(service.out, 'another one takes its place')
 })
 
 function isGone (pid: number): boolean {
