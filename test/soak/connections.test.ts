@@ -55,8 +55,15 @@ async function times (count: number, work: (at: number) => Promise<void>): Promi
   await Promise.all(Array.from({ length: AT_ONCE }, run))
 }
 
-async function openStreams (service: SoakProcess, wanted: number): Promise<void> {
-  await until(async () => (await metricsOf(service.origin)).get('sse_streams_open') === wanted)
+/** What the process holds when so many streams are open, and no other connection. */
+async function heldWith (service: SoakProcess, streams: number): Promise<Held> {
+  await until(async () => (await metricsOf(service.origin)).get('sse_streams_open') === streams)
+  let held: Held | undefined
+  await until(async () => {
+    held = await service.measure()
+    return held.handles.filter(kind => kind === 'TCPSocketWrap').length === streams
+  })
+  return held!
 }
 
 async function publish ({ origin }: SoakProcess): Promise<string> {
@@ -104,22 +111,17 @@ t.test(`${HELD} streams are held by one process while ${CONNECTS} clients come a
   await room.fill(Math.min(HELD, AT_ONCE * 2))
   await room.churn(AT_ONCE * 5)
   room.empty()
-  await openStreams(service, 0)
-  const empty = await service.measure()
+  const empty = await heldWith(service, 0)
   await room.fill(HELD)
-  await openStreams(service, HELD)
-  const before = await service.measure()
+  const before = await heldWith(service, HELD)
   await room.churn(CONNECTS)
-  await openStreams(service, HELD)
-  const after = await service.measure()
+  const after = await heldWith(service, HELD)
   room.empty()
-  await openStreams(service, 0)
-  await until(async () => (await service.measure()).descriptors <= empty.descriptors)
-  const end = await service.measure()
+  const end = await heldWith(service, 0)
   t.comment(`${megabytes(empty)} without clients, ${megabytes(before)} with ${HELD}, ${megabytes(after)} after ${CONNECTS} more, ${megabytes(end)} without; ${Math.round((before.heapBytes - empty.heapBytes) / HELD)} bytes of heap per stream`)
   t.ok(after.heapBytes / before.heapBytes < MAX_GROWTH, `${megabytes(before)} before, ${megabytes(after)} after`)
   t.ok(end.heapBytes / empty.heapBytes < MAX_GROWTH, `${megabytes(empty)} before, ${megabytes(end)} after`)
-  t.same([after.handles.length, after.descriptors], [before.handles.length, before.descriptors])
+  t.same([after.handles, after.descriptors], [before.handles, before.descriptors])
   t.same([end.handles, end.descriptors], [empty.handles, empty.descriptors])
   const metrics = await metricsOf(service.origin)
   t.equal(metrics.get('sse_streams_opened_total'), connects)
