@@ -110,12 +110,12 @@ function toGrant (granted: GrantInit | Grant | null, source: Source): Grant | nu
   return granted === null || granted instanceof Grant ? granted : new Grant(granted, source.kind)
 }
 
-export function isExpired ({ expiresAtMs }: Grant): boolean {
+function isExpired ({ expiresAtMs }: Grant): boolean {
   return expiresAtMs !== undefined && expiresAtMs <= Date.now()
 }
 
 /** What a subscription of `app.topics` is subscribed to; nothing is known of other sources. */
 function topicsOf (source: unknown): readonly string[] {
   if (typeof source !== 'object' || source === null || !('topics' in source)) return []
-  return Array.isArray(source.topics) ? source.topics : []
+  return [source.topics].flat() as string[]
 }

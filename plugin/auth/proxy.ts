@@ -62,6 +62,7 @@ function toBlockList (networks: readonly string[]): BlockList {
 }
 
 /** A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not trusted. */
-function isFrom (trusted: BlockList, address: string | undefined): boolean {
-  return address !== undefined && trusted.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6')
+function isFrom (trusted: BlockList, address = ''): boolean {
+  const version = isIP(address)
+  return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')
 }

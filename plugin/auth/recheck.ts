@@ -1,5 +1,4 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { isExpired } from './authenticator.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 
 /** How many questions to the application are open at the same time. */
@@ -53,10 +52,10 @@ export async function askAgain (streams: OpenStreams): Promise<void> {
   if (failures.length > 0) throw failures[0]
 }
 
-/** A grant that came back for somebody else, or without what is streamed, is a lost one. */
+/** A grant that came back for somebody else, or without what is streamed, is a lost one; one that is over ends as it does by itself. */
 async function askOne (streams: OpenStreams, open: OpenStream): Promise<void> {
   if (open.askAgain === undefined) return
   const grant = await open.askAgain()
-  if (grant === null || isExpired(grant) || grant.subject !== open.grant.subject || !open.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')
+  if (grant === null || grant.subject !== open.grant.subject || !open.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')
   else streams.renew(open, grant)
 }

@@ -71,7 +71,7 @@ function rawOf (value: unknown): RawRequest | undefined {
 function redactUrl (raw: RawRequest): void {
   if (secretsOf.has(raw)) return
   const { authorization, cookie } = raw.headers
-  const found = [authorization?.replace(/^\S+ +/, ''), cookie].filter(text => text !== undefined)
+  const found = [authorization?.replace(/^\S+ +/, '') ?? '', cookie ?? ''].filter(text => text !== '')
   secretsOf.set(raw, found)
   raw.url = clean(raw.url!, found)
   if (raw.originalUrl !== undefined) raw.originalUrl = clean(raw.originalUrl, found)
@@ -107,7 +107,7 @@ const MAX_DEPTH = 5
 
 /** A copy of plain data in which no text holds a secret. What is deeper than any log is left out. */
 function scrub (value: unknown, secrets: readonly string[], depth = 0): unknown {
-  if (typeof value === 'string') return secrets.reduce((text, secret) => secret === '' ? text : text.replaceAll(secret, REDACTED), value)
+  if (typeof value === 'string') return secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), value)
   if (secrets.length === 0 || typeof value !== 'object' || value === null) return value
   if (depth === MAX_DEPTH) return REDACTED
   if (Array.isArray(value)) return value.map(item => scrub(item, secrets, depth + 1))

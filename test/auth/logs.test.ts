@@ -66,6 +66,7 @@ t.test('loggers and factories of the application are kept, also those of routes 
   await app.register(sse)
   await app.register(auth, { jwt: { secret: SECRET } })
   app.get('/app', () => '')
+  app.get('/raw', request => { request.log.info({ req: request.raw }, 'as Node has it'); return '' })
   app.get('/route', { childLoggerFactory: (logger, bindings, options) => logger.child({ ...bindings, from: 'route' }, options) }, () => '')
   await app.register(async inner => {
     inner.setChildLoggerFactory((logger, bindings, options) => logger.child({ ...bindings, from: 'inner' }, options))
@@ -73,6 +74,8 @@ t.test('loggers and factories of the application are kept, also those of routes 
   })
   for (const from of ['app', 'route', 'inner']) await app.inject(`/${from}?ot=hidden-token`)
   for (const from of ['app', 'route', 'inner']) t.match(linesWith(log, 'incoming request').find(line => line.from === from), { req: { url: `/${from}?ot=[redacted]` } }, from)
+  await app.inject({ url: '/raw?ot=hidden-token', headers: { cookie: '' } })
+  t.match(linesWith(log, 'as Node has it'), [{ req: { url: '/raw?ot=[redacted]' } }])
   app.log.info({ req: 'a word' }, 'its own')
   app.log.info({ req: { raw: 7 } }, 'its own')
   t.equal(linesWith(log, 'its own').length, 2)

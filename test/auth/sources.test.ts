@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import Fastify from 'fastify'
@@ -5,10 +6,11 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse, { auth, Grant, MemoryTokenStore } from '../../plugin/index.ts'
-import type { AuthOptions, GrantInit } from '../../plugin/index.ts'
+import type { AuthOptions, GrantInit, PreparedSource } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp, Headers } from '../support/auth-app.ts'
+import { connect, fetchAll } from '../support/client.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 const sessions: Record<string, GrantInit> = { s1: { subject: 'alice', subscribe: ['news'] }, s2: { subject: 'bob', expiresAtMs: 1 } }
@@ -167,6 +169,36 @@ t.test('a header set by a proxy counts from its address alone, whatever X-Forwar
   for (const spoof of [{}, { 'x-forwarded-for': '10.0.0.1' }, { forwarded: 'for=10.0.0.1' }, { 'x-real-ip': '10.0.0.1' }]) {
     t.match(await ask(t, `${origin}/me`, { 'x-user': 'root', ...spoof }), { status: 401, json: { message: /^no credentials: send the request through the proxy/ } })
   }
+})
+
+t.test('a proxy over IPv6, and over a Unix socket, which has no address', async t => {
+  const { app } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['fd00::/8', '127.0.0.1'] } })
+  const status = async (remoteAddress: string): Promise<number> => (await app.inject({ url: '/me', headers: { 'x-user': 'alice' }, remoteAddress })).statusCode
+  t.equal(await status('fd00::7'), 200)
+  t.equal(await status('::ffff:127.0.0.1'), 200)
+  t.equal(await status('fe80::7'), 401)
+  const local = await buildApp(t)
+  await local.register(auth, { proxy: { header: 'x-user', from: ['127.0.0.1', '::/0'] } })
+  local.get('/', { grant: true }, () => 'in')
+  const path = join(t.testdir(), 'app.sock')
+  await local.listen({ path })
+  t.match(await fetchAll(t, 'http://localhost/', { socketPath: path, headers: { 'x-user': 'alice' } }), { statusCode: 401 })
+})
+
+t.test('a source of the application with topics of its own is held to the grant, too', async t => {
+  const app = await buildApp(t)
+  await app.register(auth, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] } })
+  app.get<{ Params: { topic: string } }>('/:topic', { grant: true }, (request, reply) => reply.sse({ topics: request.params.topic, prepare: () => true, run: stream => { stream.push({ data: 'here' }) } } as PreparedSource))
+  const headers = { 'x-user': 'alice' }
+  t.match(await app.inject({ url: '/news', headers }), { statusCode: 200, body: /data: here/ })
+  t.match(await app.inject({ url: '/secret', headers }), { statusCode: 403 })
+})
+
+t.test('a client of HTTP/1.0, which names no host', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET }, hosts: ['app.example'] })
+  const { send, inbox } = await connect(t, origin)
+  send(`GET /me HTTP/1.0\r\nAuthorization: Bearer ${await sign()}\r\n\r\n`)
+  t.match(await inbox.ended(), /^HTTP\/1\.1 200 /)
 })
 
 t.test('the application may say what a subject of the proxy may do', async t => {
