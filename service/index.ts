@@ -23,6 +23,7 @@ import { tellRefusals } from './refusals.ts'
 import { StreamGate } from './stream-gate.ts'
 import { StreamLimits } from './stream-limits.ts'
 import { secureOptions } from './tls.ts'
+import { describeTokenCalls } from './token-calls.ts'
 import { topicsRoutes } from './topics-routes.ts'
 import { onClientError, readableUrl, refuseUnread } from './unread.ts'
 
@@ -70,6 +71,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
   await describeRoutes(app)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
+  describeTokenCalls(app)
   await authenticate(app, config)
   eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }))
   await topicsRoutes(app, config)

@@ -6,6 +6,7 @@ import { operationsOf, readOpenapi } from '../support/openapi.ts'
 import type { Operation } from '../support/openapi.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 import { TestService } from '../support/service-app.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 // The document at /openapi.json says what the service does: it is valid, its examples are taken, its answers are as it says,
 // and what its schemas refuse the service refuses.
@@ -39,6 +40,25 @@ t.test('every call has a name, a summary and described answers, and every refusa
       if (Number(status) >= 400) t.same(content, { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } }, `${name} ${status}`)
     }
   }
+})
+
+t.test('with authentication its calls are described too, and their answers are as the document says', async t => {
+  const guarded = await TestService.start(t, { JWT_SECRET: SECRET })
+  const document = await readOpenapi(guarded)
+  const { valid, errors } = await new Validator().validate(document as unknown as Record<string, unknown>)
+  t.same({ valid, errors }, { valid: true, errors: undefined })
+  const headers = bearer(await sign())
+  const calls = operationsOf(document)
+  t.same(calls.filter(({ operation }) => operation.operationId === undefined), [])
+  const { operation } = calls.find(({ path }) => path === '/events/auth')!
+  for (const options of [{ body: { topics: ['news'] } }, {}]) {
+    const answer = await guarded.call('/events/auth', { method: 'POST', headers, ...options })
+    t.equal(answer.status, 200, answer.text)
+    t.ok(isAnswerOf(operation, answer))
+  }
+  const refusal = await guarded.call('/events/auth', { method: 'POST', headers, body: { topics: [] } })
+  t.match(refusal, { status: 400, json: { code: 'FST_SSE_BAD_BODY', message: /"topics" must be an array/ } }, 'in the words of the call itself')
+  t.ok(isAnswerOf(operation, refusal))
 })
 
 t.test('every parameter and every shared schema is described', async t => {
