@@ -1,5 +1,6 @@
 """Listens to an event stream with nothing but Python's standard library, reconnects by itself, prints each event as JSON."""
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -12,8 +13,9 @@ def lines_of(response):
 
 
 def listen(url):
-    last_id, retry = '', 3.0
-    while True:
+    last_id, retry, parent = '', 3.0, os.getppid()
+    # A test that was killed could not stop it.
+    while os.getppid() == parent:
         headers = {'Accept': 'text/event-stream', **({'Last-Event-ID': last_id} if last_id else {})}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as response:
