@@ -1,3 +1,5 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
@@ -180,7 +182,10 @@ t.test('a proxy over IPv6, and over a Unix socket, which has no address', async 
   const local = await buildApp(t)
   await local.register(auth, { proxy: { header: 'x-user', from: ['127.0.0.1', '::/0'] } })
   local.get('/', { grant: true }, () => 'in')
-  const path = join(t.testdir(), 'app.sock')
+  // Not below the test's own folder: the path of a socket has 107 bytes at most.
+  const folder = await mkdtemp(join(tmpdir(), 'sse-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const path = join(folder, 'app.sock')
   await local.listen({ path })
   t.match(await fetchAll(t, 'http://localhost/', { socketPath: path, headers: { 'x-user': 'alice' } }), { statusCode: 401 })
 })
