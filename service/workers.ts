@@ -59,8 +59,11 @@ class Workers {
     this.#isStopping = true
     const running = [...this.#running]
     const ends = running.map(worker => once(worker, 'exit') as Promise<[number | null]>)
-    // One that is ending by itself takes no message any more.
-    for (const worker of running) worker.send(STOP, () => {})
+    for (const worker of running) {
+      tellToStop(worker)
+      // What one hears while it starts may find nobody listening yet.
+      worker.once('listening', () => tellToStop(worker))
+    }
     const codes = (await Promise.all(ends)).map(([code]) => code)
     process.exit(codes.every(code => code === 0) ? 0 : 1)
   }
@@ -69,12 +72,14 @@ class Workers {
   async #keepOne (pauseMs = MIN_PAUSE_MS): Promise<void> {
     const worker = this.#fork()
     this.#watch(worker, pauseMs)
-    await once(worker, 'listening')
+    await new Promise(resolve => { worker.once('listening', resolve) })
   }
 
   #fork (): Worker {
     const worker = cluster.fork()
     this.#running.add(worker)
+    // A message to one that has just died; unheard, the error would end the primary, and all the others with it.
+    worker.on('error', err => this.#logger.warn({ err }, 'a worker could not be told'))
     worker.once('exit', () => this.#running.delete(worker))
     return worker
   }
@@ -88,4 +93,9 @@ class Workers {
       setTimeout(() => { if (!this.#isStopping) void this.#keepOne(nextPauseMs) }, pauseMs)
     })
   }
+}
+
+/** One that is ending by itself takes no message any more. */
+function tellToStop (worker: Worker): void {
+  worker.send(STOP, () => {})
 }

@@ -56,7 +56,7 @@ t.test('without heartbeats nginx ends it', async t => {
 t.test('reloads of nginx under load: nothing acknowledged is lost, every client has all in order', async t => {
   const [one, two] = await startInstances(t)
   // Old workers go soon, and their streams with them: clients must come back.
-  const { nginx, http } = await startDeployedNginx(t, [one.port, two.port], config => `worker_shutdown_timeout 200ms;\n${config}`)
+  const { nginx, http } = await startDeployedNginx(t, [one.port, two.port], config => config.replace('worker_shutdown_timeout 10m', 'worker_shutdown_timeout 200ms'))
   const clients = await Promise.all([['a'], ['b'], ['a', 'b']].map(topics => ResumingClient.start(t, { origin: http, topics })))
   const publishers = ['p', 'q'].map(name => new StubbornPublisher({ name, topics: ['a', 'b'], origin: async () => http, onAcknowledged: () => {} }))
   const acknowledged = (): number => publishers.reduce((sum, publisher) => sum + publisher.acknowledged.length, 0)
@@ -78,8 +78,8 @@ t.test('what stands behind a path is in no log of nginx: tokens travel there', a
   await when(() => nginx.accesses.includes('"GET /events HTTP/1.1" 200'))
   await one.kill()
   await two.kill()
-  t.equal((await call(`${http}/events?topic=news&lastEventId=very-secret`)).status, 502)
-  await when(() => nginx.accesses.includes('"GET /events HTTP/1.1" 502'))
+  t.equal((await call(`${http}/events?topic=news&lastEventId=very-secret`)).text, 'retry: 3000\n\n')
+  await when(() => nginx.accesses.split('"GET /events HTTP/1.1" 200').length > 2)
   t.notMatch(nginx.accesses + nginx.errors, 'very-secret')
 })
 
@@ -90,6 +90,22 @@ t.test('an instance that is away costs no request: the other one is asked', asyn
   for (let at = 0; at < 5; at++) t.equal((await call(`${http}/topics/news`)).status, 200)
   const { inbox } = await open(t, `${http}/events?topic=news`)
   await inbox.until('stream.open')
+})
+
+// Any status but 200 ends an EventSource for good, and an instance that says 503 serves its open streams all the same.
+t.test('an EventSource is told to come back while Redis is away, and while no instance answers', async t => {
+  const redis = await RedisServer.start(t)
+  const start = (): Promise<ServiceProcess> => ServiceProcess.start(t, { REDIS_URL: redis.url })
+  const [one, two] = [await start(), await start()]
+  const { http } = await startDeployedNginx(t, [one.port, two.port])
+  const eventSource = () => call(`${http}/events?topic=news`, { headers: { accept: 'text/event-stream' } })
+  await redis.kill()
+  for (let at = 0; at < 4; at++) t.equal((await call(`${http}/topics/news`)).status, 503)
+  t.match(await eventSource(), { status: 200, text: /^:\n\n[^]*retry: \d+\n\n$/ })
+  await one.kill()
+  await two.kill()
+  const { status, headers, text } = await eventSource()
+  t.match({ status, type: headers.get('content-type'), text }, { status: 200, type: 'text/event-stream', text: 'retry: 3000\n\n' })
 })
 
 t.test("with nginx's defaults and proxy_pass alone events flow at once, too: X-Accel-Buffering turns its buffers off", async t => {

@@ -231,9 +231,14 @@ export class RedisLog implements TopicLog {
     try {
       return await command()
     } catch (cause) {
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE((cause as Error).message), { cause })
+      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(explain(cause as Error)), { cause })
     }
   }
+}
+
+/** What ioredis says while it has no connection tells of its options, not of Redis. */
+function explain ({ message }: Error): string {
+  return message.startsWith("Stream isn't writeable") ? 'there is no connection to Redis: is it running, and is its URL right?' : message
 }
 
 function checkOptions (given: Omit<RedisLogOptions, 'retention'>): Required<Omit<RedisLogOptions, 'retention'>> {
