@@ -35,7 +35,7 @@ export class Authenticator {
     this.#streams = streams
     this.#revocation = revocation
     this.#site = new SiteCheck(options)
-    const verifier = options.jwt && new JwtVerifier(options.jwt)
+    const verifier = options.jwt && new JwtVerifier(options.jwt, app.log)
     this.#sources = [
       verifier && bearerSource(verifier),
       tokens && tokenSource(tokens),

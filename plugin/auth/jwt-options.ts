@@ -12,7 +12,8 @@ export interface PublicKey { publicKey: string | JsonWebKey | KeyObject, algorit
 
 /**
  * A JWK Set at a URL, https unless it is on loopback. Fetched when needed, kept for 10 minutes, and fetched anew for a key
- * it does not have, at most every 30 s. While it cannot be had, requests get 503.
+ * it does not have, at most every 30 s. While it cannot be fetched the keys it had go on being used until they are an hour
+ * old; other tokens get 503.
  */
 export interface KeySet { jwksUrl: string | URL, algorithms?: readonly PublicKeyAlgorithm[] }
 

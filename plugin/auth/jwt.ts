@@ -1,3 +1,4 @@
+import type { FastifyBaseLogger } from 'fastify'
 import { decodeProtectedHeader, errors as jose, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyOptions } from 'jose'
 import { errors } from '../errors.ts'
@@ -20,10 +21,10 @@ export class JwtVerifier {
   readonly #key: SigningKey
   readonly #checks: JWTVerifyOptions
 
-  /** The options have been checked. */
-  constructor (options: JwtOptions) {
+  /** The options have been checked. `log` hears of key sets that cannot be fetched. */
+  constructor (options: JwtOptions, log: FastifyBaseLogger) {
     this.#options = { ...JWT_DEFAULTS, ...options } as JwtOptions & typeof JWT_DEFAULTS
-    this.#key = createSigningKey(options)
+    this.#key = createSigningKey(options, log)
     const { issuer, audience, clockToleranceMs } = this.#options
     this.#checks = {
       algorithms: this.#key.algorithms,

@@ -3,19 +3,23 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { ask, startAuthApp } from '../support/auth-app.ts'
 import type { Told } from '../support/auth-app.ts'
+import { Inbox } from '../support/inbox.ts'
 import { KeySetServer } from '../support/key-set.ts'
+import { linesWith, logInto } from '../support/log.ts'
+import { until } from '../support/log-contract.ts'
 import { bearer, KEYS, SECRET, sign } from '../support/tokens.ts'
 
 const RSA = { kid: 'rsa', key: KEYS.RS256.publicKey, alg: 'RS256' }
 const EC = { kid: 'ec', key: KEYS.ES256.publicKey, alg: 'ES256' }
 
-interface Stage { issuer: KeySetServer, me: (token: string) => Promise<Told>, origin: string }
+interface Stage { issuer: KeySetServer, me: (token: string) => Promise<Told>, origin: string, log: Inbox }
 
 async function start (t: Test, options: object = {}): Promise<Stage> {
   const issuer = await KeySetServer.start(t)
   issuer.keys = [RSA]
-  const { origin } = await startAuthApp(t, { jwt: { jwksUrl: issuer.url, ...options } })
-  return { issuer, origin, me: token => ask(t, `${origin}/me`, bearer(token)) }
+  const log = new Inbox()
+  const { origin } = await startAuthApp(t, { jwt: { jwksUrl: issuer.url, ...options } }, { server: { logger: logInto(log, 'warn') } })
+  return { issuer, origin, log, me: token => ask(t, `${origin}/me`, bearer(token)) }
 }
 
 const byRsa = (header = {}): Promise<string> => sign({}, { key: KEYS.RS256.privateKey, alg: 'RS256', header: { kid: 'rsa', ...header } })
@@ -49,7 +53,7 @@ t.test('while the keys cannot be had the answer is 503, and EventSource is told 
   mock.timers.enable({ apis: ['Date'], now: Date.now() })
   t.teardown(() => mock.timers.reset())
   const { issuer, me, origin } = await start(t)
-  for (const failure of [500, 404, 'no json'] as const) {
+  for (const failure of [500, 404, 'no json', 'no key set'] as const) {
     issuer.failure = failure
     t.match(await me(await byRsa()), { status: 503, json: { code: 'FST_SSE_KEYS_UNAVAILABLE' } }, String(failure))
     mock.timers.tick(2_000)
@@ -61,6 +65,68 @@ t.test('while the keys cannot be had the answer is 503, and EventSource is told 
   issuer.failure = undefined
   mock.timers.tick(2_000)
   t.equal((await me(await byRsa())).status, 200)
+})
+
+const MINUTE_MS = 60_000
+
+/** A stage whose clock is moved by the test, with the keys fetched. */
+async function startKnown (t: Test): Promise<Stage & { pass: (ms: number) => void }> {
+  mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  t.teardown(() => mock.timers.reset())
+  const stage = await start(t)
+  t.equal((await stage.me(await byRsa())).status, 200)
+  return { ...stage, pass: ms => { mock.timers.tick(ms) } }
+}
+
+// Each failed fetch paused everything for a second, keys that were known included: one token of an unknown key per second kept
+// everybody out for as long as the issuer was away.
+t.test('a token of an unknown key keeps nobody out while the issuer is away', async t => {
+  const { issuer, me, pass, log } = await startKnown(t)
+  issuer.failure = 500
+  pass(31_000)
+  for (let second = 0; second < 5; second++) {
+    t.match(await me(await byEc()), { status: 503, json: { code: 'FST_SSE_KEYS_UNAVAILABLE' } }, 'it might be a new key: nobody knows')
+    t.match(await me(await byEc()), { status: 503 }, 'during the pause, too')
+    t.equal((await me(await byRsa())).status, 200)
+    pass(1_100)
+  }
+  t.equal(issuer.fetches, 6, 'one fetch a second')
+  t.match(linesWith(log, 'the key set could not be fetched'), { length: 5 })
+  issuer.failure = undefined
+  issuer.keys = [RSA, EC]
+  t.equal((await me(await byEc())).status, 200)
+})
+
+t.test('keys go on being used for an hour while the issuer is away, and then no longer', async t => {
+  const { issuer, me, pass, log } = await startKnown(t)
+  issuer.failure = 404
+  pass(10 * MINUTE_MS)
+  t.equal((await me(await byRsa())).status, 200)
+  t.equal(issuer.fetches, 2, 'they were to be fetched again')
+  t.match(linesWith(log, 'the key set could not be fetched')[0], { err: { message: /status 404/ }, fetchedAt: /^20\d\d-/ })
+  pass(49 * MINUTE_MS)
+  t.equal((await me(await byRsa())).status, 200)
+  t.match(await me(await byEc()), { status: 503 })
+  pass(MINUTE_MS)
+  t.match(await me(await byRsa()), { status: 503, json: { code: 'FST_SSE_KEYS_UNAVAILABLE' } })
+  issuer.failure = undefined
+  issuer.keys = [EC]
+  pass(2_000)
+  t.equal((await me(await byEc())).status, 200)
+  t.equal((await me(await byRsa())).status, 401, 'a key that was withdrawn meanwhile')
+})
+
+t.test('an issuer that is known to be away makes no token of a known key wait', async t => {
+  const { issuer, me, pass } = await startKnown(t)
+  issuer.failure = 500
+  pass(10 * MINUTE_MS)
+  t.equal((await me(await byRsa())).status, 200)
+  issuer.failure = 'silence'
+  pass(2_000)
+  const { fetches } = issuer
+  for (let at = 0; at < 3; at++) t.equal((await me(await byRsa())).status, 200)
+  await until(() => issuer.fetches > fetches)
+  t.equal(issuer.fetches, fetches + 1, 'one try at a time')
 })
 
 t.test('a secret is never taken from a key set, and only the algorithms that were chosen', async t => {

@@ -8,8 +8,8 @@ import type { Test } from 'tap'
 export class KeySetServer {
   readonly url: string
   keys: { kid: string, key: KeyObject, alg: string }[] = []
-  /** What it answers instead of the keys. */
-  failure: number | 'no json' | undefined
+  /** What it answers instead of the keys; `silence` is no answer at all. */
+  failure: number | 'no json' | 'no key set' | 'silence' | undefined
   fetches = 0
 
   private constructor (url: string) { this.url = url }
@@ -17,12 +17,19 @@ export class KeySetServer {
   static async start (t: Test): Promise<KeySetServer> {
     const server = createServer((request, response) => {
       issuer.fetches++
+      if (issuer.failure === 'silence') return
       if (typeof issuer.failure === 'number') response.writeHead(issuer.failure)
-      response.end(issuer.failure === 'no json' ? '<html>' : JSON.stringify({ keys: issuer.keys.map(({ kid, key, alg }) => ({ ...key.export({ format: 'jwk' }), kid, alg })) }))
+      response.end(issuer.#body())
     }).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const issuer = new KeySetServer(`http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`)
     t.teardown(() => { server.closeAllConnections(); server.close() })
     return issuer
+  }
+
+  #body (): string {
+    if (this.failure === 'no json') return '<html>'
+    if (this.failure === 'no key set') return '{"keys":7}'
+    return JSON.stringify({ keys: this.keys.map(({ kid, key, alg }) => ({ ...key.export({ format: 'jwk' }), kid, alg })) })
   }
 }
