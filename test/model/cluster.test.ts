@@ -5,6 +5,6 @@ import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 import { startCluster } from '../support/redis-cluster.ts'
 
 t.test('every client has every surviving event once and in order, and is told of the others, while a cluster moves slots and fails over', async t => {
-  const stage = clusterStage(await startCluster(t))
+  const stage = clusterStage(await startCluster(t, { nodeTimeoutMs: 1_500 }))
   t.same(await whatIsWrong(seeds(8), seed => runRedisSchedule(stage, seed)), {})
 })

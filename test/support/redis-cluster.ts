@@ -3,16 +3,32 @@ import type { Test } from 'tap'
 import { until } from './log-contract.ts'
 import { RedisServer } from './redis-server.ts'
 
-/** A real cluster: three masters, each with a replica. */
-export async function startCluster (t: Test): Promise<RedisServer[]> {
-  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1500', '--cluster-replica-validity-factor', '0', '--repl-diskless-sync-delay', '0', '--appendonly', 'no']
+/** Long enough that no pause of a busy machine is taken for a dead node, by which a replica would take over. */
+const CALM_MS = 30_000
+
+/**
+ * A real cluster: three masters, each with a replica that has everything. A node that does not answer for
+ * `nodeTimeoutMs` is taken for dead: short where a test kills nodes.
+ */
+export async function startCluster (t: Test, { nodeTimeoutMs = CALM_MS } = {}): Promise<RedisServer[]> {
+  const args = ['--cluster-enabled', 'yes', '--cluster-node-timeout', `${nodeTimeoutMs}`, '--cluster-replica-validity-factor', '0', '--repl-diskless-sync-delay', '0', '--appendonly', 'no']
   const servers: RedisServer[] = []
   for (let count = 0; count < 6; count++) servers.push(await RedisServer.start(t, { args: [...args, '--cluster-config-file', 'nodes.conf'] }))
   const nodes = servers.map(server => `127.0.0.1:${server.port}`)
   const { status, stdout, stderr } = spawnSync('redis-cli', ['--cluster', 'create', ...nodes, '--cluster-replicas', '1', '--cluster-yes'], { encoding: 'utf8' })
   if (status !== 0) throw new Error(`the cluster was not made: ${stdout}${stderr}`)
-  for (const server of servers) await server.with(client => until(async () => /cluster_state:ok/.test(await client.cluster('INFO') as string)))
+  await untilWhole(servers)
   return servers
+}
+
+/** Settles when every node takes part and every replica has what its master has; one that never had could not take over. */
+export async function untilWhole (servers: readonly RedisServer[]): Promise<void> {
+  await until(async () => {
+    const nodes = await Promise.all(servers.map(server => server.with(async client => ({ cluster: await client.cluster('INFO') as string, replication: await client.info('replication') }))))
+    return nodes.every(({ cluster }) => /cluster_state:ok/.test(cluster)) &&
+      nodes.filter(({ replication }) => /role:master[^]*connected_slaves:1[^]*state=online/.test(replication)).length === nodes.length / 2 &&
+      nodes.filter(({ replication }) => /role:slave[^]*master_link_status:up/.test(replication)).length === nodes.length / 2
+  })
 }
 
 /** The servers that are masters now, by the port they listen on. */

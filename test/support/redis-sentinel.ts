@@ -10,6 +10,9 @@ import { freePort, RedisServer } from './redis-server.ts'
 export const MASTER_NAME = 'main'
 const QUORUM = 2
 
+/** Long enough that no pause of a busy machine is taken for a dead master. */
+const CALM_MS = 30_000
+
 /** A master, a replica and three Sentinels that watch them; real processes. */
 export class SentinelGroup {
   readonly servers: readonly [RedisServer, RedisServer]
@@ -20,11 +23,12 @@ export class SentinelGroup {
     this.sentinels = sentinels
   }
 
-  static async start (t: Test): Promise<SentinelGroup> {
+  /** A master that does not answer for `downAfterMs` is taken for dead: short where a test kills it. */
+  static async start (t: Test, { downAfterMs = CALM_MS } = {}): Promise<SentinelGroup> {
     const args = ['--repl-diskless-sync-delay', '0', '--repl-timeout', '2']
     const servers = [await RedisServer.start(t, { args }), await RedisServer.start(t, { args })] as const
     await follow(servers[1], servers[0])
-    const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(t, servers[0].port)))
+    const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(t, servers[0].port, downAfterMs)))
     const group = new SentinelGroup(servers, sentinels)
     await until(() => group.#ask(async client => (await client.call('SENTINEL', 'SENTINELS', MASTER_NAME) as unknown[]).length === 2 &&
       (await client.call('SENTINEL', 'REPLICAS', MASTER_NAME) as unknown[]).length === 1))
@@ -58,13 +62,13 @@ export class SentinelGroup {
   }
 }
 
-async function startSentinel (t: Test, masterPort: number): Promise<{ host: string, port: number }> {
+async function startSentinel (t: Test, masterPort: number, downAfterMs: number): Promise<{ host: string, port: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'sentinel-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const file = join(folder, 'sentinel.conf')
   await writeFile(file, [
     `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${masterPort} ${QUORUM}`,
-    `sentinel down-after-milliseconds ${MASTER_NAME} 400`,
+    `sentinel down-after-milliseconds ${MASTER_NAME} ${downAfterMs}`,
     `sentinel failover-timeout ${MASTER_NAME} 2000`,
     ''
   ].join('\n'))

@@ -1,22 +1,38 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 
-/** A port that was free a moment ago. */
+/** Ports that no connection gets by itself (Linux takes those from 32768 on), nor the one 10,000 above, which a cluster's node takes too. */
+const PORTS = { first: 10_000, count: 12_000 }
+
+/**
+ * A port that was free a moment ago, and stays so while a server is restarted on it: of the ports that the system gives away, a client
+ * that tries to reach the stopped server could be given that very one.
+ */
 export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
+  for (;;) {
+    const port = PORTS.first + randomInt(PORTS.count)
+    if (await isFree(port) && await isFree(port + 10_000)) return port
+  }
+}
+
+async function isFree (port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
   server.close()
   await once(server, 'close')
-  return port
+  return true
 }
 
 export interface RedisServerOptions {
@@ -59,11 +75,15 @@ export class RedisServer {
 
   get url (): string { return `redis://127.0.0.1:${this.port}` }
 
-  /** Starts it, again after a kill; settles when it answers. */
+  /** Starts it, again after a kill; settles when it answers, rejects when it ends before. */
   async start (): Promise<void> {
     const child = spawn(this.#command, [...this.#first, '--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, ...(this.#first.length > 0 ? [] : ['--save', '']), ...this.#args], { stdio: 'ignore' })
     this.#process = child
-    await this.with(async client => { await client.ping() })
+    const ended = new Promise<never>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', code => { reject(new Error(`${this.#command} on port ${this.port} ended before it answered, with code ${code}`)) })
+    })
+    await this.with(async client => { await Promise.race([client.ping(), ended]) })
   }
 
   /** kill -9; settles when it is gone. */

@@ -2,7 +2,7 @@ import t from 'tap'
 import { RedisLog } from '../../topics/index.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 import { freePort, RedisServer, silentLogger } from '../support/redis-server.ts'
-import { COMMAND_TIMEOUT_MS, dataOf, gapIn, RedisApp, UNAVAILABLE } from '../support/redis-app.ts'
+import { COMMAND_TIMEOUT_MS, SHORT_COMMAND_TIMEOUT_MS, dataOf, gapIn, RedisApp, UNAVAILABLE } from '../support/redis-app.ts'
 import { buildTopicsApp } from '../support/topics-app.ts'
 
 // The titles begin as the rows of docs/faults.md do. A rejection that nobody hears fails the file.
@@ -25,9 +25,9 @@ t.test('Redis killed and started again: streams stay, and get everything once an
 })
 
 t.test('Redis paused: publishes fail after the command timeout, and are done once all the same', async t => {
-  const redis = await RedisApp.start(t)
+  const redis = await RedisApp.start(t, { log: { commandTimeoutMs: SHORT_COMMAND_TIMEOUT_MS } })
   const stream = await redis.connect('a')
-  await redis.publish('a', '1')
+  await redis.publishAtLast('a', '1')
   redis.server.pause()
   const { publish } = redis.app.topics
   await t.rejects(publish('a', { data: '2' }, { idempotencyKey: '2' }), { ...UNAVAILABLE, message: /timed out/i })
@@ -69,9 +69,9 @@ t.test('Connections refused: streams stay open, new ones are told to come back',
 })
 
 t.test('Network silent: nothing hangs longer than the command timeout, and it is found', async t => {
-  const redis = await RedisApp.start(t)
+  const redis = await RedisApp.start(t, { log: { commandTimeoutMs: SHORT_COMMAND_TIMEOUT_MS } })
   const stream = await redis.connect('a')
-  await redis.publish('a', '1')
+  await redis.publishAtLast('a', '1')
   redis.proxy.silence()
   const results = await Promise.allSettled([redis.publish('a', '2'), redis.app.topics.info('a'), redis.app.topics.close('b')])
   for (const result of results) t.match(result, { status: 'rejected', reason: UNAVAILABLE })

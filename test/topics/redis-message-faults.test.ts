@@ -152,7 +152,7 @@ t.test('Too few replicas: a publish is acknowledged only when enough have it', a
 
 t.test('Many publishes without replicas: they are refused together, and readers do not wait for them', async t => {
   const server = await RedisServer.start(t)
-  const { log } = await startLog(t, { connection: server.url, replicas: 2, replicasTimeoutMs: 200, commandTimeoutMs: 1_500 })
+  const { log } = await startLog(t, { connection: server.url, replicas: 2, replicasTimeoutMs: 500, commandTimeoutMs: 10_000 })
   const results = await Promise.allSettled(Array.from({ length: 30 }, (_, at) => log.append(`t${at}`, newEvents(1))))
   for (const result of results) t.match(result, { status: 'rejected', reason: { message: /0 of 2 replicas/ } })
   t.equal((await log.locate('t0', ORIGIN)).ends.count, 1)

@@ -1,7 +1,7 @@
 import { slotOf } from '../../../topics/log/slot.ts'
 import type { Redis } from 'ioredis'
 import { until } from '../log-contract.ts'
-import { mastersOf } from '../redis-cluster.ts'
+import { mastersOf, untilWhole } from '../redis-cluster.ts'
 import type { RedisServer } from '../redis-server.ts'
 import { TOPICS } from './world.ts'
 import type { RedisStage } from './redis-schedule.ts'
@@ -25,8 +25,7 @@ async function failOver (servers: readonly RedisServer[], which: number): Promis
   await master.kill()
   await until(async () => (await mastersOf(servers)).length === 3)
   await master.start()
-  await master.with(client => until(async () => /master_link_status:up/.test(await client.info('replication'))))
-  for (const server of servers) await server.with(client => until(async () => /cluster_state:ok/.test(await client.cluster('INFO') as string)))
+  await untilWhole(servers)
 }
 
 /** Moves a slot with its keys from the master that has it to another one, as an operator would. */
