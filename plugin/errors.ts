@@ -43,6 +43,8 @@ export const errors = {
   FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
   /** The keys that tokens are verified with cannot be fetched. */
   FST_SSE_KEYS_UNAVAILABLE: defineError('FST_SSE_KEYS_UNAVAILABLE', 'the keys for tokens cannot be fetched: try again later', 503),
+  /** A question about the grant of an open stream was not answered in time. Only ever in the log. */
+  FST_SSE_NO_ANSWER: defineError('FST_SSE_NO_ANSWER', 'no answer from %s within %s ms', 503),
   /** A `verify` function of the application returned something that is no grant. */
   FST_SSE_BAD_GRANT: defineError('FST_SSE_BAD_GRANT', '%s: %s must be %s, saw %s', 500, TypeError)
 } as const

@@ -47,7 +47,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const tokens = options.oneTimeToken && await OneTimeTokens.create(app, options.oneTimeToken)
   const streams = new OpenStreams(options.expiryWarningMs)
   const revocation = createRevocation(app, { options, tokens, streams })
-  const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams)], everyMs: options.recheckMs, log: app.log })
+  const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)], everyMs: options.recheckMs, log: app.log })
   const authenticator = new Authenticator({ app, options, streams, revocation, tokens })
 
   app.decorateRequest('grant', null)
@@ -65,12 +65,12 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   await revocation.start(() => { void recheck.run() })
 }
 
-interface Parts { options: AuthOptions, tokens: OneTimeTokens | undefined, streams: OpenStreams }
+interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: OpenStreams }
 
 function createRevocation (app: FastifyInstance, { options, tokens, streams }: Parts): Revocation {
   const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs, revocationMs } = tokenDefaults
   const store = tokens?.store ?? options.store ?? new MemoryTokenStore()
-  return new Revocation({ store, streams, limits: tokens?.limits ?? { slidingMs, absoluteMs, graceMs }, revocationMs: tokens?.options.revocationMs ?? revocationMs, log: app.log })
+  return new Revocation({ store, streams, limits: tokens?.limits ?? { slidingMs, absoluteMs, graceMs }, revocationMs: tokens?.options.revocationMs ?? revocationMs, timeoutMs: options.recheckTimeoutMs, log: app.log })
 }
 
 function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined): Auth {

@@ -31,9 +31,11 @@ export interface AuthOptions {
   expiryWarningMs?: number
   /** How often the grants of open streams are checked again, in ms. Default 30,000. */
   recheckMs?: number
+  /** How long `cookie.verify` and the store may take to answer such a check, in ms; later answers do not count. Default 10,000. */
+  recheckTimeoutMs?: number
 }
 
-export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000 } as const
+export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000, recheckTimeoutMs: 10_000 } as const
 
 const MAX_TIMER_MS = 2_147_483_647
 const MIN_SECRET_BYTES = 32
@@ -82,7 +84,8 @@ export const authChecks: Record<string, OptionCheck> = {
   origins: { range: 'a list of origins such as "https://app.example"', ok: value => Array.isArray(value) && value.every(isOrigin) },
   hosts: { range: 'a list of hosts such as "app.example" or "app.example:8443"', ok: value => isFilledList(value, isHost) },
   expiryWarningMs: integer(0, MAX_TIMER_MS, 'ms'),
-  recheckMs: integer(10, MAX_TIMER_MS, 'ms')
+  recheckMs: integer(10, MAX_TIMER_MS, 'ms'),
+  recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
 }
 
 const GROUPS = ['jwt', 'cookie', 'proxy'] as const

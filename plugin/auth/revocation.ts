@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { answerInTime } from './answer.ts'
 import type { Grant } from './grant.ts'
 import type { OpenStreams } from './open-streams.ts'
 import { isRevoked } from './token-store.ts'
@@ -13,6 +14,8 @@ interface RevocationInit {
   limits: SessionLimits
   /** How long a revoked subject is remembered. */
   revocationMs: number
+  /** How long the store may take to answer a check, in ms. */
+  timeoutMs: number
   log: FastifyBaseLogger
 }
 
@@ -55,14 +58,19 @@ export class Revocation {
     await this.#refresh()
     const sessions = new Set([...streams].map(({ grant }) => grant.session).filter(session => session !== undefined))
     if (sessions.size === 0) return
-    const valid = await store.touch([...sessions], limits)
+    const valid = await this.#answer('touch', store.touch([...sessions], limits))
     streams.revoke(({ grant: { session } }) => session !== undefined && sessions.has(session) && !valid.has(session))
   }
 
   async #refresh (): Promise<void> {
     const { store, streams } = this.#init
-    this.#subjects = await store.revokedSubjects()
+    this.#subjects = await this.#answer('revokedSubjects', store.revokedSubjects())
     streams.revoke(({ grant }) => this.isRevoked(grant))
+  }
+
+  /** A store of the application's own may have no time limits. */
+  #answer<T> (call: string, answer: Promise<T>): Promise<T> {
+    return answerInTime(`the token store (${call})`, this.#init.timeoutMs, answer)
   }
 
   #hear (change: Exclude<StoreChange, { kind: 'doubt' }>): void {

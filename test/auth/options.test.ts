@@ -45,7 +45,8 @@ t.test('each option out of its range fails the registration with its name, its r
     origins: [{}, 'https://app.example', ['app.example'], ['https://app.example/'], ['*'], ['null'], [7]],
     hosts: [{}, [], ['https://app.example'], ['a b'], [7], ['*.example']],
     expiryWarningMs: [{}, -1, 2_147_483_648],
-    recheckMs: [{}, 9, 2_147_483_648]
+    recheckMs: [{}, 9, 2_147_483_648],
+    recheckTimeoutMs: [{}, 9, 2_147_483_648]
   }
   t.same(Object.keys(bad), Object.keys(authChecks))
   for (const [name, [beside, ...values]] of Object.entries(bad)) {

@@ -11,7 +11,8 @@ import type { SseStream } from '../../plugin/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
 import { Inbox } from '../support/inbox.ts'
-import { logInto } from '../support/log.ts'
+import { linesWith, logInto } from '../support/log.ts'
+import { until } from '../support/log-contract.ts'
 import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
 
 /** The reason of the next stream that closes. */
@@ -147,6 +148,54 @@ t.test('an application that cannot be asked, and a store that is away, end no st
   await log.until(text => text.split('could not be checked again').length > 4)
   t.notOk(inbox.isOver)
   close()
+})
+
+// One question that was never answered stopped all that would have come after it, for every stream, for ever.
+t.test('an application that never answers for one stream keeps no other from being asked, and a late answer is of no account', async t => {
+  const log = new Inbox()
+  const late = settleable<GrantInit | null>()
+  let isHanging = false
+  let hasLeft = false
+  let asked = 0
+  const verify = (user: string): GrantInit | null | Promise<GrantInit | null> => {
+    if (user === 'bob' && hasLeft) return null
+    if (user !== 'alice' || !isHanging) return { subject: user }
+    return ++asked === 1 ? late.promise : new Promise(() => {})
+  }
+  const { origin } = await startAuthApp(t, { cookie: { name: 'session', signed: false, verify }, recheckMs: 20, recheckTimeoutMs: 40 }, { ...cookies, server: { logger: logInto(log, 'warn') } })
+  const [alice, bob] = await Promise.all(['alice', 'bob'].map(user => listenTo(t, origin, '/events', { cookie: `session=${user}` })))
+  for (const { inbox } of [alice!, bob!]) await inbox.until('stream.open')
+  isHanging = true
+  await log.until('could not be checked again')
+  t.match(linesWith(log, 'could not be checked again')[0], { err: { code: 'FST_SSE_NO_ANSWER', message: 'no answer from cookie.verify within 40 ms' } })
+  hasLeft = true
+  await bob!.inbox.ended()
+  late.settle(null)
+  const before = asked
+  await until(() => asked > before + 1)
+  t.notOk(alice!.inbox.isOver, 'a late no ends nothing: the next question is under way')
+  isHanging = false
+})
+
+t.test('a store that never answers keeps no application from being asked, and is asked again', async t => {
+  const log = new Inbox()
+  const store = new MemoryTokenStore()
+  let isHanging = false
+  let user: GrantInit | null = { subject: 'alice' }
+  t.teardown(() => mock.restoreAll())
+  mock.method(store, 'revokedSubjects', () => isHanging ? new Promise(() => {}) : Promise.resolve(new Map([['carol', Date.now()]])))
+  mock.method(store, 'touch', () => new Promise(() => {}))
+  const { app, origin } = await startAuthApp(t, { oneTimeToken: { store, insecure: true }, cookie: { name: 'session', signed: false, verify: () => user }, recheckMs: 20, recheckTimeoutMs: 40 }, { ...cookies, server: { logger: logInto(log, 'warn') } })
+  const { token } = await app.auth.issue(new Grant({ subject: 'bob', subscribe: ['news'] }, 'cookie'))
+  const [alice, bob] = [await listenTo(t, origin, '/events', headers), await listenTo(t, origin, `/events?ot=${token}`)]
+  await Promise.all([alice, bob].map(({ inbox }) => inbox.until('stream.open')))
+  await log.until('no answer from the token store (touch) within 40 ms')
+  isHanging = true
+  await log.until('no answer from the token store (revokedSubjects) within 40 ms')
+  user = null
+  await alice.inbox.ended()
+  t.notOk(bob.inbox.isOver)
+  bob.close()
 })
 
 t.test('a store that is away at the start is told, and refuses nobody', async t => {

@@ -1,0 +1,17 @@
+import { errors } from '../errors.ts'
+
+/**
+ * Settles as the answer does. Rejects with `FST_SSE_NO_ANSWER`, naming `who` was asked, when that takes longer than `ms`;
+ * what the answer comes to later, a rejection too, is of no account.
+ */
+export async function answerInTime<T> (who: string, ms: number, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLate = new Promise<never>((resolve, reject) => {
+    timer = setTimeout(() => reject(new errors.FST_SSE_NO_ANSWER(who, ms)), ms).unref()
+  })
+  try {
+    return await Promise.race([answer, tooLate])
+  } finally {
+    clearTimeout(timer)
+  }
+}
