@@ -61,9 +61,12 @@ function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQue
   }
 }
 
-/** A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. */
+/**
+ * A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. What it asks has
+ * a time limit, too: a frozen server takes a connection and never greets it.
+ */
 export function createMessageConnection (connection: string | RedisOptions | Redis, commandTimeoutMs: number): Redis {
-  const options = { ...common(commandTimeoutMs), autoResubscribe: false }
+  const options = { ...common(commandTimeoutMs), commandTimeout: commandTimeoutMs, autoResubscribe: false }
   if (connection instanceof Redis) return connection.duplicate(options)
   return typeof connection === 'string' ? new Redis(connection, options) : new Redis({ ...connection, ...options })
 }

@@ -66,6 +66,20 @@ t.test('a store that is started while Redis is away starts, and works once it is
   t.notOk(changes.some(({ kind }) => kind === 'doubt'))
 })
 
+// A frozen server takes connections, for the kernel does, and answers nothing on them: the start of the app waited for ever.
+t.test('a store that is started while Redis is frozen starts, and works once it is thawed', async t => {
+  const server = await RedisServer.start(t)
+  server.pause()
+  const { store, changes } = await stageRedisStore(t, { connection: server.url, commandTimeoutMs: 300 }, [server])
+  await t.rejects(store.revokedSubjects(), AWAY)
+  server.unpause()
+  await until(() => store.revokeSession('a').then(() => true, () => false))
+  await until(async () => {
+    await store.supersede('a', 'b').catch(() => {})
+    return changes.some(({ kind }) => kind === 'superseded')
+  })
+})
+
 t.test('a store stopped while it tries to listen stops trying', async t => {
   const server = await RedisServer.start(t)
   await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'resetchannels') })
