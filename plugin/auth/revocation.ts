@@ -25,7 +25,8 @@ interface RevocationInit {
  */
 export class Revocation {
   readonly #init: RevocationInit
-  #subjects: ReadonlyMap<string, number> = new Map()
+  /** When subjects were revoked, in Unix ms. */
+  readonly #subjects = new Map<string, number>()
 
   constructor (init: RevocationInit) {
     this.#init = init
@@ -64,8 +65,20 @@ export class Revocation {
 
   async #refresh (): Promise<void> {
     const { store, streams } = this.#init
-    this.#subjects = await this.#answer('revokedSubjects', store.revokedSubjects())
+    const told = await this.#answer('revokedSubjects', store.revokedSubjects())
+    this.#forgetOld()
+    for (const [subject, atMs] of told) this.#learn(subject, atMs)
     streams.revoke(({ grant }) => this.isRevoked(grant))
+  }
+
+  /** The later time counts: what the store answers may be older than what was heard while the answer was on its way. */
+  #learn (subject: string, atMs: number): void {
+    this.#subjects.set(subject, Math.max(atMs, this.#subjects.get(subject) ?? 0))
+  }
+
+  #forgetOld (): void {
+    const since = Date.now() - this.#init.revocationMs
+    for (const [subject, atMs] of this.#subjects) if (atMs <= since) this.#subjects.delete(subject)
   }
 
   /** A store of the application's own may have no time limits. */
@@ -79,7 +92,7 @@ export class Revocation {
       case 'session revoked': return streams.revoke(({ grant }) => grant.session === change.session)
       case 'superseded': return streams.revoke(({ grant, id }) => grant.session === change.session && id !== change.stream)
       case 'subject revoked':
-        this.#subjects = new Map(this.#subjects).set(change.subject, change.atMs)
+        this.#learn(change.subject, change.atMs)
         streams.revoke(({ grant }) => this.isRevoked(grant))
     }
   }

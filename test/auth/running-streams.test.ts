@@ -225,3 +225,29 @@ t.test('a revocation by another node that was not heard is found by the check', 
   t.equal(other.inbox.isOver, false)
   other.close()
 })
+
+// The answer of a store may be older than what was heard while it was on its way: it forgot the revocation for one round of checks.
+t.test('a revocation heard while the store is asked is not forgotten by its answer', async t => {
+  const store = new MemoryTokenStore()
+  const answers: (() => void)[] = []
+  let isHolding = false
+  const tell = store.revokedSubjects.bind(store)
+  t.teardown(() => mock.restoreAll())
+  mock.method(store, 'revokedSubjects', async () => {
+    const answer = await tell()
+    if (isHolding) await new Promise<void>(resolve => answers.push(resolve))
+    return answer
+  })
+  const { app, origin } = await startAuthApp(t, { store, jwt: { secret: SECRET }, recheckMs: 20 })
+  const headers = bearer(await sign({ iat: nowS() - 5 }))
+  t.equal((await ask(t, `${origin}/me`, headers)).status, 200)
+  isHolding = true
+  await until(() => answers.length === 1)
+  await app.auth.revoke({ subject: 'alice' })
+  t.equal((await ask(t, `${origin}/me`, headers)).status, 401)
+  answers[0]!()
+  await until(() => answers.length === 2)
+  t.equal((await ask(t, `${origin}/me`, headers)).status, 401, 'the answer that was on its way has come')
+  isHolding = false
+  answers[1]!()
+})
