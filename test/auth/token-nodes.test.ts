@@ -17,7 +17,7 @@ interface Nodes { server: RedisServer, nodes: readonly [AuthApp, AuthApp], proxy
 async function startNodes (t: Test, recheckMs = 600_000): Promise<Nodes> {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const start = (connection: string): Promise<AuthApp> => startTokenApp(t, { store: new RedisTokenStore({ connection, commandTimeoutMs: 1_000 }) }, { recheckMs })
+  const start = (connection: string): Promise<AuthApp> => startTokenApp(t, { store: new RedisTokenStore({ connection }) }, { recheckMs })
   return { server, proxy, nodes: [await start(server.url), await start(proxy.url)] }
 }
 

@@ -99,7 +99,7 @@ t.test('two tabs of one browser have a session each, and both come back', async 
 t.test('while the store is away EventSource is told to come back, and goes on with its token when it is there', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const site = await startTokenSite(t, { store: new RedisTokenStore({ connection: proxy.url, commandTimeoutMs: 1_000 }) })
+  const site = await startTokenSite(t, { store: new RedisTokenStore({ connection: proxy.url }) })
   const context = await browser.newContext({ ignoreHTTPSErrors: true })
   t.teardown(() => context.close())
   const opened = await TokenPage.open(t, context, site, 'app.test', 'events.test')

@@ -9,7 +9,8 @@ const never = new Promise<never>(() => {})
 const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n\n/g)].at(-1)?.[1])
 
 t.test('app.close() with 1,000 open streams sends each away with a retry of its own, behind the drain window', async t => {
-  const drainMs = 2_000
+  // Far more than it takes, so that it is seen that nobody is waited for.
+  const drainMs = 60_000
   const reasons: CloseReason[] = []
   const app = await buildApp(t, { drainMs, retryMs: false, onClose: reason => reasons.push(reason) })
   app.get('/', (request, reply) => reply.sse(async function * () { await never }))
@@ -69,7 +70,7 @@ t.test('a source that never finishes preparing does not hold up app.close(), nor
 })
 
 t.test('with return503OnClosing: false a new stream is told to come back, and its source is not started', async t => {
-  const app = await buildApp(t, { drainMs: 300 }, { return503OnClosing: false })
+  const app = await buildApp(t, { drainMs: 600_000 }, { return503OnClosing: false })
   app.get('/open', (request, reply) => reply.sse(async function * () {
     yield 'x'.repeat(20_000_000)
     setImmediate(() => app.server.emit('stuck'))
@@ -84,7 +85,7 @@ t.test('with return503OnClosing: false a new stream is told to come back, and it
   const url = await listen(app)
   const stuck = once(app.server, 'stuck')
   // It holds the window open, so that there is a time in which to come.
-  await stall(t, url, '/open')
+  const stalled = await stall(t, url, '/open')
   await stuck
   const late = await Promise.all([connect(t, url), connect(t, url)])
   const closed = app.close()
@@ -97,6 +98,7 @@ t.test('with return503OnClosing: false a new stream is told to come back, and it
     t.ok(lastRetry(text) > 0)
   }
   t.same(manual, [false, false, 'shutdown'])
+  stalled.socket.destroy()
   await closed
 })
 
@@ -109,7 +111,7 @@ t.test('a drain lasts no longer than its streams, and leaves no timer', async t 
   const { inbox } = await open(t, await listen(app))
   await inbox.until(':\n\n')
   await app.close()
-  t.equal(timers(), before)
+  t.ok(timers() <= before, `${timers()} timers, ${before} before`)
 })
 
 t.test('a drain of no time at all still tells every client, in one go', async t => {
