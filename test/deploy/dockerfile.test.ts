@@ -7,7 +7,7 @@ import { variables } from '../../service/config.ts'
 import { Command, run } from '../support/commands.ts'
 import { imageEnvironment, readDockerfile } from '../support/deploy.ts'
 import { readDoc, ROOT } from '../support/markdown.ts'
-import { stablePort } from '../support/service-process.ts'
+import { stablePort } from '../support/ports.ts'
 
 // No container engine is needed: the steps of the Dockerfile are run by hand, each stage in a new folder of its own, and what
 // the last one holds is started as the container would be.

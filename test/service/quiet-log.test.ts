@@ -9,7 +9,7 @@ import { errors } from '../../topics/errors.ts'
 import { originIn, runService } from '../support/commands.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
-import { freePort } from '../support/redis-server.ts'
+import { stablePort } from '../support/ports.ts'
 import { call } from '../support/service-app.ts'
 
 const NotMine = createError('NOT_MINE', 'no such thing', 404)
@@ -68,7 +68,7 @@ t.test('an error is told by named fields alone, its causes too, and what says "n
 })
 
 t.test('with Redis away the service starts, says so in its log, and answers 503', async t => {
-  const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+  const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${await stablePort()}` })
   await service.until(({ err }) => err.includes('Publish:'))
   t.match(service.err, '(events in Redis)')
   t.match(await call(`${originIn(service.err)}/topics/news/events`, { method: 'POST', body: { data: 1 } }), { status: 503, json: { code: 'TOPICS_LOG_UNAVAILABLE' } })

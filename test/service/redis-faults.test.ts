@@ -7,7 +7,8 @@ import { metricsOf } from '../support/metrics.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { call } from '../support/service-app.ts'
 import type { Answer } from '../support/service-app.ts'
-import { ServiceProcess, stablePort } from '../support/service-process.ts'
+import { stablePort } from '../support/ports.ts'
+import { ServiceProcess } from '../support/service-process.ts'
 
 // The rows of docs/faults.md as they look through HTTP: a real service, a real Redis, real sockets.
 

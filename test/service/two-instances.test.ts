@@ -5,7 +5,8 @@ import { checkExactness } from '../support/exactness.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
 import { call } from '../support/service-app.ts'
-import { ServiceProcess, stablePort } from '../support/service-process.ts'
+import { stablePort } from '../support/ports.ts'
+import { ServiceProcess } from '../support/service-process.ts'
 import { StubbornPublisher } from '../support/stubborn-publisher.ts'
 
 // Two processes of the service on one Redis: the same topics on both, and a client may come back to either.

@@ -10,7 +10,7 @@ import { metricsOf } from '../support/metrics.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
 import { call } from '../support/service-app.ts'
-import { stablePort } from '../support/service-process.ts'
+import { stablePort } from '../support/ports.ts'
 import { when } from '../support/when.ts'
 
 // WORKERS=n: several processes behind one port.

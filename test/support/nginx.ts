@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { Command } from './commands.ts'
 import { certificateFiles } from './http2-client.ts'
 import { readDoc } from './markdown.ts'
-import { stablePort } from './service-process.ts'
+import { stablePort } from './ports.ts'
 
 /** Debian puts it where only root's PATH leads. */
 const env = { PATH: `${process.env.PATH}:/usr/sbin` }

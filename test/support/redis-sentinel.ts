@@ -5,7 +5,8 @@ import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { until } from './log-contract.ts'
 import { follow } from './model/redis-schedule.ts'
-import { freePort, RedisServer } from './redis-server.ts'
+import { stablePort } from './ports.ts'
+import { RedisServer } from './redis-server.ts'
 
 export const MASTER_NAME = 'main'
 const QUORUM = 2
@@ -72,7 +73,7 @@ async function startSentinel (t: Test, masterPort: number, downAfterMs: number):
     `sentinel failover-timeout ${MASTER_NAME} 2000`,
     ''
   ].join('\n'))
-  const port = await freePort()
+  const port = await stablePort()
   await RedisServer.start(t, { port, first: [file], args: ['--sentinel'] })
   return { host: '127.0.0.1', port }
 }

@@ -1,39 +1,12 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
-
-/** Ports that no connection gets by itself (Linux takes those from 32768 on), nor the one 10,000 above, which a cluster's node takes too. */
-const PORTS = { first: 10_000, count: 12_000 }
-
-/**
- * A port that was free a moment ago, and stays so while a server is restarted on it: of the ports that the system gives away, a client
- * that tries to reach the stopped server could be given that very one.
- */
-export async function freePort (): Promise<number> {
-  for (;;) {
-    const port = PORTS.first + randomInt(PORTS.count)
-    if (await isFree(port) && await isFree(port + 10_000)) return port
-  }
-}
-
-async function isFree (port: number): Promise<boolean> {
-  const server = createServer().listen(port, '127.0.0.1')
-  try {
-    await once(server, 'listening')
-  } catch {
-    return false
-  }
-  server.close()
-  await once(server, 'close')
-  return true
-}
+import { stablePort } from './ports.ts'
 
 export interface RedisServerOptions {
   port?: number
@@ -64,7 +37,7 @@ export class RedisServer {
 
   static async start (t: Test, options: RedisServerOptions = {}): Promise<RedisServer> {
     const folder = await mkdtemp(join(tmpdir(), 'redis-'))
-    const server = new RedisServer(options.port ?? await freePort(), folder, options)
+    const server = new RedisServer(options.port ?? await stablePort(), folder, options)
     t.teardown(async () => {
       await server.kill()
       await rm(folder, { recursive: true, force: true })

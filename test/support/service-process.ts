@@ -1,8 +1,7 @@
-import { createServer } from 'node:net'
-import { once } from 'node:events'
 import type { Test } from 'tap'
 import { settleable } from '../../plugin/settleable.ts'
 import { Command } from './commands.ts'
+import { stablePort } from './ports.ts'
 
 /** A service as users run it: the built command in a process of its own, which can be killed and started again. */
 export class ServiceProcess {
@@ -55,24 +54,5 @@ export class ServiceProcess {
   async stop (): Promise<void> {
     this.command.kill('SIGTERM')
     await this.command.ended
-  }
-}
-
-/** Below the range from which the kernel takes ports for outgoing connections on Linux. */
-const PORTS = { from: 20_000, to: 30_000 }
-
-/**
- * A port that is free and stays so while its server is down. One from the kernel would not: a client that dials a dead
- * server again and again is given that very port for its own end some day, and is then connected with itself.
- */
-export async function stablePort (): Promise<number> {
-  for (;;) {
-    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from))
-    const server = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(server, 'listening').then(() => true, () => false)
-    if (!isFree) continue
-    server.close()
-    await once(server, 'close')
-    return port
   }
 }

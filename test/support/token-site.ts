@@ -7,7 +7,7 @@ import sse, { auth, MemoryTokenStore } from '../../plugin/index.ts'
 import type { OneTimeTokenOptions } from '../../plugin/index.ts'
 import topics, { MemoryLog } from '../../topics/index.ts'
 import { makeCertificate } from './http2-client.ts'
-import { freePort } from './redis-server.ts'
+import { stablePort } from './ports.ts'
 import { bearer, SECRET, sign } from './tokens.ts'
 
 /** Names of this machine for the browser: two sites, and a neighbour on the first one's. */
@@ -18,7 +18,7 @@ export interface TokenSite { app: FastifyInstance, port: number }
 
 /** A page and its streams over https, under every name; pages of `app.test` and `www.app.test` may use tokens. */
 export async function startTokenSite (t: Test, oneTimeToken: Partial<OneTimeTokenOptions> = {}): Promise<TokenSite> {
-  const port = await freePort()
+  const port = await stablePort()
   const origins = ['app.test', 'www.app.test'].map(host => `https://${host}:${port}`)
   const app = Fastify({ https: makeCertificate(), return503OnClosing: false }) as unknown as FastifyInstance
   t.teardown(() => app.close())

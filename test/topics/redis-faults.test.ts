@@ -1,7 +1,8 @@
 import t from 'tap'
 import { RedisLog } from '../../topics/index.ts'
 import { newEvents, until } from '../support/log-contract.ts'
-import { freePort, RedisServer, silentLogger } from '../support/redis-server.ts'
+import { stablePort } from '../support/ports.ts'
+import { RedisServer, silentLogger } from '../support/redis-server.ts'
 import { COMMAND_TIMEOUT_MS, SHORT_COMMAND_TIMEOUT_MS, dataOf, gapIn, RedisApp, UNAVAILABLE } from '../support/redis-app.ts'
 import { buildTopicsApp } from '../support/topics-app.ts'
 
@@ -139,7 +140,7 @@ t.test('Memory full: publishes are refused whole, streams stay, and it goes on w
 })
 
 t.test('Redis away at the start: the app starts, refuses, and works when Redis comes', async t => {
-  const port = await freePort()
+  const port = await stablePort()
   const log = new RedisLog({ connection: { host: '127.0.0.1', port }, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 50 })
   const app = await buildTopicsApp(t, { log })
   await t.rejects(app.topics.publish('a', { data: 'early' }), UNAVAILABLE)
