@@ -42,6 +42,7 @@ export class RedisTokenStore implements TokenStore {
   #timer: NodeJS.Timeout | undefined
   #listening: Promise<void> | undefined
   #wasListening = false
+  #wasReady = false
 
   /** Connects to nothing yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor (given: RedisTokenStoreOptions) {
@@ -57,6 +58,7 @@ export class RedisTokenStore implements TokenStore {
     }
     this.#listener.on('message', (channel: string, text: string) => this.#hear(text, onChange, logger))
     this.#listener.on('ready', () => { this.#listening = this.#listen(onChange, logger) })
+    this.#client.on('ready', () => this.#tellReady(onChange))
     await Promise.all([...this.#connections()].map(connection => connection.connect().catch(() => {})))
     await this.#listening
   }
@@ -142,6 +144,12 @@ export class RedisTokenStore implements TokenStore {
     }
     if (this.#wasListening) onChange({ kind: 'doubt' })
     this.#wasListening = true
+  }
+
+  /** Where the connection for messages was back first, what was missed can be asked for only now. */
+  #tellReady (onChange: (change: StoreChange) => void): void {
+    if (this.#wasReady) onChange({ kind: 'doubt' })
+    this.#wasReady = true
   }
 
   /** A message that cannot be read is of another program, or of a version to come: it changed something. */

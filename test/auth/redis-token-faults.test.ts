@@ -119,6 +119,17 @@ t.test('a connection for messages that is cut is set up again, and says that som
   await until(() => changes.length === 2)
 })
 
+// Doubts were told by the connection for messages alone. Where that one was back first, the question what was missed failed, and was
+// asked again with the next check.
+t.test('a connection for commands that is cut is set up again, and says so: what was missed can be asked for only then', async t => {
+  const server = await RedisServer.start(t)
+  const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
+  await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') })
+  await until(() => changes.length === 1)
+  t.same(changes, [{ kind: 'doubt' }])
+  t.same(await store.revokedSubjects(), new Map())
+})
+
 t.test('what another program says on the channel does no harm', async t => {
   const server = await RedisServer.start(t)
   const changes: StoreChange[] = []
