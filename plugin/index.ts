@@ -21,7 +21,7 @@ export { RESET_ID } from './wire.ts'
 export { auth, Grant, MemoryTokenStore, RedisTokenStore } from './auth/index.ts'
 export type {
   Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions,
-  PresentedToken, ProxyOptions, PublicKey, PublicKeyAlgorithm, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
+  PresentedToken, ProxyOptions, PublicKey, PublicKeyAlgorithm, RedeemedToken, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
   StoredToken, TokenRecord, TokenStore, TokenStoreLogger, VerifyCookie
 } from './auth/index.ts'
 export { injectSse } from './inject.ts'

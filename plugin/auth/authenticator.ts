@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addAdmission } from '../admission.ts'
 import { errors } from '../errors.ts'
@@ -54,7 +53,7 @@ export class Authenticator {
     const grant = await ask()
     if (grant === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[source.kind])
     if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted has expired: get new ones')
-    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted was taken back: get new ones')
+    this.#checkRevoked(grant)
     this.#admit(request, grant, source, source.isAskedAgain ? ask : undefined)
     return grant
   }
@@ -62,7 +61,7 @@ export class Authenticator {
   /** Before an answer that is no stream and no refusal: what can be used once is spent by it, too. */
   async spend (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const source = this.#sources.find(({ kind }) => kind === request.grant?.source)
-    await source?.spend?.(request, reply, undefined)
+    await source?.spend?.(request, reply, 'answer')
   }
 
   #presented (request: FastifyRequest): { source: Source, credential: string } {
@@ -81,12 +80,18 @@ export class Authenticator {
         topics = topicsOf(streamed)
         grant.checkSubscribe(topics)
       },
+      // Among the streams before anything is spent: whatever is told from here on finds it there, and what was told before is
+      // looked for. Whoever is refused here is let go with the stream, which is over then.
       admit: async (stream, reply) => {
-        const id = randomUUID()
-        await source.spend?.(request, reply, id)
-        this.#streams.add({ id, stream, grant, topics, askAgain })
+        const open = this.#streams.add({ stream, grant, topics, askAgain })
+        this.#checkRevoked(grant)
+        if (source.spend) this.#streams.takeTurn(open, await source.spend(request, reply, 'stream'))
       }
     })
+  }
+
+  #checkRevoked (grant: Grant): void {
+    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted was taken back: get new ones')
   }
 }
 

@@ -27,7 +27,7 @@ export type { IssuedToken } from './one-time-tokens.ts'
 export { MemoryTokenStore } from './memory-token-store.ts'
 export { RedisTokenStore } from './redis-token-store.ts'
 export type { RedisTokenStoreOptions } from './redis-token-store.ts'
-export type { PresentedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
+export type { PresentedToken, RedeemedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
 export type { Revoked } from './revocation.ts'
 export type { ProxyOptions } from './proxy.ts'
 

@@ -1,8 +1,8 @@
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { StoredToken, PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
+import type { StoredToken, PresentedToken, RedeemedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
 
 interface Token { record: TokenRecord, untilMs: number }
-interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[] }
+interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[], turn: number }
 interface Revocation { atMs: number, untilMs: number }
 
 /** Tokens and sessions in the memory of one process: for development, and for apps of one process. Gone with it. */
@@ -31,12 +31,13 @@ export class MemoryTokenStore implements TokenStore {
     return this.#find(presented, limits)
   }
 
-  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<StoredToken | undefined> {
+  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
     const found = this.#find(presented, limits)
     if (found?.kind === 'fresh') this.#begin(presented, found, newSecretHash)
     else if (found?.kind === 'repeated') this.#sessions.get(presented.tokenHash)?.secrets.push(newSecretHash)
-    if (found) this.#slide(presented.tokenHash, limits)
-    return found
+    if (!found) return undefined
+    this.#slide(presented.tokenHash, limits)
+    return { ...found, turn: ++this.#sessions.get(presented.tokenHash)!.turn }
   }
 
   async touch (sessions: readonly string[], limits: SessionLimits): Promise<Set<string>> {
@@ -62,8 +63,8 @@ export class MemoryTokenStore implements TokenStore {
     return new Map([...this.#revoked].filter(([, { untilMs }]) => untilMs > now).map(([subject, { atMs }]) => [subject, atMs]))
   }
 
-  async supersede (session: string, stream: string): Promise<void> {
-    this.#onChange({ kind: 'superseded', session, stream })
+  async supersede (session: string, turn: number): Promise<void> {
+    this.#onChange({ kind: 'superseded', session, turn })
   }
 
   #find (presented: PresentedToken, { absoluteMs, graceMs }: SessionLimits): StoredToken | undefined {
@@ -88,7 +89,7 @@ export class MemoryTokenStore implements TokenStore {
     const now = this.#now()
     this.#tokens.delete(tokenHash)
     this.#sweep(this.#sessions)
-    this.#sessions.set(tokenHash, { record, untilMs: now + endsInMs, endsAtMs: now + endsInMs, spentAtMs: now, fingerprint, secrets: [secretHash] })
+    this.#sessions.set(tokenHash, { record, untilMs: now + endsInMs, endsAtMs: now + endsInMs, spentAtMs: now, fingerprint, secrets: [secretHash], turn: 0 })
   }
 
   /** Sessions used lately stand last, so that the sweep meets the others first. */

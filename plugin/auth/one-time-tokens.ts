@@ -90,15 +90,18 @@ export class OneTimeTokens {
 
   /**
    * Spends what was found, once nothing else can refuse the stream any more, and gives the browser the session's cookie
-   * with the stream's own headers. `stream` is the name under which the caller knows the stream: others of the session
-   * are superseded. Rejects with 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then.
+   * with the stream's own headers. Gives the stream's turn: those of the session before it are superseded. Rejects with
+   * 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no stream none
+   * was superseded.
    */
-  async redeem ({ presented }: FoundToken, reply: FastifyReply, stream: string): Promise<void> {
+  async redeem ({ presented }: FoundToken, reply: FastifyReply, use: 'stream' | 'answer'): Promise<number> {
     const secret = newSecret()
     const taken = await this.store.redeem(presented, hashOf(secret), this.limits)
-    if (!taken) throw new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
-    if (taken.kind !== 'fresh') await this.store.supersede(presented.tokenHash, stream)
+    // A repeat within the grace is for streams.
+    if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
+    if (taken.kind !== 'fresh') await this.store.supersede(presented.tokenHash, taken.turn)
     if (taken.kind !== 'resumed') this.#setCookies(reply, presented, secret, taken.endsInMs)
+    return taken.turn
   }
 
   async #look (request: FastifyRequest, token: string): Promise<FoundToken | undefined> {

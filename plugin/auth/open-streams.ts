@@ -2,10 +2,8 @@ import type { SseStream } from '../stream.ts'
 import { startExpiry } from './expiry.ts'
 import type { Grant } from './grant.ts'
 
-/** A stream that runs on a grant. */
-export interface OpenStream {
-  /** Unlike that of any other stream, on whichever node. */
-  readonly id: string
+/** What makes a stream one that runs on a grant. */
+export interface OpenStreamInit {
   readonly stream: SseStream
   /** The grant as it is now: a cookie may be prolonged while its stream is open. */
   grant: Grant
@@ -13,6 +11,14 @@ export interface OpenStream {
   readonly topics: readonly string[]
   /** Asks the application again; null takes the grant back. Undefined where there is nobody to ask. */
   readonly askAgain: (() => Promise<Grant | null>) | undefined
+}
+
+/** A stream that runs on a grant. */
+export interface OpenStream extends OpenStreamInit {
+  /** Its turn among the streams of its session; undefined where there is no session, or it is not known yet. */
+  turn: number | undefined
+  /** The latest turn that was told of its session. */
+  latestTurn: number
 }
 
 /** The streams of one app that run on grants. Each ends at its grant's expiry by itself. */
@@ -28,10 +34,27 @@ export class OpenStreams implements Iterable<OpenStream> {
   get size (): number { return this.#streams.size }
 
   /** Takes a stream in until it is over. */
-  add (open: OpenStream): void {
+  add (init: OpenStreamInit): OpenStream {
+    const open = { ...init, turn: undefined, latestTurn: 0 }
     this.#streams.set(open, () => {})
     void open.stream.closed.then(() => this.#remove(open))
     this.#startExpiry(open)
+    return open
+  }
+
+  /** Gives a stream its turn in its session; it ends when a later one was told of already. */
+  takeTurn (open: OpenStream, turn: number): void {
+    open.turn = turn
+    endIfSuperseded(open)
+  }
+
+  /** Ends the streams of a session that had their turn before this one; who does not know its turn yet keeps it in mind. */
+  supersede (session: string, turn: number): void {
+    for (const open of this) {
+      if (open.grant.session !== session) continue
+      open.latestTurn = Math.max(open.latestTurn, turn)
+      endIfSuperseded(open)
+    }
   }
 
   /** Gives a stream another grant of the same subject; its expiry is the new one from now on. */
@@ -60,4 +83,8 @@ export class OpenStreams implements Iterable<OpenStream> {
     this.#streams.get(open)?.()
     this.#streams.delete(open)
   }
+}
+
+function endIfSuperseded ({ stream, turn, latestTurn }: OpenStream): void {
+  if (turn !== undefined && turn < latestTurn) stream.close('revoked')
 }

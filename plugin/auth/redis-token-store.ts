@@ -6,7 +6,7 @@ import type { RedisConnection, RedisOptions } from '../redis-connections.ts'
 import { defineTokenScripts } from './token-scripts.ts'
 import type { TokenCommands } from './token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { StoredToken, PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
+import type { StoredToken, PresentedToken, RedeemedToken, SessionLimits, StoreChange, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
 
 export interface RedisTokenStoreOptions {
   /**
@@ -78,7 +78,7 @@ export class RedisTokenStore implements TokenStore {
     return this.#take('find', presented, '', limits)
   }
 
-  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<StoredToken | undefined> {
+  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
     return this.#take('redeem', presented, newSecretHash, limits)
   }
 
@@ -105,8 +105,8 @@ export class RedisTokenStore implements TokenStore {
     return toRevocations(await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys)))
   }
 
-  async supersede (session: string, stream: string): Promise<void> {
-    await this.#tell({ kind: 'superseded', session, stream }, 'keep')
+  async supersede (session: string, turn: number): Promise<void> {
+    await this.#tell({ kind: 'superseded', session, turn }, 'keep')
   }
 
   /** The hash in braces is the hash tag: both keys live on one node of a cluster. */
@@ -117,15 +117,15 @@ export class RedisTokenStore implements TokenStore {
 
   #connections (): Set<Redis | Cluster> { return new Set([this.#client, this.#listener]) }
 
-  async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<StoredToken | undefined> {
+  async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<RedeemedToken | undefined> {
     const reply = await this.#ask(() => this.#client.tokenTake(this.#tokenKey(tokenHash), this.#sessionKey(tokenHash), mode, secretHash, fingerprint, newSecretHash, slidingMs, absoluteMs, graceMs, MAX_SECRETS))
     if (!reply) return undefined
-    const [kind, text, endsInMs] = reply
+    const [kind, text, endsInMs, turn] = reply
     const record = JSON.parse(text) as TokenRecord
     const { subject } = record.grant
     // Behind the redemption, so that a revocation that comes meanwhile is either seen here or told to the open stream.
     const revoked = toRevocations(await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, subject)))
-    return isRevoked(record.grant, revoked.get(subject)) ? undefined : { kind, record, endsInMs: Number(endsInMs) }
+    return isRevoked(record.grant, revoked.get(subject)) ? undefined : { kind, record, endsInMs: Number(endsInMs), turn: Number(turn) }
   }
 
   async #tell (change: StoreChange & { session: string }, what: 'end' | 'keep'): Promise<void> {
@@ -189,10 +189,10 @@ function toRevocations (reply: readonly string[]): Map<string, number> {
 
 function parseChange (text: string): StoreChange {
   try {
-    const { kind, session, stream, subject, atMs } = JSON.parse(text) as Record<string, unknown>
+    const { kind, session, turn, subject, atMs } = JSON.parse(text) as Record<string, unknown>
     if (kind === 'session revoked' && typeof session === 'string') return { kind, session }
     if (kind === 'subject revoked' && typeof subject === 'string' && typeof atMs === 'number') return { kind, subject, atMs }
-    if (kind === 'superseded' && typeof session === 'string' && typeof stream === 'string') return { kind, session, stream }
+    if (kind === 'superseded' && typeof session === 'string' && typeof turn === 'number') return { kind, session, turn }
   } catch {
     // Not JSON, or null.
   }

@@ -57,7 +57,8 @@ export class Revocation {
   async check (): Promise<void> {
     const { store, streams, limits } = this.#init
     await this.#refresh()
-    const sessions = new Set([...streams].map(({ grant }) => grant.session).filter(session => session !== undefined))
+    // A stream without a turn has not redeemed its token: its session may not have begun.
+    const sessions = new Set([...streams].filter(({ turn }) => turn !== undefined).map(({ grant }) => grant.session!))
     if (sessions.size === 0) return
     const valid = await this.#answer('touch', store.touch([...sessions], limits))
     streams.revoke(({ grant: { session } }) => session !== undefined && sessions.has(session) && !valid.has(session))
@@ -90,7 +91,7 @@ export class Revocation {
     const { streams } = this.#init
     switch (change.kind) {
       case 'session revoked': return streams.revoke(({ grant }) => grant.session === change.session)
-      case 'superseded': return streams.revoke(({ grant, id }) => grant.session === change.session && id !== change.stream)
+      case 'superseded': return streams.supersede(change.session, change.turn)
       case 'subject revoked':
         this.#learn(change.subject, change.atMs)
         streams.revoke(({ grant }) => this.isRevoked(grant))

@@ -19,8 +19,11 @@ export interface Source {
   verify: (credential: string, request: FastifyRequest) => Promise<GrantInit | Grant | null>
   /** True when the application is to be asked again while a stream is open. */
   readonly isAskedAgain: boolean
-  /** Spends what can be used once, for a stream of this id, or for another answer. Throws 401 when somebody was first. */
-  spend?: (request: FastifyRequest, reply: FastifyReply, stream: string | undefined) => Promise<void>
+  /**
+   * Spends what can be used once; gives the turn of the stream it is for, see `RedeemedToken`. Throws 401 when somebody was
+   * first, and for another answer than a stream also when it is not the first use.
+   */
+  spend?: (request: FastifyRequest, reply: FastifyReply, use: 'stream' | 'answer') => Promise<number>
 }
 
 /**

@@ -12,7 +12,7 @@ export interface TokenCommands {
 }
 
 /** What `token.lua` replies. */
-export type FoundReply = [kind: 'fresh' | 'resumed' | 'repeated', record: string, endsInMs: string]
+export type FoundReply = [kind: 'fresh' | 'resumed' | 'repeated', record: string, endsInMs: string, turn: number]
 
 const scripts: Record<keyof TokenCommands, { file: string, numberOfKeys: number }> = {
   tokenIssue: { file: 'issue', numberOfKeys: 1 },

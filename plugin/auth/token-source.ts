@@ -19,11 +19,11 @@ export function tokenSource (tokens: OneTimeTokens): Source {
       found.set(request, token)
       return token.grant
     },
-    async spend (request, reply, stream) {
+    async spend (request, reply, use) {
       const token = found.get(request)!
       // A session is there for a stream to go on; any other answer is given once.
-      if (stream === undefined && token.kind !== 'fresh') throw new errors.FST_SSE_BAD_TOKEN('spent')
-      await tokens.redeem(token, reply, stream ?? '')
+      if (use === 'answer' && token.kind !== 'fresh') throw new errors.FST_SSE_BAD_TOKEN('spent')
+      return tokens.redeem(token, reply, use)
     }
   }
 }

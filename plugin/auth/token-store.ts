@@ -28,6 +28,9 @@ export interface StoredToken {
   endsInMs: number
 }
 
+/** `turn` tells the session's streams apart: 1 for the first, one more with each redemption, in the order in which they were done. */
+export interface RedeemedToken extends StoredToken { turn: number }
+
 /** How long sessions last: unused, altogether, and how long after the redemption a repeat of the request counts. In ms. */
 export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs: number }
 
@@ -57,7 +60,7 @@ export interface TokenStore {
    * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them.
    * Undefined as in `find`.
    */
-  redeem: (presented: PresentedToken, newSecretHash: string, limits: SessionLimits) => Promise<StoredToken | undefined>
+  redeem: (presented: PresentedToken, newSecretHash: string, limits: SessionLimits) => Promise<RedeemedToken | undefined>
   /** Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked at. */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
   /** Ends the session; its token too when it is not redeemed yet. */
@@ -66,14 +69,14 @@ export interface TokenStore {
   revokeSubject: (subject: string, ttlMs: number) => Promise<void>
   /** Subjects revoked, and when, in Unix ms. */
   revokedSubjects: () => Promise<Map<string, number>>
-  /** Tells every node that a session goes on elsewhere; `stream` is the one that stays. */
-  supersede: (session: string, stream: string) => Promise<void>
+  /** Tells every node that a session goes on with the stream of this turn: those before it end. */
+  supersede: (session: string, turn: number) => Promise<void>
 }
 
 export type StoreChange =
   | { kind: 'session revoked', session: string }
   | { kind: 'subject revoked', subject: string, atMs: number }
-  | { kind: 'superseded', session: string, stream: string }
+  | { kind: 'superseded', session: string, turn: number }
   /** Changes may have been missed, after a reconnect: everything is to be checked against the store. */
   | { kind: 'doubt' }
 

@@ -4,7 +4,7 @@
 -- ARGV  1  'find', which changes nothing, or 'redeem'
 --       2  hash of the secret that was presented, or ''   3  fingerprint of the client   4  hash of the new secret
 --       5  ms a session lives unused   6  ms it lives at most   7  ms in which a repeat counts   8  how many secrets it takes
--- Reply {'fresh' | 'resumed' | 'repeated', record, ms to the end of the session}, or nothing
+-- Reply {'fresh' | 'resumed' | 'repeated', record, ms to the end of the session, turn or 0 for 'find'}, or nothing
 --
 -- The times stand in the values and are compared with the clock: what a stale replica or an old dump brings back is no
 -- older than it says. One secret hash is 43 characters, so that commas tell them apart.
@@ -22,6 +22,8 @@ local function slide (ends)
   if redeem then redis.call('PEXPIRE', session, ms(math.min(sliding, ends - now))) end
 end
 
+local function turn () return redeem and redis.call('HINCRBY', session, 'turn', 1) or 0 end
+
 local record, till, expires = unpack(redis.call('HMGET', token, 'record', 'until', 'expires'))
 if record and tonumber(till) > now then
   local ends = math.min(now + absolute, tonumber(expires))
@@ -30,7 +32,7 @@ if record and tonumber(till) > now then
     redis.call('HSET', session, 'record', record, 'ends', ms(ends), 'spent', ms(now), 'fingerprint', fingerprint, 'secrets', new_secret)
   end
   slide(ends)
-  return {'fresh', record, ms(ends - now)}
+  return {'fresh', record, ms(ends - now), turn()}
 end
 
 local held, ends, spent, known, secrets = unpack(redis.call('HMGET', session, 'record', 'ends', 'spent', 'fingerprint', 'secrets'))
@@ -40,12 +42,12 @@ local left = ms(ends - now)
 
 if secret ~= '' and string.find(',' .. secrets .. ',', ',' .. secret .. ',', 1, true) then
   slide(ends)
-  return {'resumed', held, left}
+  return {'resumed', held, left, turn()}
 end
 
 if known == fingerprint and now - tonumber(spent) < grace and #secrets < max_secrets * 44 - 1 then
   if redeem then redis.call('HSET', session, 'secrets', secrets .. ',' .. new_secret) end
   slide(ends)
-  return {'repeated', held, left}
+  return {'repeated', held, left, turn()}
 end
 return false

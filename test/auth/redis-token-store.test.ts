@@ -50,11 +50,11 @@ t.test('the Redis store keeps the contract on a cluster', async t => {
 /** Settles when all that is told arrives. */
 async function untilHeard ({ store, changes }: StoreStage): Promise<void> {
   for (let at = 0; changes.length === 0; at++) {
-    await store.supersede('a', `${at}`)
+    await store.supersede('a', at)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
-  await store.supersede('a', 'last')
-  await until(() => changes.some(change => change.kind === 'superseded' && change.stream === 'last'))
+  await store.supersede('a', 1_000_000)
+  await until(() => changes.some(change => change.kind === 'superseded' && change.turn === 1_000_000))
   changes.length = 0
 }
 

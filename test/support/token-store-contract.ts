@@ -127,6 +127,22 @@ function testSessions (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
     for (const secretHash of [secret, again]) t.match(await store.find(presented(session, { secretHash }), LIMITS), { kind: 'resumed' })
   })
 
+  t.test('each redemption of a session has its turn, and looking it up takes none', async t => {
+    const { store } = await stage(t)
+    const [session, secret] = [newHash(), newHash()]
+    await store.issue(session, recordOf('ann'), TTL_MS)
+    const [resuming, repeating] = [presented(session, { secretHash: secret }), presented(session)]
+    const turns = [await store.redeem(presented(session), secret, LIMITS)]
+    for (const given of [resuming, repeating, resuming]) {
+      await store.find(given, LIMITS)
+      await store.touch([session], LIMITS)
+      turns.push(await store.redeem(given, newHash(), LIMITS))
+    }
+    t.match(turns, [{ kind: 'fresh', turn: 1 }, { kind: 'resumed', turn: 2 }, { kind: 'repeated', turn: 3 }, { kind: 'resumed', turn: 4 }])
+    const more = await Promise.all(Array.from({ length: 10 }, () => store.redeem(resuming, newHash(), LIMITS)))
+    t.same(more.map(taken => taken?.turn).sort((a = 0, b = 0) => a - b), Array.from({ length: 10 }, (_, at) => 5 + at))
+  })
+
   t.test('a session takes a bounded number of repeats', async t => {
     const { store } = await stage(t)
     const { session } = await begin(store)
@@ -241,10 +257,10 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
     t.same([...(await store.revokedSubjects()).keys()], ['ann'])
   })
 
-  t.test('superseding is told with the stream that stays', async t => {
+  t.test('superseding is told with the turn of the stream that stays', async t => {
     const { store, changes } = await stage(t)
-    await store.supersede('a session', 'a stream')
+    await store.supersede('a session', 7)
     await until(() => changes.length === 1)
-    t.same(changes, [{ kind: 'superseded', session: 'a session', stream: 'a stream' }])
+    t.same(changes, [{ kind: 'superseded', session: 'a session', turn: 7 }])
   })
 }

@@ -1,0 +1,174 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import type { Test } from 'tap'
+import { MemoryTokenStore } from '../../plugin/index.ts'
+import { OpenStreams } from '../../plugin/auth/open-streams.ts'
+import { settleable } from '../../plugin/settleable.ts'
+import type { Settleable } from '../../plugin/settleable.ts'
+import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
+import { fetchAll } from '../support/client.ts'
+import { until } from '../support/log-contract.ts'
+import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
+import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
+
+/** A store whose next redemption waits: before it is done, or after it while its answer is on the way. */
+class SlowStore extends MemoryTokenStore {
+  redemptions = 0
+  touches = 0
+  #next: { when: 'before' | 'after', go: Promise<void>, reached: Settleable<void> } | undefined
+
+  /** Settles when the redemption has come there; `release` lets it go on. */
+  hold (when: 'before' | 'after'): { reached: Promise<void>, release: () => void } {
+    const [gate, reached] = [settleable(), settleable()]
+    this.#next = { when, go: gate.promise, reached }
+    return { reached: reached.promise, release: gate.settle }
+  }
+
+  override async redeem (...args: Parameters<MemoryTokenStore['redeem']>): ReturnType<MemoryTokenStore['redeem']> {
+    const held = this.#next
+    this.#next = undefined
+    this.redemptions++
+    if (held?.when === 'before') await this.#wait(held)
+    const taken = await super.redeem(...args)
+    if (held?.when === 'after') await this.#wait(held)
+    return taken
+  }
+
+  override async touch (...args: Parameters<MemoryTokenStore['touch']>): ReturnType<MemoryTokenStore['touch']> {
+    this.touches++
+    return super.touch(...args)
+  }
+
+  async #wait ({ go, reached }: { go: Promise<void>, reached: Settleable<void> }): Promise<void> {
+    reached.settle()
+    await go
+  }
+}
+
+/** A session with one stream. */
+async function startSession (t: Test, recheckMs = 600_000) {
+  const store = new SlowStore()
+  const { app, origin } = await startTokenApp(t, { store }, { recheckMs })
+  const { token, session } = await issueToken(t, origin)
+  const first = await redeem(t, origin, token)
+  await first.inbox.until('stream.open')
+  const resume = () => redeem(t, origin, token, { cookie: cookiesOf(first), ...ELSEWHERE })
+  return { app, origin, store, session, first, resume }
+}
+
+// It was told that it is superseded before it was among those who are told: a session had two streams for as long as they lasted.
+t.test('a stream that is superseded while its redemption is on the way ends', async t => {
+  const { store, first, resume } = await startSession(t)
+  const { reached, release } = store.hold('after')
+  const older = resume()
+  await reached
+  const newer = await resume()
+  await newer.inbox.until('stream.open')
+  release()
+  t.notMatch(await (await older).inbox.ended(), 'stream.open', 'nothing is streamed to it')
+  await first.inbox.ended()
+  t.notOk(newer.inbox.isOver)
+})
+
+t.test('a stream that is redeemed later stays, although it came earlier', async t => {
+  const { store, first, resume } = await startSession(t)
+  const { reached, release } = store.hold('before')
+  const later = resume()
+  await reached
+  const earlier = await resume()
+  await earlier.inbox.until('stream.open')
+  release()
+  const { inbox } = await later
+  await inbox.until('stream.open')
+  await Promise.all([first, earlier].map(({ inbox }) => inbox.ended()))
+  t.notOk(inbox.isOver)
+})
+
+t.test('of many that resume at once one stays', async t => {
+  const { first, resume } = await startSession(t)
+  const all = await Promise.all(Array.from({ length: 10 }, resume))
+  await until(() => all.filter(({ inbox }) => !inbox.isOver).length === 1)
+  await first.inbox.ended()
+  await all.find(({ inbox }) => !inbox.isOver)!.inbox.until('stream.open')
+})
+
+t.test('a session that is revoked while its stream is being admitted has no stream', async t => {
+  const { app, store, session, first, resume } = await startSession(t)
+  const { reached, release } = store.hold('after')
+  const stream = resume()
+  await reached
+  await app.auth.revoke({ session })
+  release()
+  t.notMatch(await (await stream).inbox.ended(), 'stream.open')
+  await first.inbox.ended()
+})
+
+t.test('a check while a token is being redeemed does not take its session, which has not begun, for one that is over', async t => {
+  const { origin, store } = await startSession(t, 10)
+  const { token } = await issueToken(t, origin)
+  const { reached, release } = store.hold('before')
+  const stream = redeem(t, origin, token)
+  await reached
+  const { touches } = store
+  await until(() => store.touches > touches + 1)
+  release()
+  const { inbox } = await stream
+  await inbox.until('stream.open')
+})
+
+t.test('a subject that is revoked between the check of its credentials and its stream is refused', async t => {
+  const [asked, answer] = [settleable(), settleable()]
+  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } }, {
+    after: app => {
+      app.get('/slow', { grant: true }, async (request, reply) => {
+        asked.settle()
+        await answer.promise
+        return reply.sse(app.topics.subscribe('news'))
+      })
+    }
+  })
+  const stream = ask(t, `${origin}/slow`, bearer(await sign({ iat: nowS() - 5 })))
+  await asked.promise
+  await app.auth.revoke({ subject: 'alice' })
+  answer.settle()
+  t.match(await stream, { status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /was taken back/ } })
+})
+
+t.test('what is refused when its token is spent leaves nothing behind', async t => {
+  const add = mock.method(OpenStreams.prototype, 'add')
+  t.teardown(() => mock.restoreAll())
+  const store = new SlowStore()
+  const { origin } = await startTokenApp(t, { store })
+  const { token } = await issueToken(t, origin)
+  const { reached, release } = store.hold('before')
+  const loser = redeem(t, origin, token, ELSEWHERE)
+  await reached
+  const winner = await redeem(t, origin, token)
+  await winner.inbox.until('stream.open')
+  release()
+  t.equal((await loser).statusCode, 401)
+  const streams = add.mock.calls[0]!.this as OpenStreams
+  t.equal(streams.size, 1)
+  t.notOk(winner.inbox.isOver)
+  winner.close()
+  await until(() => streams.size === 0)
+})
+
+// Each found it fresh; the grace, which is for streams, let the others have an answer, too.
+t.test('of many that ask for an answer with one token at once one gets it', async t => {
+  const { origin } = await startTokenApp(t)
+  const { token } = await issueToken(t, origin)
+  const statuses = await Promise.all(Array.from({ length: 10 }, async () => (await fetchAll(t, `${origin}/me?ot=${token}`)).statusCode))
+  t.same(statuses.sort(), [200, ...Array.from({ length: 9 }, () => 401)])
+})
+
+t.test('two streams of different sessions do not supersede each other', async t => {
+  const { origin, first } = await startSession(t)
+  const { token } = await issueToken(t, origin)
+  const other = await listenTo(t, origin, `/events?topic=news&ot=${token}`)
+  await other.inbox.until('stream.open')
+  const again = await redeem(t, origin, token, { cookie: cookiesOf(other) })
+  await again.inbox.until('stream.open')
+  await other.inbox.ended()
+  t.notOk(first.inbox.isOver)
+})
