@@ -15,9 +15,13 @@ export function encodeIdLine (cursor: string): Buffer {
   return Buffer.from(`id: ${cursor}\n`, 'latin1')
 }
 
+/** The frame made last: of many clients that come at once, most stand at the same place. */
+let lastOpen: { cursor: string | undefined, frame: Buffer } | undefined
+
 /** The first frame of a stream: it gives the client its cursor. Without one (a gap follows) the client keeps its own. */
 export function openFrame (cursor: string | undefined): Buffer {
-  return encodeEvent({ event: 'stream.open', id: cursor, data: '' })
+  if (lastOpen?.cursor !== cursor || !lastOpen) lastOpen = { cursor, frame: encodeEvent({ event: 'stream.open', id: cursor, data: '' }) }
+  return lastOpen.frame
 }
 
 /** Tells what was missed. Only the last of several gaps carries the cursor, so that a drop between them tells them all again. */

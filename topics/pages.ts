@@ -26,6 +26,12 @@ export class Page {
     this.bytes = this.entries.reduce((sum, { body }) => sum + body.length, 0)
   }
 
+  /** The entries whose number is not above `n`; the very list of the page when that is all, as it mostly is. */
+  upTo (n: number): readonly PageEntry[] {
+    const last = this.entries.at(-1)
+    return last === undefined || last.id.n <= n ? this.entries : this.entries.filter(({ id }) => id.n <= n)
+  }
+
   /** The whole page as a connection to this topic alone gets it; made once. */
   get frames (): Buffer {
     this.#frames ??= Buffer.concat(this.entries.flatMap(({ id, body }) => [encodeIdLine(formatEventId(id)), body]))

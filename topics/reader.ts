@@ -82,9 +82,8 @@ export class Reader implements FeedReader {
     const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
     const cursor = formatCursor(this.#feed.topics, this.#positions)
     // With a gap the client keeps its own cursor until it has been told all of it.
-    const frames = [openFrame(gaps.length === 0 ? cursor : undefined)]
-    gaps.forEach((gap, at) => frames.push(gapFrame(gap, at === gaps.length - 1 ? cursor : undefined)))
-    this.#stream.write(Buffer.concat(frames), 0)
+    this.#stream.write(openFrame(gaps.length === 0 ? cursor : undefined), 0)
+    gaps.forEach((gap, at) => this.#stream.write(gapFrame(gap, at === gaps.length - 1 ? cursor : undefined), 0))
   }
 
   /**
@@ -131,7 +130,7 @@ export class Reader implements FeedReader {
       if (!page) return
       const isJoined = page.entries[0]?.id.n === this.#positions[at]!.n + 1
       if (!isJoined && await this.#toldGap(at)) continue
-      const wanted = page.entries.filter(entry => entry.id.n <= target.n)
+      const wanted = page.upTo(target.n)
       // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
       if (wanted.length === 0) return
       this.#stream.write(this.#framesOf(at, page, wanted), wanted.length)
@@ -140,7 +139,7 @@ export class Reader implements FeedReader {
 
   #framesOf (at: number, page: Page, wanted: readonly PageEntry[]): Buffer {
     this.#positions[at] = wanted.at(-1)!.id
-    if (this.#positions.length === 1 && wanted.length === page.entries.length) return page.frames
+    if (this.#positions.length === 1 && wanted === page.entries) return page.frames
     const positions = [...this.#positions]
     return Buffer.concat(wanted.flatMap(({ id, body }) => {
       positions[at] = id
