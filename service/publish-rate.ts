@@ -1,5 +1,6 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addressOf } from '../plugin/address.ts'
 import { errors } from './errors.ts'
 
 /**
@@ -19,7 +20,7 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
   })
 }
 
-/** Who is counted as one publisher. IPv6 addresses count by their /64, of which one subscriber has all. */
+/** Who is counted as one publisher. */
 export function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
-  return grant ? `subject ${grant.subject}` : `address ${normalizeIP(ip)}`
+  return grant ? `subject ${grant.subject}` : `address ${addressOf(ip)}`
 }

@@ -1,4 +1,4 @@
-import { normalizeIP } from '@fastify/rate-limit'
+import { addressOf } from '../plugin/address.ts'
 import { errors } from './errors.ts'
 
 /** How many streams there may be at one time; 0 stands for any number. */
@@ -6,8 +6,8 @@ export interface StreamLimitsInit { maxConnections: number, maxConnectionsPerAdd
 
 /** Whose stream it is. */
 export interface StreamOwner {
-  /** IPv6 addresses count by their /64, of which one subscriber has all. */
-  address: string
+  /** As `addressOf` counts it; undefined on a Unix socket. */
+  address: string | undefined
   /** Undefined where nobody is authenticated. */
   subject: string | undefined
 }
@@ -30,7 +30,7 @@ export class StreamLimits {
 
   /** Takes a place; what it returns gives it back and must be called once. Throws `SERVICE_TOO_MANY_CONNECTIONS…` and takes none. */
   take ({ address: ip, subject }: StreamOwner): () => void {
-    const address = normalizeIP(ip)
+    const address = addressOf(ip)
     const { maxConnections, maxConnectionsPerAddress, maxConnectionsPerSubject } = this.#init
     if (isFull(this.#all, maxConnections)) throw new errors.SERVICE_TOO_MANY_CONNECTIONS(maxConnections)
     if (isFull(this.#byAddress.get(address), maxConnectionsPerAddress)) throw new errors.SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS(maxConnectionsPerAddress)
@@ -39,7 +39,7 @@ export class StreamLimits {
     return () => this.#move({ address, subject }, -1)
   }
 
-  #move ({ address, subject }: StreamOwner, by: 1 | -1): void {
+  #move ({ address, subject }: { address: string, subject: string | undefined }, by: 1 | -1): void {
     this.#all += by
     count(this.#byAddress, address, by)
     if (subject !== undefined) count(this.#bySubject, subject, by)

@@ -1,5 +1,5 @@
-import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addressOf } from '../address.ts'
 import { errors, show } from '../errors.ts'
 import { isPattern, isSubject } from './grant-init.ts'
 import type { Grant } from './grant.ts'
@@ -47,7 +47,7 @@ function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRe
   const perAddress = new RateLimit(counter, { ...common, per: 'address', max: options.maxPerAddress })
   return async (request, { subject }) => {
     await perSubject.count(request, subject)
-    await perAddress.count(request, normalizeIP(request.ip))
+    await perAddress.count(request, addressOf(request.ip))
   }
 }
 

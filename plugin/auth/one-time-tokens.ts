@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { addressOf } from '../address.ts'
 import { errors } from '../errors.ts'
 import { Grant } from './grant.ts'
 import { resolveTokenOptions } from './one-time-token-options.ts'
@@ -80,7 +81,7 @@ export class OneTimeTokens {
   async find (request: FastifyRequest): Promise<FoundToken> {
     // As the query parser read it.
     const token = (request.query as Record<string, unknown>)[TOKEN_PARAMETER]
-    const address = normalizeIP(request.ip)
+    const address = addressOf(request.ip)
     await this.#failures.check(request, address)
     const found = typeof token === 'string' && TOKEN.test(token) ? await this.#look(request, token) : undefined
     if (found) return found
