@@ -1,9 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { open } from '../support/client.ts'
 import type { Opened } from '../support/client.ts'
-import { run, runService, startService } from '../support/commands.ts'
+import { originIn, run, runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 import { metricsOf } from '../support/metrics.ts'
@@ -97,6 +98,18 @@ t.test('a worker that is killed while it drains is not replaced, and the exit co
   t.notMatch(service.out, 'another one takes its place')
 })
 
+// It kept the primary alive for ever, and with it a container or a unit until somebody killed all of it.
+t.test('a worker that hangs while it drains is killed in the end and told, and the exit code is 1', async t => {
+  const { service } = await startTeam(t, { DRAIN_MS: '50' })
+  const workers = childrenOf(service.pid)
+  const [hung = 0] = workers
+  process.kill(hung, 'SIGSTOP')
+  service.kill('SIGTERM')
+  t.equal(await service.exit(), 1)
+  t.match(service.out, `"workers":[${hung}],"afterMs":3050,"msg":"workers did not end in time and are killed"`)
+  await when(() => workers.every(isGone))
+})
+
 function isGone (pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -126,6 +139,53 @@ t.test('a worker that dies is told and replaced; its clients come back to the ot
     t.same(client.events.map(({ data }) => data), ['one', 'two', 'three'])
     t.same(client.gaps, [])
   }
+})
+
+/** A copy of Node in a folder of its own, as one that an upgrade may take away while it runs. */
+function copyOfNode (t: Test): { folder: string, node: string } {
+  const folder = join(t.testdir({ bin: {} }), 'bin')
+  const node = join(folder, 'node')
+  copyFileSync(process.execPath, node)
+  return { folder, node }
+}
+
+// Node tells it by an event when there is no such program, and by a throw when its folder is none: the place stayed empty, or
+// the primary ended and all the others with it.
+t.test('a worker that cannot be started is tried again until it can', async t => {
+  const { url } = await RedisServer.start(t)
+  const { folder, node } = copyOfNode(t)
+  const service = run(t, node, ['dist/service/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
+  await service.until(({ err }) => err.includes('Publish:'))
+  const fails = (code: string) => service.until(({ out }) => new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started, it is tried again"`).test(out))
+  renameSync(folder, `${folder}.away`)
+  process.kill(childrenOf(service.pid)[0]!, 'SIGKILL')
+  await fails('ENOENT')
+  writeFileSync(folder, '')
+  await fails('ENOTDIR')
+  t.match(await call(`${originIn(service.err)}/metrics`), { status: 200 }, 'what could not be started is not asked')
+  rmSync(folder)
+  renameSync(`${folder}.away`, folder)
+  await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
+  t.equal(childrenOf(service.pid).length, 2)
+  t.same([...service.out.matchAll(/"pauseMs":(\d+)/g)].map(match => match[1]).slice(0, 3), ['100', '200', '400'])
+})
+
+t.test('when not even the first worker can be started that is told, and it exits with 1', async t => {
+  const { url } = await RedisServer.start(t)
+  const service = run(t, process.execPath, ['--import=data:text/javascript,process.execPath="/nowhere/node"', 'dist/service/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
+  t.equal(await service.exit(), 1)
+  t.equal(service.err, 'resumable-sse: no worker can be started: spawn /nowhere/node ENOENT\n')
+})
+
+// Only the first one's fate was known to the start: with a later one dying before it listened the start never came to its end.
+t.test('a worker that dies before it listens does not keep the start from its end', async t => {
+  const redis = await RedisServer.start(t)
+  const service = runService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}` })
+  await service.until(({ out }) => out.includes('Server listening'))
+  await when(() => childrenOf(service.pid).length === 2)
+  process.kill(Math.max(...childrenOf(service.pid)), 'SIGKILL')
+  await service.until(({ err }) => err.includes('Publish:'))
+  t.match(service.out, 'another one takes its place')
 })
 
 t.test('what keeps the first worker from listening is told once, and it exits as that one does', async t => {
