@@ -13,9 +13,10 @@ import { runWorkers } from './workers.ts'
 
 /** Runs the service, in one process or in several; settles when it listens. The process ends by its signals. */
 export async function serve (config: ServiceConfig, stderr: Writable): Promise<void> {
+  const tell = (at: Pick<AddressInfo, 'address' | 'port'>): void => { stderr.write(createBanner(at, config, { where: describeLog(config), file: process.argv[1]! })) }
   if (cluster.isPrimary && config.workers > 1) {
     const address = await runWorkers(config)
-    stderr.write(createBanner(address, config, describeLog(config)))
+    tell(address)
     return
   }
   const app = await buildService(config)
@@ -25,7 +26,7 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
   else stopOnSignals(stop)
   renewOnSignal(config, app.server as unknown as Server, app.log)
   await app.listen({ host: config.host, port: config.port })
-  if (cluster.isPrimary) stderr.write(createBanner(addressOf(app), config, describeLog(config)))
+  if (cluster.isPrimary) tell(addressOf(app))
 }
 
 function addressOf (app: FastifyInstance): AddressInfo {

@@ -50,7 +50,8 @@ export function isNetwork (text: unknown): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
 }
 
-function toBlockList (networks: readonly string[]): BlockList {
+/** Addresses and CIDR blocks, as `isNetwork` takes them. */
+export function toBlockList (networks: readonly string[]): BlockList {
   const list = new BlockList()
   for (const network of networks) {
     const [address = '', bits] = network.split('/')
@@ -62,7 +63,7 @@ function toBlockList (networks: readonly string[]): BlockList {
 }
 
 /** A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not trusted. */
-function isFrom (trusted: BlockList, address = ''): boolean {
+export function isFrom (trusted: BlockList, address = ''): boolean {
   const version = isIP(address)
   return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')
 }

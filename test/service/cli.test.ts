@@ -2,44 +2,22 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import t from 'tap'
 import type { Test } from 'tap'
-import { createBanner } from '../../service/banner.ts'
 import { describeFailure } from '../../service/failure.ts'
 import { connect, open, stall } from '../support/client.ts'
 import type { Bare } from '../support/client.ts'
-import { run, runService, startService } from '../support/commands.ts'
+import { runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { call } from '../support/service-app.ts'
 
 // The built command as users start it: what it says, and how it ends.
 
-const hasIPv6 = Object.values(networkInterfaces()).flat().some(address => address?.address === '::1')
-
 /** Of a request whose body is 100 bytes. */
 const POST_HEAD = 'POST /topics/news/events HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n'
 
 const publish = (origin: string, body: string, type = 'text/plain') => call(`${origin}/topics/news/events`, { method: 'POST', body, type })
-
-for (const host of ['127.0.0.1', 'localhost', ...(hasIPv6 ? ['::1', '::'] : [])]) {
-  t.test(`on ${host} it says where it listens, and both commands it shows work as they stand`, async t => {
-    const { service, origin } = await startService(t, { HOST: host, OPEN_TO_ALL: 'yes' })
-    t.match(service.err, `\nresumable-sse listens on ${origin} (events on disk, in `)
-    const [listen = '', publish = ''] = [...service.err.matchAll(/^ +(?:Listen|Publish): +(curl .*)$/gm)].map(match => match[1])
-    const listener = run(t, 'bash', ['-c', `exec ${listen}`])
-    await listener.until(({ out }) => out.includes('stream.open\ndata: \n\n'))
-    const publisher = run(t, 'bash', ['-c', `exec ${publish}`])
-    await publisher.ended
-    t.match(publisher.out, /^{"id":"\d+-1"}$/)
-    await listener.until(({ out }) => out.includes('data: hello\n\n'))
-  })
-}
-
-t.test('an address of IPv6 stands in brackets', async t => {
-  t.match(createBanner({ address: '::1', port: 8080 }, { tlsCert: undefined }, 'events in Redis'), 'listens on http://[::1]:8080 (events in Redis)\n')
-})
 
 t.test('it says where the events are kept', async t => {
   const { service } = await startService(t, { LOG: 'memory' })

@@ -81,13 +81,13 @@ export function runService (t: Test, env: Record<string, string> = {}): Command 
 /** Starts the built service on a free port, on files of its own; `origin` is where it listens. */
 export async function startService (t: Test, env: Record<string, string> = {}): Promise<{ service: Command, origin: string }> {
   const service = runService(t, env)
-  await service.until(({ err }) => err.includes('Publish:'))
+  await service.until(({ err }) => err.includes('resumable-sse listens on '))
   return { service, origin: originIn(service.err) }
 }
 
 /** The first http origin a text names. */
 export function originIn (text: string): string {
-  const origin = /https?:\/\/(127\.0\.0\.\d|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
+  const origin = /https?:\/\/(\d+(?:\.\d+){3}|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
   if (origin === undefined) throw new Error(`no origin in: ${text}`)
   return origin
 }
