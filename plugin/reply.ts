@@ -7,7 +7,7 @@ import type { ResolvedOptions, SseOptions } from './options.ts'
 import { acceptsSse, asksForSse, readLastEventId } from './negotiate.ts'
 import { encoderFor } from './route-settings.ts'
 import type { RouteSettings } from './route-settings.ts'
-import { checkSource, dispose } from './source.ts'
+import { checkSource, dispose, topicsOf } from './source.ts'
 import { SseStream } from './stream.ts'
 import type { CloseReason } from './stream.ts'
 import { HeadPayload, StreamPayload } from './payload.ts'
@@ -60,7 +60,7 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
     stream.close('end')
     reply.send(new HeadPayload())
   } else {
-    const failure = failureHandler(reply, stream, settings.options)
+    const failure = failureHandler(reply, stream, source, settings.options)
     reply.send(new StreamPayload({ reply, stream, source, ...failure }))
   }
   return source === undefined ? stream : reply
@@ -124,26 +124,31 @@ function createStream ({ reply, source, registry, heartbeats }: ReplyInit, setti
   return stream
 }
 
-const WARNED: ReadonlySet<CloseReason> = new Set(['slow', 'error'])
+/** Streams whose error is in the log: their close is no further trouble. */
+const told = new WeakSet<SseStream>()
 
 function logClose (message: StreamCloseMessage): void {
-  const { request, reason, events, bytes, durationMs } = message
+  const { request, stream, reason, events, bytes, durationMs } = message
   closeChannel.publish(message)
-  request.log[WARNED.has(reason) ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
+  const isTrouble = reason === 'slow' || (reason === 'error' && !told.has(stream))
+  request.log[isTrouble ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
 }
 
 /** What becomes of an error of the source: before the first byte, and after it. */
-function failureHandler (reply: FastifyReply, stream: SseStream, options: ResolvedOptions) {
+function failureHandler (reply: FastifyReply, stream: SseStream, source: unknown, options: ResolvedOptions) {
+  const topics = topicsOf(source)
   return {
     mayRefuse (error: unknown): boolean {
       if (!isErrorStatusToRetry(error) || !asksForSse(reply.request.headers.accept)) return false
-      reply.log.warn({ err: error }, 'event stream refused for now: the client is told to come back')
+      told.add(stream)
+      reply.log.warn({ err: error, topics }, 'event stream refused for now: the client is told to come back')
       stream.closeWithRetry('error', Math.round(REFUSAL_RETRY_MS * (1 + Math.random())))
       return true
     },
     onFailure (error: unknown): void {
       if (!stream.isOpen) return reply.log.debug({ err: error }, 'the source of an event stream failed after the stream was over')
-      reply.log.error({ err: error }, 'the source of an event stream failed')
+      told.add(stream)
+      reply.log.error({ err: error, topics }, 'the source of an event stream failed')
       const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
       // As bytes, because its data is JSON whatever the application's serializer makes of its own.
       const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })

@@ -173,3 +173,9 @@ function checkUpstream (response: Response): void {
   dispose(response)
   throw new errors.FST_SSE_BAD_UPSTREAM(response.status, show(type))
 }
+
+/** What a subscription of `app.topics` is subscribed to; undefined for other sources, of which nothing is known. */
+export function topicsOf (source: unknown): readonly string[] | undefined {
+  if (typeof source !== 'object' || source === null || !('topics' in source)) return undefined
+  return [source.topics].flat() as string[]
+}

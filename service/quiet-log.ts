@@ -18,7 +18,7 @@ export class QuietLog extends LogController {
  */
 export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
   if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)
-  else if (statusCode === UNAVAILABLE) request.log.warn({ statusCode, code: error.code }, error.message)
+  else if (statusCode === UNAVAILABLE) request.log.warn({ statusCode, code: error.code, req: request }, error.message)
   else request.log.debug({ statusCode, code: error.code }, 'request refused')
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addAdmission } from '../admission.ts'
 import { errors } from '../errors.ts'
+import { topicsOf } from '../source.ts'
 import { bearerSource } from './bearer.ts'
 import { cookieSource } from './cookie.ts'
 import { Grant } from './grant.ts'
@@ -77,7 +78,7 @@ export class Authenticator {
     let topics: readonly string[] = []
     addAdmission(request, {
       check: streamed => {
-        topics = topicsOf(streamed)
+        topics = topicsOf(streamed) ?? []
         grant.checkSubscribe(topics)
       },
       // Among the streams before anything is spent: whatever is told from here on finds it there, and what was told before is
@@ -117,10 +118,4 @@ function toGrant (granted: GrantInit | Grant | null, source: Source): Grant | nu
 
 function isExpired ({ expiresAtMs }: Grant): boolean {
   return expiresAtMs !== undefined && expiresAtMs <= Date.now()
-}
-
-/** What a subscription of `app.topics` is subscribed to; nothing is known of other sources. */
-function topicsOf (source: unknown): readonly string[] {
-  if (typeof source !== 'object' || source === null || !('topics' in source)) return []
-  return [source.topics].flat() as string[]
 }

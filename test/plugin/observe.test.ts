@@ -38,7 +38,7 @@ t.test('diagnostics channels tell of every stream that opens and closes', async 
   t.equal(closes.length, 2)
 })
 
-t.test('one line is logged per stream that closes: as a warning when it was slow or failed', async t => {
+t.test('one line is logged per stream that closes: as a warning when it was slow, or failed without a line of its own', async t => {
   const log = new Inbox()
   const app = await buildApp(t, { retryMs: false }, { logger: logInto(log, 'debug') })
   app.get('/end', (request, reply) => reply.sse(['a']))
@@ -46,8 +46,9 @@ t.test('one line is logged per stream that closes: as a warning when it was slow
   app.get('/error', (request, reply) => reply.sse(async function * () { yield 'a'; await new Promise(resolve => setTimeout(resolve, 1)); throw new Error('no') }))
   app.get('/client', (request, reply) => reply.sse(async function * () { yield 'a'; await never }))
   app.get('/later', (request, reply) => reply.sse(async () => { throw Object.assign(new Error('later'), { statusCode: 503 }) }))
+  app.get('/by-hand', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.close('error'))) }))
   const url = await listen(app)
-  for (const path of ['/end', '/slow', '/error', '/later']) await fetchAll(t, url + path)
+  for (const path of ['/end', '/slow', '/error', '/later', '/by-hand']) await fetchAll(t, url + path)
   const { inbox, close } = await open(t, `${url}/client`)
   await inbox.until('data: a')
   close()
@@ -55,11 +56,12 @@ t.test('one line is logged per stream that closes: as a warning when it was slow
   t.match(linesWith(log, 'event stream closed'), [
     { level: 20, reqId: 'req-1', sse: { reason: 'end', events: 1, bytes: 12, durationMs: Number } },
     { level: 40, reqId: 'req-2', sse: { reason: 'slow', events: 0, bytes: 3 } },
-    { level: 40, reqId: 'req-3', sse: { reason: 'error', events: 2 } },
-    { level: 40, reqId: 'req-4', sse: { reason: 'error', events: 0 } },
-    { level: 20, reqId: 'req-5', sse: { reason: 'client', events: 1 } }
+    { level: 20, reqId: 'req-3', sse: { reason: 'error', events: 2 } },
+    { level: 20, reqId: 'req-4', sse: { reason: 'error', events: 0 } },
+    { level: 40, reqId: 'req-5', sse: { reason: 'error', events: 0 } },
+    { level: 20, reqId: 'req-6', sse: { reason: 'client', events: 1 } }
   ])
-  t.equal(linesWith(log, 'event stream closed').length, 5)
+  t.equal(linesWith(log, 'event stream closed').length, 6)
   t.match(linesWith(log, 'event stream refused for now'), [{ level: 40, err: { message: 'later' } }])
   t.equal(linesWith(log, '"level":50').length, 1, 'the one error is the source that failed')
   await new Promise(resolve => setImmediate(() => setImmediate(resolve)))

@@ -6,7 +6,8 @@ import type { Test } from 'tap'
 import { QuietLog, serializers } from '../../service/quiet-log.ts'
 import { tellRefusals } from '../../service/refusals.ts'
 import { errors } from '../../topics/errors.ts'
-import { originIn, runService } from '../support/commands.ts'
+import { originIn, runService, startService } from '../support/commands.ts'
+import { open } from '../support/client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 import { stablePort } from '../support/ports.ts'
@@ -74,4 +75,35 @@ t.test('with Redis away the service starts, says so in its log, and answers 503'
   t.match(await call(`${originIn(service.err)}/topics/news/events`, { method: 'POST', body: { data: 1 } }), { status: 503, json: { code: 'TOPICS_LOG_UNAVAILABLE' } })
   await service.until(({ out }) => out.includes('TOPICS_LOG_UNAVAILABLE'))
   t.match(service.out, /"level":40.*the command connection failed/)
+})
+
+// A stream that was refused for now was two: of the refusal and of its close, neither naming a topic.
+t.test('a request that meets trouble is one line, which names what it is about and why', async t => {
+  const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+  await service.until(({ err }) => err.includes('listens on'))
+  const origin = originIn(service.err)
+  const sse = { accept: 'text/event-stream' }
+  t.match(await call(`${origin}/events?topic=a&topic=b`, { headers: sse }), { status: 200, text: /^:?[^]*retry: \d+\n\n$/ })
+  for (const [method, path] of [['GET', '/events?topic=a'], ['GET', '/topics/a'], ['POST', '/topics/a/close'], ['DELETE', '/topics/a']] as const) t.equal((await call(origin + path, { method })).status, 503, path)
+  t.equal((await call(`${origin}/topics/a/events`, { method: 'POST', body: { data: 1 } })).status, 503)
+  await service.until(({ out }) => out.includes('/topics/a/events'))
+  const lines = service.out.trim().split('\n').map(line => JSON.parse(line) as { level: number, reqId?: string, code?: string, topics?: string[], req?: { path: string }, err?: { code: string } })
+  const troubles = lines.filter(({ level, reqId }) => level > 30 && reqId !== undefined)
+  t.equal(troubles.length, 6)
+  t.match(troubles, [
+    { topics: ['a', 'b'], err: { code: 'TOPICS_LOG_UNAVAILABLE' } },
+    ...['/events', '/topics/a', '/topics/a/close', '/topics/a', '/topics/a/events'].map(path => ({ code: 'TOPICS_LOG_UNAVAILABLE', req: { path } }))
+  ])
+})
+
+t.test('so is a stream that comes when there are as many as there may be', async t => {
+  const { service, origin } = await startService(t, { LOG: 'memory', MAX_CONNECTIONS: '1' })
+  await open(t, `${origin}/events?topic=a`)
+  const { inbox } = await open(t, `${origin}/events?topic=b`)
+  t.match(await inbox.ended(), 'retry: ')
+  t.equal((await call(`${origin}/events?topic=c`)).status, 503)
+  await service.until(({ out }) => out.match(/SERVICE_TOO_MANY_CONNECTIONS/g)?.length === 2)
+  const troubles = service.out.trim().split('\n').map(line => JSON.parse(line) as { level: number }).filter(({ level }) => level > 30)
+  t.match(troubles, [{ level: 40, topics: ['b'] }, { level: 40, req: { path: '/events' } }])
+  t.equal(troubles.length, 2)
 })
