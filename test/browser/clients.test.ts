@@ -3,7 +3,7 @@ import { EventSource } from 'eventsource'
 import { createParser } from 'eventsource-parser'
 import t from 'tap'
 import type { Test } from 'tap'
-import { Listener, openBrowser, startSite } from '../support/browser.ts'
+import { Listener, openBrowser, openPage, startSite } from '../support/browser.ts'
 import type { Heard } from '../support/browser.ts'
 import { run } from '../support/commands.ts'
 import { TestService } from '../support/service-app.ts'
@@ -110,8 +110,7 @@ t.test('a page of an allowed origin publishes with cookies and reads refusals; a
     const response = await fetch('${service.origin}/topics/news/events', { method: 'POST', credentials: 'include', headers: { 'content-type': 'application/json', 'idempotency-key': key }, body })
     return { status: response.status, replayed: response.headers.get('idempotency-replayed'), body: await response.json() }
   })`
-  const page = await browser.newPage()
-  t.teardown(() => page.close())
+  const page = await openPage(t, browser)
   await page.goto(`${site.origin}/page`)
   t.match(await page.evaluate(`${call}('k', '{"data":1}')`), { status: 201, replayed: null, body: { id: /-1$/ } })
   t.match(await page.evaluate(`${call}('k', '{"data":1}')`), { status: 201, replayed: 'true', body: { id: /-1$/ } })

@@ -1,15 +1,14 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import type { Page } from 'playwright-core'
-import { openBrowser } from '../support/browser.ts'
+import { openBrowser, openPage } from '../support/browser.ts'
 import { TestService } from '../support/service-app.ts'
 
 const browser = await openBrowser(t)
 
 /** The console of a service, in a page that reports what goes wrong in it. */
 async function openConsole (t: Test, service: TestService): Promise<Page> {
-  const page = await browser.newPage()
-  t.teardown(() => page.close())
+  const page = await openPage(t, browser)
   page.on('pageerror', error => t.fail(error.message))
   page.on('console', message => { if (message.type() === 'error' && !message.text().includes('status of')) t.fail(message.text()) })
   await page.goto(`${service.origin}/console`)

@@ -2,7 +2,7 @@ import type { ServerHttp2Session } from 'node:http2'
 import t from 'tap'
 import { buildService, readConfig } from '../../service/index.ts'
 import { listen } from '../support/app.ts'
-import { openBrowser } from '../support/browser.ts'
+import { openBrowser, openPage } from '../support/browser.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 
 const STREAMS = 200
@@ -20,7 +20,7 @@ t.test(`Chromium holds ${STREAMS} EventSources over one HTTP/2 connection of the
   })
   const origin = await listen(app)
   const browser = await openBrowser(t)
-  const page = await browser.newPage({ ignoreHTTPSErrors: true })
+  const page = await openPage(t, browser, { ignoreHTTPSErrors: true })
   await page.goto(`${origin.replace('http:', 'https:')}/healthz`)
   await page.evaluate(`
     globalThis.opened = new Set(), globalThis.heard = new Map()

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
 import { MemoryLog } from '../../topics/index.ts'
-import { Listener, openBrowser, startSite } from '../support/browser.ts'
+import { Listener, openBrowser, openPage, startSite } from '../support/browser.ts'
 import { blocksOf } from '../support/markdown.ts'
 
 // What the server has to say travels inside the stream: any status but 200 would end an EventSource for good.
@@ -62,8 +62,7 @@ t.test('a finished topic is told, and 204 stops the client for good', async t =>
 t.test('the browser code in the README hears events and gaps', async t => {
   const site = await startSite(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 1 }] }) })
   const snippet = blocksOf('README.md').find(({ language }) => language === 'js')!.text
-  const page = await browser.newPage()
-  t.teardown(() => page.close())
+  const page = await openPage(t, browser)
   const said: string[] = []
   const told = new EventEmitter()
   // Errors are Chromium's own lines on the cut connection.

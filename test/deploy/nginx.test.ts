@@ -39,10 +39,10 @@ t.test('nginx takes deploy/nginx.conf; events flow at once over HTTP/2, HTTP/1.1
 })
 
 t.test('an idle stream lives past proxy_read_timeout by its heartbeats', async t => {
-  const [one, two] = await startInstances(t, { HEARTBEAT_MS: '300' })
-  const { http } = await startDeployedNginx(t, [one.port, two.port], config => config.replace('proxy_read_timeout 60s', 'proxy_read_timeout 1s'))
+  const [one, two] = await startInstances(t, { HEARTBEAT_MS: '100' })
+  const { http } = await startDeployedNginx(t, [one.port, two.port], config => config.replace('proxy_read_timeout 60s', 'proxy_read_timeout 2s'))
   const { inbox } = await open(t, `${http}/events?topic=news`)
-  await inbox.until(text => (text.split('stream.open')[1]?.match(/^:$/gm)?.length ?? 0) >= 10)
+  await inbox.until(text => (text.split('stream.open')[1]?.match(/^:$/gm)?.length ?? 0) >= 25)
   await publish(http, 'still there')
   await inbox.until('data: still there\n\n')
 })

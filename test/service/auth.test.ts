@@ -3,7 +3,6 @@ import t from 'tap'
 import { runService, startService } from '../support/commands.ts'
 import { open } from '../support/client.ts'
 import { KeySetServer } from '../support/key-set.ts'
-import { stablePort } from '../support/ports.ts'
 import { call, TestService } from '../support/service-app.ts'
 import { bearer, KEYS, SECRET, sign } from '../support/tokens.ts'
 
@@ -53,7 +52,7 @@ t.test('a public key in a file, with issuer, audiences and a claim of another na
 t.test('keys from a URL, and one-time tokens in Redis, which may be away', async t => {
   const issuer = await KeySetServer.start(t)
   issuer.keys = [{ kid: 'a', key: KEYS.ES256.publicKey, alg: 'ES256' }]
-  const service = await TestService.start(t, { JWKS_URL: issuer.url, LOG: 'redis', REDIS_URL: `redis://127.0.0.1:${await stablePort()}` })
+  const service = await TestService.start(t, { JWKS_URL: issuer.url, LOG: 'redis', REDIS_URL: 'redis://127.0.0.1:1' })
   const headers = bearer(await sign(listener, { key: KEYS.ES256.privateKey, alg: 'ES256', header: { kid: 'a' } }))
   t.match(await service.call('/events/auth', { method: 'POST', body: {}, headers }), { status: 503, json: { code: 'FST_SSE_STORE_UNAVAILABLE' } })
   t.match(await service.call('/topics/news', { headers: bearer(await sign(listener)) }), { status: 401 })

@@ -28,9 +28,9 @@ for (const LOG of ['memory', 'lmdb']) {
   })
 }
 
-async function startOnRedis (t: Test, env: Record<string, string> = {}): Promise<{ redis: RedisServer, service: TestService }> {
+async function startOnRedis (t: Test): Promise<{ redis: RedisServer, service: TestService }> {
   const redis = await RedisServer.start(t)
-  const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url, CANARY_MS: '100', ...env })
+  const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url })
   await until(async () => (await readiness(service.origin)).status === 200)
   return { redis, service }
 }

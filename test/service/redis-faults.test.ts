@@ -25,7 +25,7 @@ class Drill {
 
   static async start (t: Test, args: string[] = []): Promise<Drill> {
     const redis = await RedisServer.start(t, { port: await stablePort(), args })
-    const drill = new Drill(t, redis, await ServiceProcess.start(t, { REDIS_URL: redis.url, HEARTBEAT_MS: '50', CANARY_MS: '200' }))
+    const drill = new Drill(t, redis, await ServiceProcess.start(t, { REDIS_URL: redis.url, HEARTBEAT_MS: '50' }))
     await drill.ready()
     return drill
   }

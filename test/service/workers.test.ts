@@ -7,6 +7,7 @@ import type { Opened } from '../support/client.ts'
 import { originIn, run, runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { certificateFiles } from '../support/http2-client.ts'
+import { until } from '../support/log-contract.ts'
 import { metricsOf } from '../support/metrics.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
@@ -126,7 +127,9 @@ t.test('a worker that dies is told and replaced; its clients come back to the ot
   await publish(origin, 'one')
   const [first = 0, second = 0] = childrenOf(service.pid)
   process.kill(first, 'SIGKILL')
-  await publish(origin, 'two')
+  // The worker may take this with it: it is published as an application does, again until it is acknowledged.
+  const headers = { 'idempotency-key': 'two' }
+  await until(() => call(`${origin}/topics/news/events`, { method: 'POST', body: 'two', type: 'text/plain', headers }).then(({ status }) => status === 201, () => false))
   await service.until(({ out }) => out.includes(`"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker ended, another one takes its place"`))
   await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
   // One that is ended by itself, as for a rolling restart, is replaced as well.
@@ -212,9 +215,15 @@ t.test('workers speak TLS, and SIGHUP to the primary renews the certificate in a
   await service.until(({ out }) => out.match(/the certificate was read again/g)?.length === 2)
 })
 
+/** Stops a worker; settles when it takes no connection any more. */
+async function pause (pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  await when(() => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '))
+}
+
 /** Streams that one worker takes, because the other one is stopped meanwhile. */
 async function listenAt (t: Test, origin: string, count: number, other: number): Promise<void> {
-  process.kill(other, 'SIGSTOP')
+  await pause(other)
   await listen(t, origin, count)
   process.kill(other, 'SIGCONT')
 }
@@ -228,7 +237,7 @@ t.test('/metrics of any worker tells the sum over all', async t => {
   for (const stopped of [one, other]) {
     const metrics = await metricsOf(origin)
     t.same(['streams_open', 'streams_opened_total', 'events_published_total', 'publishes_total{outcome="acknowledged"}'].map(name => metrics.get(`sse_${name}`)), [7, 7, 3, 3])
-    process.kill(stopped, 'SIGSTOP')
+    await pause(stopped)
     // The sum without a worker would be a wrong one.
     t.match(await call(`${origin}/metrics`), { status: 503, json: { code: 'SERVICE_METRICS_INCOMPLETE' } })
     process.kill(stopped, 'SIGCONT')

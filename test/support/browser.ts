@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { chromium } from 'playwright-core'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import type { SsePluginOptions } from '../../plugin/index.ts'
@@ -14,9 +14,13 @@ import { StreamGate } from '../../service/stream-gate.ts'
 import { StreamLimits } from '../../service/stream-limits.ts'
 import topics, { MemoryLog } from '../../topics/index.ts'
 import type { TopicLog } from '../../topics/index.ts'
+import { stablePort } from './ports.ts'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(path => existsSync(path)) ?? 'chromium'
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** For whatever a page is waited for: it happens at once, and on a busy machine some time later. */
+const PATIENCE_MS = 120_000
 
 /** What the page heard: `id` is EventSource's lastEventId at that event. */
 export interface Heard { event: string, id: string, data: string }
@@ -36,16 +40,24 @@ function listen (url) {
 
 /** A real Chromium with a new, empty profile; closed with the test. */
 export async function openBrowser (t: Test, flags: readonly string[] = []): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] })
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags], timeout: PATIENCE_MS })
   t.teardown(() => browser.close())
   return browser
+}
+
+/** A new page of a browser or of a context, closed with the test. */
+export async function openPage (t: Test, opener: Pick<Browser, 'newPage'>, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await opener.newPage(options)
+  page.setDefaultTimeout(PATIENCE_MS)
+  t.teardown(() => page.close())
+  return page
 }
 
 /** A server with the service's stream and an empty page on one origin. */
 export interface Site { app: FastifyInstance, origin: string, port: number, log: TopicLog, connects: () => number }
 
 /** Starts a site; a log and a port given again make it the same site after a restart. Clients reconnect after 50 ms. */
-export async function startSite (t: Test, { log = new MemoryLog(), port = 0, options = {} }: { log?: TopicLog, port?: number, options?: SsePluginOptions } = {}): Promise<Site> {
+export async function startSite (t: Test, { log = new MemoryLog(), port, options = {} }: { log?: TopicLog, port?: number, options?: SsePluginOptions } = {}): Promise<Site> {
   const app = Fastify({ return503OnClosing: false })
   t.teardown(() => app.close())
   await app.register(sse, { retryMs: 50, drainMs: 500, ...options })
@@ -56,7 +68,7 @@ export async function startSite (t: Test, { log = new MemoryLog(), port = 0, opt
   const limits = new StreamLimits({ maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0 })
   eventsRoute(app, new StreamGate({ limits, streams: new OpenStreams(), drain: { isDraining: false }, maxTopicsPerConnection: 44 }))
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
-  await app.listen({ host: '127.0.0.1', port })
+  await app.listen({ host: '127.0.0.1', port: port ?? await stablePort() })
   const address = app.server.address() as AddressInfo
   return { app, origin: `http://127.0.0.1:${address.port}`, port: address.port, log, connects: () => connects }
 }
@@ -71,8 +83,7 @@ export class Listener {
 
   /** Opens a page of the origin, whatever it shows, and listens there; settles when the stream is open. */
   static async open (t: Test, browser: Browser, { origin }: Pick<Site, 'origin'>, url: string, path = '/page'): Promise<Listener> {
-    const page = await browser.newPage()
-    t.teardown(() => page.close())
+    const page = await openPage(t, browser)
     await page.goto(origin + path)
     await page.addScriptTag({ content: SCRIPT })
     const listener = new Listener(page)

@@ -46,7 +46,8 @@ export class Session {
   /** Variables stand in front of the command. */
   async #start (command: string, shown: string): Promise<void> {
     const env = Object.fromEntries([...command.matchAll(/([A-Z_]+)=(\S*) /g)].map(([, name, value]) => [name, value] as [string, string]))
-    const { service, origin } = await startService(this.#t, env)
+    // A heartbeat on the way, where the steps take long, is not shown.
+    const { service, origin } = await startService(this.#t, { HEARTBEAT_MS: '600000', ...env })
     this.#origin = origin
     this.#t.equal(this.#comparable(service.err), comparable(shown), 'npm start')
   }

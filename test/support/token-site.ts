@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import sse, { auth, MemoryTokenStore } from '../../plugin/index.ts'
 import type { OneTimeTokenOptions } from '../../plugin/index.ts'
 import topics, { MemoryLog } from '../../topics/index.ts'
+import { openPage } from './browser.ts'
 import { makeCertificate } from './http2-client.ts'
 import { stablePort } from './ports.ts'
 import { bearer, SECRET, sign } from './tokens.ts'
@@ -63,8 +64,7 @@ export class TokenPage {
 
   /** Settles when its stream is open. */
   static async open (t: Test, context: BrowserContext, { port }: TokenSite, pageHost: string, streamHost: string): Promise<TokenPage> {
-    const page = await context.newPage()
-    t.teardown(() => page.close())
+    const page = await openPage(t, context)
     await page.goto(`https://${pageHost}:${port}/page`)
     await page.addScriptTag({ content: SCRIPT })
     const { authorization } = bearer(await sign())
