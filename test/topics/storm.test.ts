@@ -33,7 +33,8 @@ t.test('a storm of reconnects at the same cursor makes a handful of reads, and e
   t.ok(received.every(count => count === MISSED), 'every event, and none twice')
   const made = await reads(server) - before
   t.comment(`${made} reads for ${CLIENTS} clients`)
-  t.ok(made <= 20, `${made} reads`)
+  // Answers are kept for a moment: on a slow machine they are asked for again, but never by each client.
+  t.ok(made <= CLIENTS / 50, `${made} reads`)
   await log.append('a', newEvents(1))
   await until(() => received.every(count => count > MISSED))
   t.ok(received.every(count => count === MISSED + 1), 'and then they are all live')
