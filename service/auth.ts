@@ -16,6 +16,9 @@ const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 /** Paths that need no grant. */
 const isOpen = (url: string): boolean => PROBED.has(url) || url === '/openapi.json' || url.startsWith('/console')
 
+/** True for a route that is closed to those who do not show who they are, where credentials are asked for. */
+export const needsGrant = (route: RouteOptions): boolean => !isOpen(route.url) && !isPreflight(route)
+
 /** True when requests must show who they are. */
 export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHeader }: ServiceConfig): boolean {
   return [jwtSecret, jwtPublicKey, jwksUrl, proxyHeader].some(value => value !== undefined)
@@ -31,7 +34,7 @@ export async function authenticate (app: FastifyInstance, config: ServiceConfig)
   checkHosts(app, config.allowedHosts ?? (asks || config.isOpenToAll ? undefined : LOOPBACK_HOSTS))
   if (!asks) return warnIfOpen(app, config)
   if (config.cookieName !== undefined) await app.register(cookie)
-  app.addHook('onRoute', route => { if (!isOpen(route.url) && !isPreflight(route)) route.grant = true })
+  app.addHook('onRoute', route => { if (needsGrant(route)) route.grant = true })
   await app.register(auth, authOptions(config))
 }
 

@@ -68,7 +68,7 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
   const streams = new OpenStreams()
   const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerConnection } = config
   await app.register(topics, { ...addMetrics(app, { streams, drain, log }), maxEventBytes, maxBatchEvents, maxTopics })
-  await describeRoutes(app)
+  await describeRoutes(app, config)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
   describeTokenCalls(app)

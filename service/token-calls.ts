@@ -52,7 +52,7 @@ export function describeTokenCalls (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
     const schema = SCHEMAS[route.url]
     if (schema === undefined || route.method !== 'POST') return
-    route.schema = schema
+    route.schema = { ...schema, ...route.schema }
     route.attachValidation = true
   })
 }

@@ -3,7 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
 import { open } from '../support/client.ts'
 import { operationsOf, readOpenapi } from '../support/openapi.ts'
-import type { Operation } from '../support/openapi.ts'
+import type { OpenapiDocument, Operation } from '../support/openapi.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 import { TestService } from '../support/service-app.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
@@ -59,6 +59,55 @@ t.test('with authentication its calls are described too, and their answers are a
   const refusal = await guarded.call('/events/auth', { method: 'POST', headers, body: { topics: [] } })
   t.match(refusal, { status: 400, json: { code: 'FST_SSE_BAD_BODY', message: /"topics" must be an array/ } }, 'in the words of the call itself')
   t.ok(isAnswerOf(operation, refusal))
+})
+
+/** Names of the ways in that each call takes. */
+const securityOf = (document: OpenapiDocument): Record<string, string[] | undefined> =>
+  Object.fromEntries(operationsOf(document).map(({ name, operation }) => [name, operation.security?.flatMap(Object.keys)]))
+
+t.test('where nobody is asked who he is the document says nothing of it', async t => {
+  t.same(Object.keys(document.components.securitySchemes ?? {}), [])
+  t.same([...new Set(Object.values(securityOf(document)))], [undefined])
+})
+
+t.test('each call says by what it can be used, of what is configured, and the service keeps to it', async t => {
+  const env = { JWT_SECRET: SECRET, COOKIE_NAME: 'token', PROXY_HEADER: 'X-User', PROXY_FROM: '127.0.0.1' }
+  const guarded = await TestService.start(t, env)
+  const document = await readOpenapi(guarded)
+  const { valid, errors } = await new Validator().validate(document as unknown as Record<string, unknown>)
+  t.same({ valid, errors }, { valid: true, errors: undefined })
+  t.match(document.components.securitySchemes, {
+    bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+    oneTimeToken: { type: 'apiKey', in: 'query', name: 'ot' },
+    cookie: { type: 'apiKey', in: 'cookie', name: 'token' },
+    proxy: { type: 'apiKey', in: 'header', name: 'X-User' }
+  })
+  const token = await sign()
+  const presented: Record<string, () => Promise<{ headers?: Record<string, string>, query?: string }>> = {
+    bearer: async () => ({ headers: bearer(token) }),
+    cookie: async () => ({ headers: { cookie: `token=${token}` } }),
+    proxy: async () => ({ headers: { 'x-user': 'alice' } }),
+    oneTimeToken: async () => ({ query: `ot=${((await guarded.call('/events/auth', { method: 'POST', headers: bearer(token) })).json as { token: string }).token}` })
+  }
+  for (const { name, method, path, operation } of operationsOf(document).filter(({ path }) => !path.startsWith('/console'))) {
+    const statusWith = async ({ headers = {}, query = '' }): Promise<number> => {
+      const { statusCode } = await open(t, `${guarded.origin}${path.replace('{topic}', 'news')}?topic=news&${query}`, { method, headers })
+      return statusCode
+    }
+    const taken = operation.security?.flatMap(Object.keys) ?? ['nothing is said']
+    t.equal(await statusWith({}) === 401, taken.length > 0, `${name} without credentials`)
+    for (const [scheme, present] of Object.entries(presented)) {
+      if (taken.length > 0) t.equal(await statusWith(await present()) !== 401, taken.includes(scheme), `${name} by ${scheme}`)
+    }
+  }
+})
+
+t.test('only the ways that are configured are in the document', async t => {
+  const proxied = await readOpenapi(await TestService.start(t, { PROXY_HEADER: 'X-User', PROXY_FROM: '127.0.0.1' }))
+  t.same(Object.keys(proxied.components.securitySchemes!), ['oneTimeToken', 'proxy'])
+  t.same(securityOf(proxied)['POST /topics/{topic}/events'], ['proxy'])
+  const keyed = await readOpenapi(await TestService.start(t, { JWT_SECRET: SECRET }))
+  t.same(Object.keys(keyed.components.securitySchemes!), ['bearer', 'oneTimeToken'])
 })
 
 t.test('every parameter and every shared schema is described', async t => {

@@ -9,6 +9,7 @@ import sse from '../../plugin/index.ts'
 import type { SsePluginOptions } from '../../plugin/index.ts'
 import { eventsRoute } from '../../service/events-route.ts'
 import { OpenStreams } from '../../service/open-streams.ts'
+import { readConfig } from '../../service/config.ts'
 import { describeRoutes } from '../../service/openapi.ts'
 import { StreamGate } from '../../service/stream-gate.ts'
 import { StreamLimits } from '../../service/stream-limits.ts'
@@ -64,7 +65,7 @@ export async function startSite (t: Test, { log = new MemoryLog(), port, options
   await app.register(topics, { log })
   let connects = 0
   app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
-  await describeRoutes(app)
+  await describeRoutes(app, readConfig({}))
   const limits = new StreamLimits({ maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0 })
   eventsRoute(app, new StreamGate({ limits, streams: new OpenStreams(), drain: { isDraining: false }, maxTopicsPerConnection: 44 }))
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))

@@ -10,11 +10,12 @@ export interface Operation {
   parameters?: Parameter[]
   requestBody?: { content: Content }
   responses: Record<string, { description: string, content?: Content }>
+  security?: Record<string, string[]>[]
 }
 export interface OpenapiDocument {
   openapi: string
   paths: Record<string, Record<string, Operation>>
-  components: { schemas: Record<string, Schema> }
+  components: { schemas: Record<string, Schema>, securitySchemes?: Record<string, object> }
 }
 
 export async function readOpenapi (service: TestService): Promise<OpenapiDocument> {
