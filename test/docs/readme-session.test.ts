@@ -1,6 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import t from 'tap'
-import { ROOT } from '../support/markdown.ts'
+import { open } from '../support/client.ts'
+import { originIn, run } from '../support/commands.ts'
+import { blocksOf, ROOT } from '../support/markdown.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { call } from '../support/service-app.ts'
 import { Session, stepsOf } from '../support/session.ts'
 
 t.test('the session in the README runs and shows what the README shows', async t => {
@@ -20,6 +24,30 @@ t.test('the service of docs/auth.md asks for tokens as it shows', async t => {
   t.same(steps.map(step => step.kind), ['start', 'call', 'call', 'call', 'listen'])
   const session = new Session(t)
   for (const step of steps) await session.take(step)
+})
+
+/** When each built file was written last. */
+const writtenAt = (): Record<string, number> => Object.fromEntries(readdirSync(`${ROOT}dist`, { recursive: true, encoding: 'utf8' }).map(file => [file, statSync(`${ROOT}dist/${file}`).mtimeMs]))
+
+// They were `npm start`, whose build wrote the files of the first instance anew while it ran.
+t.test('the commands for two instances in the README start them beside each other, and leave what is built alone', async t => {
+  const { text = '' } = blocksOf('README.md').find(({ language, text }) => language === 'console' && text.includes('PORT=8081')) ?? {}
+  const [build, ...starts] = text.split('\n').map(line => line.replace(/^\$ /, ''))
+  t.equal(build, 'npm run build')
+  const before = writtenAt()
+  const { url } = await RedisServer.start(t)
+  const origins: string[] = []
+  for (const start of starts) {
+    const service = run(t, 'bash', ['-c', `exec env ${start.replace('redis://127.0.0.1:6379', url).replace(/PORT=\d+/, 'PORT=0')}`])
+    await service.until(({ err }) => err.includes('listens on'))
+    origins.push(originIn(service.err))
+  }
+  t.equal(origins.length, 2)
+  t.same(writtenAt(), before)
+  const [one, two] = origins
+  t.match(await call(`${one}/topics/news/events`, { method: 'POST', body: { data: 'from one' } }), { status: 201 })
+  const { inbox } = await open(t, `${two}/events?topic=news&last=1`)
+  await inbox.until('data: from one\n\n')
 })
 
 t.test('the commands for a fresh machine are those of package.json', async t => {
