@@ -12,6 +12,7 @@ import { acceptsSse, readLastEventId } from './negotiate.ts'
 import { RouteSettingsTable } from './route-settings.ts'
 import { StreamRegistry } from './drain.ts'
 import { HeartbeatTimer } from './heartbeat.ts'
+import { watchHandler } from './handler.ts'
 import { startReply } from './reply.ts'
 import type { SseSource } from './source.ts'
 import type { SseStream } from './stream.ts'
@@ -53,6 +54,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   app.addHook('onRoute', function (route) {
     refuseRival(this)
     routes.add(this, route)
+    watchHandler(route)
   })
   app.addHook('onReady', async () => {
     refuseRival(app)

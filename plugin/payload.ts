@@ -7,15 +7,18 @@ import type { RawResponse } from './transport.ts'
 import { isPrepared, runSource } from './source.ts'
 import type { CloseReason, SseStream } from './stream.ts'
 
+/** Who may fail: the source of a stream, or the handler that made it. */
+export type Failing = 'source' | 'handler'
+
 /** What the payload asks of the one who makes it. */
 export interface PayloadInit {
   reply: FastifyReply
   stream: SseStream
   /** Undefined: the stream is used by hand. */
   source: unknown
-  /** The source failed after the first byte, or when the stream was over already. */
-  onFailure: (error: unknown) => void
-  /** The source failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal. */
+  /** The source or the handler failed after the first byte, or when the stream was over already. */
+  onFailure: (error: unknown, what: Failing) => void
+  /** One of them failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal. */
   mayRefuse: (error: unknown) => boolean
 }
 
@@ -38,6 +41,8 @@ export class StreamPayload extends EventEmitter {
   readonly #init: PayloadInit
   #state: 'waiting' | 'committed' | 'given up' = 'waiting'
   #hasTrailers = false
+  #hasBegun = false
+  #earlyFailure: { error: unknown } | undefined
 
   constructor (init: PayloadInit) {
     super()
@@ -54,12 +59,20 @@ export class StreamPayload extends EventEmitter {
     return dest
   }
 
+  /** The handler that made the stream has failed. Where nothing can be answered yet, that is answered when it can be. */
+  failHandler (error: unknown): void {
+    if (this.#hasBegun) this.#fail(error, 'handler')
+    else this.#earlyFailure = { error }
+  }
+
   /** Called by Fastify when the response is over before this payload is; the stream hears of that by itself. */
   destroy (): void {}
 
   async #begin (): Promise<void> {
     const { source, stream } = this.#init
+    this.#hasBegun = true
     if (this.#giveUpIfOver()) return
+    if (this.#earlyFailure) return this.#fail(this.#earlyFailure.error, 'handler')
     if (stream.isOpen && isPrepared(source)) {
       const isWanted = await this.#unlessOver(source.prepare(stream))
       if (this.#giveUpIfOver()) return
@@ -111,8 +124,8 @@ export class StreamPayload extends EventEmitter {
     this.#giveUp('end')
   }
 
-  #fail (error: unknown): void {
-    if (this.#state !== 'waiting') return this.#init.onFailure(error)
+  #fail (error: unknown, what: Failing = 'source'): void {
+    if (this.#state !== 'waiting') return this.#init.onFailure(error, what)
     if (this.#giveUpIfOver()) return
     if (this.#init.mayRefuse(error)) return this.#commit()
     this.#handBack(error)

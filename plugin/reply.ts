@@ -11,6 +11,8 @@ import { checkSource, dispose, topicsOf } from './source.ts'
 import { SseStream } from './stream.ts'
 import type { CloseReason } from './stream.ts'
 import { HeadPayload, StreamPayload } from './payload.ts'
+import type { Failing } from './payload.ts'
+import { onHandlerFailure } from './handler.ts'
 import { isErrorStatusToRetry, reportOf } from './error-report.ts'
 import { DEFAULT_STALL_MS } from './heartbeat.ts'
 import type { HeartbeatTimer } from './heartbeat.ts'
@@ -61,7 +63,9 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
     reply.send(new HeadPayload())
   } else {
     const failure = failureHandler(reply, stream, source, settings.options)
-    reply.send(new StreamPayload({ reply, stream, source, ...failure }))
+    const payload = new StreamPayload({ reply, stream, source, ...failure })
+    onHandlerFailure(reply, error => payload.failHandler(error))
+    reply.send(payload)
   }
   return source === undefined ? stream : reply
 }
@@ -134,7 +138,7 @@ function logClose (message: StreamCloseMessage): void {
   request.log[isTrouble ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
 }
 
-/** What becomes of an error of the source: before the first byte, and after it. */
+/** What becomes of an error of the source or the handler: before the first byte, and after it. */
 function failureHandler (reply: FastifyReply, stream: SseStream, source: unknown, options: ResolvedOptions) {
   const topics = topicsOf(source)
   return {
@@ -145,10 +149,14 @@ function failureHandler (reply: FastifyReply, stream: SseStream, source: unknown
       stream.closeWithRetry('error', Math.round(REFUSAL_RETRY_MS * (1 + Math.random())))
       return true
     },
-    onFailure (error: unknown): void {
-      if (!stream.isOpen) return reply.log.debug({ err: error }, 'the source of an event stream failed after the stream was over')
+    onFailure (error: unknown, what: Failing): void {
+      if (!stream.isOpen) {
+        // What was cut short may well fail. A handler that has ended its stream by itself has failed at something else.
+        const level = what === 'handler' && stream.closeReason === 'end' ? 'error' : 'debug'
+        return reply.log[level]({ err: error }, `the ${what} of an event stream failed after the stream was over`)
+      }
       told.add(stream)
-      reply.log.error({ err: error, topics }, 'the source of an event stream failed')
+      reply.log.error({ err: error, topics }, `the ${what} of an event stream failed`)
       const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
       // As bytes, because its data is JSON whatever the application's serializer makes of its own.
       const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
