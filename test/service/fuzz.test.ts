@@ -10,10 +10,12 @@ import { randomFrom, seedFrom } from '../support/random.ts'
 import { answersIn } from '../support/raw-answers.ts'
 import type { RawAnswer } from '../support/raw-answers.ts'
 import { TestService } from '../support/service-app.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 // Requests drawn from the service's own description, most of them wrong somewhere, and bytes that are none, over bare
-// sockets. It must answer or close, never with a 5xx, always in the one shape, and go on serving. `FUZZ_SEED=7
-// FUZZ_CASES=1` runs the first case of a seed again; a failure names its own seed.
+// sockets; a third of them to a service that asks for credentials, with good ones, bad ones or none. It must answer or close,
+// never with a 5xx, always in the one shape, and go on serving. `FUZZ_SEED=7 FUZZ_CASES=1` runs the first case of a seed again;
+// a failure names its own seed.
 
 const CASES = Number(process.env.FUZZ_CASES ?? 1_500)
 /** Cases under way at once, so that they meet each other. */
@@ -56,10 +58,13 @@ async function answersTo ({ bytes, method, isOpenEnded }: FuzzCase, origin: stri
   }
 }
 
-async function runCase (seed: number, document: OpenapiDocument, origin: string): Promise<{ statuses: number[], problem: string | undefined }> {
-  const drawn = new Fuzzer(document, randomFrom(seed)).draw()
+/** A service, and what its requests are drawn from; `headers` are good credentials where it asks for some. */
+interface Target { service: TestService, document: OpenapiDocument, headers: Record<string, string>, credentials: readonly string[] }
+
+async function runCase (seed: number, { service, document, credentials }: Target): Promise<{ statuses: number[], problem: string | undefined }> {
+  const drawn = new Fuzzer(document, randomFrom(seed), credentials).draw()
   try {
-    const answers = await answersTo(drawn, origin)
+    const answers = await answersTo(drawn, service.origin)
     const problem = answers.map(answer => wrongWith(answer, drawn.method === 'HEAD' || (drawn.method === 'GARBAGE' && answer.body === ''))).find(text => text !== undefined)
     return { statuses: answers.map(({ status }) => status), problem: problem && tell(seed, drawn, problem) }
   } catch (error) {
@@ -71,38 +76,63 @@ function tell (seed: number, { bytes }: FuzzCase, problem: string): string {
   return `FUZZ_SEED=${seed} FUZZ_CASES=1: ${problem}, after ${JSON.stringify(bytes.toString('latin1').slice(0, 600))}`
 }
 
-async function runAll (service: TestService, seed: number): Promise<{ problems: string[], statuses: Map<number, number> }> {
-  const document = await readOpenapi(service)
-  const problems: string[] = []
-  const statuses = new Map<number, number>()
+/** Every third case is for the service that asks for credentials, whichever the first seed is. */
+const isForGuarded = (seed: number): boolean => seed % 3 === 0
+
+interface Run { problems: string[], open: Map<number, number>, guarded: Map<number, number> }
+
+async function runAll (open: Target, guarded: Target, seed: number): Promise<Run> {
+  const run: Run = { problems: [], open: new Map(), guarded: new Map() }
   let next = 0
   await Promise.all(Array.from({ length: LANES }, async () => {
-    while (next < CASES && problems.length < 5) {
-      const { statuses: seen, problem } = await runCase(seed + next++, document, service.origin)
+    while (next < CASES && run.problems.length < 5) {
+      const own = seed + next++
+      const { statuses: seen, problem } = await runCase(own, isForGuarded(own) ? guarded : open)
+      const statuses = isForGuarded(own) ? run.guarded : run.open
       for (const status of seen) statuses.set(status, (statuses.get(status) ?? 0) + 1)
-      if (problem !== undefined) problems.push(problem)
+      if (problem !== undefined) run.problems.push(problem)
     }
   }))
-  return { problems, statuses }
+  return run
 }
 
 /** A good publish is taken and heard, once. */
-async function serves (t: Test, service: TestService): Promise<void> {
-  const { status, json } = await service.publish('still-there', { data: 'good' })
+async function serves (t: Test, { service, headers }: Target): Promise<void> {
+  const { status, json } = await service.publish('still-there', { data: 'good' }, { headers })
   t.equal(status, 201)
   t.match(json, { id: /-1$/ })
   const { inbox, socket, send } = await dial(service.origin)
-  send('GET /events?topic=still-there&last=1 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  send(`GET /events?topic=still-there&last=1 HTTP/1.1\r\nHost: localhost\r\n${lines}\r\n`)
   await inbox.until('data: good\n\n')
   socket.destroy()
 }
 
+const LIMITS = { MAX_BODY_BYTES: '4096', MAX_BATCH_BYTES: '8192', MAX_EVENT_BYTES: '2048' }
+
+async function startOpen (t: Test): Promise<Target> {
+  const service = await TestService.start(t, LIMITS)
+  return { service, document: await readOpenapi(service), headers: {}, credentials: [] }
+}
+
+async function startGuarded (t: Test): Promise<Target> {
+  const service = await TestService.start(t, { ...LIMITS, JWT_SECRET: SECRET, COOKIE_NAME: 'token' })
+  const [all, some] = await Promise.all([['*'], ['fuzz*']].map(topics => sign({ topics: { subscribe: topics, publish: topics, revoke: true } })))
+  return { service, document: await readOpenapi(service), headers: bearer(all!), credentials: [`Authorization: Bearer ${all}`, `Cookie: token=${some}`] }
+}
+
+const shown = (statuses: Map<number, number>): string => [...statuses].sort().map(([status, count]) => `${count} × ${status}`).join(', ')
+
 t.test('whatever is sent, the service answers or closes, in one shape and never with a 5xx, and goes on serving', async t => {
-  const service = await TestService.start(t, { MAX_BODY_BYTES: '4096', MAX_BATCH_BYTES: '8192', MAX_EVENT_BYTES: '2048' })
+  const [open, guarded] = await Promise.all([startOpen(t), startGuarded(t)])
   const seed = seedFrom('FUZZ_SEED')
-  const { problems, statuses } = await runAll(service, seed)
-  t.comment(`seed ${seed}: ${[...statuses].sort().map(([status, count]) => `${count} × ${status}`).join(', ')}`)
-  t.same(problems, [])
-  if (CASES >= 1_000) for (const status of [200, 201, 204, 400, 404, 405, 413, 415]) t.ok(statuses.has(status), `${status} was among the answers`)
-  await serves(t, service)
+  const run = await runAll(open, guarded, seed)
+  t.comment(`seed ${seed}: ${shown(run.open)}; with credentials asked for ${shown(run.guarded)}`)
+  t.same(run.problems, [])
+  if (CASES >= 1_000) {
+    for (const status of [200, 201, 204, 400, 404, 405, 413, 415]) t.ok(run.open.has(status), `${status} was among the answers`)
+    for (const status of [200, 204, 400, 401, 403]) t.ok(run.guarded.has(status), `${status} was among those where credentials are asked for`)
+  }
+  await serves(t, open)
+  await serves(t, guarded)
 })

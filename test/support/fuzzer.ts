@@ -29,10 +29,13 @@ const encode = (text: string): string => encodeURIComponent(Buffer.from(text).to
 export class Fuzzer {
   readonly #document: OpenapiDocument
   readonly #random: Random
+  readonly #credentials: readonly string[]
 
-  constructor (document: OpenapiDocument, random: Random) {
+  /** `credentials` are header lines that are good, for a service that asks for some: they are sent, or bad ones, or none. */
+  constructor (document: OpenapiDocument, random: Random, credentials: readonly string[] = []) {
     this.#document = document
     this.#random = random
+    this.#credentials = credentials
   }
 
   draw (): FuzzCase {
@@ -46,9 +49,23 @@ export class Fuzzer {
     const method = this.#chance(8) ? this.#pick(METHODS) : documented
     const target = this.#drawPath(path) + this.#drawQuery(operation)
     const { headers, body, isOpenEnded } = this.#drawBody(operation)
-    const lines = [`${method} ${target} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers, ...this.#drawHeaders(operation)]
+    const lines = [`${method} ${target} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers, ...this.#drawCredentials(), ...this.#drawHeaders(operation)]
     const isOdd = lines.some(line => /^(Host|Transfer-Encoding|Content-Length|Upgrade|Expect): (?!localhost)/.test(line)) || /[\0\r\n]/.test(lines.join(''))
     return { method, bytes: Buffer.concat([Buffer.from(lines.join('\r\n') + '\r\n\r\n'), body]), isOpenEnded: isOpenEnded || isOdd || method === 'CONNECT' || /\s/.test(target) }
+  }
+
+  #drawCredentials (): string[] {
+    if (this.#credentials.length === 0 || this.#chance(5)) return []
+    const good = this.#pick(this.#credentials)
+    if (!this.#chance(3)) return [good]
+    const [, start = '', token = ''] = /^(.*[ =])(\S+)$/.exec(good) ?? []
+    return this.#pick([
+      () => [start + this.#junkText()],
+      () => [start + this.#damage(Buffer.from(token)).toString('latin1')],
+      () => [start + token.split('.').with(this.#random(3), this.#junkText()).join('.')],
+      () => [good, good],
+      () => [good.replace('Bearer', this.#junkText())]
+    ])()
   }
 
   #drawPath (path: string): string {
