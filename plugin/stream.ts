@@ -1,11 +1,11 @@
-import { encodeComment, encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
+import { encodeComment, encodeRetry } from './wire.ts'
 import type { WireEvent } from './wire.ts'
-import { closeWithConnection, cut, isGone, isQueued, onStall } from './transport.ts'
+import { closeWithConnection, isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
-import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
 import type { Ticking } from './heartbeat.ts'
 import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
 import type { ResolvedOptions } from './options.ts'
+import { Outlet } from './outlet.ts'
 import { settleable } from './settleable.ts'
 import type { Settleable } from './settleable.ts'
 import { Waiting } from './waiting.ts'
@@ -30,15 +30,12 @@ export interface StreamInit {
 }
 
 /**
- * One open response. The only place that writes to a client.
+ * One open response.
  *
  * ```
  *   pending ──attach──▶ open ──close(reason)──▶ closed     (closed is also reached from pending)
  *      frames wait        frames go to the response          what waits is flushed, then the response ends
  * ```
- *
- * Full means: the last write asked for a pause, and more than `highWaterMarkBytes` wait. Node asks for a pause at
- * 16 KB although the kernel takes far more, so the bytes decide and not that flag alone.
  */
 export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** The client's `Last-Event-ID`, as UTF-8; undefined when it sent none or an empty one. */
@@ -46,26 +43,17 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   #state: 'pending' | 'open' | 'closed' = 'pending'
   #reason: CloseReason | undefined
-  #pending: Buffer[] = []
-  #pendingBytes = 0
-  #isAttached = false
-  #endResponse: () => void
-  #needDrain = false
-  #unwatchStall: (() => void) | undefined
-  #quietTicks = 0
-  #events = 0
-  #bytes = 0
+  readonly #outlet: Outlet
   readonly #waiting = new Waiting()
   #abort: AbortController | undefined
   #closed: Settleable<CloseReason> | undefined
   #lifetime: NodeJS.Timeout | undefined
   readonly #init: StreamInit
-  readonly #onStall = (): void => this.destroy('slow')
 
   constructor (init: StreamInit) {
     this.#init = init
     this.lastEventId = init.lastEventId
-    this.#endResponse = () => { init.raw.end() }
+    this.#outlet = new Outlet({ raw: init.raw, options: init.options, onStall: () => this.destroy('slow') })
   }
 
   /** Begins to watch the connection; a stream whose client has left already is over here. Called once, by the maker. */
@@ -82,22 +70,16 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   get isOpen (): boolean { return this.#state !== 'closed' }
 
   /** True while `send()` would wait. */
-  get isFull (): boolean {
-    if (this.#state === 'pending') return this.#pendingBytes >= this.#init.options.highWaterMarkBytes
-    return this.#needDrain && this.bufferedBytes >= this.#init.options.highWaterMarkBytes
-  }
+  get isFull (): boolean { return this.#outlet.isFull }
 
   /** Bytes that wait for this client in this process, those written in this turn of the event loop included. */
-  get bufferedBytes (): number {
-    if (this.#state === 'pending') return this.#pendingBytes
-    return isGone(this.#init.raw) ? 0 : this.#init.raw.writableLength
-  }
+  get bufferedBytes (): number { return this.#outlet.bufferedBytes }
 
   /** Bytes that may wait for this client, see the option of the same name. */
   get maxBufferedBytes (): number { return this.#init.options.maxBufferedBytes }
 
   /** Events and bytes written so far; heartbeats and comments count as bytes only. */
-  get written (): { events: number, bytes: number } { return { events: this.#events, bytes: this.#bytes } }
+  get written (): { events: number, bytes: number } { return this.#outlet.written }
 
   /** Why the stream is over; undefined while it is open. */
   get closeReason (): CloseReason | undefined { return this.#reason }
@@ -129,7 +111,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   sendFrame (frame: Buffer, events = 1): Promise<boolean> {
     if (this.#isOver()) return Promise.resolve(false)
     if (this.#waiting.hasFrames || this.isFull) return this.#waiting.frame(frame, events)
-    this.#put(frame, events)
+    this.#outlet.put(frame, events)
     return Promise.resolve(true)
   }
 
@@ -149,7 +131,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     if (this.#isOver()) return false
     // While there is room any frame passes: an event is never cut, and never refused for its own size here.
     if (this.isFull && this.bufferedBytes + frame.length > this.#init.options.maxBufferedBytes) return this.#overflow()
-    this.#put(frame, events)
+    this.#outlet.put(frame, events)
     return true
   }
 
@@ -176,14 +158,14 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    */
   close (reason: CloseReason, last?: SseEvent<E>): void {
     if (this.#state === 'closed') return
-    if (last !== undefined) this.#put(this.#init.encode(last), 1)
+    if (last !== undefined) this.#outlet.put(this.#init.encode(last), 1)
     this.#close(reason, reason === 'slow')
   }
 
   /** Ends the stream telling the client to come back after `retryMs`. */
   closeWithRetry (reason: CloseReason, retryMs: number): void {
     if (this.#state === 'closed') return
-    this.#put(encodeRetry(retryMs), 0)
+    this.#outlet.put(encodeRetry(retryMs), 0)
     this.#close(reason, false)
   }
 
@@ -199,17 +181,17 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    */
   attach (endResponse?: () => void): void {
     const { raw, onAttach, onOver } = this.#init
-    if (endResponse) this.#endResponse = endResponse
     onAttach()
-    const first = this.#takeFirst()
-    this.#isAttached = true
-    for (const bytes of first) if (!raw.write(bytes)) this.#needDrain = true
+    this.#outlet.open(endResponse)
     if (this.#reason !== undefined) {
-      this.#finish()
+      this.#outlet.end()
       return onOver(this.#reason)
     }
     this.#state = 'open'
-    raw.on('drain', () => this.#drained())
+    raw.on('drain', () => {
+      this.#outlet.drained()
+      this.#admit()
+    })
     this.#startLifetime()
     this.#admit()
   }
@@ -217,24 +199,12 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** One tick of the heartbeat timer. */
   tick (): void {
     // A stream that is over is ticked until it is flushed.
-    if (this.#needDrain || this.#state === 'closed') return this.#watchStall()
-    if (this.#init.options.heartbeatMs === 0) return
-    if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.#put(HEARTBEAT, 0)
-  }
-
-  /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
-  #takeFirst (): Buffer[] {
-    const { retryMs } = this.#init.options
-    const head = Buffer.concat(retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)])
-    const first = joinSmall([head, ...this.#pending])
-    this.#bytes += head.length
-    this.#pending = []
-    this.#pendingBytes = 0
-    return first
+    if (this.#state === 'closed') this.#outlet.watchStall()
+    else this.#outlet.tick()
   }
 
   #admit (): void {
-    this.#waiting.admit(() => this.isFull, (frame, events) => this.#put(frame, events))
+    this.#waiting.admit(() => this.isFull, (frame, events) => this.#outlet.put(frame, events))
   }
 
   /**
@@ -246,35 +216,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     return this.#state === 'closed'
   }
 
-  #put (frame: Buffer, events: number): void {
-    this.#events += events
-    this.#bytes += frame.length
-    this.#quietTicks = 0
-    if (this.#state === 'pending') {
-      this.#pending.push(frame)
-      this.#pendingBytes += frame.length
-    } else if (!this.#init.raw.write(frame)) {
-      this.#needDrain = true
-    }
-  }
-
   #overflow (): false {
     if (this.#init.options.slowClient === 'close') this.#close('slow', true)
     return false
-  }
-
-  /** How long a client may take no byte at all, in ms. */
-  get #stallMs (): number { return 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS) }
-
-  #drained (): void {
-    this.#needDrain = false
-    this.#unwatchStall?.()
-    this.#unwatchStall = undefined
-    this.#admit()
-  }
-
-  #watchStall (): void {
-    this.#unwatchStall ??= onStall(this.#init.raw, this.#stallMs, this.#onStall)
   }
 
   #startLifetime (): void {
@@ -288,25 +232,19 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#reason = reason
+    this.#outlet.seal()
     clearTimeout(this.#lifetime)
     this.#waiting.giveUp()
     this.#abort?.abort(abortReason(reason))
     this.#closed?.settle(reason)
     if (isCut) this.#cut(reason)
-    else if (this.#isAttached) this.#finish()
+    else if (this.#outlet.isOpen) this.#outlet.end()
     this.#init.onClosed(reason)
-    if (this.#isAttached) this.#init.onOver(reason)
+    if (this.#outlet.isOpen) this.#init.onOver(reason)
   }
 
   #cut (reason: CloseReason): void {
-    if (!isGone(this.#init.raw)) cut(this.#init.raw, reason === 'shutdown' ? 0 : this.#stallMs)
-  }
-
-  /** Ends the response behind what waits. */
-  #finish (): void {
-    const { raw } = this.#init
-    if (isGone(raw) || raw.writableEnded) return
-    this.#endResponse()
+    this.#outlet.cut({ isShutdown: reason === 'shutdown' })
   }
 
   #gone (): void {
