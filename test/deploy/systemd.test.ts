@@ -1,0 +1,114 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import { readConfig, variables } from '../../service/config.ts'
+import { run } from '../support/commands.ts'
+import { blocksOf, readDoc, ROOT } from '../support/markdown.ts'
+import { startDeployedNginx } from '../support/nginx.ts'
+import { stablePort } from '../support/ports.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { call } from '../support/service-app.ts'
+
+// The unit of systemd, and the commands of docs/deploy.md that set two of it up behind nginx.
+
+const UNIT = 'resumable-sse@.service'
+const commands = blocksOf('docs/deploy.md').filter(({ section }) => section === 'One machine without containers').flatMap(({ text }) => text.split('\n').map(line => line.replace(/^\$ /, '')))
+
+/** Settings of the unit; one that is given more than once has all its values. */
+const settings = new Map<string, string[]>()
+for (const [, name = '', value = ''] of readDoc(`deploy/${UNIT}`).matchAll(/^(\w+)=(.*)$/gm)) settings.set(name, [...settings.get(name) ?? [], value])
+const setting = (name: string): string => settings.get(name)!.join(' ')
+
+/** What a worker may take beyond its drain, and what is left of it then. */
+const WORKER_END_MS = 3_000
+const MARGIN_MS = 5_000
+
+const commandWith = (text: string): string => {
+  const found = commands.filter(command => command.includes(text))
+  if (found.length !== 1) throw new Error(`${found.length} commands of docs/deploy.md have ${text}`)
+  return found[0]!
+}
+
+/** Runs a command as root would, with the machine's folders below one of the test's. */
+function doAt (root: string, command: string): void {
+  for (const folder of ['etc/nginx', 'etc/systemd/system']) mkdirSync(join(root, folder), { recursive: true })
+  execFileSync('bash', ['-c', `umask 000; ${command.replaceAll('sudo ', '').replaceAll(' /etc/', ` ${root}/etc/`)}`], { cwd: ROOT })
+}
+
+/** The environment file that the commands make. */
+function makeEnvironment (root: string): { file: string, env: Record<string, string> } {
+  doAt(root, commandWith('install -d'))
+  doAt(root, commandWith('JWT_SECRET='))
+  const file = join(root, 'etc/resumable-sse/env')
+  return { file, env: Object.fromEntries(readFileSync(file, 'utf8').trim().split('\n').map(line => line.split(/=(.*)/s, 2) as [string, string])) }
+}
+
+const hasAnalyze = (process.env.PATH ?? '').split(':').some(folder => existsSync(join(folder, 'systemd-analyze')))
+
+t.test('systemd finds nothing wrong with the unit', { skip: hasAnalyze ? false : 'there is no systemd-analyze' }, async t => {
+  const folder = t.testdir()
+  const unit = readDoc(`deploy/${UNIT}`)
+  t.match(unit, '\nExecStart=/usr/bin/node ')
+  writeFileSync(join(folder, UNIT), unit.replace('/usr/bin/node', process.execPath))
+  const verify = run(t, 'systemd-analyze', ['verify', '--man=no', join(folder, UNIT)])
+  t.equal(await verify.exit(), 0)
+  t.equal(verify.err, '')
+})
+
+t.test('it has no more rights than it needs, and as many descriptors as streams', async t => {
+  for (const [name, value] of Object.entries({ DynamicUser: 'yes', NoNewPrivileges: 'yes', ProtectSystem: 'strict', ProtectHome: 'yes', PrivateDevices: 'yes', CapabilityBoundingSet: '', RestrictNamespaces: 'yes', UMask: '0077' })) t.equal(setting(name), value, name)
+  t.ok(Number(setting('LimitNOFILE')) > readConfig({}).maxConnections)
+})
+
+t.test('what is written for it is for root alone, whatever the umask, and taken by the service; SIGKILL comes after the drain', async t => {
+  const { file, env } = makeEnvironment(t.testdir())
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  for (const name of Object.keys(env)) t.ok(Object.hasOwn(variables, name), name)
+  const { log, drainMs, drainDelayMs } = readConfig(env)
+  t.equal(log, 'redis')
+  t.ok(Number(setting('TimeoutStopSec')) * 1_000 >= drainMs + drainDelayMs + WORKER_END_MS + MARGIN_MS)
+  const defaults = readConfig({})
+  t.ok(Number(setting('TimeoutStopSec')) * 1_000 >= defaults.drainMs + defaults.drainDelayMs + WORKER_END_MS + MARGIN_MS, 'so it does by default')
+})
+
+// It was written with whatever the umask allowed.
+t.test('the secret of compose is in a file of its owner alone', async t => {
+  const command = blocksOf('docs/deploy.md').flatMap(({ text }) => text.split('\n')).find(line => line.includes('> .env')) ?? ''
+  const folder = t.testdir()
+  execFileSync('bash', ['-c', `umask 000; ${command.replace(/^\$ /, '')}`], { cwd: folder })
+  t.equal(statSync(join(folder, '.env')).mode & 0o777, 0o600)
+})
+
+/** Starts what the unit starts, under its name. */
+async function startUnit (t: Test, port: number, env: Record<string, string>): Promise<void> {
+  const [node, ...args] = setting('ExecStart').replaceAll('%i', `${port}`).split(' ')
+  t.equal(node, '/usr/bin/node')
+  const service = run(t, process.execPath, args, env)
+  await service.until(({ err }) => err.includes(`listens on http://127.0.0.1:${port} (events in Redis)`))
+}
+
+t.test('two of it serve behind nginx, which the commands lead to them', async t => {
+  const root = t.testdir()
+  const { env } = makeEnvironment(root)
+  const { url } = await RedisServer.start(t)
+  doAt(root, commandWith('deploy/nginx.conf'))
+  const config = readFileSync(join(root, 'etc/nginx/nginx.conf'), 'utf8')
+  t.notMatch(config, /server (?:one|two):|\/dev\/stdout/)
+  const ports: [number, number] = [await stablePort(), await stablePort()]
+  for (const port of ports) await startUnit(t, port, { ...env, REDIS_URL: url })
+  const { http } = await startDeployedNginx(t, ports)
+  t.match(await call(`${http}/readyz`), { status: 200 })
+  t.match(await call(`${http}/topics/news`), { status: 401 })
+})
+
+t.test('the unit is put where systemd looks, and enabled for the ports that nginx asks', async t => {
+  const root = t.testdir()
+  doAt(root, commandWith('systemd/system'))
+  t.equal(readFileSync(join(root, 'etc/systemd/system', UNIT), 'utf8'), readDoc(`deploy/${UNIT}`))
+  const enabled = [...commandWith('enable --now').matchAll(/@(\d+)/g)].map(match => match[1])
+  t.same([...commandWith('deploy/nginx.conf').matchAll(/127\.0\.0\.1:(\d+)/g)].map(match => match[1]), enabled)
+  t.equal(enabled.length, 2)
+  t.same(commands.filter(command => command.includes('systemctl restart')).map(command => /@(\d+)/.exec(command)?.[1]), enabled)
+})
