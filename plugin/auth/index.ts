@@ -62,7 +62,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
     recheck.stop()
     await revocation.stop()
   })
-  await revocation.start(() => { void recheck.run() })
+  await revocation.start(() => { void recheck.runAnew() })
 }
 
 interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: OpenStreams }

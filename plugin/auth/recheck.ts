@@ -33,6 +33,12 @@ export class Recheck {
     await Promise.all(this.#init.checks.map(check => this.#underWay.get(check) ?? this.#start(check)))
   }
 
+  /** The same where no check counts that began before: it may have read the store before what is looked for. */
+  async runAnew (): Promise<void> {
+    await Promise.all(this.#underWay.values())
+    await this.run()
+  }
+
   stop (): void { clearInterval(this.#timer) }
 
   #start (check: Check): Promise<void> {

@@ -161,6 +161,21 @@ t.test('a handler that fails at something else when its stream has ended is told
   t.same(reasons, ['end'])
 })
 
+t.test('a handler that is no route\'s is left to Fastify, and its stream is its own to end', async t => {
+  const { app, reasons, log } = await build(t)
+  app.setNotFoundHandler(async (request, reply) => {
+    reply.code(200).sse()
+    await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
+    throw teapot()
+  })
+  const { inbox, close } = await open(t, `${await listen(app)}/nowhere`)
+  await log.until('Promise errored, but reply.sent = true was set')
+  t.notOk(inbox.isOver)
+  close()
+  await log.until('"reason":"client"')
+  t.same(reasons, ['client'])
+})
+
 t.test('a handler that returns the reply, or nothing, goes on as ever; one without a stream fails as ever', async t => {
   const { app, reasons } = await build(t)
   app.get('/manual', async (request, reply) => {
