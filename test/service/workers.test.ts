@@ -104,10 +104,11 @@ t.test('a worker that hangs while it drains is killed in the end and told, and t
   const { service } = await startTeam(t, { DRAIN_MS: '50' })
   const workers = childrenOf(service.pid)
   const [hung = 0] = workers
-  process.kill(hung, 'SIGSTOP')
+  await pause(hung)
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
-  t.match(service.out, `"workers":[${hung}],"afterMs":3050,"msg":"workers did not end in time and are killed"`)
+  // On a busy machine the other one may be as late.
+  t.match(service.out, new RegExp(`"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not end in time and are killed"`))
   await when(() => workers.every(isGone))
 })
 
@@ -188,7 +189,7 @@ t.test('a worker that dies before it listens does not keep the start from its en
   await when(() => childrenOf(service.pid).length === 2)
   process.kill(Math.max(...childrenOf(service.pid)), 'SIGKILL')
   await service.until(({ err }) => err.includes('Publish:'))
-  t.match(service.out, 'another one takes its place')
+  await service.until(({ out }) => out.includes('another one takes its place'))
 })
 
 t.test('what keeps the first worker from listening is told once, and it exits as that one does', async t => {
