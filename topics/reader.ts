@@ -9,6 +9,7 @@ import type { Hub } from './hub.ts'
 import { askPatiently, pause } from './patience.ts'
 import type { Page, PageEntry } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
+import type { Gap } from './resume.ts'
 import type { TopicStart } from './start.ts'
 
 export interface ReaderInit {
@@ -81,9 +82,7 @@ export class Reader implements FeedReader {
   #open (): void {
     const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
     const cursor = formatCursor(this.#feed.topics, this.#positions)
-    // With a gap the client keeps its own cursor until it has been told all of it.
-    this.#stream.write(openFrame(gaps.length === 0 ? cursor : undefined), 0)
-    gaps.forEach((gap, at) => this.#stream.write(gapFrame(gap, at === gaps.length - 1 ? cursor : undefined), 0))
+    this.#stream.write(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
   }
 
   /**
@@ -201,4 +200,10 @@ export class Reader implements FeedReader {
     if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(this.#cursor), endBody(topic)])), 0)
     if (closed.size === this.#feed.topics.length) this.#stream.end()
   }
+}
+
+/** With a gap the client keeps its own cursor until it has been told all of it. */
+function openWithGaps (gaps: readonly Gap[], cursor: string): Buffer {
+  const told = gaps.map((gap, at) => gapFrame(gap, at === gaps.length - 1 ? cursor : undefined))
+  return Buffer.concat([openFrame(undefined), ...told])
 }
