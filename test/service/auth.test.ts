@@ -98,7 +98,7 @@ t.test('ALLOWED_HOSTS names the hosts that are served', async t => {
 })
 
 // Slow loris: a client that sends its request a byte at a time holds a connection as long as it likes. What Node does at these
-// bounds is in unread.test.ts, and that a stream outlives them in test/plugin/http.test.ts.
+// bounds is in slow-requests.test.ts and unread.test.ts, and that a stream outlives them in test/plugin/http.test.ts.
 t.test('the head and the body of a request have a time to come in', async t => {
   const { server } = (await TestService.start(t)).app
   t.ok(server.headersTimeout > 0 && server.headersTimeout <= server.requestTimeout && server.requestTimeout <= 300_000)
