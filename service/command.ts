@@ -27,8 +27,8 @@ export interface Command {
   /** What it does, in one line. */
   summary: string
   flags: Record<string, FlagHelp>
-  /** Settles with the exit code; rejects with a `UsageError` or with what went wrong. */
-  run: (call: Call, terminal: Terminal) => Promise<number>
+  /** Settles when its work is done; rejects with a `UsageError` or with what went wrong. */
+  run: (call: Call, terminal: Terminal) => Promise<void>
 }
 
 /** A command could not do its work, and its message says why to the one who ran it. */

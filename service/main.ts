@@ -46,7 +46,8 @@ async function runCommand (name: string, command: Command, argv: readonly string
   const read = parseFlags(argv, { values: known(false), switches: ['help', ...known(true)] })
   if (read.problems.length > 0) throw new UsageError(read.problems.join('\n'))
   if (read.switches.has('help')) return tell(terminal.stdout, describeCommand(name, command))
-  return command.run({ ...read, env }, terminal)
+  await command.run({ ...read, env }, terminal)
+  return 0
 }
 
 function tell (stream: Terminal['stdout'], text: string): number {

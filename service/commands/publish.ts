@@ -26,7 +26,6 @@ export const publish: Command = {
     const post = createPost(call, topic, terminal)
     if (data !== undefined) await post([named(call, { data })])
     else await publishLines(call, terminal.stdin, post)
-    return 0
   }
 }
 

@@ -21,7 +21,6 @@ export const tail: Command = {
   },
   async run (call, terminal) {
     await new Tail(call, terminal).run()
-    return 0
   }
 }
 

@@ -19,7 +19,6 @@ export const token: Command = {
   },
   async run (call, { stdout }) {
     stdout.write(`${await sign(call)}\n`)
-    return 0
   }
 }
 

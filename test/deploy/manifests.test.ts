@@ -29,7 +29,7 @@ const instances = Object.values(compose.services).filter(({ build }) => build !=
 const JWT_SECRET = 'a secret of the tests, long enough for HS256'
 
 /** What must be left between the end of the drain and SIGKILL, at least. */
-const MARGIN_MS = 5_000
+const MARGIN_MS = 8_000
 
 t.test('the instances of compose are configured with variables that there are, as the service takes them', async t => {
   t.equal(instances.length, 2)
