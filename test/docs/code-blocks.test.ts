@@ -12,7 +12,7 @@ import type { Block } from '../support/markdown.ts'
 
 const SHOWN_ORIGIN = 'http://127.0.0.1:3000'
 
-/** A TypeScript block as a whole program, and the console blocks that follow it. */
+/** A TypeScript block as a whole program, and the console blocks that follow it in its section. */
 interface Program { name: string, block: Block, source: string, consoles: Block[] }
 
 const programs: Program[] = []
@@ -20,7 +20,7 @@ for (const file of DOCS) {
   for (const block of blocksOf(file)) {
     if (block.language === 'ts') {
       programs.push({ name: `${file.replace(/\W/g, '-')}-${block.line}`, block, source: wholeProgram(file, block.text), consoles: [] })
-    } else if (block.language === 'console' && programs.at(-1)?.block.file === file) {
+    } else if (block.language === 'console' && programs.at(-1)?.block.file === file && programs.at(-1)?.block.section === block.section) {
       programs.at(-1)!.consoles.push(block)
     }
   }
