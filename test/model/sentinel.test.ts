@@ -5,7 +5,7 @@ import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 import { MASTER_NAME, SentinelGroup } from '../support/redis-sentinel.ts'
 
 t.test('every client has every surviving event once and in order, and is told of the others, while Sentinels fail over', async t => {
-  const group = await SentinelGroup.start(t, { downAfterMs: 400 })
+  const group = await SentinelGroup.start(t, { downAfterMs: 1_000 })
   const stage: RedisStage = {
     connection: { sentinels: [...group.sentinels], name: MASTER_NAME },
     forksTold: 0,

@@ -47,9 +47,10 @@ export class SentinelGroup {
     const old = await this.master()
     await old.kill()
     await until(async () => await this.master() !== old)
-    await old.start()
-    // The Sentinels would do so by themselves, after ten seconds.
-    await follow(old, await this.master())
+    // As a replica from its first moment on. Told so later, it could have been promoted meanwhile on a slow machine: then two lines
+    // had gone on side by side, and the one that clients had been told is over would have come back.
+    await old.start(['--replicaof', '127.0.0.1', `${(await this.master()).port}`])
+    await old.with(client => until(async () => /role:master|master_link_status:up/.test(await client.info('replication'))))
   }
 
   async #ask<T> (question: (client: Redis) => Promise<T>): Promise<T> {

@@ -48,9 +48,9 @@ export class RedisServer {
 
   get url (): string { return `redis://127.0.0.1:${this.port}` }
 
-  /** Starts it, again after a kill; settles when it answers, rejects when it ends before. */
-  async start (): Promise<void> {
-    const child = spawn(this.#command, [...this.#first, '--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, ...(this.#first.length > 0 ? [] : ['--save', '']), ...this.#args], { stdio: 'ignore' })
+  /** Starts it, again after a kill, with more arguments where given; settles when it answers, rejects when it ends before. */
+  async start (more: readonly string[] = []): Promise<void> {
+    const child = spawn(this.#command, [...this.#first, '--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.folder, ...(this.#first.length > 0 ? [] : ['--save', '']), ...this.#args, ...more], { stdio: 'ignore' })
     this.#process = child
     const ended = new Promise<never>((resolve, reject) => {
       child.once('error', reject)
