@@ -10,7 +10,6 @@ import { KEYS, sign } from '../support/tokens.ts'
 
 const hasIPv6 = Object.values(networkInterfaces()).flat().some(address => address?.address === '::1')
 const JWT_SECRET = 'it is signed with this by the tests'
-const OPEN = { OPEN_TO_ALL: 'yes' }
 
 const pem = join(t.testdir({ 'key.pem': KEYS.EdDSA.pem }), 'key.pem')
 const files = certificateFiles(t)
@@ -18,17 +17,12 @@ const TLS = { TLS_CERT: files.cert, TLS_KEY: files.key }
 
 /** By what is configured: the variables of the service, and of the terminal in which its lines are pasted. */
 const cases: Record<string, { env: Record<string, string>, terminal?: Record<string, string> }> = {
-  'nothing but 127.0.0.1': { env: {} },
-  localhost: { env: { HOST: 'localhost' } },
-  'all addresses': { env: { HOST: '0.0.0.0', ...OPEN } },
-  'a name of another machine': { env: { ALLOWED_HOSTS: 'events.example:8443,other.example' } },
-  'our own name': { env: { ALLOWED_HOSTS: 'events.example,127.0.0.1' } },
-  TLS: { env: TLS },
+  nothing: { env: {} },
+  'a public key and our own name': { env: { HOST: 'localhost', ALLOWED_HOSTS: 'events.example,127.0.0.1', JWT_PUBLIC_KEY: pem, JWT_ALGORITHM: 'EdDSA' }, terminal: { TOKEN: await sign({}, { key: KEYS.EdDSA.privateKey, alg: 'EdDSA' }) } },
+  'a proxy on this machine, and all addresses': { env: { HOST: '0.0.0.0', PROXY_HEADER: "X'User", PROXY_FROM: '127.0.0.0/8' } },
   'a secret and all that is looked at in tokens': { env: { JWT_SECRET, JWT_ISSUER: 'issuer', JWT_AUDIENCE: 'listen', JWT_PUBLISH_AUDIENCE: 'publish', JWT_CLAIM: 'rights' } },
-  'a public key': { env: { JWT_PUBLIC_KEY: pem, JWT_ALGORITHM: 'EdDSA' }, terminal: { TOKEN: await sign({}, { key: KEYS.EdDSA.privateKey, alg: 'EdDSA' }) } },
-  'a proxy on this machine': { env: { HOST: '0.0.0.0', PROXY_HEADER: "X'User", PROXY_FROM: '127.0.0.0/8' } },
-  'a secret, TLS, a name and all addresses': { env: { JWT_SECRET, ...TLS, ALLOWED_HOSTS: 'events.example', HOST: '0.0.0.0' } },
-  ...hasIPv6 ? { '::1': { env: { HOST: '::1' } }, '::': { env: { HOST: '::', ...OPEN } } } : {}
+  'a secret, TLS, a name of another machine and all addresses': { env: { JWT_SECRET, ...TLS, ALLOWED_HOSTS: 'events.example:8443,other.example', HOST: '0.0.0.0' } },
+  ...hasIPv6 ? { '::1 and a name of another machine': { env: { HOST: '::1', ALLOWED_HOSTS: 'events.example' } }, '::': { env: { HOST: '::', OPEN_TO_ALL: 'yes' } } } : {}
 }
 
 for (const [configured, { env, terminal = {} }] of Object.entries(cases)) {
