@@ -18,6 +18,9 @@ import { bearer, SECRET, sign } from '../support/tokens.ts'
 // a failure names its own seed.
 
 const CASES = Number(process.env.FUZZ_CASES ?? 1_500)
+/** Some answers are rare: for these it goes on, a while. */
+const MOST_CASES = CASES < 1_000 ? CASES : 20 * CASES
+const EXPECTED = { open: [200, 201, 204, 400, 404, 405, 413, 415], guarded: [200, 204, 400, 401, 403] }
 /** Cases under way at once, so that they meet each other. */
 const LANES = 6
 /** Nothing in a case needs as long: a case that takes it hangs. */
@@ -85,7 +88,7 @@ async function runAll (open: Target, guarded: Target, seed: number): Promise<Run
   const run: Run = { problems: [], open: new Map(), guarded: new Map() }
   let next = 0
   await Promise.all(Array.from({ length: LANES }, async () => {
-    while (next < CASES && run.problems.length < 5) {
+    while ((next < CASES || (next < MOST_CASES && lacking(run).length > 0)) && run.problems.length < 5) {
       const own = seed + next++
       const { statuses: seen, problem } = await runCase(own, isForGuarded(own) ? guarded : open)
       const statuses = isForGuarded(own) ? run.guarded : run.open
@@ -94,6 +97,11 @@ async function runAll (open: Target, guarded: Target, seed: number): Promise<Run
     }
   }))
   return run
+}
+
+/** What is not among the answers yet, and has to be where many requests are drawn. */
+function lacking (run: Run): string[] {
+  return (['open', 'guarded'] as const).flatMap(target => EXPECTED[target].filter(status => !run[target].has(status)).map(status => `${target} ${status}`))
 }
 
 /** A good publish is taken and heard, once. */
@@ -129,10 +137,7 @@ t.test('whatever is sent, the service answers or closes, in one shape and never 
   const run = await runAll(open, guarded, seed)
   t.comment(`seed ${seed}: ${shown(run.open)}; with credentials asked for ${shown(run.guarded)}`)
   t.same(run.problems, [])
-  if (CASES >= 1_000) {
-    for (const status of [200, 201, 204, 400, 404, 405, 413, 415]) t.ok(run.open.has(status), `${status} was among the answers`)
-    for (const status of [200, 204, 400, 401, 403]) t.ok(run.guarded.has(status), `${status} was among those where credentials are asked for`)
-  }
+  if (CASES >= 1_000) t.same(lacking(run), [], 'all kinds of answers')
   await serves(t, open)
   await serves(t, guarded)
 })
