@@ -7,6 +7,8 @@ import type { ResolvedOptions } from './options.ts'
 interface OutletInit {
   raw: RawResponse
   options: ResolvedOptions
+  /** Called when the client has taken all that waited, after there was no room. */
+  onDrain: () => void
   /** Called when the client has taken no byte for two heartbeats. */
   onStall: () => void
 }
@@ -15,8 +17,8 @@ interface OutletInit {
  * The way out to one client: the only place that writes to a response. Frames are held until it is opened, and then go
  * straight on.
  *
- * Full means: the last write asked for a pause, and more than `highWaterMarkBytes` wait. Node asks for a pause at
- * 16 KB although the kernel takes far more, so the bytes decide and not that flag alone.
+ * Full means: `highWaterMarkBytes` wait, from a write on that had to wait itself. Node asks for a pause at a mark of its own
+ * (16 KiB, and 64 KiB from Node 22 on) although the kernel takes far more, so the bytes decide and not that flag alone.
  */
 export class Outlet {
   readonly #init: OutletInit
@@ -59,8 +61,8 @@ export class Outlet {
     if (!this.#isOpen) {
       this.#held.push(frame)
       this.#heldBytes += frame.length
-    } else if (!this.#init.raw.write(frame)) {
-      this.#needDrain = true
+    } else {
+      this.#write(frame)
     }
   }
 
@@ -72,14 +74,8 @@ export class Outlet {
     if (endResponse) this.#endResponse = endResponse
     const first = this.#takeFirst()
     this.#isOpen = true
-    for (const bytes of first) if (!this.#init.raw.write(bytes)) this.#needDrain = true
-  }
-
-  /** The client has taken all that waited. */
-  drained (): void {
-    this.#needDrain = false
-    this.#unwatchStall?.()
-    this.#unwatchStall = undefined
+    for (const bytes of first) this.#write(bytes)
+    this.#init.raw.on('drain', this.#drained)
   }
 
   /** One tick of the heartbeat timer, while frames may still come. */
@@ -105,6 +101,27 @@ export class Outlet {
   /** Cuts the connection with what waits; a frozen HTTP/2 peer is given no time where the process is on its way out. */
   cut ({ isShutdown }: { isShutdown: boolean }): void {
     if (!isGone(this.#init.raw)) cut(this.#init.raw, isShutdown ? 0 : this.#stallMs)
+  }
+
+  /** Node tells of room only when its own mark was passed; below that the write itself does. */
+  #write (bytes: Buffer): void {
+    const { raw, options: { highWaterMarkBytes } } = this.#init
+    const mayFill = this.#needDrain || raw.writableLength + bytes.length >= highWaterMarkBytes
+    const isBelowMark = mayFill ? raw.write(bytes, this.#taken) : raw.write(bytes)
+    if (!isBelowMark || raw.writableLength >= highWaterMarkBytes) this.#needDrain = true
+  }
+
+  /** Called also for what never left, because the client did. */
+  readonly #taken = (): void => {
+    const { raw } = this.#init
+    if (this.#needDrain && !isGone(raw) && raw.writableLength === 0) this.#drained()
+  }
+
+  readonly #drained = (): void => {
+    this.#needDrain = false
+    this.#unwatchStall?.()
+    this.#unwatchStall = undefined
+    this.#init.onDrain()
   }
 
   /** How long a client may take no byte at all, in ms. */

@@ -53,7 +53,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   constructor (init: StreamInit) {
     this.#init = init
     this.lastEventId = init.lastEventId
-    this.#outlet = new Outlet({ raw: init.raw, options: init.options, onStall: () => this.destroy('slow') })
+    this.#outlet = new Outlet({ raw: init.raw, options: init.options, onDrain: () => this.#admit(), onStall: () => this.destroy('slow') })
   }
 
   /** Begins to watch the connection; a stream whose client has left already is over here. Called once, by the maker. */
@@ -180,7 +180,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    * `endResponse` replaces ending the response where trailers follow.
    */
   attach (endResponse?: () => void): void {
-    const { raw, onAttach, onOver } = this.#init
+    const { onAttach, onOver } = this.#init
     onAttach()
     this.#outlet.open(endResponse)
     if (this.#reason !== undefined) {
@@ -188,10 +188,6 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
       return onOver(this.#reason)
     }
     this.#state = 'open'
-    raw.on('drain', () => {
-      this.#outlet.drained()
-      this.#admit()
-    })
     this.#startLifetime()
     this.#admit()
   }

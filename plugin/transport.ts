@@ -10,11 +10,11 @@ export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream
 
 /**
  * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows.
- * A response without a socket of its own, in line behind another, goes with the connection it came by.
+ * A response goes with its connection, a moment before it hears of it; one in line behind another, with that it came by.
  */
 export function isGone (res: RawResponse): boolean {
   if (res.stream) return res.stream.destroyed
-  return res.destroyed || (res.socket === null && res.req.socket.destroyed)
+  return res.destroyed || (res.socket ?? res.req.socket).destroyed
 }
 
 /** True when the response stands in line behind another one on the same connection (HTTP/1.1 pipelining). */
