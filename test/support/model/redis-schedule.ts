@@ -74,6 +74,9 @@ export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisS
   }
 }
 
+/** About a second. */
+const MAX_ROUNDS_UNTIL_SEEN = 500
+
 /** A master and a replica that may be behind when it is promoted: what it lacks is lost. */
 export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpProxy): RedisStage {
   let [master, replica] = servers
@@ -99,8 +102,11 @@ export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpPr
         await replica.with(client => client.replicaof('127.0.0.1', '1'))
         for (const client of world.clients) client.connect(random.pick(world.instances))
         for (const topic of TOPICS) world.begin(world.publish(topic, random.integer(1, 3)))
+        const before = world.received
         await world.rest()
-        for (let round = 0; round < random.integer(0, 70); round++) await pause(round)
+        // Lost before anybody has it, or after: who has it must be told. Nobody may be there to get it.
+        const [wanted, rounds] = random.chance(0.5) ? [before + 1, MAX_ROUNDS_UNTIL_SEEN] : [Infinity, random.integer(0, 70)]
+        for (let round = 0; round < rounds && world.received < wanted; round++) await pause(round)
         await promote()
       },
       promote,

@@ -17,6 +17,8 @@ export class ModelClient {
   readonly journal: Journal
   connection: Connection | undefined
   isFinished = false
+  /** Events it has got so far, those of the stream itself not counted. */
+  received = 0
 
   constructor (topics: string[]) {
     this.topics = topics
@@ -28,7 +30,9 @@ export class ModelClient {
     const { hub } = instance
     const subscription = new Subscription({ hub, topics: this.topics, options: {} })
     const connection = new Connection(subscription, this.journal.cursor, event => {
-      if (this.connection === connection) this.journal.receive(event)
+      if (this.connection !== connection) return
+      if (event.event === undefined) this.received++
+      this.journal.receive(event)
     })
     this.connection = connection
   }
@@ -62,6 +66,9 @@ export class World {
     this.instances.push(instance)
     return instance
   }
+
+  /** Events that all clients have got so far. */
+  get received (): number { return this.clients.reduce((sum, { received }) => sum + received, 0) }
 
   addClient (): ModelClient {
     const client = new ModelClient(this.random.some(TOPICS))
