@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { originIn, run, startService } from '../support/commands.ts'
+import { originIn, run, runUncounted, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { ROOT } from '../support/markdown.ts'
 
@@ -13,7 +13,7 @@ const names = readdirSync(ROOT + 'examples').map(file => file.replace('.ts', '')
 const JSON_BODY = ['-H', 'content-type: application/json', '-d'] as const
 
 async function start (t: Test, name: string, env: Record<string, string> = {}): Promise<{ example: Command, origin: string }> {
-  const example = run(t, process.execPath, [`dist/examples/${name}.js`], { PORT: '0', ...env })
+  const example = runUncounted(t, [`dist/examples/${name}.js`], { PORT: '0', ...env })
   await example.until(({ out }) => out.includes('Server listening'))
   return { example, origin: originIn(example.out) }
 }

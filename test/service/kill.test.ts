@@ -10,7 +10,7 @@ import { StubbornPublisher } from '../support/stubborn-publisher.ts'
 // kill -9 at any moment, again and again, while everybody goes on: publishers repeat what was not acknowledged, clients
 // come back as EventSource does. `npm run soak` runs more rounds.
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 10)
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 6)
 const TOPICS = ['a', 'b']
 /** A round ends after so many acknowledgements at most; at least after none, so that a service is killed as it comes up. */
 const MAX_PER_ROUND = 80
