@@ -20,7 +20,7 @@ let lastOpen: { cursor: string | undefined, frame: Buffer } | undefined
 
 /** The first frame of a stream: it gives the client its cursor. Without one (a gap follows) the client keeps its own. */
 export function openFrame (cursor: string | undefined): Buffer {
-  if (lastOpen?.cursor !== cursor || !lastOpen) lastOpen = { cursor, frame: encodeEvent({ event: 'stream.open', id: cursor, data: '' }) }
+  if (lastOpen === undefined || lastOpen.cursor !== cursor) lastOpen = { cursor, frame: encodeEvent({ event: 'stream.open', id: cursor, data: '' }) }
   return lastOpen.frame
 }
 
