@@ -6,7 +6,6 @@ COPY package.json package-lock.json ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY plugin plugin
-COPY topics topics
 COPY service service
 COPY examples examples
 COPY bench bench

@@ -1,7 +1,10 @@
 import neostandard from 'neostandard'
 
+/** Imports run one way: service -> topics -> auth -> reply -> common. */
 const forbid = (...rooms) => ({
-  'no-restricted-imports': ['error', { patterns: rooms.map(room => ({ group: [`**/${room}/*`], message: `imports run service -> topics -> plugin; ${room}/ is not below this room` })) }]
+  'no-restricted-imports': ['error', {
+    patterns: rooms.map(room => ({ group: [`**/${room}/**`], message: `imports run service -> topics -> auth -> reply -> common; ${room}/ is not below this room` }))
+  }]
 })
 
 export default [
@@ -17,7 +20,10 @@ export default [
       'no-void': ['error', { allowAsStatement: true }]
     }
   },
-  { files: ['plugin/**/*.ts'], rules: forbid('topics', 'service', 'client', 'test') },
-  { files: ['topics/**/*.ts'], rules: forbid('service', 'client', 'test') },
+  { files: ['plugin/common/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'client', 'testing', 'service', 'test') },
+  { files: ['plugin/reply/**/*.ts'], rules: forbid('auth', 'topics', 'client', 'testing', 'service', 'test') },
+  { files: ['plugin/auth/**/*.ts'], rules: forbid('topics', 'client', 'testing', 'service', 'test') },
+  { files: ['plugin/topics/**/*.ts'], rules: forbid('client', 'testing', 'service', 'test') },
+  { files: ['plugin/index.ts'], rules: forbid('service', 'test') },
   { files: ['service/**/*.ts'], rules: forbid('client', 'test') }
 ]

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import sse from '../plugin/index.ts'
-import topics, { RedisLog } from '../topics/index.ts'
+import topics, { RedisLog } from '../plugin/topics/index.ts'
 import { answerMemory, dataOf } from './workload.ts'
 import type { ServerNews, ServerOrder } from './workload.ts'
 

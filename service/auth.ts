@@ -4,8 +4,8 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { auth, MemoryTokenStore, RedisTokenStore } from '../plugin/index.ts'
 import type { AuthOptions, JwtOptions } from '../plugin/index.ts'
 import { SiteCheck } from '../plugin/auth/site.ts'
-import type { ServiceConfig } from './config.ts'
-import { pathOf } from './quiet-log.ts'
+import type { ServiceConfig } from './config/config.ts'
+import { pathOf } from './http/quiet-log.ts'
 
 /** Names of this machine for itself, as browsers write them. */
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']

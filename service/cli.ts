@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main } from './main.ts'
+import { main } from './cli/main.ts'
 
 // `tail | head -1`: nobody reads on.
 process.stdout.on('error', () => process.exit(0))

@@ -1,4 +1,4 @@
-import { defineError } from '../plugin/define-error.ts'
+import { defineError } from '../plugin/common/define-error.ts'
 
 /** Every error of the HTTP surface that is not one of the plugin's or the topics'. */
 export const errors = {

@@ -1,6 +1,6 @@
-import { LmdbLog, MemoryLog, RedisLog } from '../topics/index.ts'
-import type { RetentionRule, TopicLog } from '../topics/index.ts'
-import type { ServiceConfig } from './config.ts'
+import { LmdbLog, MemoryLog, RedisLog } from '../plugin/topics/index.ts'
+import type { RetentionRule, TopicLog } from '../plugin/topics/index.ts'
+import type { ServiceConfig } from './config/config.ts'
 
 /** Makes the log that the configuration names; nothing is opened yet. A log in Redis has a URL, or there is no configuration. */
 export function createLog ({ log, dataDir, durability, redisUrl, canaryMs, maxEvents, maxAgeMs, expireAfterMs }: ServiceConfig): TopicLog {

@@ -4,16 +4,22 @@ import { relative } from 'node:path'
 
 /** Percent of lines and branches that each room must reach, over all its files together. */
 const GATES = {
+  'plugin/topics': { lines: 99, branches: 96 },
   plugin: { lines: 100, branches: 100 },
-  topics: { lines: 99, branches: 96 },
   service: { lines: 100, branches: 100 }
 }
 
 const summary = JSON.parse(readFileSync('.tap/report/coverage-summary.json', 'utf8'))
 const files = Object.entries(summary).filter(([file]) => file !== 'total').map(([file, counts]) => ({ file: relative('.', file), counts }))
 const problems = []
+
+/** The first room in the list that a file lies in: the inner rooms stand before the outer ones. */
+function roomOf (file) {
+  return Object.keys(GATES).find(room => file.startsWith(`${room}/`))
+}
+
 for (const [room, gate] of Object.entries(GATES)) {
-  const inRoom = files.filter(({ file }) => file.startsWith(`${room}/`))
+  const inRoom = files.filter(({ file }) => roomOf(file) === room)
   for (const [kind, bound] of Object.entries(gate)) {
     const total = inRoom.reduce((sum, { counts }) => sum + counts[kind].total, 0)
     const covered = inRoom.reduce((sum, { counts }) => sum + counts[kind].covered, 0)

@@ -1,4 +1,4 @@
-import { errors } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
 
 /**
  * Settles as the answer does. Rejects with `FST_SSE_NO_ANSWER`, naming `who` was asked, when that takes longer than `ms`;

@@ -1,5 +1,5 @@
 import type { JWTPayload } from 'jose'
-import { errors } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
 import { isPattern } from './grant-init.ts'
 
 /** Patterns of topics, by right, an empty list allowing nothing; and whether others may be revoked. */

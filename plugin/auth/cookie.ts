@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { errors } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
 import { checkGrantInit } from './grant-init.ts'
 import type { GrantInit } from './grant.ts'
-import type { JwtVerifier } from './jwt.ts'
+import type { JwtVerifier } from './jwt/jwt.ts'
 import type { Source } from './source.ts'
 
 /** Asked with the cookie's value, at every connect and again while a stream is open; null refuses. A throw is no refusal but an error. */

@@ -1,4 +1,4 @@
-import type { SseStream } from '../stream.ts'
+import type { SseStream } from '../reply/stream.ts'
 
 const MAX_TIMER_MS = 2_147_483_647
 

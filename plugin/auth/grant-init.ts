@@ -1,4 +1,5 @@
-import { errors, show } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
+import { show } from '../common/show.ts'
 import type { GrantInit } from './grant.ts'
 
 const MAX_SUBJECT_LENGTH = 256

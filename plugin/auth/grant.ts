@@ -1,5 +1,5 @@
-import { errors } from '../errors.ts'
-import { matchesPattern } from '../pattern.ts'
+import { errors } from '../reply/errors.ts'
+import { matchesPattern } from '../common/pattern.ts'
 
 /** Where a grant came from. */
 export type GrantSource = 'bearer' | 'token' | 'cookie' | 'proxy'

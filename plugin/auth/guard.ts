@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { addAdmission } from '../admission.ts'
-import { isErrorStatusToRetry } from '../error-report.ts'
-import { errors, show } from '../errors.ts'
-import { asksForSse } from '../negotiate.ts'
-import { StreamPayload } from '../payload.ts'
+import { addAdmission } from '../reply/admission.ts'
+import { isErrorStatusToRetry } from '../reply/error-report.ts'
+import { errors } from '../reply/errors.ts'
+import { show } from '../common/show.ts'
+import { asksForSse } from '../reply/negotiate.ts'
+import { StreamPayload } from '../reply/payload.ts'
 import type { Authenticator } from './authenticator.ts'
-import { TOKEN_PARAMETER } from './one-time-tokens.ts'
+import { TOKEN_PARAMETER } from './one-time/one-time-tokens.ts'
 
 const kSeen = Symbol('fastify-resumable-sse.grant')
 

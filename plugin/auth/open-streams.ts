@@ -1,4 +1,4 @@
-import type { SseStream } from '../stream.ts'
+import type { SseStream } from '../reply/stream.ts'
 import { startExpiry } from './expiry.ts'
 import type { Grant } from './grant.ts'
 

@@ -1,15 +1,16 @@
 import { KeyObject } from 'node:crypto'
-import { errors, show } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
+import { show } from '../common/show.ts'
 import type { CookieOptions } from './cookie.ts'
 import { isPattern } from './grant-init.ts'
-import { PUBLIC_KEY_ALGORITHMS } from './jwt-options.ts'
-import type { JwtOptions, PublicKey } from './jwt-options.ts'
-import { tokenChecks } from './one-time-token-options.ts'
-import type { OneTimeTokenOptions } from './one-time-token-options.ts'
+import { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
+import type { JwtOptions, PublicKey } from './jwt/jwt-options.ts'
+import { tokenChecks } from './one-time/one-time-token-options.ts'
+import type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 import { isNetwork } from './proxy.ts'
 import type { ProxyOptions } from './proxy.ts'
-import { fitsAlgorithm, readPublicKey } from './signing-key.ts'
-import type { TokenStore } from './token-store.ts'
+import { fitsAlgorithm, readPublicKey } from './jwt/signing-key.ts'
+import type { TokenStore } from './one-time/token-store.ts'
 
 /** Options of the auth plugin; at least one source is needed. */
 export interface AuthOptions {

@@ -2,8 +2,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import { answerInTime } from './answer.ts'
 import type { Grant } from './grant.ts'
 import type { OpenStreams } from './open-streams.ts'
-import { isRevoked } from './token-store.ts'
-import type { SessionLimits, StoreChange, TokenStore } from './token-store.ts'
+import { isRevoked } from './one-time/token-store.ts'
+import type { SessionLimits, StoreChange, TokenStore } from './one-time/token-store.ts'
 
 /** What is taken back: everything a subject was granted before now, or one session. */
 export type Revoked = { subject: string, session?: undefined } | { session: string, subject?: undefined }

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { errors, show } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
+import { show } from '../common/show.ts'
 
 /**
  * What a browser says of the page behind a request. A page of another site may make the browser send our cookies with any

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errors } from '../errors.ts'
+import { errors } from '../reply/errors.ts'
 import type { Grant, GrantInit, GrantSource } from './grant.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
-import type { LogHealth } from '../../topics/index.ts'
-import type { Drain } from '../drain.ts'
+import type { LogHealth } from '../../plugin/topics/index.ts'
+import type { Drain } from '../streams/drain.ts'
 import { addCounter, addGauge } from './live-metrics.ts'
 
 /** Whether the process is on its way out. */

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
 import type { CloseReason } from '../../plugin/index.ts'
-import type { OpenStreams } from '../open-streams.ts'
+import type { OpenStreams } from '../streams/open-streams.ts'
 import { addCounter, addCounterByLabel, addGauge } from './live-metrics.ts'
 
 const CLOSE_REASONS = Object.keys({ end: 0, client: 0, slow: 0, shutdown: 0, error: 0, lifetime: 0, expired: 0, revoked: 0 } satisfies Record<CloseReason, 0>) as CloseReason[]

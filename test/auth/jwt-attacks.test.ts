@@ -1,7 +1,7 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { Test } from 'tap'
-import { matchesPattern } from '../../plugin/pattern.ts'
+import { matchesPattern } from '../../plugin/common/pattern.ts'
 import { ask, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
 import { bearer, forge, KEYS, nowS, SECRET, sign } from '../support/tokens.ts'

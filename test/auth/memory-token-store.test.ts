@@ -1,6 +1,6 @@
 import t from 'tap'
-import { MemoryTokenStore } from '../../plugin/auth/memory-token-store.ts'
-import type { StoreChange } from '../../plugin/auth/token-store.ts'
+import { MemoryTokenStore } from '../../plugin/auth/one-time/memory-token-store.ts'
+import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
 import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../support/token-store-contract.ts'
 
 t.test('the memory store keeps the contract', async t => {

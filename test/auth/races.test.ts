@@ -3,8 +3,8 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { MemoryTokenStore } from '../../plugin/index.ts'
 import { OpenStreams } from '../../plugin/auth/open-streams.ts'
-import { settleable } from '../../plugin/settleable.ts'
-import type { Settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
+import type { Deferred } from '../../plugin/common/deferred.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import { fetchAll } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
@@ -15,11 +15,11 @@ import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
 class SlowStore extends MemoryTokenStore {
   redemptions = 0
   touches = 0
-  #next: { when: 'before' | 'after', go: Promise<void>, reached: Settleable<void> } | undefined
+  #next: { when: 'before' | 'after', go: Promise<void>, reached: Deferred<void> } | undefined
 
   /** Settles when the redemption has come there; `release` lets it go on. */
   hold (when: 'before' | 'after'): { reached: Promise<void>, release: () => void } {
-    const [gate, reached] = [settleable(), settleable()]
+    const [gate, reached] = [deferred(), deferred()]
     this.#next = { when, go: gate.promise, reached }
     return { reached: reached.promise, release: gate.settle }
   }
@@ -39,7 +39,7 @@ class SlowStore extends MemoryTokenStore {
     return super.touch(...args)
   }
 
-  async #wait ({ go, reached }: { go: Promise<void>, reached: Settleable<void> }): Promise<void> {
+  async #wait ({ go, reached }: { go: Promise<void>, reached: Deferred<void> }): Promise<void> {
     reached.settle()
     await go
   }
@@ -117,7 +117,7 @@ t.test('a check while a token is being redeemed does not take its session, which
 })
 
 t.test('a subject that is revoked between the check of its credentials and its stream is refused', async t => {
-  const [asked, answer] = [settleable(), settleable()]
+  const [asked, answer] = [deferred(), deferred()]
   const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } }, {
     after: app => {
       app.get('/slow', { grant: true }, async (request, reply) => {

@@ -1,16 +1,16 @@
 import t from 'tap'
 import { Recheck } from '../../plugin/auth/recheck.ts'
-import { settleable } from '../../plugin/settleable.ts'
-import type { Settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
+import type { Deferred } from '../../plugin/common/deferred.ts'
 import { buildApp } from '../support/app.ts'
 
 // Changes that were missed are asked for when the store says so. A check under way may have read the store before them: it counted
 // as the answer, and the streams went on until the next one.
 t.test('a doubt is not settled by a check that began before it', async t => {
   const app = await buildApp(t)
-  const begun: Settleable<void>[] = []
+  const begun: Deferred<void>[] = []
   const check = (): Promise<void> => {
-    const answer = settleable<void>()
+    const answer = deferred<void>()
     begun.push(answer)
     return answer.promise
   }

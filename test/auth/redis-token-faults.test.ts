@@ -1,6 +1,6 @@
 import t from 'tap'
-import { RedisTokenStore } from '../../plugin/auth/redis-token-store.ts'
-import type { StoreChange } from '../../plugin/auth/token-store.ts'
+import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts'
+import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
 import { until } from '../support/log-contract.ts'
 import { follow } from '../support/model/redis-schedule.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Grant } from '../../plugin/index.ts'
 import { OpenStreams } from '../../plugin/auth/open-streams.ts'
 import { Revocation } from '../../plugin/auth/revocation.ts'
-import { MemoryTokenStore } from '../../plugin/auth/memory-token-store.ts'
+import { MemoryTokenStore } from '../../plugin/auth/one-time/memory-token-store.ts'
 import { buildApp } from '../support/app.ts'
 import { LIMITS } from '../support/token-store-contract.ts'
 

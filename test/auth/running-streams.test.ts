@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { Grant, MemoryTokenStore } from '../../plugin/index.ts'
 import type { GrantInit, StreamCloseMessage } from '../../plugin/index.ts'
 import { startExpiry } from '../../plugin/auth/expiry.ts'
-import { settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
 import type { SseStream } from '../../plugin/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
@@ -119,7 +119,7 @@ const FIRST_MS = 3_000
 t.test('a grant that the application prolongs, or shortens, counts from then on', async t => {
   let first = Infinity
   let expiresAtMs: number | undefined
-  const passed = settleable()
+  const passed = deferred()
   const verify = (): GrantInit => {
     if (expiresAtMs === undefined) expiresAtMs = first = Date.now() + FIRST_MS
     if (Date.now() > first) passed.settle()
@@ -154,7 +154,7 @@ t.test('an application that cannot be asked, and a store that is away, end no st
 // One question that was never answered stopped all that would have come after it, for every stream, for ever.
 t.test('an application that never answers for one stream keeps no other from being asked, and a late answer is of no account', async t => {
   const log = new Inbox()
-  const late = settleable<GrantInit | null>()
+  const late = deferred<GrantInit | null>()
   let isHanging = false
   let hasLeft = false
   let asked = 0

@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
 import { Listener, openBrowser, openPage, startSite } from '../support/browser.ts'
 import { blocksOf } from '../support/markdown.ts'
 

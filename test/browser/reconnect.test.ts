@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
 import { Listener, openBrowser, startSite } from '../support/browser.ts'
 import type { Site } from '../support/browser.ts'
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { readConfig, variables } from '../../service/config.ts'
+import { readConfig, variables } from '../../service/config/config.ts'
 import { run } from '../support/commands.ts'
 import { blocksOf, readDoc, ROOT } from '../support/markdown.ts'
 import { startDeployedNginx } from '../support/nginx.ts'

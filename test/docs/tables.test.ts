@@ -4,19 +4,19 @@ import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import type { CloseReason } from '../../plugin/index.ts'
-import { errors as pluginErrors } from '../../plugin/errors.ts'
-import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/options.ts'
-import { tokenChecks, tokenDefaults } from '../../plugin/auth/one-time-token-options.ts'
-import { RedisTokenStore } from '../../plugin/auth/redis-token-store.ts'
-import { SseStream } from '../../plugin/stream.ts'
-import { variables } from '../../service/config.ts'
+import { errors as pluginErrors } from '../../plugin/reply/errors.ts'
+import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/reply/options.ts'
+import { tokenChecks, tokenDefaults } from '../../plugin/auth/one-time/one-time-token-options.ts'
+import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts'
+import { SseStream } from '../../plugin/reply/stream.ts'
+import { variables } from '../../service/config/config.ts'
 import { errors as serviceErrors } from '../../service/errors.ts'
 import { buildService, readConfig } from '../../service/index.ts'
-import type { Variable } from '../../service/variable.ts'
-import topics, { LmdbLog, MemoryLog, RedisLog } from '../../topics/index.ts'
-import type { GapReason } from '../../topics/index.ts'
-import { errors as topicsErrors } from '../../topics/errors.ts'
-import { RETENTION_DEFAULTS } from '../../topics/retention.ts'
+import type { Variable } from '../../service/config/variable.ts'
+import topics, { LmdbLog, MemoryLog, RedisLog } from '../../plugin/topics/index.ts'
+import type { GapReason } from '../../plugin/topics/index.ts'
+import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
+import { RETENTION_DEFAULTS } from '../../plugin/topics/retention.ts'
 import { ROOT, tableRows } from '../support/markdown.ts'
 
 // Each table says what the code says: a change of one without the other fails here.
@@ -127,7 +127,7 @@ t.test('docs/plugin.md lists every member of a stream', async t => {
 })
 
 t.test('docs/plugin.md names the diagnostics channels of the source', async t => {
-  const source = readFileSync(ROOT + 'plugin/reply.ts', 'utf8')
+  const source = readFileSync(ROOT + 'plugin/reply/reply.ts', 'utf8')
   const channels = [...source.matchAll(/channel\('([^']+)'\)/g)].map(match => match[1])
   t.same(namesIn(tableRows('docs/plugin.md', 'Channel')), channels)
 })
@@ -156,7 +156,7 @@ t.test('docs/topics.md lists the settings of retention with their defaults and r
 
 t.test('docs/topics.md lists the options of the logs with their defaults and ranges', async t => {
   const rows = tableRows('docs/topics.md', 'Log option')
-  const [, inSource = ''] = /const DEFAULTS = {(.*)}/.exec(readFileSync(ROOT + 'topics/log/redis-log.ts', 'utf8')) ?? []
+  const [, inSource = ''] = /const DEFAULTS = {(.*)}/.exec(readFileSync(ROOT + 'plugin/topics/log/redis/redis-log.ts', 'utf8')) ?? []
   const defaults = new Map([...inSource.matchAll(/(\w+): ([^,]+?)(?=,| $)/g)].map(([, name, value = '']) => [name, value.replaceAll("'", '"').replaceAll('_', '')]))
   const connection = 'redis://127.0.0.1:6379'
   for (const [option = '', shownDefault, allowed] of rows) {

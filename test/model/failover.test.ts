@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { scripts } from '../../topics/log/redis-scripts.ts'
+import { scripts } from '../../plugin/topics/log/redis/redis-scripts.ts'
 import { failoverStage, follow, runRedisSchedule } from '../support/model/redis-schedule.ts'
 import type { RedisStage } from '../support/model/redis-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'

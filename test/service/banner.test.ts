@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { createBanner } from '../../service/banner.ts'
+import { createBanner } from '../../service/cli/banner.ts'
 import { run, startService } from '../support/commands.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 import { KEYS, sign } from '../support/tokens.ts'

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { ConfigError, flagOf, readConfig, variables } from '../../service/config.ts'
-import type { VariableName } from '../../service/config.ts'
-import { parseDuration } from '../../service/duration.ts'
+import { ConfigError, flagOf, readConfig, variables } from '../../service/config/config.ts'
+import type { VariableName } from '../../service/config/config.ts'
+import { parseDuration } from '../../service/config/duration.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 import { KEYS, SECRET } from '../support/tokens.ts'
 

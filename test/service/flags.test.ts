@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseFlags, suggest } from '../../service/flags.ts'
+import { parseFlags, suggest } from '../../service/cli/flags.ts'
 
 const names = { values: ['host', 'port'], switches: ['help', 'check'] }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
 import { checkExactness } from '../support/exactness.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
@@ -19,7 +19,7 @@ const MAX_PER_ROUND = 80
 class Counter {
   #count = 0
   #wanted = 0
-  #reached = settleable<void>()
+  #reached = deferred<void>()
 
   add (): void {
     if (++this.#count >= this.#wanted) this.#reached.settle()
@@ -27,7 +27,7 @@ class Counter {
 
   async more (count: number): Promise<void> {
     this.#wanted = this.#count + count
-    this.#reached = settleable()
+    this.#reached = deferred()
     if (count > 0) await this.#reached.promise
   }
 }

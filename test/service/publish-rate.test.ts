@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Grant } from '../../plugin/auth/grant.ts'
-import { publisherOf } from '../../service/publish-rate.ts'
+import { publisherOf } from '../../service/routes/publish-rate.ts'
 import { refused, shape } from '../support/refusal.ts'
 import { TestService } from '../support/service-app.ts'
 

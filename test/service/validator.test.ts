@@ -2,8 +2,8 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { tellRefusals } from '../../service/refusals.ts'
-import { validateBySchema } from '../../service/validator.ts'
+import { tellRefusals } from '../../service/http/error-handler.ts'
+import { validateBySchema } from '../../service/http/validator.ts'
 
 // What a schema refuses where no check of another room has the words: field, rule and the value seen, whatever the part.
 

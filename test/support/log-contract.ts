@@ -1,9 +1,9 @@
 import type { Test } from 'tap'
-import { errors } from '../../topics/errors.ts'
-import { formatEventId, ORIGIN } from '../../topics/event-id.ts'
-import type { EventId } from '../../topics/event-id.ts'
-import type { RetentionRule } from '../../topics/retention.ts'
-import type { LogEntry, NewEvent, TopicListener, TopicLog } from '../../topics/log/topic-log.ts'
+import { errors } from '../../plugin/topics/errors.ts'
+import { formatEventId, ORIGIN } from '../../plugin/topics/event-id.ts'
+import type { EventId } from '../../plugin/topics/event-id.ts'
+import type { RetentionRule } from '../../plugin/topics/retention.ts'
+import type { LogEntry, NewEvent, TopicListener, TopicLog } from '../../plugin/topics/log/topic-log.ts'
 
 /** Makes a fresh log with this retention; the suite stops it. */
 export type MakeLog = (t: Test, retention?: readonly RetentionRule[]) => Promise<TopicLog>

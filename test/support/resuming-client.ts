@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import type { Test } from 'tap'
-import { settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
 
 /** One event as a client got it; `cursor` is the last id at that time. */
 export interface Received { event: string, cursor: string, data: string }
@@ -27,7 +27,7 @@ export class ResumingClient {
   #cursor = ''
   readonly #options: ResumingClientOptions
   readonly #leaving = new AbortController()
-  #changed = settleable<void>()
+  #changed = deferred<void>()
   #connection = new AbortController()
   readonly #over: Promise<void>
 
@@ -108,7 +108,7 @@ export class ResumingClient {
 
   #tell (): void {
     const changed = this.#changed
-    this.#changed = settleable()
+    this.#changed = deferred()
     changed.settle()
   }
 }

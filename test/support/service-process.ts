@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
 import { Command } from './commands.ts'
 import { stablePort } from './ports.ts'
 
@@ -8,7 +8,7 @@ export class ServiceProcess {
   readonly port: number
   readonly #env: Record<string, string>
   #command: Command | undefined
-  #up = settleable<void>()
+  #up = deferred<void>()
 
   private constructor (port: number, env: Record<string, string>) {
     this.port = port
@@ -42,7 +42,7 @@ export class ServiceProcess {
 
   /** kill -9; settles when it is gone. */
   async kill (): Promise<void> {
-    this.#up = settleable()
+    this.#up = deferred()
     this.command.kill('SIGKILL')
     await this.command.ended
   }

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { settleable } from '../../plugin/settleable.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
 import { call } from './service-app.ts'
 
 /** What was published and acknowledged. */
@@ -28,7 +28,7 @@ export class StubbornPublisher {
   repeats = 0
   readonly #init: StubbornPublisherInit
   #isStopping = false
-  readonly #over = settleable<void>()
+  readonly #over = deferred<void>()
 
   constructor (init: StubbornPublisherInit) {
     this.#init = init

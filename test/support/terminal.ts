@@ -1,5 +1,5 @@
 import { PassThrough, Writable } from 'node:stream'
-import { main } from '../../service/main.ts'
+import { main } from '../../service/cli/main.ts'
 import { Inbox } from './inbox.ts'
 
 /** One call of the command in this process: what it said, and its exit code. */

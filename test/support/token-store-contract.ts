@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
-import { MAX_SECRETS } from '../../plugin/auth/token-store.ts'
-import type { PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from '../../plugin/auth/token-store.ts'
+import { MAX_SECRETS } from '../../plugin/auth/one-time/token-store.ts'
+import type { PresentedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from '../../plugin/auth/one-time/token-store.ts'
 import { until } from './log-contract.ts'
 
 /** A store that has started, what it told so far, and a way to let time pass in it. */

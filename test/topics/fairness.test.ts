@@ -1,6 +1,6 @@
 import { get } from 'node:http'
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 import { listen } from '../support/app.ts'
 import { buildTopicsApp } from '../support/topics-app.ts'

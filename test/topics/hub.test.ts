@@ -1,9 +1,9 @@
 import t from 'tap'
 import Fastify from 'fastify'
-import { errors } from '../../topics/errors.ts'
-import { Hub } from '../../topics/hub.ts'
-import topics, { MemoryLog } from '../../topics/index.ts'
-import type { TopicEnds, TopicListener } from '../../topics/index.ts'
+import { errors } from '../../plugin/topics/errors.ts'
+import { Hub } from '../../plugin/topics/hub.ts'
+import topics, { MemoryLog } from '../../plugin/topics/index.ts'
+import type { TopicEnds, TopicListener } from '../../plugin/topics/index.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 
 /** A memory log that refuses to follow some topics. */

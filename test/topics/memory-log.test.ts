@@ -1,6 +1,6 @@
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
-import { ORIGIN } from '../../topics/event-id.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
+import { ORIGIN } from '../../plugin/topics/event-id.ts'
 import { newEvents, readAll, testLogContract } from '../support/log-contract.ts'
 
 t.test('the memory log keeps the contract', async t => {

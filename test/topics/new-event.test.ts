@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkEvents } from '../../topics/new-event.ts'
+import { checkEvents } from '../../plugin/topics/new-event.ts'
 
 t.test('what the data itself throws is told, whatever it is', async t => {
   for (const thrown of [new Error('its own'), 'its own']) {

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
-import { ORIGIN } from '../../topics/event-id.ts'
-import type { EventId } from '../../topics/event-id.ts'
-import { Pages } from '../../topics/pages.ts'
-import type { LogEntry } from '../../topics/log/topic-log.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
+import { ORIGIN } from '../../plugin/topics/event-id.ts'
+import type { EventId } from '../../plugin/topics/event-id.ts'
+import { Pages } from '../../plugin/topics/pages.ts'
+import type { LogEntry } from '../../plugin/topics/log/topic-log.ts'
 import { newEvent, newEvents } from '../support/log-contract.ts'
 
 /** A memory log that counts what it is asked, and can be made to fail. */

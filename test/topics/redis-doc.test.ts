@@ -36,7 +36,7 @@ t.test('the commands of docs/redis.md publish, and followers hear the events as 
 
 t.test('the scripts refuse what is called wrongly, and append nothing', async t => {
   const redis = await RedisApp.start(t)
-  const script = await readFile(`${ROOT}topics/log/lineage.lua`, 'utf8') + await readFile(`${ROOT}topics/log/append.lua`, 'utf8')
+  const script = await readFile(`${ROOT}plugin/topics/log/redis/lineage.lua`, 'utf8') + await readFile(`${ROOT}plugin/topics/log/redis/append.lua`, 'utf8')
   const call = (...args: string[]) => redis.server.with(client => client.eval(script, 2, 'sse:{a}:log', 'sse:{a}:meta', 'sse:{a}', ...args))
   await t.rejects(call('PUBLISH', '10', '0', '0', '1'), /event, data, retry/)
   await t.rejects(call('PUBLISH', '10', '0', '0', '1', '', 'x'), /event, data, retry/)

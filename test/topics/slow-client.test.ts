@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import t from 'tap'
-import { MemoryLog } from '../../topics/index.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
 import { listen } from '../support/app.ts'
 import { open, stall } from '../support/client.ts'
 import { buildTopicsApp } from '../support/topics-app.ts'

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { injectSse } from '../../plugin/index.ts'
 import type { InjectedEvent, InjectedStream } from '../../plugin/index.ts'
-import { MemoryLog } from '../../topics/index.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 
 const data = (events: readonly InjectedEvent[]): string[] => events.map(event => event.event === 'message' ? event.data : event.event)

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { Hub } from '../../topics/hub.ts'
-import { MemoryLog } from '../../topics/index.ts'
-import { TailBudget } from '../../topics/tail-budget.ts'
+import { Hub } from '../../plugin/topics/hub.ts'
+import { MemoryLog } from '../../plugin/topics/index.ts'
+import { TailBudget } from '../../plugin/topics/tail-budget.ts'
 import { newEvent, until } from '../support/log-contract.ts'
 
 t.test('what moved longest ago is let go first, and only as much as is needed', t => {

@@ -1,4 +1,4 @@
-import { slotOf } from '../../../topics/log/slot.ts'
+import { slotOf } from '../../../plugin/topics/log/redis/slot.ts'
 import type { Redis } from 'ioredis'
 import { until } from '../log-contract.ts'
 import { mastersOf, untilWhole } from '../redis-cluster.ts'

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
 import { createParser } from 'eventsource-parser'
-import { defaults } from '../../../plugin/options.ts'
-import { SseStream } from '../../../plugin/stream.ts'
-import type { RawResponse } from '../../../plugin/transport.ts'
-import { encodeEvent } from '../../../plugin/wire.ts'
-import type { Subscription } from '../../../topics/subscription.ts'
+import { defaults } from '../../../plugin/reply/options.ts'
+import { SseStream } from '../../../plugin/reply/stream.ts'
+import type { RawResponse } from '../../../plugin/reply/transport.ts'
+import { encodeEvent } from '../../../plugin/reply/wire.ts'
+import type { Subscription } from '../../../plugin/topics/subscription.ts'
 
 /** One event as the client's parser gives it. */
 export interface Received { id: string | undefined, event: string | undefined, data: string }

@@ -1,6 +1,6 @@
-import { errors } from '../../../topics/errors.ts'
-import type { EventId } from '../../../topics/event-id.ts'
-import type { Appended, LogEntry, LogLogger, Location, TopicEnds, TopicListener, TopicLog } from '../../../topics/log/topic-log.ts'
+import { errors } from '../../../plugin/topics/errors.ts'
+import type { EventId } from '../../../plugin/topics/event-id.ts'
+import type { Appended, LogEntry, LogLogger, Location, TopicEnds, TopicListener, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import type { Random } from './random.ts'
 
 /** How badly a log behaves; probabilities per message or command. */

@@ -1,9 +1,9 @@
-import { parseCursor, topicTag } from '../../../topics/cursor.ts'
-import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../topics/event-id.ts'
-import type { EventId } from '../../../topics/event-id.ts'
-import type { TopicEnds } from '../../../topics/log/topic-log.ts'
-import type { Gap } from '../../../topics/resume.ts'
-import { numberAfter } from '../../../topics/resume.ts'
+import { parseCursor, topicTag } from '../../../plugin/topics/cursor.ts'
+import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../plugin/topics/event-id.ts'
+import type { EventId } from '../../../plugin/topics/event-id.ts'
+import type { TopicEnds } from '../../../plugin/topics/log/topic-log.ts'
+import type { Gap } from '../../../plugin/topics/resume.ts'
+import { numberAfter } from '../../../plugin/topics/resume.ts'
 import type { Received } from './connection.ts'
 
 /** What the log is known to hold or have held: data by topic and id. */

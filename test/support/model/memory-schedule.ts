@@ -1,4 +1,4 @@
-import { MemoryLog } from '../../../topics/index.ts'
+import { MemoryLog } from '../../../plugin/topics/index.ts'
 import { FaultyLog } from './faulty-log.ts'
 import type { Sabotage } from './faulty-log.ts'
 import { Random } from './random.ts'

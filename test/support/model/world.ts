@@ -1,8 +1,8 @@
-import { formatEventId, ORIGIN } from '../../../topics/event-id.ts'
-import { Hub } from '../../../topics/hub.ts'
-import { askPatiently } from '../../../topics/patience.ts'
-import { Subscription } from '../../../topics/subscription.ts'
-import type { TopicEnds, TopicLog } from '../../../topics/log/topic-log.ts'
+import { formatEventId, ORIGIN } from '../../../plugin/topics/event-id.ts'
+import { Hub } from '../../../plugin/topics/hub.ts'
+import { retryUntilAvailable } from '../../../plugin/topics/retry.ts'
+import { Subscription } from '../../../plugin/topics/subscription.ts'
+import type { TopicEnds, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
 import { Journal } from './journal.ts'
 import type { Random } from './random.ts'
@@ -104,7 +104,7 @@ export class World {
   /** Asked again where the log does not answer in time: the machine is busy, and nothing is at fault any more. */
   async ends (): Promise<Map<string, TopicEnds>> {
     const { log } = this.instances[0]!
-    const located = await Promise.all(TOPICS.map(topic => askPatiently(() => log.locate(topic, ORIGIN), () => false, () => {})))
+    const located = await Promise.all(TOPICS.map(topic => retryUntilAvailable(() => log.locate(topic, ORIGIN), () => false, () => {})))
     return new Map(TOPICS.map((topic, at) => [topic, located[at]!.ends]))
   }
 

@@ -1,0 +1,99 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { decodeProtectedHeader, errors as jose, jwtVerify } from 'jose'
+import type { JWTPayload, JWTVerifyOptions } from 'jose'
+import { errors } from '../../reply/errors.ts'
+import { readTopicRights } from '../claims.ts'
+import type { TopicRights } from '../claims.ts'
+import { isSubject } from '../grant-init.ts'
+import type { GrantInit } from '../grant.ts'
+import type { JwtOptions } from './jwt-options.ts'
+import { createSigningKey } from './signing-key.ts'
+import type { SigningKey } from './signing-key.ts'
+
+export const JWT_DEFAULTS = { claim: 'topics', clockToleranceMs: 0, maxTokenBytes: 8_192 } as const
+
+/** Headers by which a token would bring its own key, or ask for an extension; none of them is ever followed. */
+const REFUSED_HEADERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit'] as const
+
+/** Verifies JSON Web Tokens (RFC 7519, RFC 8725) and reads what they grant. */
+export class JwtVerifier {
+  readonly #options: JwtOptions & typeof JWT_DEFAULTS
+  readonly #key: SigningKey
+  readonly #checks: JWTVerifyOptions
+
+  /** The options have been checked. `log` hears of key sets that cannot be fetched. */
+  constructor (options: JwtOptions, log: FastifyBaseLogger) {
+    this.#options = { ...JWT_DEFAULTS, ...options } as JwtOptions & typeof JWT_DEFAULTS
+    this.#key = createSigningKey(options, log)
+    const { issuer, audience, clockToleranceMs } = this.#options
+    this.#checks = {
+      algorithms: this.#key.algorithms,
+      requiredClaims: ['exp', 'sub'],
+      clockTolerance: clockToleranceMs / 1_000,
+      ...(issuer === undefined ? {} : { issuer }),
+      ...(audience === undefined ? {} : { audience: typeof audience === 'string' ? audience : [audience.subscribe, audience.publish] })
+    }
+  }
+
+  /**
+   * What the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` saying what is wrong with it, and 503 `FST_SSE_KEYS_UNAVAILABLE`
+   * when the key set cannot be had.
+   */
+  async verify (token: string): Promise<GrantInit> {
+    const { maxTokenBytes } = this.#options
+    if (token.length > maxTokenBytes) throw new errors.FST_SSE_UNAUTHORIZED(`the token has more than ${maxTokenBytes} bytes: ask its issuer for a shorter one`)
+    return this.#toGrant(await this.#read(token))
+  }
+
+  async #read (token: string): Promise<JWTPayload> {
+    try {
+      const header = decodeProtectedHeader(token)
+      const refused = REFUSED_HEADERS.find(name => name in header)
+      if (refused !== undefined) throw new errors.FST_SSE_UNAUTHORIZED(`the token has the header "${refused}", which is not allowed: get a token without it`)
+      return (await jwtVerify(token, this.#key.key, this.#checks)).payload
+    } catch (error) {
+      // What is malformed throws a TypeError before anything is verified.
+      if (error instanceof jose.JOSEError || error instanceof TypeError) throw new errors.FST_SSE_UNAUTHORIZED(explain(error, this.#key), { cause: error })
+      throw error
+    }
+  }
+
+  #toGrant (payload: JWTPayload): GrantInit {
+    const { sub, exp, iat, aud } = payload
+    if (!isSubject(sub)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "sub" must have 1 to 256 characters, none of them a control character: get another token')
+    const { claim, clockToleranceMs } = this.#options
+    return {
+      subject: sub,
+      ...this.#withinAudience(readTopicRights(payload, claim), aud),
+      expiresAtMs: exp! * 1_000 + clockToleranceMs,
+      issuedAtMs: iat === undefined ? undefined : iat * 1_000
+    }
+  }
+
+  /** Where each right has an audience of its own, a token for one of them has nothing of the other. */
+  #withinAudience (rights: TopicRights, aud: JWTPayload['aud']): TopicRights {
+    const { audience } = this.#options
+    if (audience === undefined || typeof audience === 'string') return rights
+    const named = [aud].flat()
+    return {
+      subscribe: named.includes(audience.subscribe) ? rights.subscribe : [],
+      publish: named.includes(audience.publish) ? rights.publish : [],
+      revoke: named.includes(audience.publish) && rights.revoke
+    }
+  }
+}
+
+/** What to do about a token that was refused, without a word of what is in it. */
+function explain (error: Error, { algorithms }: SigningKey): string {
+  if (error instanceof jose.JWTExpired) return 'the token has expired: get a new one'
+  if (error instanceof jose.JWTClaimValidationFailed) {
+    if (error.reason === 'missing') return `the token has no claim "${error.claim}", which is required: get another one`
+    if (error.claim === 'nbf') return 'the token is not valid yet: try again later'
+    return `the claim "${error.claim}" of the token is not the one expected here: get a token for this service`
+  }
+  if (error instanceof jose.JOSEAlgNotAllowed) return `the token must be signed with ${algorithms.join(' or ')}: get another one`
+  if (error instanceof jose.JWKSNoMatchingKey) return 'the token is signed with a key that is not known here: get a new one'
+  if (error instanceof jose.JWKSMultipleMatchingKeys) return 'the token does not say which key signed it (header "kid"): get another one'
+  if (error instanceof jose.JWSSignatureVerificationFailed) return 'the signature of the token is wrong: get a new one'
+  return 'the token is not a signed JSON Web Token: get another one'
+}

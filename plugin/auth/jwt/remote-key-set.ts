@@ -1,0 +1,90 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors as jose, jwksCache } from 'jose'
+import type { CryptoKey, ExportedJWKSCache, FetchImplementation, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
+import { errors } from '../../reply/errors.ts'
+
+/** Older keys are fetched again before they are used: a key that was withdrawn is out after this long. */
+const REFRESH_MS = 600_000
+
+/**
+ * While the issuer is away keys are used until they are this old: an hour's outage signs nobody out, and who keeps us from
+ * the issuer keeps a withdrawn key alive for no longer.
+ */
+const MAX_AGE_MS = 3_600_000
+
+/** After a failed fetch no other is tried for this long, so that requests do not become fetches. */
+const PAUSE_MS = 1_000
+
+/** Tokens these say are wrong; anything else that goes wrong with a key set is the set's own trouble. */
+const TOKENS_FAULT = [jose.JWKSNoMatchingKey, jose.JWKSMultipleMatchingKeys]
+
+/**
+ * The public keys of an issuer, fetched when they are needed. Only who needs a fetch ever waits for one, or for the pause
+ * after one that failed: a token of a key that is known is verified whatever others send.
+ *
+ * ```
+ *   age of the keys  0 ────────── 30 s ─────────────────── 10 min ───────────────────────── 1 h
+ *   known key        used                                  fetched first; used if that fails  503 if that fails
+ *   unknown key      401          fetched first; 503 if that fails
+ * ```
+ */
+export class RemoteKeySet {
+  readonly #keys: ReturnType<typeof createRemoteJWKSet>
+  readonly #log: FastifyBaseLogger
+  /** Written by jose: the keys, and when they came. */
+  readonly #fetched: Partial<ExportedJWKSCache> = {}
+  #failure: { error: unknown, pausedUntilMs: number } | undefined
+
+  constructor (url: string | URL, log: FastifyBaseLogger) {
+    this.#log = log
+    this.#keys = createRemoteJWKSet(new URL(url), {
+      cacheMaxAge: MAX_AGE_MS,
+      [jwksCache]: this.#fetched as ExportedJWKSCache,
+      [customFetch]: (url, options) => this.#fetchUnlessPaused(url, options)
+    })
+  }
+
+  /** The key of a token. Throws jose's error when it has none, and 503 `FST_SSE_KEYS_UNAVAILABLE` when that cannot be told now. */
+  async find (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
+    try {
+      await this.#refresh()
+      return await this.#keys(header, token)
+    } catch (error) {
+      if (TOKENS_FAULT.some(Fault => error instanceof Fault)) throw error
+      throw new errors.FST_SSE_KEYS_UNAVAILABLE({ cause: error })
+    }
+  }
+
+  /** Where the last fetch failed, the next is not waited for: it might take as long as a fetch may. */
+  async #refresh (): Promise<void> {
+    const { uat } = this.#fetched
+    if (uat === undefined || Date.now() < uat + REFRESH_MS) return
+    // A failure is told by the fetch itself.
+    const refreshed = this.#keys.reload().catch(() => {})
+    if (this.#failure === undefined) await refreshed
+  }
+
+  /** jose asks for no more than one at a time. */
+  async #fetchUnlessPaused (...[url, options]: Parameters<FetchImplementation>): Promise<Response> {
+    if (this.#failure && Date.now() < this.#failure.pausedUntilMs) throw this.#failure.error
+    try {
+      const response = await fetchKeySet(url, options)
+      this.#failure = undefined
+      return response
+    } catch (error) {
+      this.#failure = { error, pausedUntilMs: Date.now() + PAUSE_MS }
+      const { uat } = this.#fetched
+      this.#log.warn({ err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() }, 'the key set could not be fetched; it is tried again, and keys that are known are used until they are an hour old')
+      throw error
+    }
+  }
+}
+
+/** Rejects unless what comes is a key set. */
+async function fetchKeySet (url: string, options: RequestInit): Promise<Response> {
+  const response = await fetch(url, options)
+  if (response.status !== 200) throw new Error(`the key set was answered with status ${response.status}`)
+  const keySet: unknown = await response.json()
+  createLocalJWKSet(keySet as Parameters<typeof createLocalJWKSet>[0])
+  return Response.json(keySet)
+}

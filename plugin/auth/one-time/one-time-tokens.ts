@@ -1,0 +1,157 @@
+import { createHash, randomBytes } from 'node:crypto'
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { addressOf } from '../../common/address.ts'
+import { errors } from '../../reply/errors.ts'
+import { Grant } from '../grant.ts'
+import { resolveTokenOptions } from './one-time-token-options.ts'
+import type { OneTimeTokenOptions, ResolvedTokenOptions } from './one-time-token-options.ts'
+import { RateLimit } from './rate-limits.ts'
+import type { RateCounter } from './rate-limits.ts'
+import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
+import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
+
+/** What the one who asks for a token gets; `session` is for `revoke({ session })` and says nothing of the token. */
+export interface IssuedToken { token: string, expiresIn: number, session: string }
+
+/** A token or session that was looked up and not spent yet. */
+export interface FoundToken { kind: StoredToken['kind'], grant: Grant, presented: PresentedToken }
+
+/** Name of the query parameter. */
+export const TOKEN_PARAMETER = 'ot'
+
+const TOKEN = /^[\w-]{43}$/
+
+/**
+ * One-time tokens, and the resume sessions they begin.
+ *
+ * ```
+ *   issue ─▶ fresh ──redeem──▶ session, its secret in a cookie ──▶ resumed by token + cookie … until it is over
+ *              └─ 30 s ─▶ gone        └─ the same client again within 10 s: the same session, with one more secret
+ * ```
+ *
+ * A session has one stream: whoever resumes or repeats it supersedes the older one, on whichever node that is.
+ */
+export class OneTimeTokens {
+  readonly options: ResolvedTokenOptions
+  /** Counts for `RateLimit`. */
+  readonly counter: RateCounter
+  readonly #failures: RateLimit
+
+  private constructor (options: ResolvedTokenOptions, counter: RateCounter) {
+    const { maxFailures: max, limitWindowMs: windowMs } = options
+    this.options = options
+    this.counter = counter
+    this.#failures = new RateLimit(counter, { what: 'one-time tokens that are not valid', per: 'address', max, windowMs })
+  }
+
+  /** Checks the options; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
+  static async create (app: FastifyInstance, given: OneTimeTokenOptions): Promise<OneTimeTokens> {
+    const options = resolveTokenOptions(given)
+    return new OneTimeTokens(options, await createCounter(app))
+  }
+
+  get store (): TokenStore { return this.options.store }
+
+  /** For `store.touch` while streams are open. */
+  get limits (): SessionLimits {
+    const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs } = this.options
+    return { slidingMs, absoluteMs, graceMs }
+  }
+
+  /**
+   * A token for some of the topics of the grant, or all it has when none are named; never to publish, never longer than
+   * the grant. A topic may be a pattern, where the grant covers all it stands for. `origin` is the page's: a browser of
+   * another origin cannot redeem it. Throws 403 `FST_SSE_FORBIDDEN` for a topic the grant does not cover.
+   */
+  async issue (grant: Grant, { topics, origin }: { topics?: readonly string[] | undefined, origin?: string | undefined } = {}): Promise<IssuedToken> {
+    if (topics) grant.checkSubscribe(topics)
+    const { subject, expiresAtMs, issuedAtMs } = grant
+    const ttlMs = Math.min(this.options.ttlMs, (expiresAtMs ?? Infinity) - Date.now())
+    const token = newSecret()
+    const session = hashOf(token)
+    await this.store.issue(session, { origin, grant: { subject, subscribe: topics ?? grant.subscribe, publish: [], expiresAtMs, issuedAtMs } }, ttlMs)
+    return { token, expiresIn: Math.max(0, Math.floor(ttlMs / 1000)), session }
+  }
+
+  /**
+   * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one or
+   * with two, with 429 when the address has shown too many such, and with 503 when the store is away.
+   */
+  async find (request: FastifyRequest): Promise<FoundToken> {
+    // As the query parser read it.
+    const token = (request.query as Record<string, unknown>)[TOKEN_PARAMETER]
+    const address = addressOf(request.ip)
+    await this.#failures.check(request, address)
+    const found = typeof token === 'string' && TOKEN.test(token) ? await this.#look(request, token) : undefined
+    if (found) return found
+    await this.#failures.count(request, address)
+    throw new errors.FST_SSE_BAD_TOKEN('unknown, spent, too old or of another origin')
+  }
+
+  /**
+   * Spends what was found, once nothing else can refuse the stream any more, and gives the browser the session's cookie
+   * with the stream's own headers. Gives the stream's turn: those of the session before it are superseded. Rejects with
+   * 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no stream none
+   * was superseded.
+   */
+  async redeem ({ presented }: FoundToken, reply: FastifyReply, use: 'stream' | 'answer'): Promise<number> {
+    const secret = newSecret()
+    const taken = await this.store.redeem(presented, hashOf(secret), this.limits)
+    // A repeat within the grace is for streams.
+    if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
+    if (taken.kind !== 'fresh') await this.store.supersede(presented.tokenHash, taken.turn)
+    if (taken.kind !== 'resumed') this.#setCookies(reply, presented, secret, taken.endsInMs)
+    return taken.turn
+  }
+
+  async #look (request: FastifyRequest, token: string): Promise<FoundToken | undefined> {
+    const tokenHash = hashOf(token)
+    const secret = readSecret(request, cookieName(tokenHash, this.options.insecure))
+    const presented = { tokenHash, secretHash: secret && hashOf(secret), fingerprint: fingerprintOf(request) }
+    const found = await this.store.find(presented, this.limits)
+    if (!found || !isOfOrigin(request, found.record.origin)) return undefined
+    const { kind, record, endsInMs } = found
+    return { kind, presented, grant: new Grant({ ...record.grant, expiresAtMs: Date.now() + endsInMs }, 'token', tokenHash) }
+  }
+
+  /** To the raw response: Fastify has written its headers there when the stream is admitted. */
+  #setCookies ({ raw, request }: FastifyReply, { tokenHash }: PresentedToken, secret: string, maxAgeMs: number): void {
+    const { insecure: isInsecure } = this.options
+    const lines = cookieLines(request, { name: cookieName(tokenHash, isInsecure), secret, nowMs: Date.now(), maxAgeMs, isInsecure })
+    raw.appendHeader('set-cookie', lines)
+  }
+}
+
+/**
+ * From an encapsulated instance with `@fastify/rate-limit`: registered for the whole app its default limit would hold for every
+ * route of the app with `config.rateLimit`, and beside the app's own.
+ */
+async function createCounter (app: FastifyInstance): Promise<RateCounter> {
+  const counter: Partial<RateCounter> = {}
+  await app.register(async instance => {
+    await instance.register(rateLimit, { global: false })
+    // Not the instance: it has a `then`, which a promise would wait for.
+    counter.createRateLimit = options => instance.createRateLimit(options)
+  })
+  return counter as RateCounter
+}
+
+/** 256 bits. */
+function newSecret (): string {
+  return randomBytes(32).toString('base64url')
+}
+
+function hashOf (text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
+}
+
+/** What stays the same when a browser repeats a request by itself. */
+function fingerprintOf ({ ip, headers }: FastifyRequest): string {
+  return hashOf(JSON.stringify([ip, headers['user-agent'], headers['accept-language']]))
+}
+
+/** A page of the stream's own origin sends no Origin; a client that is no browser need not either. */
+function isOfOrigin ({ headers }: FastifyRequest, bound: string | undefined): boolean {
+  return bound === undefined || headers.origin === undefined || headers.origin === bound
+}

@@ -1,0 +1,47 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { errors } from '../../reply/errors.ts'
+
+/** What is counted and for whom; both stand in the message. */
+interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
+
+/** What `@fastify/rate-limit` gives an app. */
+export type RateCounter = Pick<FastifyInstance, 'createRateLimit'>
+
+/** How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`. */
+export class RateLimit {
+  readonly #init: RateLimitInit
+  readonly #limiter: Limiter
+  /** The library takes the key from the request. */
+  readonly #keys = new WeakMap<FastifyRequest, string>()
+
+  constructor (counter: RateCounter, init: RateLimitInit) {
+    this.#init = init
+    // Without a list of those allowed everything there is always a count.
+    this.#limiter = counter.createRateLimit({ max: init.max, timeWindow: init.windowMs, allowList: [], keyGenerator: request => this.#keys.get(request)! }) as Limiter
+  }
+
+  /** Counts one more. Rejects when there were `max` within the window. */
+  async count (request: FastifyRequest, key: string): Promise<void> {
+    const { isExceeded, ttlInSeconds } = await this.#ask(request, key, true)
+    if (isExceeded) this.#refuse(ttlInSeconds)
+  }
+
+  /** Counts nothing. Rejects when there were `max` within the window. */
+  async check (request: FastifyRequest, key: string): Promise<void> {
+    const { remaining, ttlInSeconds } = await this.#ask(request, key, false)
+    if (remaining === 0) this.#refuse(ttlInSeconds)
+  }
+
+  #ask (request: FastifyRequest, key: string, increment: boolean): Promise<Counted> {
+    this.#keys.set(request, key)
+    return this.#limiter(request, { increment })
+  }
+
+  #refuse (ttlInSeconds: number): never {
+    const { what, per, max, windowMs } = this.#init
+    throw Object.assign(new errors.FST_SSE_TOO_MANY(what, per, max, windowMs / 1000), { headers: { 'retry-after': ttlInSeconds } })
+  }
+}
+
+interface Counted { remaining: number, ttlInSeconds: number, isExceeded: boolean }
+type Limiter = (request: FastifyRequest, options: { increment: boolean }) => Promise<Counted>

@@ -1,0 +1,53 @@
+import { defineError } from '../common/define-error.ts'
+
+/**
+ * Every error this plugin can raise, in one place. The `code` and the HTTP status are API, the text is not.
+ * A client that leaves is never an error.
+ */
+export const errors = {
+  /** An option at plugin, route or call level is unknown, of the wrong type or out of range. */
+  FST_SSE_BAD_OPTION: defineError('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
+  /** Something else already provides `reply.sse`. */
+  FST_SSE_CONFLICT: defineError('FST_SSE_CONFLICT', 'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them', 500),
+  /** `reply.sse()` was called a second time, or after the reply was sent. */
+  FST_SSE_ALREADY_STARTED: defineError('FST_SSE_ALREADY_STARTED', 'reply.sse() was called, but this reply was already %s', 500),
+  /** The reply's status code allows no body, so no stream can follow it. */
+  FST_SSE_BAD_STATUS: defineError('FST_SSE_BAD_STATUS', 'reply.sse() needs a 2xx status that allows a body, saw %s', 500),
+  /** The client's Accept header refuses `text/event-stream`. */
+  FST_SSE_NOT_ACCEPTABLE: defineError('FST_SSE_NOT_ACCEPTABLE', 'this resource is text/event-stream, which the Accept header "%s" refuses', 406),
+  /** An onSend hook wrapped the stream, so that backpressure and flushing would be lost. */
+  FST_SSE_WRAPPED: defineError('FST_SSE_WRAPPED', 'an onSend hook piped the event stream through something else; make that hook skip text/event-stream', 500),
+  /** The source given to `reply.sse()` is none of the supported kinds. */
+  FST_SSE_BAD_SOURCE: defineError('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
+  /** A fetch Response given as source is not a successful `text/event-stream`. */
+  FST_SSE_BAD_UPSTREAM: defineError('FST_SSE_BAD_UPSTREAM', 'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s', 502),
+  /** An upstream event stream holds a block larger than `maxBufferedBytes`. */
+  FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
+  /** An event, or one of its fields, cannot be put on the wire. */
+  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
+  /** The grant does not cover a topic, or does not allow to revoke. */
+  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
+  /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
+  FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
+  /** The body of a call of the one-time tokens is not as it must be. */
+  FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
+  /** Too many calls, or too many tokens that are not valid. */
+  FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
+  /** The store of tokens, sessions and revocations cannot be reached for now. */
+  FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503),
+  /** A request without credentials, or with bad ones. The message says what to do next and never holds a credential. */
+  FST_SSE_UNAUTHORIZED: defineError('FST_SSE_UNAUTHORIZED', '%s', 401),
+  /** A page of an origin that is not listed tried to use what the browser sends by itself. */
+  FST_SSE_BAD_ORIGIN: defineError('FST_SSE_BAD_ORIGIN', '%s', 403),
+  /** The Host header names no host that is served here. */
+  FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
+  /** The keys that tokens are verified with cannot be fetched. */
+  FST_SSE_KEYS_UNAVAILABLE: defineError('FST_SSE_KEYS_UNAVAILABLE', 'the keys for tokens cannot be fetched: try again later', 503),
+  /** A question about the grant of an open stream was not answered in time. Only ever in the log. */
+  FST_SSE_NO_ANSWER: defineError('FST_SSE_NO_ANSWER', 'no answer from %s within %s ms', 503),
+  /** A `verify` function of the application returned something that is no grant. */
+  FST_SSE_BAD_GRANT: defineError('FST_SSE_BAD_GRANT', '%s: %s must be %s, saw %s', 500, TypeError)
+} as const
+
+/** The `code` of an error raised by this plugin. */
+export type SseErrorCode = keyof typeof errors

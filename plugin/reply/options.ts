@@ -1,0 +1,148 @@
+import { errors } from './errors.ts'
+import { show } from '../common/show.ts'
+import { checkEventName, defaultSerializer, MAX_RETRY_MS } from './wire.ts'
+import type { Serializer, WireEvent } from './wire.ts'
+import type { CloseReason, SseStream } from './stream.ts'
+
+/** What happens when `push()` or `write()` meets a client whose buffer is full. */
+export type SlowClientPolicy = 'close' | 'drop'
+
+/** Options of a stream; given at registration, on a route (`config.sse` or `sse`) or to one call, the nearest wins. */
+export interface SseOptions {
+  /** A comment is sent after this many ms without bytes. 0 turns heartbeats off. Default 15,000. */
+  heartbeatMs?: number
+  /** `retry:` sent at the start of every stream, in ms; `false` sends none. Default 3,000. */
+  retryMs?: number | false
+  /** Bytes that may wait for one client; beyond them `slowClient` applies. One event alone may be larger. Default 1 MiB. */
+  maxBufferedBytes?: number
+  /** `send()` waits for room while more bytes than this wait for the client. Default 64 KiB, or `maxBufferedBytes` where that is less. */
+  highWaterMarkBytes?: number
+  /** `'close'` ends the stream with reason `slow` (a resumable client loses nothing); `'drop'` skips the event. Default `'close'`. */
+  slowClient?: SlowClientPolicy
+  /** The stream is ended after this many ms with reason `lifetime`. 0 means never. Default 0. */
+  maxLifetimeMs?: number
+  /** Fraction by which each lifetime is shortened at random, so that clients do not return together. 0 to 1. Default 0.1. */
+  lifetimeJitter?: number
+  /** Turns `data` into text. Not called for bytes. Default: strings as they are, the rest as JSON. */
+  serializer?: Serializer
+  /** Answer 406 to a client whose Accept header refuses `text/event-stream`. Default true. */
+  negotiate?: boolean
+  /** Name of the event that reports an error after the first byte; `false` reports nothing. Default `stream.error`. */
+  errorEvent?: string | false
+  /** Called once when the source fails after the first byte. A returned event replaces the report. */
+  onError?: ((error: unknown, stream: SseStream) => WireEvent | void) | undefined
+  /** Called once when the stream is over. */
+  onClose?: ((reason: CloseReason, stream: SseStream) => void) | undefined
+}
+
+/** Options on a route: those of a stream, and JSON schemas for its events. */
+export interface SseRouteOptions extends SseOptions {
+  /** JSON schema of `data` by event name (`message` for events without one), compiled by Fastify's serializer compiler. */
+  events?: Record<string, unknown>
+}
+
+/** Options at registration: those of a stream, and what concerns the whole instance. */
+export interface SsePluginOptions extends SseOptions {
+  /** `app.close()` ends all streams within this many ms, and destroys what is left then. Default 5,000. */
+  drainMs?: number
+}
+
+/** Options with every default filled in. */
+export type ResolvedOptions = Required<Omit<SseOptions, 'onError' | 'onClose'>> & Pick<SseOptions, 'onError' | 'onClose'>
+
+export const defaults: ResolvedOptions = {
+  heartbeatMs: 15_000,
+  retryMs: 3_000,
+  maxBufferedBytes: 1024 * 1024,
+  highWaterMarkBytes: 64 * 1024,
+  slowClient: 'close',
+  maxLifetimeMs: 0,
+  lifetimeJitter: 0.1,
+  serializer: defaultSerializer,
+  negotiate: true,
+  errorEvent: 'stream.error'
+}
+
+export const DEFAULT_DRAIN_MS = 5_000
+const MAX_TIMER_MS = 2_147_483_647
+
+type Check = { range: string, ok: (value: unknown) => boolean }
+
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+const isBetween = (value: unknown, min: number, max: number): boolean => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+const integer = (min: number, max: number, unit: string): Check => ({
+  range: `an integer from ${min} to ${max} (${unit})`,
+  ok: value => isBetween(value, min, max)
+})
+
+/** One row per option: its allowed range in words, and the test. Shown in error messages and in the README's table. */
+export const checks: Record<keyof SseOptions, Check> = {
+  heartbeatMs: { range: `0 or an integer from 10 to ${MAX_TIMER_MS} (ms)`, ok: value => value === 0 || isBetween(value, 10, MAX_TIMER_MS) },
+  retryMs: { range: `false or an integer from 0 to ${MAX_RETRY_MS} (ms)`, ok: value => value === false || isBetween(value, 0, MAX_RETRY_MS) },
+  maxBufferedBytes: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'),
+  highWaterMarkBytes: integer(1, Number.MAX_SAFE_INTEGER, 'bytes, at most maxBufferedBytes'),
+  slowClient: { range: '"close" or "drop"', ok: value => value === 'close' || value === 'drop' },
+  maxLifetimeMs: integer(0, MAX_TIMER_MS, 'ms'),
+  lifetimeJitter: { range: 'a number from 0 to 1', ok: value => typeof value === 'number' && value >= 0 && value <= 1 },
+  serializer: { range: 'a function', ok: isFunction },
+  negotiate: { range: 'true or false', ok: value => typeof value === 'boolean' },
+  errorEvent: { range: 'false or an event name', ok: value => value === false || isEventName(value) },
+  onError: { range: 'a function', ok: isFunction },
+  onClose: { range: 'a function', ok: isFunction }
+}
+
+const drainCheck = integer(0, MAX_TIMER_MS, 'ms')
+const eventsCheck: Check = { range: 'an object of JSON schemas by event name', ok: value => isObject(value) && Object.values(value).every(isObject) && Object.keys(value).every(isEventName) }
+
+/**
+ * Lays options over a base and checks them once.
+ * Throws `FST_SSE_BAD_OPTION` naming the option, its allowed range and the value seen; `level` says where it was given.
+ */
+export function resolveOptions (level: string, base: ResolvedOptions, given: SseOptions): ResolvedOptions {
+  if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'options', 'an object', show(given))
+  for (const [name, value] of Object.entries(given)) checkOption(level, name, value, checks)
+  const resolved = { ...base, ...withoutUndefined(given) }
+  // A lower bound given alone takes the inherited mark down with it.
+  if (given.highWaterMarkBytes === undefined) resolved.highWaterMarkBytes = Math.min(base.highWaterMarkBytes, resolved.maxBufferedBytes)
+  if (resolved.highWaterMarkBytes > resolved.maxBufferedBytes) {
+    throw new errors.FST_SSE_BAD_OPTION(level, 'highWaterMarkBytes', `at most maxBufferedBytes (${resolved.maxBufferedBytes})`, resolved.highWaterMarkBytes)
+  }
+  return resolved
+}
+
+/** Takes `drainMs` off the options given at registration. */
+export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drainMs: number } {
+  const { drainMs = DEFAULT_DRAIN_MS, ...rest } = given
+  checkOption('plugin', 'drainMs', drainMs, { drainMs: drainCheck })
+  return { options: resolveOptions('plugin', defaults, rest), drainMs }
+}
+
+/** Takes `events` off the options given on a route. */
+export function resolveRouteOptions (level: string, base: ResolvedOptions, given: SseRouteOptions): { options: ResolvedOptions, events: Record<string, unknown> } {
+  if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'sse', 'an object', show(given))
+  const { events = {}, ...rest } = given as SseRouteOptions
+  checkOption(level, 'events', events, { events: eventsCheck })
+  return { options: resolveOptions(level, base, rest), events }
+}
+
+function checkOption (level: string, name: string, value: unknown, table: Record<string, Check>): void {
+  const check = Object.hasOwn(table, name) ? table[name] : undefined
+  if (!check) throw new errors.FST_SSE_BAD_OPTION(level, name, `one of ${Object.keys(table).join(', ')}`, 'an unknown option')
+  if (value !== undefined && !check.ok(value)) throw new errors.FST_SSE_BAD_OPTION(level, name, check.range, show(value))
+}
+
+function withoutUndefined<T extends object> (given: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> }
+}
+
+function isEventName (value: unknown): boolean {
+  try {
+    return checkEventName(value) !== ''
+  } catch {
+    return false
+  }
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

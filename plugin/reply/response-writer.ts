@@ -1,0 +1,140 @@
+import { encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
+import { cut, isGone, onStall } from './transport.ts'
+import type { RawResponse } from './transport.ts'
+import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
+import type { ResolvedOptions } from './options.ts'
+
+interface ResponseWriterInit {
+  raw: RawResponse
+  options: ResolvedOptions
+  /** Called when the client has taken all that waited, after there was no room. */
+  onDrain: () => void
+  /** Called when the client has taken no byte for two heartbeats. */
+  onStall: () => void
+}
+
+/**
+ * The way out to one client: the only place that writes to a response. Frames are held until it is opened, and then go
+ * straight on.
+ *
+ * Full means: `highWaterMarkBytes` wait, from a write on that had to wait itself. Node asks for a pause at a mark of its own
+ * (16 KiB, and 64 KiB from Node 22 on) although the kernel takes far more, so the bytes decide and not that flag alone.
+ */
+export class ResponseWriter {
+  readonly #init: ResponseWriterInit
+  #isOpen = false
+  #held: Buffer[] = []
+  #heldBytes = 0
+  #needDrain = false
+  #unwatchStall: (() => void) | undefined
+  #quietTicks = 0
+  #events = 0
+  #bytes = 0
+  #endResponse: () => void
+
+  constructor (init: ResponseWriterInit) {
+    this.#init = init
+    this.#endResponse = () => { init.raw.end() }
+  }
+
+  /** True once headers and preamble are out. */
+  get isOpen (): boolean { return this.#isOpen }
+
+  get isFull (): boolean {
+    const { highWaterMarkBytes } = this.#init.options
+    return this.#isOpen ? this.#needDrain && this.bufferedBytes >= highWaterMarkBytes : this.#heldBytes >= highWaterMarkBytes
+  }
+
+  /** Bytes that wait in this process, those written in this turn of the event loop included. */
+  get bufferedBytes (): number {
+    if (!this.#isOpen) return this.#heldBytes
+    return isGone(this.#init.raw) ? 0 : this.#init.raw.writableLength
+  }
+
+  /** Events and bytes written so far, those held included. */
+  get written (): { events: number, bytes: number } { return { events: this.#events, bytes: this.#bytes } }
+
+  put (frame: Buffer, events: number): void {
+    this.#events += events
+    this.#bytes += frame.length
+    this.#quietTicks = 0
+    if (!this.#isOpen) {
+      this.#held.push(frame)
+      this.#heldBytes += frame.length
+    } else {
+      this.#write(frame)
+    }
+  }
+
+  /** No frame will follow. What is held goes out when it is opened, and makes nobody wait until then. */
+  seal (): void { this.#heldBytes = 0 }
+
+  /** Headers, preamble and what is held go out together; `endResponse` replaces ending the response where trailers follow. */
+  open (endResponse?: () => void): void {
+    if (endResponse) this.#endResponse = endResponse
+    const first = this.#takeFirst()
+    this.#isOpen = true
+    for (const bytes of first) this.#write(bytes)
+    this.#init.raw.on('drain', this.#drained)
+  }
+
+  /** One tick of the heartbeat timer, while frames may still come. */
+  tick (): void {
+    if (this.#needDrain) return this.watchStall()
+    if (this.#init.options.heartbeatMs === 0) return
+    if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.put(HEARTBEAT, 0)
+  }
+
+  /** Watches until the client has taken all: a frozen one is told of. */
+  watchStall (): void {
+    const { raw, onStall: listener } = this.#init
+    this.#unwatchStall ??= onStall(raw, this.#stallMs, listener)
+  }
+
+  /** Ends the response behind what waits. */
+  end (): void {
+    const { raw } = this.#init
+    if (isGone(raw) || raw.writableEnded) return
+    this.#endResponse()
+  }
+
+  /** Cuts the connection with what waits; a frozen HTTP/2 peer is given no time where the process is on its way out. */
+  cut ({ isShutdown }: { isShutdown: boolean }): void {
+    if (!isGone(this.#init.raw)) cut(this.#init.raw, isShutdown ? 0 : this.#stallMs)
+  }
+
+  /** Node tells of room only when its own mark was passed; below that the write itself does. */
+  #write (bytes: Buffer): void {
+    const { raw, options: { highWaterMarkBytes } } = this.#init
+    const mayFill = this.#needDrain || raw.writableLength + bytes.length >= highWaterMarkBytes
+    const isBelowMark = mayFill ? raw.write(bytes, this.#taken) : raw.write(bytes)
+    if (!isBelowMark || raw.writableLength >= highWaterMarkBytes) this.#needDrain = true
+  }
+
+  /** Called also for what never left, because the client did. */
+  readonly #taken = (): void => {
+    const { raw } = this.#init
+    if (this.#needDrain && !isGone(raw) && raw.writableLength === 0) this.#drained()
+  }
+
+  readonly #drained = (): void => {
+    this.#needDrain = false
+    this.#unwatchStall?.()
+    this.#unwatchStall = undefined
+    this.#init.onDrain()
+  }
+
+  /** How long a client may take no byte at all, in ms. */
+  get #stallMs (): number { return 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS) }
+
+  /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
+  #takeFirst (): Buffer[] {
+    const { retryMs } = this.#init.options
+    const head = Buffer.concat(retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)])
+    const first = joinSmall([head, ...this.#held])
+    this.#bytes += head.length
+    this.#held = []
+    this.#heldBytes = 0
+    return first
+  }
+}

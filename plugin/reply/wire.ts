@@ -1,0 +1,182 @@
+import { isUtf8 } from 'node:buffer'
+import { errors } from './errors.ts'
+import { show } from '../common/show.ts'
+
+/**
+ * The wire format of Server-Sent Events, serializer side
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+ * Lines end with LF only; one event is one Buffer and is never cut.
+ */
+
+/** Turns event data into text. The result may hold any line ending; it is split into `data:` lines here. */
+export type Serializer = (data: unknown) => string
+
+/** One event, as the wire knows it. */
+export interface WireEvent {
+  /** Becomes the client's `Last-Event-ID`. At most 1,024 bytes, no control bytes, no space or tab at either end. */
+  id?: string | number | bigint | typeof RESET_ID | undefined
+  /** Event name; absent, `''` and `'message'` are the same: the client fires `message`. `open` and `error` are refused. */
+  event?: string | undefined
+  /** The payload. Strings go out as they are, bytes must be UTF-8, the rest goes through the serializer. */
+  data?: unknown
+  /** Milliseconds the client waits before it reconnects, 0 to 3,600,000. */
+  retry?: number | undefined
+}
+
+/**
+ * Given as `id`, makes the client forget its last event id: its next request carries no `Last-Event-ID`.
+ * An empty string as id is refused, because it does the same by accident.
+ */
+export const RESET_ID: unique symbol = Symbol('fastify-resumable-sse.reset-id')
+
+/** Upper bound of `retry`, in ms: browsers disagree on what larger numbers mean. */
+export const MAX_RETRY_MS = 3_600_000
+/** Upper bound of an id, in bytes: clients send it back in a header. */
+export const MAX_ID_BYTES = 1024
+
+/** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
+export const PREAMBLE = Buffer.from(':\n\n')
+/** The comment that keeps an idle connection alive. */
+export const HEARTBEAT = Buffer.from(':\n\n')
+
+const EOL = /\r\n|\r|\n/
+// eslint-disable-next-line no-control-regex -- control bytes are what is looked for
+const ID_FORBIDDEN = /[\u0000-\u001f\u007f]|^ | $/
+// eslint-disable-next-line no-control-regex -- CR, LF and NUL would end or void the field
+const EVENT_FORBIDDEN = /[\r\n\u0000]/
+const RESERVED = new Set(['open', 'error'])
+const FIELDS = new Set(['id', 'event', 'data', 'retry'])
+
+/** Strings as they are, everything else as JSON on one line. */
+export function defaultSerializer (data: unknown): string {
+  return typeof data === 'string' ? data : JSON.stringify(data)
+}
+
+/**
+ * Encodes one event as one Buffer, ending with its blank line.
+ * Throws `FST_SSE_BAD_EVENT` naming the field; nothing is written then.
+ */
+export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSerializer): Buffer {
+  checkFields(event)
+  let text = ''
+  if (event.id !== undefined) text += idLine(event.id)
+  if (event.event !== undefined) text += eventLine(event.event)
+  if (event.retry !== undefined) text += retryLine(event.retry)
+  if (event.data !== undefined) text += dataLines(event.data, serialize)
+  return Buffer.from(text + '\n')
+}
+
+/** Encodes a comment, each of its lines behind a colon, as one block ending with a blank line. */
+export function encodeComment (text: string): Buffer {
+  return Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join('') + '\n')
+}
+
+/** Encodes `retry: <ms>` as a block of its own. Throws `FST_SSE_BAD_EVENT` when out of range. */
+export function encodeRetry (retryMs: number): Buffer {
+  return Buffer.from(retryLine(retryMs) + '\n')
+}
+
+/** True when the value is an object made of the fields of an event and nothing else. */
+export function isWireEvent (value: unknown): value is WireEvent {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false
+  const keys = Object.keys(value)
+  return keys.length > 0 && keys.every(key => FIELDS.has(key))
+}
+
+/**
+ * Checks an event name: a string without CR, LF or NUL that is not `open` or `error`
+ * (those would fire the page's own handlers). Returns it.
+ */
+export function checkEventName (name: unknown): string {
+  if (typeof name !== 'string') throw bad('event', 'must be a string', name)
+  if (EVENT_FORBIDDEN.test(name)) throw bad('event', 'must not hold CR, LF or NUL', name)
+  if (RESERVED.has(name)) throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
+  return name
+}
+
+function checkFields (event: WireEvent): void {
+  if (typeof event !== 'object' || event === null) throw bad('event', 'must be an object { id?, event?, data?, retry? }', event)
+  for (const key in event) {
+    if (!FIELDS.has(key)) throw bad(key, 'is unknown: an event is { id?, event?, data?, retry? }, wrap anything else as { data }', event)
+  }
+  // Without data a client dispatches nothing, and Firefox forgets the id too; only a bare retry is meaningful.
+  const bareRetry = event.retry !== undefined && event.id === undefined && event.event === undefined
+  if (event.data === undefined && !bareRetry) throw bad('data', 'is missing: clients ignore an event without data', event)
+}
+
+function idLine (id: NonNullable<WireEvent['id']>): string {
+  if (id === RESET_ID) return 'id\n'
+  if (typeof id === 'bigint') return `id: ${id}\n`
+  if (typeof id === 'number') {
+    if (!Number.isFinite(id)) throw bad('id', 'must be a finite number', String(id))
+    return `id: ${id}\n`
+  }
+  if (typeof id !== 'string') throw bad('id', 'must be a string, a number or a bigint', id)
+  if (id === '') throw bad('id', 'must not be empty: give RESET_ID to make the client forget its id', id)
+  if (ID_FORBIDDEN.test(id)) throw bad('id', 'must not hold control bytes, nor begin or end with a space', id)
+  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw bad('id', `must be at most ${MAX_ID_BYTES} bytes`, `${Buffer.byteLength(id)} bytes`)
+  return `id: ${id}\n`
+}
+
+function eventLine (name: string): string {
+  checkEventName(name)
+  return name === '' || name === 'message' ? '' : `event: ${name}\n`
+}
+
+function retryLine (retryMs: number): string {
+  if (!Number.isInteger(retryMs) || retryMs < 0 || retryMs > MAX_RETRY_MS) {
+    throw bad('retry', `must be an integer from 0 to ${MAX_RETRY_MS} (ms)`, String(retryMs))
+  }
+  return `retry: ${retryMs}\n`
+}
+
+function dataLines (data: unknown, serialize: Serializer): string {
+  const text = dataText(data, serialize)
+  // Firefox drops NUL, Chromium keeps it: a value that reads differently is refused.
+  if (text.includes('\u0000')) throw bad('data', 'must not hold NUL: send it as JSON', text)
+  if (!text.includes('\n') && !text.includes('\r')) return `data: ${text}\n`
+  return text.split(EOL).map(line => `data: ${line}\n`).join('')
+}
+
+function dataText (data: unknown, serialize: Serializer): string {
+  if (data instanceof Uint8Array) return bytesText(data)
+  const text: unknown = serializeData(data, serialize)
+  if (typeof text !== 'string') throw bad('data', 'did not serialize to a string', data)
+  return text
+}
+
+function serializeData (data: unknown, serialize: Serializer): unknown {
+  try {
+    return serialize(data)
+  } catch (cause) {
+    const error = bad('data', `could not be serialized (${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})`, data)
+    error.cause = cause
+    throw error
+  }
+}
+
+function bytesText (bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw bad('data', 'must be valid UTF-8: send other bytes as base64', bytes)
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+}
+
+function bad (field: string, rule: string, seen: unknown): Error {
+  return new errors.FST_SSE_BAD_EVENT(field, rule, show(seen))
+}
+
+/** Bytes up to this many are cheaper copied than written one by one. */
+const SMALL_BYTES = 4096
+
+/** Joins neighbours that are small; large ones, which many clients may share, are not copied. The order stays. */
+export function joinSmall (frames: readonly Buffer[]): Buffer[] {
+  const joined: Buffer[] = []
+  let small: Buffer[] = []
+  for (const frame of frames) {
+    if (frame.length <= SMALL_BYTES) small.push(frame)
+    else {
+      joined.push(Buffer.concat(small), frame)
+      small = []
+    }
+  }
+  return [...joined, Buffer.concat(small)].filter(bytes => bytes.length > 0)
+}

@@ -1,0 +1,169 @@
+import { errors } from './errors.ts'
+import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
+import type { EventId } from './event-id.ts'
+import { encodeBody, endBody, gapBody } from './frames.ts'
+import type { Jump, LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import type { TopicsObserver } from './observer.ts'
+import { retryUntilAvailable } from './retry.ts'
+import { describeGap, numberAfter, resume } from './resume.ts'
+
+/** One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. */
+export interface TopicItem {
+  kind: 'event' | 'gap' | 'end'
+  id: EventId
+  body: Buffer
+}
+
+/** Hears what happens in a topic, in order and without holes: what is missing is there as a gap. */
+export type TopicSink = (item: TopicItem) => void
+
+export interface FollowerHooks {
+  /** The log could not be asked about the topic. */
+  onTrouble: (topic: string, error: unknown) => void
+  /** Something other than new events has happened in the topic, perhaps. */
+  onDoubt: (topic: string) => void
+  observer: TopicsObserver
+}
+
+const PAGE = { count: 500, bytes: 1024 * 1024 }
+
+/**
+ * Follows one topic for this whole process. What the log tells may repeat, and may have holes where a connection was
+ * lost; what the sinks hear does not:
+ *
+ * ```
+ *   n == last + 1          taken
+ *   id <= last             a repeat, dropped
+ *   anything else, doubt   one repair: the log is read from `last` on, and what comes meanwhile waits for its turn there
+ * ```
+ */
+export class TopicFollower implements TopicListener {
+  readonly topic: string
+  readonly #log: TopicLog
+  readonly #hooks: FollowerHooks
+  readonly #sinks = new Set<TopicSink>()
+  #last: EventId = ORIGIN
+  #isClosed = false
+  #repairing: Promise<void> | undefined
+  #isInDoubt = false
+  #isStarted = false
+  #isStopped = false
+
+  constructor (topic: string, log: TopicLog, hooks: FollowerHooks) {
+    this.topic = topic
+    this.#log = log
+    this.#hooks = hooks
+  }
+
+  /** Position of the newest event told to the sinks. */
+  get last (): EventId { return this.#last }
+  get isClosed (): boolean { return this.#isClosed }
+
+  async start (): Promise<void> {
+    const ends = await this.#log.follow(this.topic, this)
+    this.#last = ends.last
+    this.#isClosed = ends.isClosed
+    this.#isStarted = true
+    // Something came between the log's answer and this line.
+    if (this.#isInDoubt) this.onDoubt()
+  }
+
+  /** Gives up a repair that waits for the log. */
+  stop (): void {
+    this.#isStopped = true
+  }
+
+  add (sink: TopicSink): void { this.#sinks.add(sink) }
+  delete (sink: TopicSink): void { this.#sinks.delete(sink) }
+
+  onEntries (entries: readonly LogEntry[]): void {
+    // A repair reads them from the log in their order; taking them now would put them before what is missing.
+    if (this.#repairing || !this.#isStarted) {
+      this.#isInDoubt = true
+      return
+    }
+    for (const entry of entries) {
+      if (!this.#take(entry)) return this.onDoubt()
+    }
+  }
+
+  onClosed (): void {
+    // The last entries may still be missing: the repair ends with the topic's state.
+    this.onDoubt()
+  }
+
+  onDoubt (): void {
+    this.#hooks.onDoubt(this.topic)
+    this.#isInDoubt = true
+    if (this.#isStarted) this.#repairing ??= this.#repair()
+  }
+
+  /** Compares with the log; settles when what was missing has been told. */
+  async confirm (): Promise<void> {
+    this.onDoubt()
+    await this.#repairing
+  }
+
+  /** False when the entry does not join what is there. */
+  #take (entry: LogEntry): boolean {
+    const { id } = entry
+    if (id.n === this.#last.n + 1 && id.ms >= this.#last.ms) {
+      this.#tell({ kind: 'event', id, body: encodeBody(entry) })
+      return true
+    }
+    return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
+  }
+
+  /** Repairs until there is no doubt left; while the log is away, until it is back. */
+  async #repair (): Promise<void> {
+    try {
+      const isOver = (): boolean => this.#isStopped
+      while (this.#isInDoubt && !isOver()) {
+        this.#isInDoubt = false
+        await retryUntilAvailable(() => this.#compare(), isOver, error => this.#hooks.onTrouble(this.topic, error))
+      }
+    } catch (error) {
+      this.#hooks.onTrouble(this.topic, error)
+    } finally {
+      this.#repairing = undefined
+    }
+  }
+
+  async #compare (): Promise<void> {
+    this.#hooks.observer.onRepair()
+    const last = this.#last
+    const location = await this.#log.locate(this.topic, last)
+    const { ends } = location
+    const { position, gap } = resume(last, location)
+    if (gap) {
+      const told = describeGap(this.topic, formatEventId(last), { position, gap }, location)
+      this.#hooks.observer.onGap(gap.reason)
+      this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
+    }
+    this.#last = position
+    await this.#readUpTo(ends.last, ends.jumps)
+    this.#setClosed(ends.isClosed)
+  }
+
+  async #readUpTo (target: EventId, jumps: readonly Jump[]): Promise<void> {
+    while (this.#last.n < target.n) {
+      const page = await this.#log.read(this.topic, this.#last, PAGE)
+      // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself would spin.
+      if (page[0]?.id.n !== numberAfter(this.#last.n, { jumps })) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
+      for (const entry of page) {
+        this.#tell({ kind: 'event', id: entry.id, body: encodeBody(entry) })
+      }
+    }
+  }
+
+  #setClosed (isClosed: boolean): void {
+    const isNew = isClosed && !this.#isClosed
+    this.#isClosed = isClosed
+    if (isNew) this.#tell({ kind: 'end', id: this.#last, body: endBody(this.topic) })
+  }
+
+  #tell (item: TopicItem): void {
+    this.#last = item.id
+    for (const sink of this.#sinks) sink(item)
+  }
+}

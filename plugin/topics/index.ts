@@ -1,0 +1,152 @@
+import fp from 'fastify-plugin'
+import type { FastifyPluginAsync } from 'fastify'
+import { show } from '../common/show.ts'
+import { errors } from './errors.ts'
+import { formatEventId } from './event-id.ts'
+import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
+import type { TopicsCounts } from './hub.ts'
+import type { TopicLog } from './log/topic-log.ts'
+import { checkEvents, checkIdempotencyKey } from './new-event.ts'
+import type { PublishEvent } from './new-event.ts'
+import { NO_OBSERVER } from './observer.ts'
+import type { TopicsObserver } from './observer.ts'
+import { checkSubscribeOptions } from './start.ts'
+import type { SubscribeOptions } from './start.ts'
+import { Subscription } from './subscription.ts'
+import type { TopicSource } from './subscription.ts'
+import { checkTopic, checkTopics } from './topic-name.ts'
+
+export { MemoryLog } from './log/memory-log.ts'
+export type { MemoryLogOptions } from './log/memory-log.ts'
+export { LmdbLog } from './log/lmdb/lmdb-log.ts'
+export type { LmdbLogOptions } from './log/lmdb/lmdb-log.ts'
+export { RedisLog } from './log/redis/redis-log.ts'
+export type { RedisLogOptions } from './log/redis/redis-log.ts'
+export type { RedisConnection } from '../common/redis-connections.ts'
+export type { Appended, AppendOptions, Jump, LogEntry, LogHealth, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type { Retention, RetentionRule } from './retention.ts'
+export type { EventId } from './event-id.ts'
+export type { Gap, GapReason } from './resume.ts'
+export type { PublishEvent } from './new-event.ts'
+export type { TopicsCounts } from './hub.ts'
+export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
+export type { SubscribeOptions } from './start.ts'
+export type { TopicSource } from './subscription.ts'
+export type { TopicsErrorCode } from './errors.ts'
+
+/** Options of the topics plugin. */
+export interface TopicsOptions {
+  /** The log; a `MemoryLog` keeps nothing beyond this process. */
+  log: TopicLog
+  /** Size of one event on the wire, in bytes. Default 256 KiB. */
+  maxEventBytes?: number
+  /** Events in one publish. Default 1,000. */
+  maxBatchEvents?: number
+  /** Encoded bytes kept in memory for each set of topics that has readers. Default 1 MiB. */
+  maxTailBytes?: number
+  /** Encoded bytes kept in memory for all sets of topics together. Default 64 MiB. */
+  maxAllTailsBytes?: number
+  /** Topics that the open streams of this process may follow together; a stream beyond gets 503. Default 100,000. */
+  maxTopics?: number
+  /** Hears what the topics do, for metrics. Default none. */
+  observer?: TopicsObserver
+}
+
+/** What a publish did. */
+export interface Published {
+  /** Ids of the events, in their order. */
+  ids: string[]
+  /** True when the idempotency key was used before: the ids are those of that time, and nothing was added. */
+  isRepeat: boolean
+}
+
+/** State of a topic. */
+export interface TopicInfo {
+  topic: string
+  /** Id of the oldest event retained; null when none is. */
+  first: string | null
+  /** Id of the newest event ever published; null when there was none. */
+  last: string | null
+  /** Events retained. */
+  count: number
+  isClosed: boolean
+  /** Streams of this process that follow the topic; those of other processes are not counted. */
+  subscribers: number
+}
+
+/** `app.topics`: durable topics. */
+export interface Topics {
+  /**
+   * Publishes one event or a batch, all or none and in order. Settles when the log has them.
+   * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   */
+  publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Published>
+  /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
+  subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => TopicSource
+  /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
+  close: (topic: string) => Promise<void>
+  /** Drops a topic's events and reopens it; its numbers go on. */
+  delete: (topic: string) => Promise<void>
+  /** Both ends of a topic. A topic never published to is empty, not an error. */
+  info: (topic: string) => Promise<TopicInfo>
+  /** What the streams of this process take at this moment. */
+  readonly counts: TopicsCounts
+}
+
+const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES, maxTopics: DEFAULT_MAX_TOPICS }
+
+const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
+  const { log, observer, ...limits } = checkOptions(options)
+  const hub = new Hub(log, {
+    maxTailBytes: limits.maxTailBytes,
+    maxAllTailsBytes: limits.maxAllTailsBytes,
+    maxTopics: limits.maxTopics,
+    observer,
+    onTrouble: (topic, err) => app.log.error({ err, topic }, 'the log could not be asked about a topic')
+  })
+  await log.start(app.log)
+  app.decorate('topics', createTopics(hub, limits))
+  app.addHook('onClose', () => log.stop())
+}
+
+function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
+  const { log } = hub
+  return {
+    async publish (topic, events, { idempotencyKey } = {}) {
+      const checked = checkEvents(events, limits)
+      const { ids, isRepeat } = await log.append(checkTopic(topic), checked, { idempotencyKey: checkIdempotencyKey(idempotencyKey) })
+      return { ids: ids.map(formatEventId), isRepeat }
+    },
+    subscribe: (topics, options = {}) => new Subscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    get counts () { return hub.counts },
+    close: async topic => log.close(checkTopic(topic)),
+    delete: async topic => log.delete(checkTopic(topic)),
+    async info (topic) {
+      const { ends } = await log.locate(checkTopic(topic), { ms: 0, n: 0 })
+      const { first, last, count, isClosed } = ends
+      return { topic, first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed, subscribers: hub.readersOf(topic) }
+    }
+  }
+}
+
+function checkOptions ({ log, observer = NO_OBSERVER, ...given }: TopicsOptions): Required<TopicsOptions> {
+  if (typeof log?.append !== 'function') throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
+  if (typeof observer?.onBatch !== 'function') throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`, 'an unknown option')
+    if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
+  }
+  return { log, observer, ...DEFAULTS, ...given }
+}
+
+/** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` beside it for `reply.sse()`. */
+const topics: FastifyPluginAsync<TopicsOptions> = fp(plugin, { name: 'fastify-resumable-sse-topics', fastify: '5.x' })
+export default topics
+export { topics }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Durable topics. */
+    topics: Topics
+  }
+}

@@ -1,0 +1,277 @@
+import { mkdirSync } from 'node:fs'
+import { errors } from '../../errors.ts'
+import { isSameEventId, ORIGIN } from '../../event-id.ts'
+import type { EventId } from '../../event-id.ts'
+import { createRetention } from '../../retention.ts'
+import type { RetentionOf, RetentionRule } from '../../retention.ts'
+import { FolderOwner } from './folder-owner.ts'
+import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
+import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
+import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
+
+export interface LmdbLogOptions {
+  /** Folder of the files; made when it is not there. One process at a time may use it. */
+  folder: string
+  /** Retention by topic pattern; the first rule that matches counts. */
+  retention?: readonly RetentionRule[]
+  /**
+   * When an append is acknowledged: `'disk'` when it is flushed to the disk, so that it survives a power cut;
+   * `'process'` when it is with the operating system, so that it survives the end of this process. Default `'disk'`.
+   */
+  durability?: 'disk' | 'process'
+  /** The clock, in Unix ms. Default `Date.now`. */
+  now?: () => number
+}
+
+/** Expired topics and keys looked for per append: enough to go through all of them while as many appends come. */
+const SWEPT_PER_APPEND = 2
+/** Entries of a forgotten topic dropped in one transaction. */
+const DROPPED_PER_STEP = 1_000
+
+/** The embedded log: LMDB files in a folder, for one process. It survives kill -9, and by default a power cut. */
+export class LmdbLog implements TopicLog {
+  readonly #folder: string
+  readonly #durability: 'disk' | 'process'
+  readonly #now: () => number
+  readonly #retentionOf: RetentionOf
+  readonly #owner: FolderOwner
+  readonly #listeners = new Map<string, TopicListener>()
+  #files: LmdbFiles | undefined
+  readonly #writing = new Set<Promise<unknown>>()
+  #swept = { topic: '', key: ['', ''] as [string, string] }
+
+  /** Opens nothing yet. Throws `TOPICS_BAD_OPTION`. */
+  constructor ({ folder, retention, durability = 'disk', now = Date.now }: LmdbLogOptions) {
+    if (typeof folder !== 'string' || folder === '') throw new errors.TOPICS_BAD_OPTION('folder', 'the path of a folder', String(folder))
+    if (durability !== 'disk' && durability !== 'process') throw new errors.TOPICS_BAD_OPTION('durability', '"disk" or "process"', String(durability))
+    this.#folder = folder
+    this.#durability = durability
+    this.#now = now
+    this.#retentionOf = createRetention(retention)
+    this.#owner = new FolderOwner(folder)
+  }
+
+  /** Rejects with `TOPICS_LOG_IN_USE` when another process has the folder, and with `TOPICS_LOG_CORRUPT` when the files cannot be read. */
+  async start (_logger: LogLogger): Promise<void> {
+    mkdirSync(this.#folder, { recursive: true })
+    await this.#owner.take()
+    try {
+      this.#files = openFiles(this.#folder)
+    } catch (cause) {
+      await this.#owner.release()
+      throw Object.assign(new errors.TOPICS_LOG_CORRUPT(this.#folder, (cause as Error).message), { cause })
+    }
+  }
+
+  async append (topic: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
+    const appended = await this.#write(() => {
+      this.#sweepSome()
+      return this.#appendNow(topic, events, idempotencyKey)
+    })
+    if (appended === 'closed') throw new errors.TOPICS_CLOSED(topic)
+    if (!appended.isRepeat) this.#listeners.get(topic)?.onEntries(events.map((event, at) => ({ ...event, id: appended.ids[at]! })))
+    return appended
+  }
+
+  async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
+    return this.#look(() => this.#page(topic, after, limit))
+  }
+
+  async locate (topic: string, id: EventId): Promise<Location> {
+    return this.#look(() => {
+      const meta = this.#peek(topic)
+      const ends = this.#ends(topic, meta)
+      const isWithin = ends.first !== undefined && id.n >= ends.first.n && id.n <= meta.last.n
+      return { ends, exists: isWithin && isSameEventId(this.#entry(topic, id.n).id, id) }
+    })
+  }
+
+  async seek (topic: string, start: SeekStart): Promise<EventId> {
+    return this.#look(() => {
+      const meta = this.#peek(topic)
+      const first = this.#firstKept(topic, meta)
+      const n = 'last' in start ? Math.max(first, meta.last.n - start.last + 1) : this.#firstSince(topic, first, meta.last.n, start.sinceMs)
+      return n > meta.last.n ? meta.last : { ms: this.#entry(topic, n).id.ms, n: n - 1 }
+    })
+  }
+
+  async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
+    const ends = this.#look(() => this.#ends(topic, this.#peek(topic)))
+    this.#listeners.set(topic, listener)
+    return ends
+  }
+
+  async unfollow (topic: string, listener: TopicListener): Promise<void> {
+    if (this.#listeners.get(topic) === listener) this.#listeners.delete(topic)
+  }
+
+  async close (topic: string): Promise<void> {
+    await this.#write(() => this.#putMeta(topic, { ...this.#peek(topic), isClosed: true, touchedAt: this.#now() }))
+    this.#listeners.get(topic)?.onClosed()
+  }
+
+  async delete (topic: string): Promise<void> {
+    await this.#write(() => {
+      const meta = this.#peek(topic)
+      this.#drop(topic, meta.first, meta.last.n)
+      if (meta.last.n > 0 || meta.isClosed) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, isClosed: false })
+    })
+    this.#listeners.get(topic)?.onDoubt()
+  }
+
+  async stop (): Promise<void> {
+    const files = this.#files
+    this.#files = undefined
+    await Promise.all(this.#writing)
+    if (files) await closeFiles(files)
+    await this.#owner.release()
+  }
+
+  get #db (): LmdbFiles {
+    if (!this.#files) throw new errors.TOPICS_LOG_UNAVAILABLE('it is not open')
+    return this.#files
+  }
+
+  /** Runs reads. */
+  #look<T> (reads: () => T): T {
+    try {
+      return reads()
+    } catch (cause) {
+      throw toLogError(this.#folder, cause)
+    }
+  }
+
+  /** Runs writes in one transaction, all or none, and settles when they are as durable as was asked for. */
+  async #write<T> (work: () => T): Promise<T> {
+    const { written, flushed, over } = beginWrite(this.#db, work)
+    this.#writing.add(over)
+    void over.then(() => this.#writing.delete(over))
+    try {
+      const result = await written
+      if (this.#durability === 'disk') await flushed
+      return result
+    } catch (cause) {
+      throw toLogError(this.#folder, await reasonOf(cause))
+    }
+  }
+
+  /** All reads come before the first write: what is damaged is found while nothing is written yet. */
+  #appendNow (topic: string, events: readonly NewEvent[], key: string | undefined): Appended | 'closed' {
+    const earlier = key === undefined ? undefined : this.#earlier(topic, key)
+    if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
+    const meta = this.#peek(topic)
+    if (meta.isClosed) return 'closed'
+    const ids = idsFrom({ ms: Math.max(meta.last.ms, this.#now()), n: meta.last.n + 1 }, events.length)
+    const last = ids.at(-1)!
+    const first = Math.max(this.#firstKept(topic, meta), last.n - this.#retentionOf(topic).maxEvents + 1)
+    this.#putMeta(topic, { first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
+    events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
+    this.#drop(topic, meta.first, first - 1)
+    if (key !== undefined) void this.#db.keys.put([topic, key], { first: ids[0]!, count: ids.length, usedAt: this.#now() })
+    return { ids, isRepeat: false }
+  }
+
+  /** The topic as it is now; one that has expired is as good as new. */
+  #peek (topic: string): Meta {
+    const meta = this.#db.topics.get(topic)
+    const isThere = meta !== undefined && !this.#hasExpired(topic, meta)
+    return isThere ? meta : { first: 1, last: ORIGIN, bornMs: 0, isClosed: false, touchedAt: this.#now() }
+  }
+
+  #putMeta (topic: string, meta: Meta): void {
+    const old = this.#db.topics.get(topic)
+    // What an earlier life of the topic left has other numbers than the new one may overwrite.
+    if (old && this.#hasExpired(topic, old)) this.#drop(topic, Math.max(old.first, meta.last.n + 1), old.last.n)
+    void this.#db.topics.put(topic, meta)
+  }
+
+  /** The first number that count and age leave. */
+  #firstKept (topic: string, meta: Meta): number {
+    const { maxEvents, maxAgeMs } = this.#retentionOf(topic)
+    const byCount = Math.max(meta.first, meta.last.n - maxEvents + 1)
+    return maxAgeMs === 0 ? byCount : this.#firstSince(topic, byCount, meta.last.n, this.#now() - maxAgeMs + 1)
+  }
+
+  /** The first number from a time on, by halving; `last + 1` when there is none. Times never go back. */
+  #firstSince (topic: string, first: number, last: number, sinceMs: number): number {
+    let low = first
+    let high = last + 1
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (this.#entry(topic, middle).id.ms >= sinceMs) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+
+  #entry (topic: string, n: number): LogEntry {
+    const stored = this.#db.entries.get([topic, n])
+    if (!stored) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, `event ${n} of topic "${topic}" is missing`)
+    const [ms, event, data, retry] = stored
+    return { id: { ms, n }, event: event ?? undefined, data, retry: retry ?? undefined }
+  }
+
+  #page (topic: string, after: EventId, limit: PageLimit): LogEntry[] {
+    const meta = this.#peek(topic)
+    const page: LogEntry[] = []
+    let bytes = 0
+    for (let n = Math.max(after.n + 1, this.#firstKept(topic, meta)); n <= meta.last.n && page.length < limit.count; n++) {
+      const entry = this.#entry(topic, n)
+      bytes += Buffer.byteLength(entry.data)
+      if (page.length > 0 && bytes > limit.bytes) break
+      page.push(entry)
+    }
+    return page
+  }
+
+  #ends (topic: string, meta: Meta): TopicEnds {
+    const first = this.#firstKept(topic, meta)
+    const count = Math.max(0, meta.last.n - first + 1)
+    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last: meta.last, count, bornMs: meta.bornMs, isClosed: meta.isClosed, jumps: [] }
+  }
+
+  #drop (topic: string, first: number, last: number): void {
+    for (let n = first; n <= last; n++) void this.#db.entries.remove([topic, n])
+  }
+
+  #earlier (topic: string, key: string): Used | undefined {
+    const used = this.#db.keys.get([topic, key])
+    return used && !this.#isStale(topic, used) ? used : undefined
+  }
+
+  #isStale (topic: string, { usedAt }: Used): boolean {
+    return this.#now() - usedAt >= this.#retentionOf(topic).idempotencyMs
+  }
+
+  #hasExpired (topic: string, meta: Meta): boolean {
+    const { expireAfterMs } = this.#retentionOf(topic)
+    return expireAfterMs > 0 && this.#now() - meta.touchedAt >= expireAfterMs
+  }
+
+  /** Expired topics and stale keys go although nobody asks for them, a few per append and without a timer. */
+  #sweepSome (): void {
+    const { topics, keys } = this.#db
+    const someTopics = [...topics.getRange({ start: this.#swept.topic, limit: SWEPT_PER_APPEND + 1 })]
+    this.#swept.topic = someTopics.length > SWEPT_PER_APPEND ? someTopics.at(-1)!.key : ''
+    for (const { key, value } of someTopics) if (this.#hasExpired(key, value)) this.#forget(key, value)
+    const someKeys = [...keys.getRange({ start: this.#swept.key, limit: SWEPT_PER_APPEND + 1 })]
+    this.#swept.key = someKeys.length > SWEPT_PER_APPEND ? someKeys.at(-1)!.key : ['', '']
+    for (const { key, value } of someKeys) if (this.#isStale(key[0], value)) void keys.remove(key)
+  }
+
+  /** A long topic is dropped in steps, so that no single transaction takes long. */
+  #forget (topic: string, meta: Meta): void {
+    const end = Math.min(meta.last.n, meta.first + DROPPED_PER_STEP - 1)
+    this.#drop(topic, meta.first, end)
+    if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
+    else void this.#db.topics.remove(topic)
+  }
+}
+
+function idsFrom (first: EventId, count: number): EventId[] {
+  return Array.from({ length: count }, (_, at) => ({ ms: first.ms, n: first.n + at }))
+}
+
+function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {
+  return [ms, event, data, retry]
+}

@@ -1,0 +1,33 @@
+import { crc32 } from 'node:zlib'
+import { errors } from '../../errors.ts'
+
+/** Bytes of the sum before the JSON. */
+const SUM_BYTES = 4
+
+/**
+ * How a record stands in the files: JSON behind its CRC-32, so that bytes damaged on the disk are found and never
+ * believed. JSON rather than the library's MessagePack, which has no sum and reads damaged bytes as other values.
+ */
+export class RecordEncoder {
+  readonly #folder: string
+
+  /** The folder is named in the errors. */
+  constructor (folder: string) {
+    this.#folder = folder
+  }
+
+  encode (value: unknown): Buffer {
+    const text = JSON.stringify(value)
+    const record = Buffer.allocUnsafe(SUM_BYTES + Buffer.byteLength(text))
+    record.write(text, SUM_BYTES)
+    record.writeUInt32LE(crc32(record.subarray(SUM_BYTES)))
+    return record
+  }
+
+  /** Throws `TOPICS_LOG_CORRUPT`. The buffer is one that the library uses again: only its first `length` bytes are the record. */
+  decode (buffer: Buffer): unknown {
+    const body = buffer.subarray(SUM_BYTES, buffer.length)
+    if (buffer.length <= SUM_BYTES || buffer.readUInt32LE() !== crc32(body)) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, 'a record is damaged')
+    return JSON.parse(body.toString()) as unknown
+  }
+}

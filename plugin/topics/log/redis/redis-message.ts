@@ -1,0 +1,40 @@
+import type { EventId } from '../../event-id.ts'
+import type { LogEntry } from '../topic-log.ts'
+
+/** What a script tells the followers of a topic. */
+export type RedisMessage =
+  | { kind: 'entries', entries: LogEntry[] }
+  | { kind: 'closed' }
+  /** Something changed that the message does not hold; also what a message that cannot be read means. */
+  | { kind: 'doubt' }
+
+const LF = 10
+
+/** Reads `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n` or `D\n`. */
+export function parseRedisMessage (message: Buffer): RedisMessage {
+  const end = message.indexOf(LF)
+  const [kind, ms, n, count] = message.toString('latin1', 0, end).split(' ')
+  if (kind === 'C') return { kind: 'closed' }
+  const first = { ms: Number(ms), n: Number(n) }
+  const entries = kind === 'E' ? parseEntries(message, end + 1, first, Number(count)) : undefined
+  return entries ? { kind: 'entries', entries } : { kind: 'doubt' }
+}
+
+function parseEntries (message: Buffer, start: number, first: EventId, count: number): LogEntry[] | undefined {
+  const entries: LogEntry[] = []
+  let at = start
+  for (let added = 0; added < count; added++) {
+    const end = message.indexOf(LF, at)
+    const [eventBytes, dataBytes, retry] = message.toString('latin1', at, end).split(' ')
+    const eventEnd = end + 1 + Number(eventBytes)
+    at = eventEnd + Number(dataBytes)
+    if (!(at <= message.length)) return undefined
+    entries.push({
+      id: { ms: first.ms, n: first.n + added },
+      event: eventBytes === '0' ? undefined : message.toString('utf8', end + 1, eventEnd),
+      data: message.toString('utf8', eventEnd, at),
+      retry: retry === '' ? undefined : Number(retry)
+    })
+  }
+  return entries
+}

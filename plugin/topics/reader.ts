@@ -1,0 +1,209 @@
+import type { SseStream } from '../reply/stream.ts'
+import { formatCursor, parseCursor, topicTag } from './cursor.ts'
+import type { Cursor } from './cursor.ts'
+import { formatEventId, isSameEventId } from './event-id.ts'
+import type { EventId } from './event-id.ts'
+import type { Feed, FeedPlace, FeedReader } from './feed.ts'
+import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
+import type { Hub } from './hub.ts'
+import { retryUntilAvailable, pause } from './retry.ts'
+import type { Page, PageEntry } from './pages.ts'
+import { describeGap, resume } from './resume.ts'
+import type { Gap } from './resume.ts'
+import type { TopicStart } from './start.ts'
+
+export interface ReaderInit {
+  hub: Hub
+  feed: Feed
+  stream: SseStream
+  starts: readonly TopicStart[]
+}
+
+/**
+ * One client: a cursor over the log and a stream. There is no live mode and no replay mode; it writes forward while the
+ * stream has room.
+ *
+ * ```
+ *   open ─▶ catch up: each topic's log, from the cursor to a place of the feed ─▶ joined: batch after batch of the feed
+ *              ▲                                                                        │
+ *              └──────────── the tail no longer holds the next batch ◀──────────────────┘
+ * ```
+ *
+ * A slow client costs its place only: when the stream is full nothing is queued here, and it goes on when there is room.
+ */
+export class Reader implements FeedReader {
+  readonly #hub: Hub
+  readonly #feed: Feed
+  readonly #stream: SseStream
+  readonly #positions: EventId[]
+  readonly #starts: readonly TopicStart[]
+  readonly #toldEnds = new Set<string>()
+  #nextIndex = 0
+  #cursor = ''
+  #isWaiting = false
+  #onFallen: (() => void) | undefined
+  readonly #over: Promise<void>
+
+  constructor ({ hub, feed, stream, starts }: ReaderInit) {
+    this.#hub = hub
+    this.#feed = feed
+    this.#stream = stream
+    this.#starts = starts
+    this.#positions = starts.map(start => start.position)
+    this.#over = stream.closed.then(() => { this.#onFallen?.() })
+  }
+
+  /** Streams until the stream is over. Rejects with what the log rejects with. */
+  async run (): Promise<void> {
+    this.#open()
+    while (this.#stream.isOpen) {
+      await this.#hub.lag(this.#catchUp())
+      if (this.#stream.isOpen) await this.#follow()
+    }
+  }
+
+  /** Called by the feed when there is something new, and by itself when there is room again. */
+  pump (): void {
+    while (this.#stream.isOpen && !this.#isWaiting) {
+      const batch = this.#feed.batch(this.#nextIndex)
+      if (!batch) {
+        if (!this.#feed.holds(this.#nextIndex)) this.#onFallen?.()
+        return
+      }
+      if (this.#stream.isFull) return this.#waitForRoom()
+      this.#stream.write(batch.frames, batch.events)
+      this.#nextIndex = batch.index + 1
+      this.#cursor = batch.cursor
+      for (const topic of batch.ended) this.#toldEnds.add(topic)
+      if (batch.isLast) this.#stream.end()
+    }
+  }
+
+  #open (): void {
+    const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
+    const cursor = formatCursor(this.#feed.topics, this.#positions)
+    this.#stream.write(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
+  }
+
+  /**
+   * Reads each topic's log from the cursor up to the feed's place of that moment, and joins there once both stand at the
+   * same place. Where they do not, one of them has seen more: the client elsewhere, or the reader a gap that the feed has
+   * not come to. Then the feed looks at the log, too.
+   */
+  async #catchUp (): Promise<void> {
+    let confirmed = -1
+    while (this.#stream.isOpen) {
+      const place = this.#feed.place
+      for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
+      const apart = this.#apartFrom(place)
+      const isAhead = apart.some(at => this.#positions[at]!.n > place.positions[at]!.n)
+      // Told by the log itself that nothing lies between, although the ids differ: a position before the first entry.
+      const mayJoin = apart.length === 0 || (confirmed === place.index && !isAhead)
+      if (mayJoin && this.#feed.holds(place.index)) return this.#join(place)
+      if (confirmed === place.index) await this.#doubt(apart)
+      confirmed = place.index
+      if (apart.length > 0) await Promise.race([this.#feed.confirm(apart), this.#over])
+    }
+  }
+
+  /** The log has nothing new for the feed, and the reader is still ahead of it: the log may have lost what the client has. */
+  async #doubt (ats: readonly number[]): Promise<void> {
+    await pause()
+    for (const at of ats) await this.#toldGap(at)
+  }
+
+  #apartFrom (place: FeedPlace): number[] {
+    return this.#positions.flatMap((position, at) => isSameEventId(position, place.positions[at]!) ? [] : [at])
+  }
+
+  async #join (place: FeedPlace): Promise<void> {
+    this.#nextIndex = place.index
+    this.#cursor = place.cursor
+    await this.#tellEnds(place.closed)
+  }
+
+  /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
+  async #readTopic (at: number, target: EventId): Promise<void> {
+    while (this.#positions[at]!.n < target.n && await this.#stream.room()) {
+      const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!))
+      if (!page) return
+      const isJoined = page.entries[0]?.id.n === this.#positions[at]!.n + 1
+      if (!isJoined && await this.#toldGap(at)) continue
+      const wanted = page.upTo(target.n)
+      // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
+      if (wanted.length === 0) return
+      this.#stream.write(this.#framesOf(at, page, wanted), wanted.length)
+    }
+  }
+
+  #framesOf (at: number, page: Page, wanted: readonly PageEntry[]): Buffer {
+    this.#positions[at] = wanted.at(-1)!.id
+    if (this.#positions.length === 1 && wanted === page.entries) return page.frames
+    const positions = [...this.#positions]
+    return Buffer.concat(wanted.flatMap(({ id, body }) => {
+      positions[at] = id
+      return [encodeIdLine(formatCursor(this.#feed.topics, positions)), body]
+    }))
+  }
+
+  /** Asks the log how the cursor stands; when events are gone the client is told. False when none are. */
+  async #toldGap (at: number): Promise<boolean> {
+    const topic = this.#feed.topics[at]!
+    const after = this.#positions[at]!
+    const found = await this.#ask(at, () => this.#hub.log.locate(topic, after))
+    if (!found) return false
+    const { position, gap } = resume(after, found)
+    if (!gap) return false
+    const told = describeGap(topic, formatEventId(after), { position, gap }, found)
+    this.#hub.observer.onGap(gap.reason)
+    this.#positions[at] = position
+    const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
+    return this.#stream.sendFrame(frame, 0)
+  }
+
+  /** Undefined when the stream is over; while the log is away the stream stays open and its heartbeats go on. */
+  #ask<T> (at: number, question: () => Promise<T>): Promise<T | undefined> {
+    return retryUntilAvailable(question, () => !this.#stream.isOpen, error => this.#hub.onTrouble(this.#feed.topics[at]!, error))
+  }
+
+  /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */
+  async #follow (): Promise<void> {
+    const fallen = new Promise<void>(resolve => { this.#onFallen = resolve })
+    this.#feed.add(this)
+    this.pump()
+    await fallen
+    this.#feed.delete(this)
+    this.#restorePositions()
+  }
+
+  #waitForRoom (): void {
+    this.#isWaiting = true
+    void this.#hub.lag(this.#stream.room()).then(() => {
+      this.#isWaiting = false
+      this.pump()
+    })
+  }
+
+  /** While joined only the cursor is kept; reading the log again needs the positions. */
+  #restorePositions (): void {
+    // The feed wrote it: it can be read, and says something of every topic.
+    const cursor = parseCursor(this.#cursor) as Exclude<Cursor, { kind: 'malformed' }>
+    this.#feed.topics.forEach((topic, at) => {
+      this.#positions[at] = cursor.kind === 'plain' ? cursor.id : cursor.positions.get(topicTag(topic))!
+    })
+  }
+
+  /** Tells the topics that were closed before the reader joined; the feed tells those that close later. */
+  async #tellEnds (closed: ReadonlySet<string>): Promise<void> {
+    const untold = [...closed].filter(topic => !this.#toldEnds.has(topic))
+    for (const topic of untold) this.#toldEnds.add(topic)
+    if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(this.#cursor), endBody(topic)])), 0)
+    if (closed.size === this.#feed.topics.length) this.#stream.end()
+  }
+}
+
+/** With a gap the client keeps its own cursor until it has been told all of it. */
+function openWithGaps (gaps: readonly Gap[], cursor: string): Buffer {
+  const told = gaps.map((gap, at) => gapFrame(gap, at === gaps.length - 1 ? cursor : undefined))
+  return Buffer.concat([openFrame(undefined), ...told])
+}

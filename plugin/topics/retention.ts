@@ -1,0 +1,54 @@
+import { show } from '../common/show.ts'
+import { errors } from './errors.ts'
+import { matchesPattern } from '../common/pattern.ts'
+
+/** How long a topic's events are kept. What is dropped is told to a client that comes too late for it. */
+export interface Retention {
+  /** Events kept; the oldest go first. Default 10,000. */
+  maxEvents: number
+  /** Events older than this many ms are dropped; 0 keeps them whatever their age. Default 0. */
+  maxAgeMs: number
+  /** A topic nobody has published to for this many ms is forgotten, its numbers too; 0 forgets none. Default 7 days. */
+  expireAfterMs: number
+  /** An idempotency key is remembered for this many ms. Default 24 hours. */
+  idempotencyMs: number
+}
+
+/** Retention for the topics that match a pattern (`orders.*`, `*`); what it leaves out has its default. */
+export interface RetentionRule extends Partial<Retention> { topics: string }
+
+export const RETENTION_DEFAULTS: Retention = {
+  maxEvents: 10_000,
+  maxAgeMs: 0,
+  expireAfterMs: 7 * 24 * 60 * 60 * 1000,
+  idempotencyMs: 24 * 60 * 60 * 1000
+}
+
+const MAX_MS = 366 * 24 * 60 * 60 * 1000
+const LOWEST: Record<keyof Retention, number> = { maxEvents: 1, maxAgeMs: 0, expireAfterMs: 0, idempotencyMs: 1 }
+const HIGHEST: Record<keyof Retention, number> = { maxEvents: 100_000_000, maxAgeMs: MAX_MS, expireAfterMs: MAX_MS, idempotencyMs: MAX_MS }
+
+/** Finds a topic's retention: that of the first rule whose pattern matches, over the defaults. */
+export type RetentionOf = (topic: string) => Retention
+
+/** Checks the rules once. Throws `TOPICS_BAD_OPTION` naming the rule, the range and the value. */
+export function createRetention (rules: readonly RetentionRule[] = []): RetentionOf {
+  const resolved = rules.map((rule, at) => resolveRule(rule, `retention[${at}]`))
+  return topic => resolved.find(({ topics }) => matchesPattern(topics, topic))?.retention ?? RETENTION_DEFAULTS
+}
+
+function resolveRule ({ topics, ...given }: RetentionRule, where: string): { topics: string, retention: Retention } {
+  if (typeof topics !== 'string' || topics === '') throw new errors.TOPICS_BAD_OPTION(`${where}.topics`, 'a topic pattern such as "orders.*"', show(topics))
+  for (const [name, value] of Object.entries(given)) checkOption(where, name, value)
+  return { topics, retention: { ...RETENTION_DEFAULTS, ...given } }
+}
+
+function checkOption (where: string, name: string, value: unknown): void {
+  if (!Object.hasOwn(RETENTION_DEFAULTS, name)) {
+    throw new errors.TOPICS_BAD_OPTION(`${where}.${name}`, `one of topics, ${Object.keys(RETENTION_DEFAULTS).join(', ')}`, 'an unknown option')
+  }
+  const key = name as keyof Retention
+  if (!Number.isSafeInteger(value) || Number(value) < LOWEST[key] || Number(value) > HIGHEST[key]) {
+    throw new errors.TOPICS_BAD_OPTION(`${where}.${name}`, `an integer from ${LOWEST[key]} to ${HIGHEST[key]}`, show(value))
+  }
+}

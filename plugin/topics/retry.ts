@@ -1,0 +1,30 @@
+import { errors } from './errors.ts'
+
+const FIRST_DELAY_MS = 50
+const MAX_DELAY_MS = 2_000
+
+/**
+ * Asks a log until it is available again, more and more seldom: an outage is waited for, not passed on to the client.
+ * Settles with the answer, or with undefined once `isOver`, looked at before each try. Rejects with any other error.
+ */
+export async function retryUntilAvailable<T> (ask: () => Promise<T>, isOver: () => boolean, onUnavailable: (error: unknown) => void): Promise<T | undefined> {
+  for (let delayMs = FIRST_DELAY_MS; !isOver(); delayMs = Math.min(MAX_DELAY_MS, delayMs * 2)) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!(error instanceof errors.TOPICS_LOG_UNAVAILABLE)) throw error
+      onUnavailable(error)
+    }
+    await delay(delayMs)
+  }
+  return undefined
+}
+
+/** The shortest wait before something is asked again. */
+export function pause (): Promise<void> {
+  return delay(FIRST_DELAY_MS)
+}
+
+function delay (ms: number): Promise<void> {
+  return new Promise(resolve => { setTimeout(resolve, ms).unref() })
+}

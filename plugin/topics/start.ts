@@ -1,0 +1,114 @@
+import { show } from '../common/show.ts'
+import { parseCursor, topicTag } from './cursor.ts'
+import type { Cursor } from './cursor.ts'
+import { errors } from './errors.ts'
+import { formatEventId } from './event-id.ts'
+import type { EventId } from './event-id.ts'
+import type { TopicLog } from './log/topic-log.ts'
+import type { ResumeOutcome, TopicsObserver } from './observer.ts'
+import type { Pages } from './pages.ts'
+import { describeGap, positionBeforeFirst, resume } from './resume.ts'
+import type { Gap } from './resume.ts'
+
+/** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
+export interface SubscribeOptions {
+  /** Cursor to go on from, when the client sends no `Last-Event-ID`. */
+  after?: string | undefined
+  /** Begin with the events of the last so many ms. Not together with `last`. */
+  sinceMs?: number | undefined
+  /** Begin with the last so many events of each topic. Not together with `sinceMs`. */
+  last?: number | undefined
+  /** After a gap go on from the earliest event retained, or from now. Default `earliest`. */
+  afterGap?: 'earliest' | 'now' | undefined
+}
+
+/** Where one topic of a connection begins. */
+export interface TopicStart { position: EventId, gap: Gap | undefined, isAtEnd: boolean }
+
+/** Upper bound of `last`. */
+export const MAX_LAST = 10_000
+const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
+
+/** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
+export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOptions {
+  const { after, sinceMs, last, afterGap } = options
+  if (after !== undefined && typeof after !== 'string') throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
+  if (sinceMs !== undefined && !isBetween(sinceMs, 1, MAX_SINCE_MS)) throw new errors.TOPICS_BAD_START('since', `1 ms to ${MAX_SINCE_MS} ms`, show(sinceMs))
+  if (last !== undefined && !isBetween(last, 0, MAX_LAST)) throw new errors.TOPICS_BAD_START('last', `an integer from 0 to ${MAX_LAST}`, show(last))
+  if (last !== undefined && sinceMs !== undefined) throw new errors.TOPICS_BAD_START('last', 'given without "since"', 'both')
+  if (afterGap !== undefined && afterGap !== 'earliest' && afterGap !== 'now') throw new errors.TOPICS_BAD_START('afterGap', '"earliest" or "now"', show(afterGap))
+  return options
+}
+
+/** What is asked to find the start of a connection, and who hears of resumes. */
+export interface StartInit { log: TopicLog, pages: Pages, observer: TopicsObserver, options: SubscribeOptions }
+
+/**
+ * Finds where each topic of a connection begins. `now` holds the topics' newest positions, in the same order.
+ * A topic that is not in the client's cursor begins now; a cursor that cannot be read is a gap in every topic.
+ */
+export async function findStart (init: StartInit, topics: readonly string[], now: readonly EventId[], cursorText: string | undefined): Promise<TopicStart[]> {
+  if (cursorText === undefined) return Promise.all(topics.map((topic, at) => startWithoutCursor(init, topic, now[at]!)))
+  const cursor = parseCursor(cursorText)
+  const starts = await Promise.all(topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1)))
+  // A cursor in which no topic finds itself says nothing about what was missed in any.
+  const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)
+  const after = cursor.kind === 'plain' ? formatEventId(cursor.id) : null
+  const found = await Promise.all(topics.map((topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))))
+  found.forEach((start, at) => { if (starts[at] || !isReadable) init.observer.onResume(outcomeOf(start)) })
+  return found
+}
+
+function outcomeOf ({ gap, isAtEnd }: TopicStart): ResumeOutcome {
+  return gap ? gap.reason : isAtEnd ? 'empty' : 'exact'
+}
+
+async function startWithoutCursor ({ log, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {
+  if (last === undefined && sinceMs === undefined) return startNow(now)
+  const found = await log.seek(topic, last !== undefined ? { last } : { sinceMs: Date.now() - sinceMs! })
+  // The log may have moved on since `now` was read; the feed brings what came after it.
+  return startAt(found.n > now.n ? now : found, now)
+}
+
+/** Undefined when the cursor says nothing of this topic. */
+async function startFromCursor (init: StartInit, topic: string, now: EventId, cursor: Cursor, isOnly: boolean): Promise<TopicStart | undefined> {
+  if (cursor.kind === 'malformed') return undefined
+  if (cursor.kind === 'vector') {
+    const position = cursor.positions.get(topicTag(topic))
+    return position && startAfter(init, topic, now, position)
+  }
+  if (isOnly) return startAfter(init, topic, now, cursor.id)
+  // A plain id comes from a connection to one topic: the one that has this very entry.
+  const { exists } = await init.pages.locate(topic, cursor.id)
+  return exists ? startAt(cursor.id, now) : undefined
+}
+
+async function startAfter ({ pages, options }: StartInit, topic: string, now: EventId, cursor: EventId): Promise<TopicStart> {
+  const location = await pages.locate(topic, cursor)
+  const { position, gap } = resume(cursor, location)
+  if (!gap) return startAt(position, now)
+  return startBehindGap(describeGap(topic, formatEventId(cursor), { position, gap }, location), position, now, options)
+}
+
+async function startUnknown ({ pages, options }: StartInit, topic: string, now: EventId, after: string | null): Promise<TopicStart> {
+  const location = await pages.locate(topic, now)
+  const position = positionBeforeFirst(location.ends)
+  return startBehindGap(describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location), position, now, options)
+}
+
+function startNow (now: EventId): TopicStart {
+  return { position: now, gap: undefined, isAtEnd: true }
+}
+
+function startAt (position: EventId, now: EventId): TopicStart {
+  return { position, gap: undefined, isAtEnd: position.n >= now.n }
+}
+
+function startBehindGap (gap: Gap, position: EventId, now: EventId, { afterGap }: SubscribeOptions): TopicStart {
+  if (afterGap !== 'now') return { position, gap, isAtEnd: false }
+  return { position: now, gap: { ...gap, resumedAt: null }, isAtEnd: false }
+}
+
+function isBetween (value: unknown, min: number, max: number): boolean {
+  return Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+}

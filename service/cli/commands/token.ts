@@ -1,0 +1,48 @@
+import { SignJWT } from 'jose'
+import { CommandError, UsageError } from '../command.ts'
+import type { Call, Command } from '../command.ts'
+import { variables } from '../../config/config.ts'
+import { parseDuration } from '../../config/duration.ts'
+import { list } from '../../config/variable.ts'
+
+const DEFAULT_LIFETIME = '1h'
+
+/** `resumable-sse token`: a token as the issuer of an application would sign it, for trying and for tools. */
+export const token: Command = {
+  usage: '[flags]',
+  summary: 'Sign a token with JWT_SECRET and print it.',
+  flags: {
+    sub: { value: 'NAME', meaning: 'Who it is for; default cli.' },
+    subscribe: { value: 'PATTERNS', meaning: "Topics that may be listened to: 'news.*,orders'; default none." },
+    publish: { value: 'PATTERNS', meaning: 'Topics that may be published to; default none.' },
+    'expires-in': { value: 'DURATION', meaning: `How long it counts: 30s, 10m, 2h or 1d; default ${DEFAULT_LIFETIME}.` }
+  },
+  async run (call, { stdout }) {
+    stdout.write(`${await sign(call)}\n`)
+  }
+}
+
+async function sign ({ values, env, others }: Call): Promise<string> {
+  if (others.length > 0) throw new UsageError(`nothing is known of ${JSON.stringify(others[0])}`)
+  const patterns = (flag: string): string[] => list(values.get(flag) ?? '').filter(pattern => pattern !== '')
+  const [subscribe, publish] = [patterns('subscribe'), patterns('publish')]
+  const nowS = Math.floor(Date.now() / 1_000)
+  const lifetime = values.get('expires-in') ?? DEFAULT_LIFETIME
+  const ms = parseDuration(lifetime)
+  if (!ms) throw new UsageError(`--expires-in must be a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(lifetime)}`)
+  const jwt = new SignJWT({ [env.JWT_CLAIM || variables.JWT_CLAIM.default]: { subscribe, publish } })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject(values.get('sub') ?? 'cli')
+    .setIssuedAt(nowS)
+    .setExpirationTime(nowS + Math.ceil(ms / 1_000))
+  if (env.JWT_ISSUER) jwt.setIssuer(env.JWT_ISSUER)
+  const audiences = [env.JWT_AUDIENCE, publish.length > 0 ? env.JWT_PUBLISH_AUDIENCE : undefined].filter(audience => audience)
+  if (audiences.length > 0) jwt.setAudience(audiences as string[])
+  return jwt.sign(secretOf(env))
+}
+
+/** It must be the service's own, so it stands where the service has it. */
+function secretOf ({ JWT_SECRET: secret = '' }: Call['env']): Uint8Array {
+  if (variables.JWT_SECRET.read(secret) === undefined) throw new CommandError(`JWT_SECRET must be ${variables.JWT_SECRET.allowed}, saw ${secret === '' ? 'none' : 'a shorter one'}`)
+  return new TextEncoder().encode(secret)
+}

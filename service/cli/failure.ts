@@ -1,0 +1,21 @@
+import { CommandError } from './command.ts'
+import { ConfigError } from '../config/config.ts'
+
+/** What helps against a failure of the system, by its code. */
+const HINTS: Partial<Record<string, string>> = {
+  EADDRINUSE: 'stop the program that listens there, or set PORT to another one',
+  EADDRNOTAVAIL: 'set HOST to an address of this machine'
+}
+
+/**
+ * Why the service cannot run, for the one who started it: in words where that one can help (the configuration, a port or
+ * a folder in use, what the system refuses), with the stack where nobody expected it.
+ */
+export function describeFailure (error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code, syscall } = error as NodeJS.ErrnoException
+  if (error instanceof ConfigError || error instanceof CommandError || code?.startsWith('TOPICS_')) return error.message
+  if (code === undefined || syscall === undefined) return error.stack ?? error.message
+  const hint = HINTS[code]
+  return hint === undefined ? error.message : `${error.message}: ${hint}`
+}

@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs'
+import { check } from './check.ts'
+import { UsageError } from './command.ts'
+import type { Call, Command, Terminal } from './command.ts'
+import { publish } from './commands/publish.ts'
+import { tail } from './commands/tail.ts'
+import { token } from './commands/token.ts'
+import { ConfigError, readConfig, SWITCHES } from '../config/config.ts'
+import { describeFailure } from './failure.ts'
+import { parseFlags, suggest } from './flags.ts'
+import { describeAll, describeCommand } from './help.ts'
+import { serve } from './serve.ts'
+
+type Env = Call['env']
+
+/** All but `serve`, which is what runs without a name. */
+const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ publish, tail, token }))
+
+/** One call of `resumable-sse`. Settles with the exit code; with undefined while a service goes on. Never rejects. */
+export async function main (argv: readonly string[], env: Env, terminal: Terminal): Promise<number | undefined> {
+  try {
+    const [first = '', ...rest] = argv
+    if (first === 'serve') return await runService(rest, env, terminal)
+    if (first === '' || first.startsWith('-')) return await runService(argv, env, terminal)
+    const command = COMMANDS.get(first)
+    if (command === undefined) throw new UsageError(`there is no command ${JSON.stringify(first)}${suggest(first, ['serve', ...COMMANDS.keys()])}`)
+    return await runCommand(first, command, rest, env, terminal)
+  } catch (error) {
+    return fail(error, terminal)
+  }
+}
+
+async function runService (argv: readonly string[], env: Env, { stdout, stderr }: Terminal): Promise<number | undefined> {
+  const { switches } = parseFlags(argv, { values: [], switches: SWITCHES })
+  if (switches.has('help')) return tell(stdout, describeAll(COMMANDS))
+  if (switches.has('version')) return tell(stdout, `${version()}\n`)
+  const config = readConfig(env, argv)
+  if (switches.has('check')) return tell(stdout, await check(config))
+  await serve(config, stderr)
+  return undefined
+}
+
+async function runCommand (name: string, command: Command, argv: readonly string[], env: Env, terminal: Terminal): Promise<number> {
+  const flags = Object.entries(command.flags)
+  const known = (isSwitch: boolean): string[] => flags.filter(([, { value }]) => (value === undefined) === isSwitch).map(([flag]) => flag)
+  const read = parseFlags(argv, { values: known(false), switches: ['help', ...known(true)] })
+  if (read.problems.length > 0) throw new UsageError(read.problems.join('\n'))
+  if (read.switches.has('help')) return tell(terminal.stdout, describeCommand(name, command))
+  await command.run({ ...read, env }, terminal)
+  return 0
+}
+
+function tell (stream: Terminal['stdout'], text: string): number {
+  stream.write(text)
+  return 0
+}
+
+/** Exit code 2 for a command line that no command takes, else 1. */
+function fail (error: unknown, { stderr }: Terminal): number {
+  const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
+  stderr.write(`resumable-sse: ${isUsage ? `${error.message}\nresumable-sse --help tells all there is` : describeFailure(error)}\n`)
+  return isUsage ? 2 : 1
+}
+
+/** That of the package, which lies one folder above, or two where it is built. */
+function version (): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return version
+}

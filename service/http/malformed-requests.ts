@@ -1,0 +1,79 @@
+import { maxHeaderSize } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { show } from '../../plugin/common/show.ts'
+import { errors } from '../errors.ts'
+import { pathOf } from './quiet-log.ts'
+import { refusalOf } from './error-body.ts'
+
+/** Requests that come to no route. Node and Fastify answer them by themselves, each in its own shape. */
+export function refuseUnread (app: FastifyInstance): void {
+  app.addHook('onRequest', refuseWithoutHost)
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => answers.set(request.socket, { request, response }))
+  app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    answer(response, new errors.SERVICE_BAD_EXPECTATION(show(request.headers.expect)))
+  })
+}
+
+/** The newest exchange on each connection. */
+const answers = new WeakMap<Socket, { request: IncomingMessage, response: ServerResponse }>()
+
+/** For Fastify's option: what it answers to bytes that are no request, and to one that does not come to its end. */
+export function onClientError (error: Error & { code?: string, reason?: string }, socket: Socket): void {
+  if (socket.writable && error.code !== 'ECONNRESET' && mayAnswer(socket)) socket.write(rawAnswer(parserRefusal(error)))
+  socket.destroy()
+}
+
+/**
+ * An answer that has begun would be cut by another one; and where a whole request waits for its answer, this one would be
+ * taken for it, while what was asked for may well be done.
+ */
+function mayAnswer (socket: Socket): boolean {
+  const newest = answers.get(socket)
+  return newest === undefined || newest.response.writableFinished || !(newest.response.headersSent || newest.request.complete)
+}
+
+function parserRefusal ({ code, reason }: { code?: string, reason?: string }): Error {
+  switch (code ?? '') {
+    case 'ERR_HTTP_REQUEST_TIMEOUT': return new errors.SERVICE_TIMEOUT()
+    case 'HPE_HEADER_OVERFLOW': return new errors.SERVICE_HEADERS_TOO_LARGE(maxHeaderSize)
+    default: return new errors.SERVICE_BAD_REQUEST(reason ?? 'it is not HTTP')
+  }
+}
+
+function rawAnswer (error: Error): string {
+  const refusal = refusalOf(error)
+  const body = JSON.stringify(refusal)
+  return `HTTP/1.1 ${refusal.statusCode} ${refusal.error}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+}
+
+function answer (response: ServerResponse, error: Error): void {
+  const refusal = refusalOf(error)
+  response.writeHead(refusal.statusCode, { connection: 'close', 'content-type': 'application/json; charset=utf-8' })
+  response.end(JSON.stringify(refusal))
+}
+
+/** Where a URL that cannot be decoded is sent, so that it is refused as any other request is: with every hook and header. */
+const UNREADABLE = '/.unreadable'
+
+/** For Fastify's option `rewriteUrl`; Fastify itself answers such a URL before any hook. */
+export function readableUrl (url: string): string {
+  try {
+    decodeURIComponent(pathOf(url))
+    return url
+  } catch {
+    return UNREADABLE
+  }
+}
+
+/** Throws 404; 400 when the path could not be read. Without the query, which may hold what no message and no log should. */
+export function refusePath ({ url, originalUrl }: FastifyRequest): never {
+  if (url === UNREADABLE) throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} is not encoded as it should be`)
+  throw new errors.SERVICE_NO_SUCH_PATH(pathOf(url))
+}
+
+/** HTTP/1.1 demands a Host; Node's own refusal of a request without one has no body. */
+async function refuseWithoutHost ({ raw }: FastifyRequest): Promise<void> {
+  if (raw.httpVersion === '1.1' && raw.headers.host === undefined) throw new errors.SERVICE_BAD_REQUEST('the header Host is missing')
+}

@@ -1,0 +1,80 @@
+import { isUtf8 } from 'node:buffer'
+import type { Readable } from 'node:stream'
+import { parse } from 'secure-json-parse'
+import { show } from '../../plugin/common/show.ts'
+import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
+import { checkEvent } from '../../plugin/topics/new-event.ts'
+import type { PublishEvent } from '../../plugin/topics/index.ts'
+import { errors } from '../errors.ts'
+
+/** Bounds of a batch as NDJSON. */
+export interface BatchLimits { maxBatchBytes: number, maxBatchEvents: number, maxEventBytes: number }
+
+const LF = 0x0a
+
+/**
+ * Reads the events of an NDJSON body as it comes, each line checked when it is there; the body is never held as a whole.
+ * Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line that is, which
+ * is named, counted from 1; but when all has come, because many clients read no answer before they have sent all.
+ */
+export async function readLines (payload: Readable, limits: BatchLimits): Promise<PublishEvent[]> {
+  const events: PublishEvent[] = []
+  let failure: unknown
+  for await (const lines of linesOf(payload, limits.maxBatchBytes)) {
+    if (failure !== undefined) continue
+    try {
+      for (const line of lines) add(events, line, limits)
+    } catch (error) {
+      failure = error
+    }
+  }
+  if (failure !== undefined) throw failure
+  return events
+}
+
+/** A line that is not empty, without its end. */
+interface Line { number: number, bytes: Buffer }
+
+function add (events: PublishEvent[], { number, bytes }: Line, limits: BatchLimits): void {
+  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'what is not UTF-8')
+  const text = bytes.toString().trim()
+  if (text === '') return
+  if (events.length === limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${number}`)
+  const event = parseLine(text, number)
+  checkEvent(event, ` on line ${number}`, limits)
+  events.push(event as PublishEvent)
+}
+
+/** Keys that would reach for a prototype are refused, as in a body of JSON. */
+function parseLine (text: string, number: number): unknown {
+  try {
+    return parse(text, null, { protoAction: 'error', constructorAction: 'error' })
+  } catch {
+    throw new errors.SERVICE_BAD_LINE(number, show(text))
+  }
+}
+
+/**
+ * The lines that each chunk completes: what is done for a line alone must cost little, as a body may be nothing but line ends.
+ * The payload is left open when it is not read to its end: the answer goes out on its connection.
+ */
+async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Line[], void> {
+  let bytes = 0
+  let number = 1
+  let rest: Buffer[] = []
+  for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > maxBytes) throw new errors.SERVICE_BODY_TOO_LARGE(maxBytes)
+    const lines: Line[] = []
+    let from = 0
+    for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, from)) {
+      if (at > from || rest.length > 0) lines.push({ number, bytes: Buffer.concat([...rest, chunk.subarray(from, at)]) })
+      rest = []
+      from = at + 1
+      number++
+    }
+    if (from < chunk.length) rest.push(chunk.subarray(from))
+    yield lines
+  }
+  yield [{ number, bytes: Buffer.concat(rest) }]
+}

@@ -1,0 +1,161 @@
+import type { FastifyInstance } from 'fastify'
+import { MAX_RETRY_MS } from '../../plugin/reply/wire.ts'
+import { MAX_CURSOR_TOPICS } from '../../plugin/topics/cursor.ts'
+import { KEY_PATTERN } from '../../plugin/topics/new-event.ts'
+import { MAX_LAST } from '../../plugin/topics/start.ts'
+import { TOPIC_PATTERN } from '../../plugin/topics/topic-name.ts'
+
+/**
+ * The schemas of all that comes in and goes out, from the same constants as the checks of the other rooms.
+ *
+ * The first sentence of a description that begins in lower case says what the value must be, and is what a refusal repeats.
+ */
+
+const ID = '1795371952569-1'
+
+const error = {
+  $id: 'Error',
+  title: 'Error',
+  description: 'Every refusal. The code and the status are API, the text is not.',
+  type: 'object',
+  required: ['statusCode', 'code', 'error', 'message'],
+  properties: {
+    statusCode: { type: 'integer', description: 'The HTTP status' },
+    code: { type: 'string', description: 'What is wrong, for programs' },
+    error: { type: 'string', description: 'The name of the HTTP status' },
+    message: { type: 'string', description: 'What is wrong, for people: the field, its limit and the value seen' }
+  },
+  examples: [{ statusCode: 400, code: 'TOPICS_BAD_EVENT', error: 'Bad Request', message: 'event: field "data" is missing' }]
+} as const
+
+const topic = {
+  $id: 'Topic',
+  title: 'Name of a topic',
+  description: '1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ / - beginning with a letter or digit. In a path a "/" is written %2F.',
+  type: 'string',
+  pattern: TOPIC_PATTERN,
+  examples: ['news']
+} as const
+
+const event = {
+  $id: 'Event',
+  title: 'Event to publish',
+  description: 'an object { event?, data, retry? }.',
+  type: 'object',
+  required: ['data'],
+  additionalProperties: false,
+  properties: {
+    event: { type: 'string', pattern: '^(?!stream\\.)(?!(?:open|error)$)[^\\r\\n\\u0000]*$', description: 'a name without line ends and NUL, not "open" or "error", and not beginning with "stream.". Absent is "message".' },
+    data: { not: { type: 'string', pattern: '\\u0000' }, description: 'any JSON value, as text without NUL. What is not text travels as JSON.' },
+    retry: { type: 'integer', minimum: 0, maximum: MAX_RETRY_MS, description: `an integer from 0 to ${MAX_RETRY_MS} (ms). How long clients wait before they reconnect.` }
+  },
+  examples: [{ data: 'hello' }, { event: 'score', data: { home: 1 }, retry: 5000 }]
+} as const
+
+const published = {
+  $id: 'Published',
+  title: 'What was published',
+  type: 'object',
+  properties: {
+    id: { type: 'string', description: 'Id of the event, when one was published' },
+    ids: { type: 'array', items: { type: 'string' }, description: 'Ids of the events of a batch, in their order' }
+  },
+  examples: [{ id: ID }, { ids: [ID] }]
+} as const
+
+const topicInfo = {
+  $id: 'TopicInfo',
+  title: 'State of a topic',
+  type: 'object',
+  required: ['topic', 'first', 'last', 'count', 'isClosed', 'subscribers'],
+  properties: {
+    topic: { type: 'string' },
+    first: { type: ['string', 'null'], description: 'Id of the oldest event that is kept; null when none is' },
+    last: { type: ['string', 'null'], description: 'Id of the newest event ever published; null when there was none' },
+    count: { type: 'integer', description: 'Events that are kept' },
+    isClosed: { type: 'boolean' },
+    subscribers: { type: 'integer', description: 'Streams that follow the topic on the process that answers' }
+  },
+  examples: [{ topic: 'news', first: ID, last: ID, count: 1, isClosed: false, subscribers: 0 }]
+} as const
+
+/** Adds the schemas that others refer to. */
+export function addSchemas (app: FastifyInstance): void {
+  for (const schema of [error, topic, event, published, topicInfo]) app.addSchema(schema)
+}
+
+/** The path of a topic. */
+export const topicParams = { type: 'object', required: ['topic'], properties: { topic } } as const
+
+/** The query of the stream, after it was read: `topic` is a list, `last` a number. */
+export const streamQuery = {
+  type: 'object',
+  required: ['topic'],
+  additionalProperties: false,
+  properties: {
+    topic: { type: 'array', minItems: 1, maxItems: MAX_CURSOR_TOPICS, items: { $ref: 'Topic#' }, description: `1 to ${MAX_CURSOR_TOPICS} topics, as in ?topic=news&topic=weather.`, examples: [['news']] },
+    lastEventId: { type: 'string', description: 'a cursor. For clients that cannot set the header Last-Event-ID, which wins. One that cannot be read is told in the stream.', examples: [ID] },
+    since: { type: 'string', pattern: '^\\d{1,9}(?:ms|s|m|h|d)$', description: 'a duration such as 30s, 10m, 2h or 1d, up to 366d. A client without a cursor begins with the events of this time. Not together with last.', examples: ['10m'] },
+    last: { type: 'integer', minimum: 0, maximum: MAX_LAST, description: `an integer from 0 to ${MAX_LAST}. A client without a cursor begins with so many events of each topic. Not together with since.` },
+    ot: { type: 'string', description: 'a one-time token. For EventSource, which can send no header.' }
+  }
+} as const
+
+/** Header of the stream. Anything is taken: what is no cursor is told in band, because any status but 200 ends an EventSource. */
+export const streamHeaders = {
+  type: 'object',
+  properties: { 'last-event-id': { type: 'string', description: 'The cursor of a client that comes back; EventSource sends it by itself.', examples: [ID] } }
+} as const
+
+/** Header of a publish. */
+export const publishHeaders = {
+  type: 'object',
+  properties: {
+    'idempotency-key': { type: 'string', pattern: KEY_PATTERN, description: '1 to 128 printable ASCII characters. A publish that is tried again with it adds nothing and gets the first ids.', examples: ['order-17'] }
+  }
+} as const
+
+/** Bodies of a publish, by their type. */
+export function publishBody ({ maxArrayEvents, maxBatchEvents }: { maxArrayEvents: number, maxBatchEvents: number }) {
+  const batch = (maxItems: number) => ({ type: 'array', minItems: 1, maxItems, items: { $ref: 'Event#' }, description: `1 to ${maxItems} events, of which all are published or none.` })
+  return {
+    content: {
+      'application/json': {
+        schema: {
+          title: 'One event or a batch',
+          if: { type: 'array' },
+          then: batch(maxArrayEvents),
+          else: { $ref: 'Event#' },
+          'x-examples': { event: { value: event.examples[0] }, json: { value: event.examples[1] }, batch: { value: event.examples } }
+        }
+      },
+      'application/x-ndjson': {
+        schema: { ...batch(maxBatchEvents), title: 'A batch, one event per line', 'x-examples': { batch: { value: event.examples.map(event => JSON.stringify(event) + '\n').join('') } } }
+      },
+      'text/plain': {
+        schema: { type: 'string', title: 'The data of one event', 'x-examples': { text: { value: 'hello' } } }
+      }
+    }
+  }
+}
+
+/** What each refusal means, by its status. */
+const REFUSALS = {
+  400: 'The request is malformed; nothing was done.',
+  401: 'Credentials are missing or bad; the message says what to do.',
+  403: 'The credentials do not allow it for this topic, or not from this page.',
+  406: 'The Accept header refuses text/event-stream.',
+  408: 'The request did not come to its end in time.',
+  409: 'The topic is closed.',
+  413: 'A body or an event is too large.',
+  415: 'The body is of a type, or encoded in a way, that is not taken.',
+  421: 'The Host header names no host that is served.',
+  429: 'Too many publishes for now; Retry-After says when to come back.',
+  500: 'Something failed that nobody expected.',
+  503: 'The log cannot be reached for now; nothing was acknowledged.'
+} as const
+
+/** The refusals of a call, for its responses; 500 is among those of every call. */
+export function refusals (...statuses: (keyof typeof REFUSALS)[]) {
+  return Object.fromEntries([...statuses, 500 as const].map(status => [status, { $ref: 'Error#', description: REFUSALS[status] }]))
+}

@@ -1,0 +1,55 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { checkSubscribeOptions } from '../../plugin/topics/start.ts'
+import type { SubscribeOptions } from '../../plugin/topics/index.ts'
+import { checkTopics } from '../../plugin/topics/topic-name.ts'
+import { parseDuration } from '../config/duration.ts'
+import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
+import type { StreamGate } from '../streams/stream-gate.ts'
+
+/** The query as the schema has it. */
+interface Query { topic: string[], lastEventId?: string, since?: string, last?: number }
+interface EventsRoute { Querystring: Query }
+
+const schema = {
+  tags: ['Stream'],
+  operationId: 'subscribe',
+  summary: 'Listen',
+  description: 'A stream of Server-Sent Events that does not end by itself. HEAD answers its headers and starts none.',
+  querystring: streamQuery,
+  headers: streamHeaders,
+  response: {
+    200: {
+      description: 'The stream: stream.open first, then the events of the topics, each with the cursor after it as its id',
+      content: { 'text/event-stream': { schema: { type: 'string', example: ':\n\nretry: 3000\n\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
+    },
+    204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
+    ...refusals(400, 401, 403, 406, 421, 503)
+  }
+}
+
+/** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20]`: the stream. */
+export function eventsRoute (app: FastifyInstance, gate: StreamGate): void {
+  app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
+    return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))))
+  })
+}
+
+/** One topic is a list of one, and digits are a number; the schema judges what comes of it. */
+async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
+  const { topic, last, ...rest } = request.query as { topic?: unknown, last?: unknown }
+  request.query = {
+    ...rest,
+    ...topic === undefined ? {} : { topic: [topic].flat() },
+    ...last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last }
+  } as Query
+}
+
+function explain ({ query }: FastifyRequest): void {
+  const { topic, last } = query as Partial<Query>
+  if (topic !== undefined) checkTopics(topic)
+  if (typeof last === 'number') checkSubscribeOptions({ last })
+}
+
+function subscribeOptions ({ lastEventId, since, last }: Query): SubscribeOptions {
+  return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last }
+}

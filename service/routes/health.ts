@@ -1,0 +1,80 @@
+import type { FastifyInstance } from 'fastify'
+import type { TopicLog } from '../../plugin/topics/index.ts'
+import type { Drain } from '../streams/drain.ts'
+
+export interface HealthInit { log: TopicLog, drain: Drain }
+
+/** One thing that must hold, and what an operator wants to know when it does not. */
+interface Check { isOk: boolean, [detail: string]: boolean | number | string }
+
+/** How long the log may take to answer. */
+const LOG_TIMEOUT_MS = 2_000
+/** Any topic will do: its ends are read, and nothing is written. */
+const ASKED_TOPIC = 'ready'
+
+const check = { type: 'object', required: ['isOk'], properties: { isOk: { type: 'boolean' } }, additionalProperties: true }
+const readiness = {
+  type: 'object',
+  required: ['status', 'checks'],
+  properties: { status: { enum: ['ready', 'not ready'] }, checks: { type: 'object', additionalProperties: check } }
+}
+
+const healthSchema = {
+  tags: ['Service'],
+  operationId: 'getHealth',
+  summary: 'Alive',
+  response: {
+    200: { type: 'object', description: 'The process serves', required: ['status'], properties: { status: { const: 'ok' } }, examples: [{ status: 'ok' }] }
+  }
+}
+const readySchema = {
+  tags: ['Service'],
+  operationId: 'getReadiness',
+  summary: 'Ready for clients',
+  response: {
+    200: { ...readiness, description: 'The process should be given clients', examples: [{ status: 'ready', checks: { log: { isOk: true, ms: 1 }, draining: { isOk: true } } }] },
+    503: { ...readiness, description: 'It should not: the log is away, or the process shuts down' }
+  }
+}
+
+/** `GET /healthz`: the process serves. `GET /readyz`: it should be given clients, 200 or 503, and why. */
+export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit): void {
+  const checkLog = createLogCheck(log)
+  app.get('/healthz', { schema: healthSchema }, async () => ({ status: 'ok' }))
+  app.get('/readyz', { schema: readySchema }, async (request, reply) => {
+    const checks: Record<string, Check> = { log: await checkLog(), ...canaryCheck(log), draining: { isOk: !drain.isDraining } }
+    const isReady = Object.values(checks).every(({ isOk }) => isOk)
+    return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready', checks })
+  })
+}
+
+/** Asks the log for something real; who asks meanwhile shares the answer, so that an outage is not asked about over and over. */
+function createLogCheck (log: TopicLog): () => Promise<Check> {
+  let asking: Promise<Check> | undefined
+  return () => {
+    asking ??= askLog(log).finally(() => { asking = undefined })
+    return asking
+  }
+}
+
+function askLog (log: TopicLog): Promise<Check> {
+  const askedAt = performance.now()
+  const over = new AbortController()
+  const answered = Promise.race([log.locate(ASKED_TOPIC, { ms: 0, n: 0 }), tooLate(over.signal)])
+  return answered.then(
+    () => ({ isOk: true, ms: Math.round(performance.now() - askedAt) }),
+    (error: Error) => ({ isOk: false, problem: error.message })
+  ).finally(() => over.abort())
+}
+
+function tooLate (isOver: AbortSignal): Promise<never> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the log has not answered for ${LOG_TIMEOUT_MS} ms`)), LOG_TIMEOUT_MS)
+    isOver.addEventListener('abort', () => clearTimeout(timer))
+  })
+}
+
+/** Only a log on the network has a canary. */
+function canaryCheck ({ health }: TopicLog): { canary?: Check } {
+  return health ? { canary: { isOk: health.isHealthy, ageMs: health.canaryAgeMs } } : {}
+}

@@ -1,0 +1,26 @@
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addressOf } from '../../plugin/common/address.ts'
+import { errors } from '../errors.ts'
+
+/**
+ * Limits how often one subject, or one address where nobody signs in, may publish: `perSecond` requests, whatever is in
+ * them; 0 sets no limit. For routes with `config.rateLimit`; call it before they are added, and after authentication.
+ * Each process counts by itself.
+ */
+export async function limitPublishing (app: FastifyInstance, perSecond: number): Promise<void> {
+  if (perSecond === 0) return
+  await app.register(rateLimit, {
+    global: false,
+    max: perSecond,
+    timeWindow: 1_000,
+    enableDraftSpec: true,
+    keyGenerator: publisherOf,
+    errorResponseBuilder: (request, { max }) => new errors.SERVICE_TOO_MANY_PUBLISHES(max)
+  })
+}
+
+/** Who is counted as one publisher. */
+export function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
+  return grant ? `subject ${grant.subject}` : `address ${addressOf(ip)}`
+}

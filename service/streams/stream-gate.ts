@@ -1,0 +1,66 @@
+import type { FastifyRequest } from 'fastify'
+import type { SseStream } from '../../plugin/index.ts'
+import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
+import type { TopicSource } from '../../plugin/topics/index.ts'
+import type { Drain } from './drain.ts'
+import { errors } from '../errors.ts'
+import type { OpenStreams } from './open-streams.ts'
+import type { StreamLimits } from './stream-limits.ts'
+
+export interface StreamGateInit {
+  limits: StreamLimits
+  streams: OpenStreams
+  drain: Drain
+  maxTopicsPerConnection: number
+}
+
+/**
+ * Where a stream may begin or is turned away. A place is taken before anything is asked of the log or spent, and given back
+ * when the stream is over, however that comes; one that never starts (HEAD, a client gone before) takes none.
+ */
+export class StreamGate {
+  readonly #init: StreamGateInit
+
+  constructor (init: StreamGateInit) {
+    this.#init = init
+  }
+
+  /** The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; what is meant to pass (429, 503) is told by `prepare`. */
+  guard (request: FastifyRequest, source: TopicSource): TopicSource {
+    const { maxTopicsPerConnection, streams } = this.#init
+    const { topics } = source
+    if (topics.length > maxTopicsPerConnection) {
+      throw this.#refuse(new topicsErrors.TOPICS_BAD_TOPIC_COUNT(maxTopicsPerConnection, topics.length))
+    }
+    return {
+      topics,
+      prepare: stream => this.#prepare(request, source, stream),
+      run: stream => {
+        streams.add(stream)
+        return source.run(stream)
+      }
+    }
+  }
+
+  async #prepare (request: FastifyRequest, source: TopicSource, stream: SseStream): Promise<boolean> {
+    const { drain, limits } = this.#init
+    try {
+      if (drain.isDraining) throw new errors.SERVICE_DRAINING()
+      const giveBack = limits.take({ address: request.ip, subject: subjectOf(request) })
+      void stream.closed.then(giveBack)
+      return await source.prepare(stream)
+    } catch (error) {
+      throw this.#refuse(error)
+    }
+  }
+
+  #refuse (error: unknown): unknown {
+    this.#init.streams.refuse((error as { code?: string }).code ?? 'none')
+    return error
+  }
+}
+
+/** Who is authenticated; undefined where nobody is. */
+export function subjectOf (request: FastifyRequest): string | undefined {
+  return (request as { grant?: { subject: string } | null }).grant?.subject
+}

@@ -1,0 +1,205 @@
+import t from 'tap'
+import { createHook } from 'node:async_hooks'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import type { CloseReason, SseStream } from '../../plugin/index.ts'
+import { HeartbeatTimer } from '../../plugin/reply/heartbeat.ts'
+import { buildApp, listen } from '../support/app.ts'
+import { connect, get, open, stall } from '../support/client.ts'
+import { manual } from '../support/manual.ts'
+import { stuck, when } from '../support/when.ts'
+
+const BLOCK = 'x'.repeat(200_000)
+const never = new Promise<never>(() => {})
+const beats = (text: string): number => text.split('\n:\n').length - 1
+
+t.test('a quiet stream gets a comment again and again; a busy one, or one without heartbeats, gets none', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40 })
+  const done = new AbortController()
+  app.get('/quiet', (request, reply) => reply.sse(async function * () { await never }))
+  app.get('/off', (request, reply) => reply.sse(async function * () { await never }, { heartbeatMs: 0 }))
+  app.get('/busy', (request, reply) => reply.sse(async function * () {
+    while (!done.signal.aborted) {
+      yield 'a'
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }))
+  const url = await listen(app)
+  const [quiet, off, busy] = await Promise.all([open(t, `${url}/quiet`), open(t, `${url}/off`), open(t, `${url}/busy`)])
+  // The preamble, and five comments behind it.
+  await quiet.inbox.until(text => text === ':\n\nretry: 3000\n\n' + ':\n\n'.repeat(5))
+  const left = await open(t, `${url}/quiet`)
+  left.close()
+  await left.inbox.ended()
+  await quiet.inbox.until(text => beats(text) > 8)
+  done.abort()
+  t.equal(off.inbox.text, ':\n\nretry: 3000\n\n')
+  t.match(await busy.inbox.ended(), /^:\n\nretry: 3000\n\n(data: a\n\n)+$/)
+})
+
+t.test('one timer runs for all streams with the same interval, and only while there are any', async t => {
+  const running = new Set<number>()
+  const hook = createHook({
+    init (id, type) { if (type === 'Timeout') running.add(id) },
+    destroy (id) { running.delete(id) }
+  }).enable()
+  t.teardown(() => { hook.disable() })
+  const timer = new HeartbeatTimer()
+  const members = Array.from({ length: 5 }, () => ({ tick () {} }))
+  for (const member of members) timer.add(member, 10_000)
+  t.equal(running.size, 1)
+  timer.add(members[0]!, 20_000)
+  t.equal(running.size, 2)
+  timer.remove(members[0]!, 20_000)
+  timer.remove(members[0]!, 20_000)
+  for (const member of members) timer.remove(member, 10_000)
+  // Hooks are told of what is destroyed a turn later.
+  await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
+  t.equal(running.size, 0)
+})
+
+t.test('a comment of the application counts as bytes, and puts the heartbeat off', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40, retryMs: false })
+  let stream!: SseStream
+  app.get('/', (request, reply) => {
+    stream = reply.sse()
+    const timer = setInterval(() => { stream.comment('here') }, 2)
+    t.teardown(() => clearInterval(timer))
+  })
+  app.get('/plain', (request, reply) => { reply.sse() })
+  const url = await listen(app)
+  const [commented, plain] = [await open(t, url), await open(t, `${url}/plain`)]
+  await plain.inbox.until(text => beats(text) > 3)
+  t.match(commented.inbox.text, /^:\n\n(: here\n\n)+$/)
+  const { events, bytes } = stream.written
+  t.same([events, (bytes - 3) % ': here\n\n'.length], [0, 0])
+})
+
+t.test('a stream under backpressure gets no heartbeat', async t => {
+  const app = await buildApp(t, { heartbeatMs: 40 })
+  let stream: SseStream | undefined
+  const closed = new Promise<CloseReason>(resolve => {
+    app.get('/', (request, reply) => { stream = reply.sse(undefined, { onClose: resolve }) })
+  })
+  const client = await stall(t, await listen(app), '/')
+  await when(() => stream !== undefined)
+  await stream?.send({ data: 'x'.repeat(20_000_000) })
+  const bytes = stream?.written.bytes
+  t.equal(await closed, 'slow', 'two heartbeats went by')
+  t.same(stream?.written, { events: 1, bytes })
+  client.socket.destroy()
+})
+
+t.test('a frozen client is destroyed after two heartbeats without a byte, and a slow one is not', async t => {
+  // Long enough that a busy machine does not make the slow client look frozen.
+  const app = await buildApp(t, { heartbeatMs: 600 })
+  const frozen = manual(app, '/frozen')
+  const slow = manual(app, '/slow')
+  const url = await listen(app)
+  await stall(t, url, '/frozen')
+  const slowClient = await stall(t, url, '/slow')
+  const reading = setInterval(() => { slowClient.socket.read(200_000) }, 5)
+  t.teardown(() => clearInterval(reading))
+  slowClient.socket.removeAllListeners('data')
+  const [frozenStream, slowStream] = [await frozen.stream, await slow.stream]
+  const sends = [frozenStream.send({ data: BLOCK.repeat(60) }), slowStream.send({ data: BLOCK.repeat(60) })]
+  t.equal(await frozen.reason, 'slow')
+  t.equal(frozenStream.bufferedBytes, 0)
+  await when(() => slowStream.bufferedBytes === 0)
+  t.equal(slowStream.isOpen, true)
+  t.same(await Promise.all(sends), [true, true])
+})
+
+t.test('a stream that has ended is given two heartbeats to flush', async t => {
+  const app = await buildApp(t, { heartbeatMs: 200 })
+  const { stream: opening, reason } = manual(app)
+  await stall(t, await listen(app), '/')
+  const stream = await opening
+  // More than the kernel takes, and ended before a heartbeat can find it frozen.
+  stream.push({ data: BLOCK.repeat(60) })
+  stream.end()
+  t.equal(await reason, 'end')
+  await when(() => stream.bufferedBytes > 0)
+  await when(() => stream.bufferedBytes === 0)
+})
+
+// After a stream that had been watched for a stall its timeout stayed on the connection where the server has none of its
+// own (Fastify takes 0 for "the default", so it is set on the server here): the connection was destroyed while the next
+// handler was at work. Taken off too late, it took Node's keep-alive timeout with it.
+for (const keepAliveTimeout of [0, 5_000]) {
+  t.test(`no timeout of a stream stays on its connection, keepAliveTimeout ${keepAliveTimeout}`, async t => {
+    // No heartbeat comes by itself: the stream is ticked by hand, and its client is never too late.
+    const app = await buildApp(t, { heartbeatMs: 600_000 })
+    app.server.keepAliveTimeout = keepAliveTimeout
+    let socket!: Socket
+    app.server.on('connection', (each: Socket) => { socket = each })
+    let stream: SseStream | undefined
+    let answered: Promise<unknown> | undefined
+    app.get('/', (request, reply) => {
+      answered = once(reply.raw, 'close')
+      stream = reply.sse()
+    })
+    const client = await connect(t, await listen(app))
+    const watch = (): void => {
+      stream?.tick()
+      t.equal(socket.timeout, 1_200_000, 'twice the heartbeat')
+    }
+    client.socket.pause()
+    client.send(get('/'))
+    await when(() => stream !== undefined)
+    await stream?.send({ data: 'x'.repeat(10_000_000) })
+    watch()
+    client.socket.resume()
+    await stream?.room()
+    t.equal(socket.timeout, 0, 'not when it has drained')
+    client.socket.pause()
+    await stream?.send({ data: 'x'.repeat(10_000_000) })
+    watch()
+    stream?.end()
+    client.socket.resume()
+    await client.inbox.untilBytes(20_000_000)
+    await client.inbox.until(text => text.endsWith('\r\n0\r\n\r\n'))
+    await answered
+    // Node allows somewhat more than it tells the client.
+    t.ok(keepAliveTimeout === 0 ? socket.timeout === 0 : socket.timeout! >= keepAliveTimeout, `nor when it has ended: ${socket.timeout}`)
+  })
+}
+
+t.test('without heartbeats a tick writes nothing, and a client may stall for twice the default', async t => {
+  const app = await buildApp(t, { heartbeatMs: 0, retryMs: false })
+  let socket!: Socket
+  app.server.on('connection', (each: Socket) => { socket = each })
+  const { stream: opening } = manual(app)
+  const client = await connect(t, await listen(app))
+  client.send(get('/'))
+  await client.inbox.until(':\n\n')
+  client.socket.pause()
+  const stream = await opening
+  for (let n = 0; n < 10; n++) stream.tick()
+  t.equal(stream.written.bytes, 3)
+  await stream.send({ data: BLOCK.repeat(60) })
+  await stuck(stream)
+  stream.tick()
+  t.equal(socket.timeout, 30_000)
+})
+
+t.test('a lifetime ends a stream, shortened at random so that clients do not return together', async t => {
+  const app = await buildApp(t, { maxLifetimeMs: 300, lifetimeJitter: 1 })
+  const ended: number[] = []
+  const reasons = new Set<CloseReason>()
+  let opened = 0
+  app.get('/', (request, reply) => {
+    const n = opened++
+    return reply.sse(async function * () { await never }, { onClose: reason => { ended.push(n); reasons.add(reason) } })
+  })
+  app.get('/fixed', (request, reply) => reply.sse(async function * () { await never }, { maxLifetimeMs: 1, lifetimeJitter: 0 }))
+  app.get('/forever', (request, reply) => reply.sse(async function * () { await never }, { maxLifetimeMs: 0 }))
+  const url = await listen(app)
+  const forever = await open(t, `${url}/forever`)
+  t.equal(await (await open(t, `${url}/fixed`)).inbox.ended(), ':\n\nretry: 3000\n\n')
+  const clients = await Promise.all(Array.from({ length: 20 }, () => open(t, url)))
+  await Promise.all(clients.map(({ inbox }) => inbox.ended()))
+  t.same(reasons, new Set(['lifetime']))
+  t.not(ended.join(), [...ended].sort((a, b) => a - b).join(), 'not in the order they were opened')
+  t.equal(forever.inbox.isOver, false)
+})

@@ -1,0 +1,125 @@
+import t from 'tap'
+import { once } from 'node:events'
+import type { CloseReason } from '../../plugin/index.ts'
+import { StreamRegistry } from '../../plugin/reply/stream-registry.ts'
+import { buildApp, listen } from '../support/app.ts'
+import { connect, fetchAll, get, open, stall } from '../support/client.ts'
+
+const never = new Promise<never>(() => {})
+const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n\n/g)].at(-1)?.[1])
+
+t.test('app.close() with 1,000 open streams sends each away with a retry of its own, behind the drain window', async t => {
+  // Far more than it takes, so that it is seen that nobody is waited for.
+  const drainMs = 60_000
+  const reasons: CloseReason[] = []
+  const app = await buildApp(t, { drainMs, retryMs: false, onClose: reason => reasons.push(reason) })
+  app.get('/', (request, reply) => reply.sse(async function * () { await never }))
+  const url = await listen(app)
+  const clients = await Promise.all(Array.from({ length: 1_000 }, () => connect(t, url)))
+  for (const { send } of clients) send(get('/'))
+  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n\n')))
+  const begin = performance.now()
+  const ends = clients.map(async ({ inbox }) => {
+    const retryMs = lastRetry((await inbox.until('\r\n0\r\n\r\n')).replaceAll('\r\n', ''))
+    return { retryMs, atMs: performance.now() - begin }
+  })
+  await app.close()
+  const closedMs = performance.now() - begin
+  const told = await Promise.all(ends)
+  t.same(new Set(reasons), new Set(['shutdown']))
+  t.equal(reasons.length, 1_000)
+  const returns = told.map(({ retryMs, atMs }) => retryMs + atMs)
+  t.ok(Math.min(...returns) >= drainMs, `the first returns after ${Math.min(...returns)} ms`)
+  t.ok(Math.max(...returns) - Math.min(...returns) > drainMs / 2, 'spread over one more window')
+  t.ok(new Set(told.map(({ retryMs }) => retryMs)).size > 500)
+  t.ok(closedMs < drainMs, 'nobody had to be waited for')
+})
+
+t.test('a stalled client is cut at the end of the window, and app.close() returns', async t => {
+  const reasons: CloseReason[] = []
+  const app = await buildApp(t, { drainMs: 200, onClose: reason => reasons.push(reason) })
+  app.get('/', (request, reply) => reply.sse(async function * () {
+    yield 'x'.repeat(20_000_000)
+    setImmediate(() => app.server.emit('stuck'))
+    await never
+  }))
+  const url = await listen(app)
+  const stuck = once(app.server, 'stuck')
+  const { inbox, socket } = await stall(t, url, '/')
+  await stuck
+  await app.close()
+  t.same(reasons, ['shutdown'])
+  socket.resume()
+  t.notMatch((await inbox.ended()).slice(-10), '0\r\n\r\n')
+})
+
+t.test('a source that never finishes preparing does not hold up app.close(), nor is it run', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse({
+    prepare: () => { app.server.emit('preparing'); return never },
+    run: () => { t.fail('it must not run') }
+  }))
+  const url = await listen(app)
+  const preparing = once(app.server, 'preparing')
+  const answer = fetchAll(t, url)
+  await preparing
+  await app.close()
+  const { statusCode, text } = await answer
+  t.equal(statusCode, 200)
+  t.match(text, /^:\n\nretry: 3000\n\nretry: \d+\n\n$/)
+})
+
+t.test('with return503OnClosing: false a new stream is told to come back, and its source is not started', async t => {
+  const app = await buildApp(t, { drainMs: 600_000 }, { return503OnClosing: false })
+  app.get('/open', (request, reply) => reply.sse(async function * () {
+    yield 'x'.repeat(20_000_000)
+    setImmediate(() => app.server.emit('stuck'))
+    await never
+  }))
+  app.get('/', (request, reply) => reply.sse(() => { t.fail('it must not start') }))
+  const manual: unknown[] = []
+  app.get('/manual', (request, reply) => {
+    const stream = reply.sse()
+    manual.push(stream.isOpen, stream.push({ data: 'a' }), stream.closeReason)
+  })
+  const url = await listen(app)
+  const stuck = once(app.server, 'stuck')
+  // It holds the window open, so that there is a time in which to come.
+  const stalled = await stall(t, url, '/open')
+  await stuck
+  const late = await Promise.all([connect(t, url), connect(t, url)])
+  const closed = app.close()
+  await new Promise(resolve => setImmediate(resolve))
+  late[0].send(get('/'))
+  late[1].send(get('/manual'))
+  for (const { inbox } of late) {
+    const text = (await inbox.until('\r\n0\r\n\r\n')).replaceAll('\r\n', '')
+    t.match(text, 'HTTP/1.1 200')
+    t.ok(lastRetry(text) > 0)
+  }
+  t.same(manual, [false, false, 'shutdown'])
+  stalled.socket.destroy()
+  await closed
+})
+
+t.test('a drain lasts no longer than its streams, and leaves no timer', async t => {
+  const app = await buildApp(t, { drainMs: 1_000_000, heartbeatMs: 0 })
+  app.get('/', (request, reply) => reply.sse(async function * () { await never }))
+  const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timers()
+  await new StreamRegistry(1_000_000).drain()
+  const { inbox } = await open(t, await listen(app))
+  await inbox.until(':\n\n')
+  await app.close()
+  t.ok(timers() <= before, `${timers()} timers, ${before} before`)
+})
+
+t.test('a drain of no time at all still tells every client, in one go', async t => {
+  const app = await buildApp(t, { drainMs: 0 })
+  app.get('/', (request, reply) => reply.sse(async function * () { await never }))
+  const url = await listen(app)
+  const clients = await Promise.all(Array.from({ length: 120 }, () => open(t, url)))
+  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n\n')))
+  await app.close()
+  for (const { inbox } of clients) t.match(await inbox.ended(), /retry: \d+\n\n$/)
+})
