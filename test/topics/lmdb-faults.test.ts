@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -49,13 +49,26 @@ t.test('a folder is used by one log at a time, of this process or of another one
   await t.rejects(log.start(silentLogger), inUse)
 })
 
+// Under the usual umask anybody on the machine could read the events.
+t.test('a new folder and its files are for their owner alone, whatever the umask; a folder that exists stays as it is', async t => {
+  const umask = process.umask(0)
+  t.teardown(() => process.umask(umask))
+  const root = await tempFolder(t)
+  const [made, given] = [join(root, 'deep', 'made'), join(root, 'given')]
+  await mkdir(given, { mode: 0o750 })
+  for (const folder of [made, given]) await (await openLog(t, { folder })).append('a', newEvents(1))
+  const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8)
+  t.same(await Promise.all([join(root, 'deep'), made, given].map(modeOf)), ['700', '700', '750'])
+  for (const file of ['topics.mdb', 'topics.mdb-lock']) t.same(await Promise.all([made, given].map(folder => modeOf(join(folder, file)))), ['600', '600'], file)
+})
+
 t.test('the socket that a killed process left behind is taken over', async t => {
   const folder = await tempFolder(t)
   const killed = new LmdbProcess(t, { folder })
   await killed.call({ kind: 'start' })
   await killed.call({ kind: 'append', topic: 'a', data: ['kept'] })
   await killed.kill()
-  t.ok(existsSync(join(folder, 'owner.sock')))
+  t.ok(existsSync(join(folder, 'owner.1.sock')))
   const log = await openLog(t, { folder })
   t.same((await readAll(log, 'a')).map(entry => entry.data), ['kept'])
 })

@@ -1,22 +1,28 @@
-import { createHash } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { realpathSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, linkSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { Server } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { errors } from '../../errors.ts'
 
-/** A socket's path may be so long on every system we run on. */
-const MAX_SOCKET_PATH = 100
+/** A claim to the folder: `owner.<number>.sock`. Only the one with the highest number counts. */
+const CLAIM = /^owner\.(\d{1,15})\.sock$/
 
 /**
  * Makes sure that one process at a time uses a folder. The owner listens on a socket in it: unlike a file with a process
- * id, a socket that a killed process left behind is told from one that is in use, in containers too.
+ * id, a socket left behind by a killed process can be told from one in use, across containers too.
+ *
+ * A socket that is left behind cannot be replaced in one step: of two processes that find it, the slower one would remove
+ * the socket of the faster one. So nothing is replaced. Each claim has a new name, one above the highest there is, and is
+ * made by `link`, which fails when the name is taken. A claim is valid when no higher one exists afterwards. Only names below
+ * another one are ever removed, so the highest number never goes down, and a process that looked too long ago
+ * either meets a name that is taken or finds a higher one.
  */
 export class FolderOwner {
   readonly #folder: string
   #server: Server | undefined
+  #directory: number | undefined
 
   constructor (folder: string) {
     this.#folder = folder
@@ -24,28 +30,79 @@ export class FolderOwner {
 
   /** Rejects with `TOPICS_LOG_IN_USE` when another process, or another log of this one, has the folder. */
   async take (): Promise<void> {
-    const path = socketPath(this.#folder)
-    if (await isAnswered(path)) throw new errors.TOPICS_LOG_IN_USE(this.#folder)
-    rmSync(path, { force: true })
-    const server = createServer(socket => socket.destroy()).unref()
-    server.listen(path)
-    await once(server, 'listening')
-    this.#server = server
+    const directory = openSync(this.#folder, 'r')
+    const folder = shortPath(this.#folder, directory)
+    try {
+      this.#server = await claim(folder) ?? this.#refuse()
+      this.#directory = directory
+    } catch (error) {
+      closeSync(directory)
+      throw error
+    }
   }
 
+  /** The last claim stays as a file that nobody listens on: its number is what the next one goes by. */
   async release (): Promise<void> {
-    const server = this.#server
-    this.#server = undefined
+    const [server, directory] = [this.#server, this.#directory]
+    this.#server = this.#directory = undefined
     if (server) await new Promise(resolve => { server.close(resolve) })
+    if (directory !== undefined) closeSync(directory)
+  }
+
+  #refuse (): never {
+    throw new errors.TOPICS_LOG_IN_USE(this.#folder)
   }
 }
 
-function socketPath (folder: string): string {
-  const real = realpathSync(folder)
-  const inFolder = join(real, 'owner.sock')
-  if (inFolder.length <= MAX_SOCKET_PATH) return inFolder
-  return join(tmpdir(), `topics-${createHash('sha256').update(real).digest('hex').slice(0, 32)}.sock`)
+/**
+ * The shortest path to a folder: the path of a socket has about 100 bytes on every system, and what is beyond is cut off without
+ * an error. On Linux an open directory has a short one.
+ */
+function shortPath (folder: string, directory: number): string {
+  const paths = [folder, relative('', folder) || '.', `/proc/self/fd/${directory}`]
+  return paths.filter(path => existsSync(path)).sort((one, other) => Buffer.byteLength(one) - Buffer.byteLength(other))[0]!
 }
+
+/** The listening server of a claim that is valid; undefined when another process owns the folder. */
+async function claim (folder: string): Promise<Server | undefined> {
+  const socket = join(folder, `owner.${randomBytes(6).toString('hex')}.new`)
+  const server = createServer(connection => connection.destroy()).unref()
+  try {
+    server.listen(socket)
+    await once(server, 'listening')
+    for (;;) {
+      const highest = Math.max(0, ...claimsIn(folder))
+      if (await isAnswered(claimPath(folder, highest))) {
+        server.close()
+        return undefined
+      }
+      if (isClaimed(folder, socket, highest + 1)) return server
+    }
+  } finally {
+    // The claim is a second name of the same socket.
+    rmSync(socket, { force: true })
+  }
+}
+
+/** Makes a claim; false when it was made by another process meanwhile, or is no longer the highest one. */
+function isClaimed (folder: string, socket: string, number: number): boolean {
+  const path = claimPath(folder, number)
+  try {
+    linkSync(socket, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return false
+  }
+  const claims = claimsIn(folder)
+  const isHighest = claims.every(claim => claim <= number)
+  const superseded = isHighest ? claims.filter(claim => claim < number) : [number]
+  for (const claim of superseded) rmSync(claimPath(folder, claim), { force: true })
+  return isHighest
+}
+
+const claimPath = (folder: string, number: number): string => join(folder, `owner.${number}.sock`)
+
+const claimsIn = (folder: string): number[] => readdirSync(folder).flatMap(name => Number(CLAIM.exec(name)?.[1] ?? NaN) || [])
 
 /** What says that nobody listens; a socket that is busy or not ours to ask is somebody's all the same. */
 const NOBODY: unknown[] = ['ENOENT', 'ECONNREFUSED']

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { open } from 'lmdb'
-import type { Database, RootDatabase } from 'lmdb'
+import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
 import { errors } from '../../errors.ts'
 import type { EventId } from '../../event-id.ts'
 import { checkLmdbFile } from './lmdb-check.ts'
@@ -21,12 +21,16 @@ export interface LmdbFiles {
   keys: Database<Used, [topic: string, key: string]>
 }
 
+/** Events may be private: new files are for the owner alone, whatever the umask. */
+const FILE_MODE = 0o600
+
 /** Opens the files of a folder. Throws when they cannot be read. */
 export function openFiles (folder: string): LmdbFiles {
   const path = join(folder, 'topics.mdb')
   checkLmdbFile(path)
-  // Batches of the library are begun by a promise that nobody hears: a disk that is full would end the process.
-  const root = open({ path, noSubdir: true, maxDbs: 3, eventTurnBatching: false })
+  // Batches of the library are begun by a promise that nobody handles: a full disk would end the process.
+  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = { path, noSubdir: true, maxDbs: 3, eventTurnBatching: false, permissionsMode: FILE_MODE }
+  const root = open(options)
   const encoder = new RecordEncoder(folder)
   const named = (name: string) => ({ name, encoder })
   return { root, entries: root.openDB(named('entries')), topics: root.openDB(named('topics')), keys: root.openDB(named('keys')) }

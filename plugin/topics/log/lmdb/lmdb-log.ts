@@ -10,7 +10,7 @@ import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
 
 export interface LmdbLogOptions {
-  /** Folder of the files; made when it is not there. One process at a time may use it. */
+  /** Folder of the files; created for its owner alone when it does not exist. One process at a time may use it. */
   folder: string
   /** Retention by topic pattern; the first rule that matches counts. */
   retention?: readonly RetentionRule[]
@@ -25,6 +25,8 @@ export interface LmdbLogOptions {
 
 /** Expired topics and keys looked for per append: enough to go through all of them while as many appends come. */
 const SWEPT_PER_APPEND = 2
+/** Of a folder that is made: for its owner alone. */
+const FOLDER_MODE = 0o700
 /** Entries of a forgotten topic dropped in one transaction. */
 const DROPPED_PER_STEP = 1_000
 
@@ -53,7 +55,7 @@ export class LmdbLog implements TopicLog {
 
   /** Rejects with `TOPICS_LOG_IN_USE` when another process has the folder, and with `TOPICS_LOG_CORRUPT` when the files cannot be read. */
   async start (_logger: LogLogger): Promise<void> {
-    mkdirSync(this.#folder, { recursive: true })
+    mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     await this.#owner.take()
     try {
       this.#files = openFiles(this.#folder)
