@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type {
-  ContextConfigDefault, FastifySchema, FastifyTypeProvider, FastifyTypeProviderDefault,
+  ContextConfigDefault, FastifySchema as RouteSchema, FastifyTypeProvider, FastifyTypeProviderDefault,
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault
 } from 'fastify'
 import type { FastifyReplyType, ResolveFastifyReplyType } from 'fastify/types/type-provider.js'
@@ -22,7 +22,7 @@ export { RESET_ID } from './reply/wire.ts'
 export { auth, Grant, MemoryTokenStore, RedisTokenStore } from './auth/index.ts'
 export type {
   Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions,
-  PresentedToken, ProxyOptions, PublicKey, PublicKeyAlgorithm, RedeemedToken, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
+  PresentedToken, ProxyOptions, PublicJwk, PublicKey, PublicKeyAlgorithm, RedeemedToken, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
   StoredToken, TokenRecord, TokenStore, TokenStoreLogger, VerifyCookie
 } from './auth/index.ts'
 export { injectSse } from './testing/inject-sse.ts'
@@ -85,6 +85,8 @@ export { resumableSse }
 /** The events a route declares in its generic: `app.get<{ Sse: { tick: number } }>(…)`. */
 type EventsOf<RouteGeneric> = RouteGeneric extends { Sse: infer E extends SseEvents } ? E : AnyEvents
 
+// RouteSchema is an alias because other plugins (@fastify/swagger) add to `FastifySchema` in such a block: under its own
+// name tsc takes it for a local one and leaves the import out of the published declarations.
 declare module 'fastify' {
   interface FastifyReply<
     RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
@@ -92,7 +94,7 @@ declare module 'fastify' {
     RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
     RawReply extends RawReplyDefaultExpression<RawServer> = RawReplyDefaultExpression<RawServer>,
     ContextConfig = ContextConfigDefault,
-    SchemaCompiler extends FastifySchema = FastifySchema,
+    SchemaCompiler extends RouteSchema = RouteSchema,
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
     ReplyType extends FastifyReplyType = ResolveFastifyReplyType<TypeProvider, SchemaCompiler, RouteGeneric>
   > {

@@ -35,9 +35,9 @@ export const MAX_RETRY_MS = 3_600_000
 export const MAX_ID_BYTES = 1024
 
 /** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
-export const PREAMBLE = Buffer.from(':\n\n')
+export const PREAMBLE: Buffer = Buffer.from(':\n\n')
 /** The comment that keeps an idle connection alive. */
-export const HEARTBEAT = Buffer.from(':\n\n')
+export const HEARTBEAT: Buffer = Buffer.from(':\n\n')
 
 const EOL = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex -- control bytes are what is looked for

@@ -1,4 +1,4 @@
-import type { JsonWebKey, KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 
 /** Algorithms of public keys. A secret has `HS256` and nothing else. */
 export const PUBLIC_KEY_ALGORITHMS = ['RS256', 'ES256', 'EdDSA'] as const
@@ -7,8 +7,23 @@ export type PublicKeyAlgorithm = (typeof PUBLIC_KEY_ALGORITHMS)[number]
 /** A shared secret of at least 32 bytes; tokens are HS256. */
 export interface SecretKey { secret: string | Uint8Array }
 
+/** A public key as JSON (RFC 7517); `JsonWebKey` is not declared in the same place by all versions of `@types/node`. */
+export interface PublicJwk {
+  kty?: string
+  alg?: string
+  crv?: string
+  e?: string
+  ext?: boolean
+  key_ops?: string[]
+  kid?: string
+  n?: string
+  use?: string
+  x?: string
+  y?: string
+}
+
 /** One public key: PEM, JWK or KeyObject. Tokens have this algorithm and no other. */
-export interface PublicKey { publicKey: string | JsonWebKey | KeyObject, algorithm: PublicKeyAlgorithm }
+export interface PublicKey { publicKey: string | PublicJwk | KeyObject, algorithm: PublicKeyAlgorithm }
 
 /**
  * A JWK Set at a URL, https unless it is on loopback. Fetched when needed, kept for 10 minutes, and fetched anew for a key

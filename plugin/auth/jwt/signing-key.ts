@@ -25,7 +25,7 @@ export function createSigningKey (options: JwtOptions, log: FastifyBaseLogger): 
 /** Reads PEM (a key or a certificate), a JWK or a KeyObject. Throws what node:crypto throws, and for a private key. */
 export function readPublicKey (key: PublicKey['publicKey']): KeyObject {
   if (key instanceof KeyObject) return key
-  return typeof key === 'string' ? createPublicKey(key) : createPublicKey({ key, format: 'jwk' })
+  return typeof key === 'string' ? createPublicKey(key) : createPublicKey({ key: { ...key }, format: 'jwk' })
 }
 
 /** True when the key is of the kind that the algorithm signs with, and not too short. */

@@ -1,11 +1,16 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import { errors } from '../../reply/errors.ts'
 
 /** What is counted and for whom; both stand in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
 
-/** What `@fastify/rate-limit` gives an app. */
-export type RateCounter = Pick<FastifyInstance, 'createRateLimit'>
+interface LimiterOptions { max: number, timeWindow: number, allowList: string[], keyGenerator: (request: FastifyRequest) => string }
+
+/**
+ * The part of an app with `@fastify/rate-limit` that is used here. Not `Pick<FastifyInstance, 'createRateLimit'>`: the
+ * published types would then need the types of that package.
+ */
+export interface RateCounter { createRateLimit: (options: LimiterOptions) => (request: FastifyRequest) => Promise<unknown> }
 
 /** How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`. */
 export class RateLimit {
