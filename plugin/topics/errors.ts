@@ -16,10 +16,14 @@ export const errors = {
   TOPICS_EVENT_TOO_LARGE: defineError('TOPICS_EVENT_TOO_LARGE', 'event%s: must be at most %s bytes on the wire, saw %s', 413),
   /** A batch to publish is empty or longer than `maxBatchEvents`. */
   TOPICS_BAD_BATCH: defineError('TOPICS_BAD_BATCH', 'a batch takes 1 to %s events, saw %s', 400),
+  /** A batch to publish is larger than any log can append at once. */
+  TOPICS_BATCH_TOO_LARGE: defineError('TOPICS_BATCH_TOO_LARGE', 'a batch must be at most %s bytes on the wire, saw %s: publish it in parts', 413),
   /** Where a subscription shall begin cannot be read. */
   TOPICS_BAD_START: defineError('TOPICS_BAD_START', '"%s" must be %s, saw %s', 400),
   /** An idempotency key is malformed. */
   TOPICS_BAD_IDEMPOTENCY_KEY: defineError('TOPICS_BAD_IDEMPOTENCY_KEY', 'idempotency key must be 1 to 128 printable ASCII characters, saw %s', 400),
+  /** An idempotency key was used before by the same publisher, in the same topic, with other events. */
+  TOPICS_IDEMPOTENCY_KEY_REUSED: defineError('TOPICS_IDEMPOTENCY_KEY_REUSED', 'idempotency key "%s" was already used for other events in topic "%s": repeat a publish with the same events, or choose a new key', 422),
   /** A publish to a topic that was closed. */
   TOPICS_CLOSED: defineError('TOPICS_CLOSED', 'topic "%s" is closed: it takes no more events', 409),
   /** The folder of an LMDB log is used by another process; more than one process needs the Redis log. */

@@ -29,6 +29,11 @@ export function compareEventIds (a: EventId, b: EventId): number {
   return a.ms - b.ms || a.n - b.n
 }
 
+/** The ids of events that were appended together: one time, and numbers that follow each other. */
+export function idsFrom (first: EventId, count: number): EventId[] {
+  return Array.from({ length: count }, (_, at) => ({ ms: first.ms, n: first.n + at }))
+}
+
 export function isSameEventId (a: EventId, b: EventId): boolean {
   return a.n === b.n && a.ms === b.ms
 }

@@ -6,8 +6,8 @@ import { formatEventId } from './event-id.ts'
 import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
 import type { TopicsCounts } from './hub.ts'
 import type { TopicLog } from './log/topic-log.ts'
-import { checkEvents, checkIdempotencyKey } from './new-event.ts'
-import type { PublishEvent } from './new-event.ts'
+import { checkEvents, checkPublishOptions, MAX_BATCH_EVENTS } from './new-event.ts'
+import type { PublishEvent, PublishOptions } from './new-event.ts'
 import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
 import { checkSubscribeOptions } from './start.ts'
@@ -27,7 +27,7 @@ export type { Appended, AppendOptions, Jump, LogEntry, LogHealth, Location, NewE
 export type { Retention, RetentionRule } from './retention.ts'
 export type { EventId } from './event-id.ts'
 export type { Gap, GapReason } from './resume.ts'
-export type { PublishEvent } from './new-event.ts'
+export type { PublishEvent, PublishOptions } from './new-event.ts'
 export type { TopicsCounts } from './hub.ts'
 export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
 export type { SubscribeOptions } from './start.ts'
@@ -40,7 +40,7 @@ export interface TopicsOptions {
   log: TopicLog
   /** Size of one event on the wire, in bytes. Default 256 KiB. */
   maxEventBytes?: number
-  /** Events in one publish. Default 1,000. */
+  /** Events in one publish, up to 100,000. Default 1,000. */
   maxBatchEvents?: number
   /** Encoded bytes kept in memory for each set of topics that has readers. Default 1 MiB. */
   maxTailBytes?: number
@@ -78,9 +78,10 @@ export interface TopicInfo {
 export interface Topics {
   /**
    * Publishes one event or a batch, all or none and in order. Settles when the log has them.
-   * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 422 `TOPICS_IDEMPOTENCY_KEY_REUSED`,
+   * 503 `TOPICS_LOG_UNAVAILABLE`.
    */
-  publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: { idempotencyKey?: string | undefined }) => Promise<Published>
+  publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: PublishOptions) => Promise<Published>
   /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
   subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => TopicSource
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
@@ -112,9 +113,9 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
 function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
   const { log } = hub
   return {
-    async publish (topic, events, { idempotencyKey } = {}) {
+    async publish (topic, events, options = {}) {
       const checked = checkEvents(events, limits)
-      const { ids, isRepeat } = await log.append(checkTopic(topic), checked, { idempotencyKey: checkIdempotencyKey(idempotencyKey) })
+      const { ids, isRepeat } = await log.append(checkTopic(topic), checked, checkPublishOptions(options))
       return { ids: ids.map(formatEventId), isRepeat }
     },
     subscribe: (topics, options = {}) => new Subscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
@@ -135,6 +136,7 @@ function checkOptions ({ log, observer = NO_OBSERVER, ...given }: TopicsOptions)
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`, 'an unknown option')
     if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
+    if (name === 'maxBatchEvents' && value > MAX_BATCH_EVENTS) throw new errors.TOPICS_BAD_OPTION(name, `an integer from 1 to ${MAX_BATCH_EVENTS}`, show(value))
   }
   return { log, observer, ...DEFAULTS, ...given }
 }

@@ -111,7 +111,7 @@ export const streamHeaders = {
 export const publishHeaders = {
   type: 'object',
   properties: {
-    'idempotency-key': { type: 'string', pattern: KEY_PATTERN, description: '1 to 128 printable ASCII characters. A publish that is tried again with it adds nothing and gets the first ids.', examples: ['order-17'] }
+    'idempotency-key': { type: 'string', pattern: KEY_PATTERN, description: '1 to 128 printable ASCII characters. A publish that is repeated with it adds nothing and returns the first ids; with other events it is an error. Keys belong to the topic and to the subject that publishes.', examples: ['order-17'] }
   }
 } as const
 
@@ -150,6 +150,7 @@ const REFUSALS = {
   413: 'A body or an event is too large.',
   415: 'The body is of a type, or encoded in a way, that is not taken.',
   421: 'The Host header names no host that is served.',
+  422: 'The idempotency key was already used for other events; nothing was added.',
   429: 'Too many publishes for now; Retry-After says when to come back.',
   500: 'Something failed that nobody expected.',
   503: 'The log cannot be reached for now; nothing was acknowledged.'

@@ -36,9 +36,9 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
   }
   const schema = { ...publishSchema, body: publishBody({ maxArrayEvents, maxBatchEvents }) }
   app.post<PublishRoute>('/topics/:topic/events', { schema, config: { explain, rateLimit: {} }, onRequest: checkPublish }, async (request, reply) => {
-    const { body, params, headers } = request
+    const { body, params, headers, grant } = request
     const events = typeof body === 'string' ? { data: body } : body
-    const published = await app.topics.publish(params.topic, events, { idempotencyKey: headers['idempotency-key'] })
+    const published = await app.topics.publish(params.topic, events, { idempotencyKey: headers['idempotency-key'], publisher: grant?.subject })
     return answer(reply, published, Array.isArray(body))
   })
 }
@@ -91,7 +91,7 @@ const publishSchema = {
       description: 'The log has the events',
       headers: { 'idempotency-replayed': { type: 'string', enum: ['true'], description: 'There when the key was used before: nothing was added' } }
     },
-    ...refusals(400, 401, 403, 408, 409, 413, 415, 421, 429, 503)
+    ...refusals(400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 503)
   }
 }
 

@@ -107,6 +107,52 @@ function testAppend (t: Test, makeLog: MakeLog): void {
     t.equal((await readAll(log, 'a')).length, 2)
   })
 
+  // A publisher of the same topic that guesses a key must neither swallow the events of another nor learn their ids.
+  t.test('a key belongs to its publisher: the same key of another one appends', async t => {
+    const log = await makeLog(t)
+    const publishers = [undefined, '', 'mallory', 'shop', 'shop ', 'k', 'ü'.repeat(2_000)]
+    for (const [at, publisher] of publishers.entries()) {
+      const appended = await log.append('orders', [newEvent(`paid by ${publisher}`)], { idempotencyKey: 'order-17', publisher })
+      t.same({ n: appended.ids[0]?.n, isRepeat: appended.isRepeat }, { n: at + 1, isRepeat: false }, `${publisher}`)
+    }
+    const again = await log.append('orders', [newEvent('paid by shop')], { idempotencyKey: 'order-17', publisher: 'shop' })
+    t.same({ n: again.ids[0]?.n, isRepeat: again.isRepeat }, { n: 4, isRepeat: true })
+    t.equal((await readAll(log, 'orders')).length, publishers.length)
+  })
+
+  // Acknowledged before: a second order with the key of the first one was dropped, and answered with the ids of the first.
+  t.test('a key used again for other events is an error, and appends nothing', async t => {
+    const log = await makeLog(t)
+    const first = [newEvent('ab', 'x', 5), newEvent('c')]
+    const { ids } = await log.append('a', first, { idempotencyKey: 'k' })
+    const others = [
+      [newEvent('ab', 'x', 5)], [newEvent('c'), newEvent('ab', 'x', 5)], [newEvent('ab', 'x', 5), newEvent('c'), newEvent('')], [newEvent('abc', 'x', 5), newEvent('')],
+      [newEvent('b', 'xa', 5), newEvent('c')], [newEvent('ab', 'x', 6), newEvent('c')], [newEvent('ab', 'x'), newEvent('c')], [newEvent('ab', undefined, 5), newEvent('c')]
+    ]
+    for (const events of others) {
+      await t.rejects(log.append('a', events, { idempotencyKey: 'k' }), { code: 'TOPICS_IDEMPOTENCY_KEY_REUSED', statusCode: 422, message: /key "k" was already used for other events in topic "a"/ })
+    }
+    t.same(await log.append('a', first, { idempotencyKey: 'k' }), { ids, isRepeat: true })
+    await log.close('a')
+    t.same(await log.append('a', first, { idempotencyKey: 'k' }), { ids, isRepeat: true }, 'also when the topic is closed by now')
+    t.equal((await readAll(log, 'a')).length, 2)
+  })
+
+  // Above 20,000 events, which the service allows, the stack overflowed while the command was queued: the process ended, and
+  // publishers of the same turn got the ids of others.
+  t.test('the largest batch is appended whole, and appends of the same turn get ids of their own', async t => {
+    const log = await makeLog(t, [{ topics: '*', maxEvents: 200_000 }])
+    for (const topic of ['b', 'c']) await log.append(topic, newEvents(topic === 'b' ? 20 : 30))
+    const [b, large, c] = await Promise.all([
+      log.append('b', newEvents(1)), log.append('large', newEvents(100_000), { idempotencyKey: 'k' }), log.append('c', newEvents(1))
+    ])
+    t.same([b.ids[0]?.n, c.ids[0]?.n, large.ids.length], [21, 31, 100_000])
+    const again = await log.append('large', newEvents(100_000), { idempotencyKey: 'k' })
+    t.same([again.isRepeat, again.ids.length, again.ids.at(-1)], [true, 100_000, large.ids.at(-1)])
+    t.equal((await log.locate('large', ORIGIN)).ends.count, 100_000)
+    t.same(dataOf(await log.read('large', large.ids.at(-3)!, ALL)), ['e99999', 'e100000'])
+  })
+
   t.test('a key is remembered for its time, and not longer', async t => {
     const log = await makeLog(t, [{ topics: 'a', idempotencyMs: 30 }])
     await log.append('a', newEvents(1), { idempotencyKey: 'k' })

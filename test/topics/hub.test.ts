@@ -63,7 +63,7 @@ t.test('a follower keeps asking a log that is away, and says so; any other error
 t.test('bad options of the topics are refused with their range', async t => {
   const log = new MemoryLog()
   for (const [options, message] of [
-    [{}, /"log" must be a TopicLog/], [{ log: {} }, /"log"/], [{ log, maxEventBytes: 0 }, /maxEventBytes.*integer from 1, saw 0/], [{ log, maxBatch: 1 }, /"maxBatch" must be one of log, maxEventBytes/]
+    [{}, /"log" must be a TopicLog/], [{ log: {} }, /"log"/], [{ log, maxEventBytes: 0 }, /maxEventBytes.*integer from 1, saw 0/], [{ log, maxBatchEvents: 100_001 }, /maxBatchEvents.*integer from 1 to 100000, saw 100001/], [{ log, maxBatch: 1 }, /"maxBatch" must be one of log, maxEventBytes/]
   ] as const) {
     const app = Fastify()
     await t.rejects(async () => app.register(topics, options as never), { code: 'TOPICS_BAD_OPTION', message })

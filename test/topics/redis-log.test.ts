@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { RedisLog } from '../../plugin/topics/index.ts'
-import { testLogContract } from '../support/log-contract.ts'
+import { newEvents, testLogContract } from '../support/log-contract.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'
 
 t.test('the Redis log keeps the contract', async t => {
@@ -12,4 +12,19 @@ t.test('the Redis log keeps the contract', async t => {
     await log.start(silentLogger)
     return log
   })
+})
+
+// What throws while ioredis queues a command shifts the answers of everything queued in the same turn by one: each of the
+// other publishers was then acknowledged with the id of another one's event, and the last one waited indefinitely.
+t.test('an append that cannot be sent fails alone', async t => {
+  const server = await RedisServer.start(t)
+  const log = new RedisLog({ connection: server.url })
+  t.teardown(() => log.stop())
+  await log.start(silentLogger)
+  for (const topic of ['a', 'b', 'c']) await log.append(topic, newEvents(topic === 'a' ? 10 : topic === 'b' ? 20 : 30))
+  const odd = Object.assign(Object.create(null), { length: 1 }) as string
+  const results = await Promise.allSettled([
+    log.append('a', newEvents(1)), log.append('b', [{ event: undefined, data: odd, retry: undefined }]), log.append('b', newEvents(1)), log.append('c', newEvents(1))
+  ])
+  t.same(results.map(result => result.status === 'fulfilled' ? result.value.ids[0]?.n : 'failed'), [11, 'failed', 21, 31])
 })

@@ -3,7 +3,7 @@ import { formatCursor, MAX_CURSOR_TOPICS, parseCursor, topicTag } from '../../pl
 import { compareEventIds, formatEventId, parseEventId } from '../../plugin/topics/event-id.ts'
 import type { EventId } from '../../plugin/topics/event-id.ts'
 import type { TopicEnds } from '../../plugin/topics/log/topic-log.ts'
-import { checkEvents, checkIdempotencyKey } from '../../plugin/topics/new-event.ts'
+import { checkEvents, checkIdempotencyKey, checkPublishOptions } from '../../plugin/topics/new-event.ts'
 import { matchesPattern } from '../../plugin/common/pattern.ts'
 import { numberAfter, resume } from '../../plugin/topics/resume.ts'
 import { createRetention, RETENTION_DEFAULTS } from '../../plugin/topics/retention.ts'
@@ -101,9 +101,13 @@ t.test('a bad event is refused with its field, and in a batch with its place', a
     [{ data: 'a\0b' }, /NUL/], [{ data: () => 1 }, /cannot be sent as JSON/], [{ data: 1n }, /BigInt/]
   ] as const) t.throws(() => checkEvents([{ data: 'good' }, event], limits), { code: 'TOPICS_BAD_EVENT', statusCode: 400, message })
   t.throws(() => checkEvents([{ data: 'good' }, { data: 'x'.repeat(200) }], limits), { code: 'TOPICS_EVENT_TOO_LARGE', statusCode: 413, message: /event 1: must be at most 100 bytes/ })
+  const unbounded = { maxEventBytes: 1e9, maxBatchEvents: 100 }
+  const [large] = checkEvents({ data: 'x'.repeat(16 * 1024 * 1024) }, unbounded)
+  t.throws(() => checkEvents(Array.from({ length: 16 }, () => large), unbounded), { code: 'TOPICS_BATCH_TOO_LARGE', statusCode: 413 })
   for (const batch of [[], [1, 2, 3, 4]]) t.throws(() => checkEvents(batch, limits), { code: 'TOPICS_BAD_BATCH' })
   for (const key of ['', 'a b', 'x'.repeat(129), 'ü', 5]) t.throws(() => checkIdempotencyKey(key), { code: 'TOPICS_BAD_IDEMPOTENCY_KEY' })
   t.equal(checkIdempotencyKey(undefined), undefined)
+  t.throws(() => checkPublishOptions({ publisher: 5 as never }), { code: 'TOPICS_BAD_OPTION', message: /"publisher" must be a string, saw 5/ })
 })
 
 t.test('a bad start is refused with its range', async t => {

@@ -1,8 +1,10 @@
 import { errors } from '../errors.ts'
-import { compareEventIds, isSameEventId, ORIGIN } from '../event-id.ts'
+import { compareEventIds, idsFrom, isSameEventId, ORIGIN } from '../event-id.ts'
 import type { EventId } from '../event-id.ts'
 import { createRetention } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
+import { fingerprintOf, keyNameOf } from './idempotency.ts'
+import type { KeyedAppend } from './idempotency.ts'
 import type { Appended, AppendOptions, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
 
 export interface MemoryLogOptions {
@@ -21,13 +23,16 @@ interface Topic {
   isClosed: boolean
   /** Clock of the last append or close. */
   touchedAt: number
-  keys: Map<string, { ids: readonly EventId[], usedAt: number }>
+  /** What was appended with an idempotency key, by the name of the key, oldest first. */
+  keys: Map<string, KeyedAppend & { usedAt: number }>
 }
 
 /** Dropped entries are let go when they outnumber the kept ones, and there are more than this. */
 const MIN_COMPACTED = 1_000
 /** Topics looked at for idle expiry per append: enough to go through all of them while as many appends come. */
 const SWEPT_PER_APPEND = 2
+/** Stale idempotency keys dropped each time a topic is looked at: more than one append adds. */
+const KEYS_PER_SWEEP = 2
 
 /** The reference implementation: everything in the memory of one process, gone with it. */
 export class MemoryLog implements TopicLog {
@@ -45,11 +50,14 @@ export class MemoryLog implements TopicLog {
 
   async start (): Promise<void> {}
 
-  async append (name: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
+  async append (name: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
     this.#sweepSome()
     const topic = this.#topic(name)
-    const earlier = this.#earlier(name, topic, idempotencyKey)
-    if (earlier) return { ids: earlier, isRepeat: true }
+    const key = keyNameOf(options)
+    const fingerprint = key === undefined ? '' : fingerprintOf(events)
+    const earlier = this.#earlier(name, topic, key)
+    if (earlier && earlier.fingerprint !== fingerprint) throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, name)
+    if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
     if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
     const entries = this.#number(topic, events)
     for (const entry of entries) topic.entries.push(entry)
@@ -57,7 +65,7 @@ export class MemoryLog implements TopicLog {
     topic.last = entries.at(-1)!.id
     topic.touchedAt = this.#now()
     const ids = entries.map(entry => entry.id)
-    if (idempotencyKey !== undefined) topic.keys.set(idempotencyKey, { ids, usedAt: this.#now() })
+    if (key !== undefined) this.#remember(topic, key, { first: ids[0]!, count: ids.length, fingerprint, usedAt: this.#now() })
     this.#trim(name, topic)
     this.#listeners.get(name)?.onEntries(entries)
     return { ids, isRepeat: false }
@@ -137,13 +145,28 @@ export class MemoryLog implements TopicLog {
     return expireAfterMs > 0 && this.#now() - topic.touchedAt >= expireAfterMs
   }
 
-  #earlier (name: string, topic: Topic, key: string | undefined): readonly EventId[] | undefined {
-    const { idempotencyMs } = this.#retentionOf(name)
-    for (const [known, { usedAt }] of topic.keys) {
-      if (this.#now() - usedAt < idempotencyMs) break
-      topic.keys.delete(known)
+  #earlier (name: string, topic: Topic, key: string | undefined): KeyedAppend | undefined {
+    this.#dropStaleKeys(name, topic)
+    const used = key === undefined ? undefined : topic.keys.get(key)
+    return used && !this.#isStale(name, used) ? used : undefined
+  }
+
+  /** The newest key stands last, also where one of the same name has become stale. */
+  #remember ({ keys }: Topic, key: string, used: KeyedAppend & { usedAt: number }): void {
+    keys.delete(key)
+    keys.set(key, used)
+  }
+
+  #isStale (name: string, { usedAt }: { usedAt: number }): boolean {
+    return this.#now() - usedAt >= this.#retentionOf(name).idempotencyMs
+  }
+
+  #dropStaleKeys (name: string, { keys }: Topic): void {
+    let dropped = 0
+    for (const [key, used] of keys) {
+      if (dropped++ === KEYS_PER_SWEEP || !this.#isStale(name, used)) return
+      keys.delete(key)
     }
-    return key === undefined ? undefined : topic.keys.get(key)?.ids
   }
 
   /** Gives each event its id: one time for all, never before the last one's, and the next numbers. */
@@ -161,7 +184,7 @@ export class MemoryLog implements TopicLog {
     topic.head = 0
   }
 
-  /** Idle topics go although nobody asks for them, a few per append and without a timer. */
+  /** Idle topics and stale keys are dropped although nobody asks for them, a few per append and without a timer. */
   #sweepSome (): void {
     this.#sweep ??= this.#topics.entries()
     for (let swept = 0; swept < SWEPT_PER_APPEND; swept++) {
@@ -170,7 +193,9 @@ export class MemoryLog implements TopicLog {
         this.#sweep = undefined
         return
       }
-      if (this.#hasExpired(...value)) this.#topics.delete(value[0])
+      const [name, topic] = value
+      if (this.#hasExpired(name, topic)) this.#topics.delete(name)
+      else this.#dropStaleKeys(name, topic)
     }
   }
 }

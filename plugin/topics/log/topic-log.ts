@@ -46,8 +46,10 @@ export interface TopicListener {
 }
 
 export interface AppendOptions {
-  /** Names this append: a second one with the same key appends nothing. */
+  /** Names this append: a second one with the same key, by the same publisher and to the same topic, appends nothing. */
   idempotencyKey?: string | undefined
+  /** Whose key it is; different publishers may use the same key. Without one, keys belong to the topic alone. */
+  publisher?: string | undefined
 }
 
 /** Where to begin without a cursor: with the last so many entries, or with those from a Unix time in ms on. */
@@ -90,7 +92,8 @@ export interface TopicLog {
   start: (logger: LogLogger) => Promise<void>
   /**
    * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
-   * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids.
+   * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids;
+   * when the events are not those of the first time, it rejects with `TOPICS_IDEMPOTENCY_KEY_REUSED`.
    */
   append: (topic: string, events: readonly NewEvent[], options?: AppendOptions) => Promise<Appended>
   /** Entries after a position, oldest first, bounded by count and by bytes of data; at least one if there is any. */

@@ -3,6 +3,7 @@ import { open } from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
 import { errors } from '../../errors.ts'
 import type { EventId } from '../../event-id.ts'
+import type { KeyedAppend } from '../idempotency.ts'
 import { checkLmdbFile } from './lmdb-check.ts'
 import { RecordEncoder } from './lmdb-record.ts'
 
@@ -11,7 +12,7 @@ export interface Meta { first: number, last: EventId, bornMs: number, isClosed: 
 /** An entry as stored. */
 export type Stored = [ms: number, event: string | null, data: string, retry: number | null]
 /** What an idempotency key stands for. */
-export interface Used { first: EventId, count: number, usedAt: number }
+export interface Used extends KeyedAppend { usedAt: number }
 
 /** The open files: three databases in one. */
 export interface LmdbFiles {

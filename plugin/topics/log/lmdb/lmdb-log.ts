@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { errors } from '../../errors.ts'
-import { isSameEventId, ORIGIN } from '../../event-id.ts'
+import { idsFrom, isSameEventId, ORIGIN } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
 import { createRetention } from '../../retention.ts'
 import type { RetentionOf, RetentionRule } from '../../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
+import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
 import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
@@ -65,11 +66,14 @@ export class LmdbLog implements TopicLog {
     }
   }
 
-  async append (topic: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
+  async append (topic: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
+    const name = keyNameOf(options)
+    const key = name === undefined ? undefined : { name, fingerprint: fingerprintOf(events) }
     const appended = await this.#write(() => {
       this.#sweepSome()
-      return this.#appendNow(topic, events, idempotencyKey)
+      return this.#appendNow(topic, events, key)
     })
+    if (appended === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
     if (appended === 'closed') throw new errors.TOPICS_CLOSED(topic)
     if (!appended.isRepeat) this.#listeners.get(topic)?.onEntries(events.map((event, at) => ({ ...event, id: appended.ids[at]! })))
     return appended
@@ -158,9 +162,9 @@ export class LmdbLog implements TopicLog {
   }
 
   /** All reads come before the first write: what is damaged is found while nothing is written yet. */
-  #appendNow (topic: string, events: readonly NewEvent[], key: string | undefined): Appended | 'closed' {
-    const earlier = key === undefined ? undefined : this.#earlier(topic, key)
-    if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
+  #appendNow (topic: string, events: readonly NewEvent[], key: { name: string, fingerprint: string } | undefined): Appended | 'closed' | 'reused' {
+    const earlier = key && this.#earlier(topic, key.name)
+    if (key && earlier) return earlier.fingerprint === key.fingerprint ? { ids: idsFrom(earlier.first, earlier.count), isRepeat: true } : 'reused'
     const meta = this.#peek(topic)
     if (meta.isClosed) return 'closed'
     const ids = idsFrom({ ms: Math.max(meta.last.ms, this.#now()), n: meta.last.n + 1 }, events.length)
@@ -169,7 +173,7 @@ export class LmdbLog implements TopicLog {
     this.#putMeta(topic, { first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
     events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
     this.#drop(topic, meta.first, first - 1)
-    if (key !== undefined) void this.#db.keys.put([topic, key], { first: ids[0]!, count: ids.length, usedAt: this.#now() })
+    if (key) void this.#db.keys.put([topic, key.name], { first: ids[0]!, count: ids.length, fingerprint: key.fingerprint, usedAt: this.#now() })
     return { ids, isRepeat: false }
   }
 
@@ -268,10 +272,6 @@ export class LmdbLog implements TopicLog {
     if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
     else void this.#db.topics.remove(topic)
   }
-}
-
-function idsFrom (first: EventId, count: number): EventId[] {
-  return Array.from({ length: count }, (_, at) => ({ ms: first.ms, n: first.n + at }))
 }
 
 function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {

@@ -2,13 +2,15 @@
 --
 -- KEYS  1  sse:{topic}:log          the stream
 --       2  sse:{topic}:meta         the topic's state
---       3  sse:{topic}:key:<key>    optional: the idempotency key
+--       3  sse:{topic}:key:<key>    optional: the idempotency key; a publisher that is known is part of its name
 -- ARGV  1  sse:{topic}              the channel
 --       2  PUBLISH, or SPUBLISH on a cluster
 --       3  events kept                4  ms an event is kept, 0: whatever its age
 --       5  ms an idle topic is kept, 0: for ever          6  ms an idempotency key is kept
 --       7… event, data, retry of each event; '' stands for no event name and no retry
--- Reply {'appended', ms, n of the first event, count} | {'repeat', ms, n, count} | {'closed'}
+--       last, with a key only: a fingerprint of the events, such as a SHA-256
+-- Reply {'appended', ms, n of the first event, count} | {'repeat', ms, n, count} | {'reused'} | {'closed'}
+--       'reused': the key was used for events with another fingerprint
 
 local LARGE = 65536    -- bytes; a larger batch is announced without its entries, and followers read it from the log
 
@@ -17,15 +19,17 @@ local channel, publish = ARGV[1], ARGV[2]
 local max_events, max_age, expire, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- Everything is checked before the first write: a script that fails later leaves its entries behind.
-local count = (#ARGV - 6) / 3
-if count < 1 or count % 1 ~= 0 then return redis.error_reply('ERR events come as event, data, retry') end
+local fingerprint = key and ARGV[#ARGV]
+local count = (#ARGV - (key and 7 or 6)) / 3
+if count < 1 or count % 1 ~= 0 then return redis.error_reply('ERR events come as event, data, retry, and with a key a fingerprint follows them') end
 if not (max_events and max_age and expire and key_ttl) then return redis.error_reply('ERR retention must be numbers') end
 if publish ~= 'PUBLISH' and publish ~= 'SPUBLISH' then return redis.error_reply('ERR publish with PUBLISH or SPUBLISH') end
 
 if key then
   local earlier = redis.call('GET', key)
   if earlier then
-    local ms, n, many = string.match(earlier, '^(%d+) (%d+) (%d+)$')
+    local ms, n, many, used_for = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
+    if used_for ~= fingerprint then return {'reused'} end
     return {'repeat', ms, n, many}
   end
 end
@@ -53,7 +57,7 @@ local n = string.format('%.0f', first)
 redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage)
 if state.skip then redis.call('HDEL', meta, 'skip') end
 if state.n == 0 and not state.skip then redis.call('HSET', meta, 'born', text) end
-if key then redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count), 'PX', key_ttl) end
+if key then redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. ' ' .. fingerprint, 'PX', key_ttl) end
 if expire > 0 then
   redis.call('PEXPIRE', stream, expire)
   redis.call('PEXPIRE', meta, expire)

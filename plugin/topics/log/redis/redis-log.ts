@@ -4,12 +4,13 @@ import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
 import { show } from '../../../common/show.ts'
 import { errors } from '../../errors.ts'
-import { formatEventId, ORIGIN, parseEventId } from '../../event-id.ts'
+import { formatEventId, idsFrom, ORIGIN, parseEventId } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
 import { createRetention } from '../../retention.ts'
 import type { Retention, RetentionOf, RetentionRule } from '../../retention.ts'
 import { createCommandConnection, createMessageConnection, isCluster } from '../../../common/redis-connections.ts'
 import type { RedisConnection, RedisOptions } from '../../../common/redis-connections.ts'
+import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { parseRedisMessage } from './redis-message.ts'
 import { ReplicaWait } from './redis-replicas.ts'
@@ -83,17 +84,27 @@ export class RedisLog implements TopicLog {
     await Promise.all([this.#client.connect().catch(() => {}), this.#subscriber.start()])
   }
 
-  async append (topic: string, events: readonly NewEvent[], { idempotencyKey }: AppendOptions = {}): Promise<Appended> {
-    const retention = this.#retentionOf(topic)
-    const args = [this.#channel(topic), this.#publish, ...retentionArgs(retention), ...events.flatMap(({ event, data, retry }) => [event ?? '', data, retry ?? ''])]
-    const reply = await this.#ask(() => idempotencyKey === undefined
-      ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), ...args)
-      : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${idempotencyKey}`), ...args))
-    const [outcome, ms, n, count] = reply
+  async append (topic: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
+    const key = keyNameOf(options)
+    const args = this.#appendArgs(topic, events)
+    if (key !== undefined) args.push(fingerprintOf(events))
+    const [outcome, ms, n, count] = await this.#ask(() => key === undefined
+      ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)
+      : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${key}`), args))
+    if (outcome === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
     if (outcome === 'closed') throw new errors.TOPICS_CLOSED(topic)
     await this.#waitForReplicas(topic)
-    const ids = Array.from({ length: Number(count) }, (_, at) => ({ ms: Number(ms), n: Number(n) + at }))
-    return { ids, isRepeat: outcome === 'repeat' }
+    return { ids: idsFrom({ ms: Number(ms), n: Number(n) }, Number(count)), isRepeat: outcome === 'repeat' }
+  }
+
+  /**
+   * For one argument of a command, which ioredis flattens: spread into the call, a large batch overflows the stack. All are
+   * strings, as what throws while ioredis queues a command mixes up the answers of all others that are queued with it.
+   */
+  #appendArgs (topic: string, events: readonly NewEvent[]): string[] {
+    const args = [this.#channel(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic))]
+    for (const { event, data, retry } of events) args.push(event ?? '', data, retry ?? '')
+    return args.map(String)
   }
 
   /** Redis bounds a page by count only, so the count is chosen by the size of the topic's entries so far. */
@@ -255,7 +266,7 @@ function checkOptions (given: Omit<RedisLogOptions, 'retention'>): Required<Omit
   return options
 }
 
-function retentionArgs ({ maxEvents, maxAgeMs, expireAfterMs, idempotencyMs }: Retention): number[] {
+function retentionArgs ({ maxEvents, maxAgeMs, expireAfterMs, idempotencyMs }: Retention): (string | number)[] {
   return [maxEvents, maxAgeMs, expireAfterMs, idempotencyMs]
 }
 

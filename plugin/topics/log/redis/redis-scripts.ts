@@ -6,8 +6,8 @@ import type { Cluster, Redis } from 'ioredis'
  * `.lua` file for what it takes and gives.
  */
 export interface ScriptCommands {
-  topicAppend: (stream: string, meta: string, ...args: (string | number)[]) => Promise<string[]>
-  topicAppendOnce: (stream: string, meta: string, key: string, ...args: (string | number)[]) => Promise<string[]>
+  topicAppend: (stream: string, meta: string, args: readonly string[]) => Promise<string[]>
+  topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
   topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number) => Promise<LocateReply>
   topicSeek: (stream: string, kind: 'last' | 'since', value: number) => Promise<string>
   topicClose: (meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>

@@ -1,0 +1,41 @@
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import { refused, shape } from '../support/refusal.ts'
+import { TestService } from '../support/service-app.ts'
+import type { Answer } from '../support/service-app.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
+
+const KEY = { 'idempotency-key': 'order-17' }
+
+// Somebody who may publish to the same topic could use the key first: the event of the shop was then acknowledged with the
+// id of the other's, and dropped.
+t.test('another subject cannot use up a key, and each gets a replay of its own event', async t => {
+  const service = await TestService.start(t, { JWT_SECRET: SECRET })
+  const publish = async (sub: string, data: string): Promise<Answer> => service.publish('orders', { data }, { headers: { ...KEY, ...bearer(await sign({ sub })) } })
+  const mallory = await publish('mallory', 'junk')
+  const shop = await publish('shop', 'order 17 is paid')
+  t.equal(shop.headers.get('idempotency-replayed'), null)
+  t.not(shop.text, mallory.text)
+  for (const [answer, again] of [[mallory, await publish('mallory', 'junk')], [shop, await publish('shop', 'order 17 is paid')]] as const) {
+    t.equal(again.headers.get('idempotency-replayed'), 'true')
+    t.equal(again.text, answer.text)
+  }
+  t.match((await service.call('/topics/orders', { headers: bearer(await sign()) })).json, { count: 2 })
+})
+
+t.test('a key with other events is 422, whatever the body type; the same events are a replay, whatever the body type', async t => {
+  const service = await TestService.start(t)
+  const { json } = await service.publish('orders', { data: 'paid' }, { headers: KEY })
+  const { id } = json as { id: string }
+  const NDJSON = 'application/x-ndjson'
+  for (const [body, type] of [['{"data":"paid!"}', 'application/json'], ['[{"data":"paid"},{"data":"paid"}]', 'application/json'], ['{"data":"paid","event":"x"}\n', NDJSON], ['Paid', 'text/plain']] as const) {
+    t.match(shape(await service.publish('orders', body, { type, headers: KEY })), refused(422, 'TOPICS_IDEMPOTENCY_KEY_REUSED', /^idempotency key "order-17" was already used for other events in topic "orders"/), body)
+  }
+  for (const [body, type] of [['{ "data": "p\\u0061id" }', 'application/json'], ['{"data":"paid"}', NDJSON], ['paid', 'text/plain']] as const) {
+    const answer = await service.publish('orders', body, { type, headers: KEY })
+    t.same([answer.status, answer.headers.get('idempotency-replayed'), answer.text.includes(id)], [201, 'true', true], type)
+  }
+  const compressed = await fetch(`${service.origin}/topics/orders/events`, { method: 'POST', body: gzipSync('paid'), headers: { ...KEY, 'content-encoding': 'gzip', 'content-type': 'text/plain' } })
+  t.equal(compressed.headers.get('idempotency-replayed'), 'true')
+  t.match(await service.counts('orders'), [{ count: 1 }])
+})
