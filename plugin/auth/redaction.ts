@@ -1,24 +1,22 @@
-import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
+import { REDACTED, redactUrls, searchFor } from './credentials.ts'
+import type { RawRequest } from './credentials.ts'
 
-/** What stands in logs in place of a credential. */
-export const REDACTED = '[redacted]'
-
-/** Query parameters that hold credentials. */
-const SECRET_PARAMETERS: ReadonlySet<string> = new Set(['ot', 'access_token'])
-
-type RawRequest = Pick<IncomingMessage, 'url' | 'headers'> & { originalUrl?: string }
 type LoggerFactory = FastifyInstance['childLoggerFactory']
 type Serialize = (value: unknown) => unknown
 type Serializers = Record<string, Serialize | undefined>
 
-/** Credentials each request carried, to be found in what a serializer makes of it. */
-const secretsOf = new WeakMap<RawRequest, string[]>()
+/** Values of the secret parameters that each URL had, to be searched for in what a serializer returns. */
+const parametersOf = new WeakMap<RawRequest, string[]>()
 
 /**
- * Keeps credentials out of the logs of an app, whoever writes them. Fastify logs a request before any hook runs, and a path
- * that does not exist with its whole URL in the message. So the URL itself is cleared of them when the logger of the request
- * is made: `request.query` has been read by then. What serializers of `req` give, the application's own too, is searched.
+ * Keeps credentials out of the logs of an app, whoever writes them. Fastify logs a request before any hook runs, and for a path
+ * that does not exist it puts the whole URL into the message. So the credentials are removed from the URL itself when the
+ * logger of the request is made: `request.query` has been read by then. What serializers of `req` return, the application's
+ * own too, is searched.
+ *
+ * What a client sends decides neither how often a text is walked through nor how long it becomes: a URL at most triples
+ * (`ot=e` becomes `ot=[redacted]`), every other text gets no longer.
  */
 export function redactLogs (app: FastifyInstance): void {
   wrapSerializers((app.log as { [pinoSerializers]?: Serializers })[pinoSerializers])
@@ -29,7 +27,7 @@ export function redactLogs (app: FastifyInstance): void {
     wrapSerializers(route.logSerializers as Serializers | undefined)
   })
   // The context of paths that do not exist was made before any plugin could set a factory.
-  app.addHook('onRequest', async request => redactUrl(request.raw))
+  app.addHook('onRequest', async request => { redactOnce(request.raw) })
 }
 
 /** `pino.symbols.serializersSym`, by which libraries reach the serializers of a logger. */
@@ -40,7 +38,7 @@ const wrapped = new WeakSet<object>()
 function redacting (factory: LoggerFactory): LoggerFactory {
   if (wrapped.has(factory)) return factory
   const wrapper: LoggerFactory = function (logger, bindings, options, raw) {
-    redactUrl(raw)
+    redactOnce(raw)
     return factory.call(this, logger, bindings, options, raw)
   }
   wrapped.add(wrapper)
@@ -53,8 +51,8 @@ function wrapSerializers (serializers: Serializers | undefined): void {
   const wrapper: Serialize = value => {
     const raw = rawOf(value)
     if (raw === undefined) return serialize(value)
-    redactUrl(raw)
-    return scrub(serialize(value), secretsOf.get(raw)!)
+    const parameters = redactOnce(raw)
+    return hide(serialize(value), searchFor(raw, parameters))
   }
   wrapped.add(wrapper)
   serializers.req = wrapper
@@ -64,55 +62,49 @@ function wrapSerializers (serializers: Serializers | undefined): void {
 function rawOf (value: unknown): RawRequest | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const raw: unknown = 'raw' in value ? value.raw : value
-  return typeof raw === 'object' && raw !== null && 'headers' in raw ? raw as RawRequest : undefined
+  return typeof raw === 'object' && raw !== null && 'headers' in raw && 'url' in raw ? raw as RawRequest : undefined
 }
 
-/** Takes the credentials out of the URL of a request; does nothing the second time. */
-function redactUrl (raw: RawRequest): void {
-  if (secretsOf.has(raw)) return
-  const { authorization, cookie } = raw.headers
-  const found = [authorization?.replace(/^\S+ +/, '') ?? '', cookie ?? ''].filter(text => text !== '')
-  secretsOf.set(raw, found)
-  raw.url = clean(raw.url!, found)
-  if (raw.originalUrl !== undefined) raw.originalUrl = clean(raw.originalUrl, found)
+/** Removes the credentials from the URL of a request; does nothing the second time. */
+function redactOnce (raw: RawRequest): string[] {
+  const known = parametersOf.get(raw)
+  if (known !== undefined) return known
+  const parameters = redactUrls(raw)
+  parametersOf.set(raw, parameters)
+  return parameters
 }
 
-/** The URL without credentials in its query, which are added to `found` as they stand and decoded. */
-function clean (url: string, found: string[]): string {
-  const at = url.indexOf('?')
-  if (at < 0) return url
-  const pairs = url.slice(at + 1).split('&').map(pair => {
-    const [name = '', value = ''] = splitAtFirst(pair)
-    if (!SECRET_PARAMETERS.has(decode(name).toLowerCase()) || value === '') return pair
-    found.push(value, decode(value))
-    return `${name}=${REDACTED}`
-  })
-  return `${url.slice(0, at)}?${pairs.join('&')}`
+/** Deeper than any log. */
+const MAX_DEPTH = 5
+
+/** Fields that hold a credential whatever it looks like, as headers and as parameters of a query. */
+const SECRET_FIELDS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'ot', 'access_token'])
+
+/** Fields that say who asked and how; a client cannot hide them. */
+const PUBLIC_FIELDS: ReadonlySet<string> = new Set(['method', 'host', 'hostname', 'ip', 'ips', 'protocol', 'remoteaddress', 'remoteport', 'id', 'reqid', 'version'])
+
+/** A copy of plain data without credentials. What is nested more deeply than `MAX_DEPTH` is left out where there are some. */
+function hide (value: unknown, secrets: RegExp | undefined, depth = 0): unknown {
+  if (typeof value === 'string') return secrets === undefined ? value : value.replace(secrets, REDACTED)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth === MAX_DEPTH) return secrets === undefined ? value : REDACTED
+  if (Array.isArray(value)) return value.map(item => hide(item, secrets, depth + 1))
+  return isPlain(value) ? hideFields(value, secrets, depth) : value
 }
 
-function splitAtFirst (pair: string): string[] {
-  const at = pair.indexOf('=')
-  return at < 0 ? [pair] : [pair.slice(0, at), pair.slice(at + 1)]
-}
-
-function decode (text: string): string {
+/** A getter that throws must not end the request, and with it the process. */
+function hideFields (fields: object, secrets: RegExp | undefined, depth: number): unknown {
   try {
-    return decodeURIComponent(text)
+    return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, hideField(name.toLowerCase(), value, secrets, depth)]))
   } catch {
-    return text
+    return REDACTED
   }
 }
 
-const MAX_DEPTH = 5
-
-/** A copy of plain data in which no text holds a secret. What is deeper than any log is left out. */
-function scrub (value: unknown, secrets: readonly string[], depth = 0): unknown {
-  if (typeof value === 'string') return secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), value)
-  if (secrets.length === 0 || typeof value !== 'object' || value === null) return value
-  if (depth === MAX_DEPTH) return REDACTED
-  if (Array.isArray(value)) return value.map(item => scrub(item, secrets, depth + 1))
-  if (!isPlain(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, scrub(item, secrets, depth + 1)]))
+function hideField (name: string, value: unknown, secrets: RegExp | undefined, depth: number): unknown {
+  if (PUBLIC_FIELDS.has(name)) return value
+  if (SECRET_FIELDS.has(name)) return value === undefined ? undefined : REDACTED
+  return hide(value, secrets, depth + 1)
 }
 
 /** Also for what query parsers make: its prototype is an object of its own, with none behind it. */
