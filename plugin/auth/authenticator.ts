@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addAdmission } from '../reply/admission.ts'
 import { errors } from '../reply/errors.ts'
-import { topicsOf } from '../reply/source.ts'
 import { bearerSource } from './jwt/bearer.ts'
 import { cookieSource } from './cookie.ts'
 import { Grant } from './grant.ts'
@@ -73,18 +72,16 @@ export class Authenticator {
     throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${this.#sources.map(({ kind }) => CREDENTIALS[kind]).join(' or ')}`)
   }
 
-  /** The topics are checked when the source of the stream is known; the stream is watched from its first byte on. */
+  /** The topics are checked whenever a source names some; the stream is watched from its first byte on. */
   #admit (request: FastifyRequest, grant: Grant, source: Source, askAgain: OpenStream['askAgain']): void {
-    let topics: readonly string[] = []
+    let open: OpenStream | undefined
     addAdmission(request, {
-      check: streamed => {
-        topics = topicsOf(streamed) ?? []
-        grant.checkSubscribe(topics)
-      },
+      // Also while it streams: a source may come to its topics late, and a grant may have been renewed by then.
+      check: topics => (open?.grant ?? grant).checkSubscribe(topics),
       // Among the streams before anything is spent: whatever is told from here on finds it there, and what was told before is
       // looked for. Whoever is refused here is let go with the stream, which is over then.
       admit: async (stream, reply) => {
-        const open = this.#streams.add({ stream, grant, topics, askAgain })
+        open = this.#streams.add({ stream, grant, askAgain })
         this.#checkRevoked(grant)
         if (source.spend) this.#streams.takeTurn(open, await source.spend(request, reply, 'stream'))
       }

@@ -7,8 +7,6 @@ export interface OpenStreamInit {
   readonly stream: SseStream
   /** The grant as it is now: a cookie may be prolonged while its stream is open. */
   grant: Grant
-  /** Topics that are streamed, where they are known. */
-  readonly topics: readonly string[]
   /** Asks the application again; null takes the grant back. Undefined where there is nobody to ask. */
   readonly askAgain: (() => Promise<Grant | null>) | undefined
 }

@@ -65,6 +65,6 @@ export async function askAgain (streams: OpenStreams, timeoutMs: number): Promis
 async function askOne (streams: OpenStreams, open: OpenStream, timeoutMs: number): Promise<void> {
   if (open.askAgain === undefined) return
   const grant = await answerInTime(`${open.grant.source}.verify`, timeoutMs, open.askAgain())
-  if (grant === null || grant.subject !== open.grant.subject || !open.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')
+  if (grant === null || grant.subject !== open.grant.subject || !open.stream.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')
   else streams.renew(open, grant)
 }

@@ -1,4 +1,5 @@
 import type { FastifyReply, RouteOptions } from 'fastify'
+import { isThenable } from './source-kind.ts'
 
 type Handler = RouteOptions['handler']
 
@@ -19,7 +20,8 @@ export function watchHandler (route: RouteOptions): void {
   const wrapped: Handler = function (request, reply) {
     try {
       const result: unknown = handler.call(this, request, reply)
-      return result instanceof Promise ? result.catch((error: unknown) => tell(reply, error)) : result
+      // The reply itself can be awaited, too.
+      return result !== reply && isThenable(result) ? Promise.resolve(result).catch((error: unknown) => tell(reply, error)) : result
     } catch (error) {
       return tell(reply, error)
     }

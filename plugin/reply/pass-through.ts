@@ -1,4 +1,7 @@
 import { errors } from './errors.ts'
+import { iterate } from './pump.ts'
+import { isMany } from './source-kind.ts'
+import type { ResponseLike } from './source-kind.ts'
 import type { SseStream } from './stream.ts'
 
 const LF = 10
@@ -10,15 +13,15 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf])
  * then never fall inside an event. The block still open when the upstream ends is dropped, as every client would.
  * Throws what the upstream's body throws, and `FST_SSE_UPSTREAM_TOO_LARGE` for a block beyond `maxBufferedBytes`.
  */
-export async function passThrough (response: Response, stream: SseStream): Promise<void> {
-  if (response.body === null) return
-  const reader = response.body.getReader()
-  const released = stream.closed.then(() => reader.cancel().catch(() => {}))
+export async function passThrough ({ body }: ResponseLike, stream: SseStream): Promise<void> {
+  if (!isMany(body)) return
+  const upstream = iterate(body)
+  const released = stream.closed.then(() => upstream.return?.()).then(() => {}, () => {})
   const blocks = new BlockSplitter(stream.maxBufferedBytes)
   for (;;) {
-    const { done, value } = await reader.read()
+    const { done, value } = await upstream.next()
     if (done) return
-    const whole = blocks.take(value)
+    const whole = blocks.take(value as Uint8Array)
     if (whole.length > 0 && !(await stream.sendFrame(whole, 0))) return released
   }
 }

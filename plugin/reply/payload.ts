@@ -4,7 +4,8 @@ import { admitStream } from './admission.ts'
 import { errors } from './errors.ts'
 import { isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
-import { isPrepared, runSource } from './source.ts'
+import { openSource } from './source.ts'
+import type { SourceRun } from './source.ts'
 import type { CloseReason, SseStream } from './stream.ts'
 
 /** Who may fail: the source of a stream, or the handler that made it. */
@@ -30,11 +31,12 @@ const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering']
  * cookies) and calls `pipe(dest)` last. From there on the bytes go straight to `dest`; none passes through a Readable.
  *
  * ```
- *   pipe ─▶ (queued behind another response? wait) ─▶ prepare ─▶ admit ─▶ start the source ─▶ one turn of the loop ─▶ commit
- *                                                        └─────────┴───────────┴─ fails ─▶ Fastify's error handler
+ *   pipe ─▶ (queued behind another response? wait) ─▶ open ─▶ admit ─▶ run the source ─▶ one turn of the loop ─▶ commit
+ *                                                      └────────┴──────────┴─ fails ─▶ Fastify's error handler
  * ```
  *
- * The turn between start and commit lets a source that fails at once be answered with its own status.
+ * The turn between run and commit lets a source that fails at once be answered with its own status. A source that a
+ * function or a generator returns in that turn is opened before the commit, too.
  * A stream that is over by then (a shutdown) is committed with what it was given to say; its source is not started.
  */
 export class StreamPayload extends EventEmitter {
@@ -42,6 +44,9 @@ export class StreamPayload extends EventEmitter {
   #state: 'waiting' | 'committed' | 'given up' = 'waiting'
   #hasTrailers = false
   #hasBegun = false
+  #isDue = false
+  #lateOpenings = 0
+  #hasNoContent = false
   #earlyFailure: { error: unknown } | undefined
 
   constructor (init: PayloadInit) {
@@ -73,17 +78,42 @@ export class StreamPayload extends EventEmitter {
     this.#hasBegun = true
     if (this.#giveUpIfOver()) return
     if (this.#earlyFailure) return this.#fail(this.#earlyFailure.error, 'handler')
-    if (stream.isOpen && isPrepared(source)) {
-      const isWanted = await this.#unlessOver(source.prepare(stream))
-      if (this.#giveUpIfOver()) return
-      if (isWanted === false) return this.#answerNoContent()
-    }
-    if (stream.isOpen) {
-      await this.#unlessOver(admitStream(stream, this.#init.reply))
-      if (this.#giveUpIfOver()) return
-    }
-    if (stream.isOpen && source !== undefined) runSource(source, stream).catch((error: unknown) => this.#fail(error))
+    const run = await this.#open()
+    if (this.#giveUpIfOver()) return
+    if (stream.isOpen && source !== undefined && !run) return this.#answerNoContent()
+    await this.#admit()
+    if (this.#giveUpIfOver()) return
+    if (stream.isOpen && run) Promise.resolve(run()).catch((error: unknown) => this.#fail(error))
     setImmediate(() => this.#commit())
+  }
+
+  async #open (): Promise<SourceRun | void> {
+    const { source, stream } = this.#init
+    if (!stream.isOpen || source === undefined) return
+    return this.#unlessOver(openSource(source, { stream, late: opened => this.#openLate(opened) }))
+  }
+
+  /** As `opened`. While nothing is committed it may still become a 204 or an error of its own. */
+  async #openLate (opened: Promise<SourceRun | undefined>): Promise<SourceRun | undefined> {
+    const { stream } = this.#init
+    this.#lateOpenings++
+    try {
+      const run = await this.#unlessOver(opened)
+      if (!run) this.#hasNoContent = stream.written.bytes === 0
+      return run ?? undefined
+    } finally {
+      if (--this.#lateOpenings === 0 && this.#isDue) setImmediate(() => this.#commit())
+    }
+  }
+
+  /**
+   * Nothing that was written may leave before this has settled, also when the stream is over by then: else writing and ending at
+   * once would be a way around it. Only a shutdown that found nothing written need not wait.
+   */
+  async #admit (): Promise<void> {
+    const { stream, reply } = this.#init
+    if (stream.closeReason === 'shutdown' && stream.written.events === 0) return
+    await admitStream(stream, reply)
   }
 
   /** Waits no longer than the stream lasts: a shutdown would have to wait for whatever this waits for. */
@@ -92,7 +122,9 @@ export class StreamPayload extends EventEmitter {
   }
 
   #commit (): void {
-    if (this.#state !== 'waiting' || this.#giveUpIfOver()) return
+    this.#isDue = true
+    if (this.#state !== 'waiting' || this.#lateOpenings > 0 || this.#giveUpIfOver()) return
+    if (this.#hasNoContent && this.#init.stream.closeReason !== 'shutdown') return this.#answerNoContent()
     this.#state = 'committed'
     this.#init.reply.hijack()
     this.#init.stream.attach(this.#hasTrailers ? () => { this.emit('end') } : undefined)

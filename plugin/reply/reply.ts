@@ -7,7 +7,8 @@ import type { ResolvedOptions, SseOptions } from './options.ts'
 import { acceptsSse, asksForSse, readLastEventId } from './negotiate.ts'
 import { encoderFor } from './route-settings.ts'
 import type { RouteSettings } from './route-settings.ts'
-import { checkSource, dispose, topicsOf } from './source.ts'
+import { checkSource, topicsOf } from './source.ts'
+import { dispose, isThenable } from './source-kind.ts'
 import { SseStream } from './stream.ts'
 import type { CloseReason } from './stream.ts'
 import { HeadPayload, StreamPayload } from './payload.ts'
@@ -45,7 +46,7 @@ export function startReply (init: ReplyInit): SseStream | FastifyReply {
     const options = init.callOptions !== undefined ? resolveOptions('call', settings.options, init.callOptions) : settings.options
     if (source !== undefined) checkSource(source)
     checkReply(reply, options)
-    checkAdmission(reply.request, source)
+    checkAdmission(reply.request, topicsOf(source))
     return start(init, { ...settings, options })
   } catch (error) {
     dispose(source)
@@ -62,7 +63,7 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
     stream.close('end')
     reply.send(new HeadPayload())
   } else {
-    const failure = failureHandler(reply, stream, source, settings.options)
+    const failure = failureHandler(reply, stream, settings.options)
     const payload = new StreamPayload({ reply, stream, source, ...failure })
     onHandlerFailure(reply, error => payload.failHandler(error))
     reply.send(payload)
@@ -103,6 +104,7 @@ function createStream ({ reply, source, registry, heartbeats }: ReplyInit, setti
     options,
     lastEventId: readLastEventId(request),
     encode: encoderFor(settings),
+    checkTopics: topics => checkAdmission(request, topics),
     onAttach: () => {
       isAttached = true
       openedAt = performance.now()
@@ -139,13 +141,12 @@ function logClose (message: StreamCloseMessage): void {
 }
 
 /** What becomes of an error of the source or the handler: before the first byte, and after it. */
-function failureHandler (reply: FastifyReply, stream: SseStream, source: unknown, options: ResolvedOptions) {
-  const topics = topicsOf(source)
+function failureHandler (reply: FastifyReply, stream: SseStream, options: ResolvedOptions) {
   return {
     mayRefuse (error: unknown): boolean {
       if (!isErrorStatusToRetry(error) || !asksForSse(reply.request.headers.accept)) return false
       told.add(stream)
-      reply.log.warn({ err: error, topics }, 'event stream refused for now: the client is told to come back')
+      reply.log.warn({ err: error, topics: stream.topics }, 'event stream refused for now: the client is told to come back')
       stream.closeWithRetry('error', Math.round(REFUSAL_RETRY_MS * (1 + Math.random())))
       return true
     },
@@ -156,7 +157,7 @@ function failureHandler (reply: FastifyReply, stream: SseStream, source: unknown
         return reply.log[level]({ err: error }, `the ${what} of an event stream failed after the stream was over`)
       }
       told.add(stream)
-      reply.log.error({ err: error, topics }, `the ${what} of an event stream failed`)
+      reply.log.error({ err: error, topics: stream.topics }, `the ${what} of an event stream failed`)
       const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
       // As bytes, because its data is JSON whatever the application's serializer makes of its own.
       const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
@@ -171,7 +172,7 @@ function guard<T> (reply: FastifyReply, name: string, callback: () => T): T | un
   const failed = (err: unknown): undefined => reply.log.error({ err }, `the ${name} callback of an event stream failed`) as undefined
   try {
     const result = callback()
-    if (result instanceof Promise) result.catch(failed)
+    if (isThenable(result)) result.then(undefined, failed)
     return result
   } catch (err) {
     return failed(err)

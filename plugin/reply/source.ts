@@ -1,24 +1,33 @@
-import { Readable } from 'node:stream'
-import { ReadableStream } from 'node:stream/web'
+import type { ReadableStream } from 'node:stream/web'
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
-import { isWireEvent } from './wire.ts'
-import type { WireEvent } from './wire.ts'
 import type { AnyEvents, SseEvents, SseItem } from './events.ts'
-import type { SseStream } from './stream.ts'
 import { passThrough } from './pass-through.ts'
+import { pump, toEvent } from './pump.ts'
+import { dispose, isItem, isMany, isOpenable, isResponse, isThenable } from './source-kind.ts'
+import type { ResponseLike } from './source-kind.ts'
+import type { SseStream } from './stream.ts'
+
+/** Streams to one response. The stream ends when it settles; what it rejects with is the source's error. */
+export type SourceRun = () => void | Promise<void>
 
 /**
- * A source with a say before the first byte, such as a topic subscription.
- * `prepare` may take its time: nothing is sent until it settles. True starts the stream; false answers 204, which tells
- * EventSource to stop for good; a throw goes to Fastify's error handler. `run` then streams; the stream ends when it settles.
+ * A source that decides before the first byte, such as a topic subscription.
+ *
+ * `open` is called once for each stream, and nothing is sent until it settles. It returns the function that streams, or
+ * undefined to answer 204, which makes EventSource stop for good; what it throws goes to Fastify's error handler. The state of
+ * one stream lives in that function, so that one source can serve many requests.
  */
-export interface PreparedSource<E extends SseEvents = AnyEvents> {
-  prepare: (stream: SseStream<E>) => boolean | Promise<boolean>
-  run: (stream: SseStream<E>) => void | Promise<void>
+export interface OpenableSource<E extends SseEvents = AnyEvents> {
+  /** Topics that are streamed. The grant of the request must cover them, see `SseStream.checkTopics()`. */
+  readonly topics?: string | readonly string[] | undefined
+  open (stream: SseStream<E>): SourceRun | undefined | Promise<SourceRun | undefined>
 }
 
 type Many<E extends SseEvents> = Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | ReadableStream<SseItem<E> | Uint8Array>
+
+/** What a function may return, or a promise may settle with, to have it streamed. */
+type Returned<E extends SseEvents> = Many<E> | Response | OpenableSource<E>
 
 /**
  * What `reply.sse()` can stream.
@@ -27,156 +36,138 @@ type Many<E extends SseEvents> = Iterable<SseItem<E>> | AsyncIterable<SseItem<E>
  * - an iterable, async iterable, Readable or web ReadableStream of events or bare data. Bytes in it are one UTF-8 text,
  *   cut anywhere: each chunk becomes one event, and a character cut in two is joined;
  * - a fetch Response with content-type `text/event-stream`, passed on byte by byte;
- * - a function given the stream. What it returns is streamed when it is one of the above; the stream ends when the
- *   promise it returns settles; if it returns nothing it stays open for manual use.
+ * - an object with `open`, such as a topic subscription, see `OpenableSource`;
+ * - a promise of one of these, or a function without parameters that returns one or a promise of one. Nothing is sent before
+ *   that settles, so it may still be answered with an error or 204;
+ * - a function that takes the stream. What it returns is streamed as above; if it returns nothing the stream stays open for
+ *   manual use, and if it returns a promise of nothing the stream ends when that settles.
+ *
+ * A generator may return an object with `open`: it is streamed after the generator's own items.
  */
 export type SseSource<E extends SseEvents = AnyEvents> =
   | SseItem<E>
-  | Many<E>
-  | Response
-  | PreparedSource<E>
-  | ((stream: SseStream<E>) => Many<E> | Response | void | Promise<Many<E> | Response | void>)
+  | Returned<E>
+  | PromiseLike<Returned<E>>
+  | ((stream: SseStream<E>) => Returned<E> | void | Promise<Returned<E> | void>)
 
 /** Refuses what cannot be streamed, before anything is sent. Throws `FST_SSE_BAD_SOURCE` or `FST_SSE_BAD_UPSTREAM`. */
 export function checkSource (source: unknown): void {
-  if (source instanceof Response) return checkUpstream(source)
-  if (typeof source === 'function' || isPrepared(source) || isMany(source) || isItem(source)) return
-  throw new errors.FST_SSE_BAD_SOURCE(`${show(source)}: give an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, a ReadableStream, a fetch Response or a function`)
+  if (isThenable(source) || typeof source === 'function' || isOpenable(source)) return
+  if (isResponse(source)) return checkUpstream(source)
+  if (isMany(source) || isItem(source)) return
+  throw new errors.FST_SSE_BAD_SOURCE(`${show(source)}: give an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, a ReadableStream, a fetch Response, a subscription or a function`)
 }
 
-/** Streams a source to its end. Settles when the source is used up or the stream is over; rejects with the source's own error. */
-export async function runSource (source: unknown, stream: SseStream): Promise<void> {
-  if (typeof source === 'function') return runFunction(source as (stream: SseStream) => unknown, stream)
-  if (isPrepared(source)) return endAfter(source.run(stream), stream)
-  if (source instanceof Response) return endAfter(passThrough(source, stream), stream)
-  if (isMany(source)) return endAfter(pump(source, stream), stream)
-  return endAfter(stream.send(toEvent(source)), stream)
-}
-
-/** Lets go of a source that will not be streamed (HEAD, a client already gone): its file or socket is closed. */
-export function dispose (source: unknown): void {
-  if (source instanceof Readable) source.destroy()
-  else if (source instanceof ReadableStream && !source.locked) source.cancel().catch(() => {})
-  else if (source instanceof Response && source.body && !source.bodyUsed) source.body.cancel().catch(() => {})
-}
-
-export function isPrepared (source: unknown): source is PreparedSource {
-  return typeof source === 'object' && source !== null && 'prepare' in source && 'run' in source
-}
-
-async function runFunction (source: (stream: SseStream) => unknown, stream: SseStream): Promise<void> {
-  const made = source(stream)
-  // A plain callback that returns nothing set up its own pushes: the stream stays open until it or the client ends it.
-  if (made === undefined) return
-  const result = made instanceof Promise ? await made : made
-  if (result === undefined) return stream.end()
-  checkSource(result)
-  if (typeof result === 'function') throw new errors.FST_SSE_BAD_SOURCE('a function that returns a function')
-  return runSource(result, stream)
-}
-
-async function endAfter (work: unknown, stream: SseStream): Promise<void> {
-  await work
-  stream.end()
+/** One stream whose source is being opened. */
+export interface Opening {
+  stream: SseStream
+  /** For a source that is returned while the stream runs: settles as `opened` does; the first byte waits for it, unless it is out already. */
+  late: (opened: Promise<SourceRun | undefined>) => Promise<SourceRun | undefined>
 }
 
 /**
- * Sends item by item, waiting for room. When the stream is over the iterator is returned at once, also while the pump
- * waits for room: a generator's `finally` runs then, or as soon as its own await settles (`stream.signal` tells it).
+ * Opens a source that was checked; nothing of it is streamed until the function that this settles with is called. Settles with
+ * undefined when the source has nothing for this client. Rejects with the source's own error, and with 403 for topics that the
+ * request may not read.
  */
-async function pump (source: Iterable<unknown> | AsyncIterable<unknown>, stream: SseStream): Promise<void> {
-  const iterator = open(source)
-  let isUsedUp = false
-  let cleanUpFailure: { error: unknown } | undefined
-  const released = stream.closed
-    .then(async () => { if (!isUsedUp) await iterator.return?.() })
-    .catch((error: unknown) => { cleanUpFailure = { error } })
-  try {
-    isUsedUp = await sendAll(iterator, stream)
-  } catch (error) {
-    // What fails because the stream is over (a destroyed Readable, an aborted fetch) is no error.
-    if (stream.isOpen) throw error
+export async function openSource (source: unknown, opening: Opening): Promise<SourceRun | undefined> {
+  const { stream } = opening
+  const topics = topicsOf(source)
+  if (topics.length > 0) stream.checkTopics(topics)
+  if (isThenable(source)) return openPromise(source, opening)
+  if (typeof source === 'function') return openFunction(source as Callback, opening)
+  if (isOpenable(source)) return openOne(source, stream)
+  if (isResponse(source)) return endAfter(stream, () => passThrough(source, stream))
+  if (isMany(source)) {
+    return endAfter(stream, async () => {
+      const returned = await pump(source, stream)
+      // Other values that generators return are theirs alone.
+      if (isOpenable(returned)) await runReturned(returned, opening)
+    })
   }
-  if (!stream.isOpen) await released
-  if (cleanUpFailure) throw cleanUpFailure.error
+  return endAfter(stream, () => stream.send(toEvent(source)))
 }
 
-/** Settles true when the iterator is used up, false when the stream is over first. */
-async function sendAll (iterator: Iterator<unknown> | AsyncIterator<unknown>, stream: SseStream): Promise<boolean> {
-  const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  for (;;) {
-    const { done, value } = await iterator.next()
-    if (done) break
-    const event = value instanceof Uint8Array ? chunkEvent(text, value) : toEvent(value)
-    if (event && !(await stream.send(event))) return false
+/** The topics that a source names, such as those of a subscription; none for other sources, of which nothing is known. */
+export function topicsOf (source: unknown): readonly string[] {
+  if (!isObject(source) || !('topics' in source) || source.topics === undefined) return []
+  const topics = typeof source.topics === 'string' ? [source.topics] : source.topics
+  if (isMany(topics) && Symbol.iterator in topics) {
+    const named = [...topics]
+    if (named.every(topic => typeof topic === 'string')) return named
   }
-  // Throws when the bytes stopped inside a character.
-  text.decode()
-  return true
+  throw new errors.FST_SSE_BAD_SOURCE(`the topics ${show(topics)} of a source: give a topic or a list of topics`)
 }
 
-function chunkEvent (text: InstanceType<typeof TextDecoder>, chunk: Uint8Array): WireEvent | undefined {
-  const data = text.decode(chunk, { stream: true })
-  return data === '' ? undefined : { data }
+function isObject (value: unknown): value is object {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function'
 }
 
-function open (source: Iterable<unknown> | AsyncIterable<unknown>): Iterator<unknown> | AsyncIterator<unknown> {
-  if (source instanceof Readable) return readableIterator(source)
-  if (source instanceof ReadableStream) return webIterator(source)
-  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+async function openOne (source: OpenableSource, stream: SseStream): Promise<SourceRun | undefined> {
+  const run: unknown = await source.open(stream)
+  if (run === undefined) return undefined
+  if (typeof run !== 'function') throw new errors.FST_SSE_BAD_SOURCE(`${show(run)} as the result of open(): return a function that streams, or undefined`)
+  return endAfter(stream, run as SourceRun)
 }
 
-/** A Readable's own iterator cannot be returned while a read is pending; destroying it can. */
-function readableIterator (readable: Readable): AsyncIterator<unknown> {
-  const iterator = readable[Symbol.asyncIterator]()
-  return {
-    next: () => iterator.next(),
-    return: async () => {
-      readable.destroy()
-      return { done: true, value: undefined }
-    }
+type Callback = (stream?: SseStream) => unknown
+
+/**
+ * A function without parameters cannot write: it only finds the source. So it is called before the first byte and before
+ * a one-time token is spent. A function that takes the stream is a source by itself.
+ */
+async function openFunction (source: Callback, opening: Opening): Promise<SourceRun | undefined> {
+  return source.length === 0 ? openPromise(source(), opening) : () => runFunction(source, opening)
+}
+
+async function openPromise (made: unknown, opening: Opening): Promise<SourceRun | undefined> {
+  const returned = isThenable(made) ? await made : made
+  if (returned === undefined) {
+    throw new errors.FST_SSE_BAD_SOURCE('a function without parameters, or a promise, that returned nothing: return a source, or take the stream as parameter')
+  }
+  return openReturned(returned, opening)
+}
+
+async function runFunction (source: Callback, opening: Opening): Promise<void> {
+  const { stream } = opening
+  const made = source(stream)
+  // A plain callback that returns nothing set up its own pushes: the stream stays open until it or the client ends it.
+  if (made === undefined) return
+  const returned = isThenable(made) ? await made : made
+  if (returned === undefined) stream.end()
+  else await runReturned(returned, opening)
+}
+
+/** Streams what a function or a generator returned, as if it had been given to `reply.sse()`. */
+async function runReturned (returned: unknown, opening: Opening): Promise<void> {
+  const run = await opening.late(openReturned(returned, opening))
+  await run?.()
+}
+
+/** What is returned is released when its turn never comes. */
+async function openReturned (returned: unknown, opening: Opening): Promise<SourceRun | undefined> {
+  const { stream } = opening
+  let isRun = false
+  void stream.closed.then(() => { if (!isRun) dispose(returned) })
+  checkSource(returned)
+  if (typeof returned === 'function') throw new errors.FST_SSE_BAD_SOURCE('a function that returns a function')
+  const run = await openSource(returned, opening)
+  return run && (() => {
+    isRun = true
+    return run()
+  })
+}
+
+function endAfter (stream: SseStream, run: () => unknown): SourceRun {
+  return async () => {
+    await run()
+    stream.end()
   }
 }
 
-/** The same for a web stream: cancel reaches its source at once. */
-function webIterator (stream: ReadableStream<unknown>): AsyncIterator<unknown> {
-  const reader = stream.getReader()
-  return {
-    next: async () => {
-      const { done, value } = await reader.read()
-      return done ? { done: true, value: undefined } : { done: false, value }
-    },
-    return: async () => {
-      await reader.cancel()
-      return { done: true, value: undefined }
-    }
-  }
-}
-
-function toEvent (item: unknown): WireEvent {
-  if (isWireEvent(item)) return item
-  if (isItem(item)) return { data: item }
-  throw new errors.FST_SSE_BAD_SOURCE(`the item ${show(item)}: give an event { id?, event?, data?, retry? } or wrap it as { data }`)
-}
-
-function isItem (value: unknown): boolean {
-  return value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value) || value instanceof Uint8Array || isWireEvent(value)
-}
-
-function isMany (value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false
-  return Symbol.asyncIterator in value || Symbol.iterator in value
-}
-
-function checkUpstream (response: Response): void {
+function checkUpstream (response: ResponseLike): void {
   const type = response.headers.get('content-type') ?? 'none'
   if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type)) return
   dispose(response)
   throw new errors.FST_SSE_BAD_UPSTREAM(response.status, show(type))
-}
-
-/** What a subscription of `app.topics` is subscribed to; undefined for other sources, of which nothing is known. */
-export function topicsOf (source: unknown): readonly string[] | undefined {
-  if (typeof source !== 'object' || source === null || !('topics' in source)) return undefined
-  return [source.topics].flat() as string[]
 }

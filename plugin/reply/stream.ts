@@ -19,6 +19,8 @@ export interface StreamInit {
   options: ResolvedOptions
   lastEventId: string | undefined
   encode: (event: WireEvent) => Buffer
+  /** Throws when the request may not read one of the topics. */
+  checkTopics: (topics: readonly string[]) => void
   /** Called when the first bytes are about to go out, also when they are the last; not for a client that left before. */
   onAttach: () => void
   /** Called once, when the stream is over, whatever still has to be flushed. */
@@ -28,6 +30,8 @@ export interface StreamInit {
   /** Called once, when the response is flushed or the connection gone. */
   onGone: () => void
 }
+
+const NO_TOPICS: readonly string[] = []
 
 /**
  * One open response.
@@ -48,6 +52,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   #abort: AbortController | undefined
   #closed: Deferred<CloseReason> | undefined
   #lifetime: NodeJS.Timeout | undefined
+  #topics: readonly string[] = NO_TOPICS
   readonly #init: StreamInit
 
   constructor (init: StreamInit) {
@@ -83,6 +88,19 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   /** Why the stream is over; undefined while it is open. */
   get closeReason (): CloseReason | undefined { return this.#reason }
+
+  /** Topics that were checked for this stream: all that it carries, where its source knows them. */
+  get topics (): readonly string[] { return this.#topics }
+
+  /**
+   * To be called by a source that knows its topics, before it reads them: throws 403 `FST_SSE_FORBIDDEN` when the request has a
+   * grant that does not cover one of them. `app.topics.subscribe()` does so; `reply.sse()` does it for a source that has `topics`.
+   */
+  checkTopics (topics: string | readonly string[]): void {
+    const named = [topics].flat()
+    this.#init.checkTopics(named)
+    if (named.length > 0) this.#topics = [...new Set([...this.#topics, ...named])]
+  }
 
   /** Aborts when the stream is over, its `reason` being an Error whose `cause` is the close reason. */
   get signal (): AbortSignal {

@@ -12,7 +12,7 @@ import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
-import { Subscription } from './subscription.ts'
+import { createSubscription } from './subscription.ts'
 import type { TopicSource } from './subscription.ts'
 import { checkTopic, checkTopics } from './topic-name.ts'
 
@@ -118,7 +118,7 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
       const { ids, isRepeat } = await log.append(checkTopic(topic), checked, checkPublishOptions(options))
       return { ids: ids.map(formatEventId), isRepeat }
     },
-    subscribe: (topics, options = {}) => new Subscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
     get counts () { return hub.counts },
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),

@@ -1,47 +1,39 @@
-import type { PreparedSource } from '../reply/source.ts'
+import type { OpenableSource, SourceRun } from '../reply/source.ts'
 import type { SseStream } from '../reply/stream.ts'
-import type { FeedLease, Hub } from './hub.ts'
+import type { Hub } from './hub.ts'
 import { Reader } from './reader.ts'
 import { findStart } from './start.ts'
-import type { SubscribeOptions, TopicStart } from './start.ts'
+import type { SubscribeOptions } from './start.ts'
 
-interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
+export interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
 
 /** A source that knows its topics. */
-export interface TopicSource extends PreparedSource {
+export interface TopicSource extends OpenableSource {
   /** What is subscribed to, sorted and without repeats. */
   readonly topics: readonly string[]
 }
 
 /**
- * A subscription as a source for `reply.sse()`. Before the first byte it finds where the client goes on; a client that
- * has read finished topics to their end gets 204, which tells EventSource to stop.
+ * A subscription as a source for `reply.sse()`. It holds no state of a stream: it may be made once and given to every request, copied
+ * or called through another object. The grant is checked here, with the stream that is opened, so no wrapper loses that check.
  */
-export class Subscription implements TopicSource {
-  readonly #init: SubscriptionInit
-  #plan: { lease: FeedLease, starts: TopicStart[] } | undefined
+export function createSubscription (init: SubscriptionInit): TopicSource {
+  return { topics: init.topics, open: stream => open(init, stream) }
+}
 
-  constructor (init: SubscriptionInit) {
-    this.#init = init
-  }
-
-  get topics (): readonly string[] { return this.#init.topics }
-
-  async prepare (stream: SseStream): Promise<boolean> {
-    const { hub, topics, options } = this.#init
-    const lease = await hub.acquire(topics)
-    void stream.closed.then(lease.release)
-    const cursor = stream.lastEventId ?? options.after
-    // Read before the log is asked: what comes meanwhile is in the feed, behind this place.
-    const { positions, closed } = lease.feed.place
-    const starts = await findStart({ log: hub.log, pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
-    this.#plan = { lease, starts }
-    const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
-    return !(isFinished && cursor !== undefined)
-  }
-
-  async run (stream: SseStream): Promise<void> {
-    const { hub } = this.#init
-    if (this.#plan) await new Reader({ hub, stream, feed: this.#plan.lease.feed, starts: this.#plan.starts }).run()
-  }
+/**
+ * Finds where the client continues. Undefined, for 204, when it has read finished topics to their end; that tells EventSource
+ * to stop. Rejects with 403 when the request may not read a topic, and with the log's own error.
+ */
+async function open ({ hub, topics, options }: SubscriptionInit, stream: SseStream): Promise<SourceRun | undefined> {
+  stream.checkTopics(topics)
+  const { feed, release } = await hub.acquire(topics)
+  void stream.closed.then(release)
+  const cursor = stream.lastEventId ?? options.after
+  // Read before the log is asked: events that arrive meanwhile are in the feed, after this place.
+  const { positions, closed } = feed.place
+  const starts = await findStart({ log: hub.log, pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
+  const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
+  if (isFinished && cursor !== undefined) return undefined
+  return () => new Reader({ hub, stream, feed, starts }).run()
 }

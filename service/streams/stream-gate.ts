@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { SseStream } from '../../plugin/index.ts'
+import type { SourceRun, SseStream } from '../../plugin/index.ts'
 import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
 import type { TopicSource } from '../../plugin/topics/index.ts'
 import type { Drain } from './drain.ts'
@@ -25,7 +25,7 @@ export class StreamGate {
     this.#init = init
   }
 
-  /** The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; what is meant to pass (429, 503) is told by `prepare`. */
+  /** The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; what is meant to pass (429, 503) is thrown by `open`. */
   guard (request: FastifyRequest, source: TopicSource): TopicSource {
     const { maxTopicsPerConnection, streams } = this.#init
     const { topics } = source
@@ -34,21 +34,23 @@ export class StreamGate {
     }
     return {
       topics,
-      prepare: stream => this.#prepare(request, source, stream),
-      run: stream => {
-        streams.add(stream)
-        return source.run(stream)
+      open: async stream => {
+        const run = await this.#open(request, source, stream)
+        return run && (() => {
+          streams.add(stream)
+          return run()
+        })
       }
     }
   }
 
-  async #prepare (request: FastifyRequest, source: TopicSource, stream: SseStream): Promise<boolean> {
+  async #open (request: FastifyRequest, source: TopicSource, stream: SseStream): Promise<SourceRun | undefined> {
     const { drain, limits } = this.#init
     try {
       if (drain.isDraining) throw new errors.SERVICE_DRAINING()
       const giveBack = limits.take({ address: request.ip, subject: subjectOf(request) })
       void stream.closed.then(giveBack)
-      return await source.prepare(stream)
+      return await source.open(stream)
     } catch (error) {
       throw this.#refuse(error)
     }

@@ -8,7 +8,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse, { auth, Grant, MemoryTokenStore } from '../../plugin/index.ts'
-import type { AuthOptions, GrantInit, PreparedSource } from '../../plugin/index.ts'
+import type { AuthOptions, GrantInit } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp, Headers } from '../support/auth-app.ts'
@@ -193,7 +193,7 @@ t.test('a proxy over IPv6, and over a Unix socket, which has no address', async 
 t.test('a source of the application with topics of its own is held to the grant, too', async t => {
   const app = await buildApp(t)
   await app.register(auth, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] } })
-  app.get<{ Params: { topic: string } }>('/:topic', { grant: true }, (request, reply) => reply.sse({ topics: request.params.topic, prepare: () => true, run: stream => { stream.push({ data: 'here' }) } } as PreparedSource))
+  app.get<{ Params: { topic: string } }>('/:topic', { grant: true }, (request, reply) => reply.sse({ topics: request.params.topic, open: stream => () => { stream.push({ data: 'here' }) } }))
   const headers = { 'x-user': 'alice' }
   t.match(await app.inject({ url: '/news', headers }), { statusCode: 200, body: /data: here/ })
   t.match(await app.inject({ url: '/secret', headers }), { statusCode: 403 })

@@ -203,8 +203,7 @@ t.test('a request that is refused spends nothing, whatever it is refused for', a
 
 function addRefusals (app: FastifyInstance): void {
   const refuse = (statusCode: number) => () => { throw Object.assign(new Error('refused'), { statusCode }) }
-  const run = (): void => {}
-  app.get('/away', { grant: true }, (request, reply) => reply.sse({ prepare: refuse(503), run }))
-  app.get('/wrong', { grant: true }, (request, reply) => reply.sse({ prepare: refuse(500), run }))
+  app.get('/away', { grant: true }, (request, reply) => reply.sse({ open: refuse(503) }))
+  app.get('/wrong', { grant: true }, (request, reply) => reply.sse({ open: refuse(500) }))
   app.get('/full', { grant: true, preHandler: async () => refuse(503)() }, (request, reply) => reply.sse('never'))
 }

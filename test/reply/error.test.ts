@@ -28,9 +28,9 @@ t.test('an error before the first byte goes to the error handler, without a trac
     ['a generator', async function * () { throw teapot() }],
     ['a generator that wrote in the same turn', async function * () { yield 'a'; throw teapot() }],
     ['a Readable', Readable.from((function * () { throw teapot() })())],
-    ['prepare', { prepare: async () => { throw teapot() }, run: () => {} }],
-    ['prepare that throws', { prepare: () => { throw teapot() }, run: () => {} }],
-    ['run', { prepare: () => true, run: () => { throw teapot() } }]
+    ['open()', { open: async () => { throw teapot() } }],
+    ['open() that throws', { open: () => { throw teapot() } }],
+    ['what open() returned', { open: () => () => { throw teapot() } }]
   ]
   for (const handler of ['default', 'sending an object', 'async'] as const) {
     const reasons: CloseReason[] = []

@@ -78,14 +78,13 @@ t.test('a client that is gone before the handler calls reply.sse() starts nothin
   t.same(closes, ['client'])
 })
 
-t.test('a client that leaves while the source prepares: it is not run', async t => {
+t.test('a client that leaves while the source is opened: it is not run', async t => {
   const app = await buildApp(t)
   let finish = (): void => {}
   let onClose!: (reason: CloseReason) => void
   const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
   app.get('/', (request, reply) => reply.sse({
-    prepare: () => new Promise(resolve => { finish = () => resolve(true); app.server.emit('preparing') }),
-    run: () => { t.fail('it must not run') }
+    open: () => new Promise(resolve => { finish = () => resolve(() => { t.fail('it must not run') }); app.server.emit('preparing') })
   }, { onClose }))
   const client = await connect(t, await listen(app))
   const preparing = once(app.server, 'preparing')

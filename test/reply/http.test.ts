@@ -188,7 +188,7 @@ t.test('H14 a stream outlives requestTimeout and handlerTimeout', async t => {
 t.test('a handler timeout before the first byte is answered, and ends the stream', async t => {
   const app = await buildApp(t, {}, { handlerTimeout: 50 })
   const closed = new Promise(resolve => {
-    app.get('/', (request, reply) => reply.sse({ prepare: () => never, run: () => {} }, { onClose: resolve }))
+    app.get('/', (request, reply) => reply.sse({ open: () => never }, { onClose: resolve }))
   })
   const { statusCode, text } = await fetchAll(t, await listen(app))
   t.equal(statusCode, 503)
@@ -236,12 +236,11 @@ t.test('a POST is streamed to like a GET', async t => {
   t.equal(inbox.isOver, false)
 })
 
-t.test('204 answers a prepared source that is finished, with cookies and without a content type', async t => {
+t.test('204 answers a source that has nothing for this client, with cookies and without a content type', async t => {
   const reasons: string[] = []
   const app = await buildApp(t, { onClose: reason => reasons.push(reason) })
-  const source = { prepare: async () => false, run: () => { t.fail('it must not run') } }
-  app.get('/', (request, reply) => reply.header('set-cookie', 'a=1').sse(source))
-  app.get('/trailer', (request, reply) => reply.trailer('x-a', async () => 'a').sse({ ...source, prepare: () => false }))
+  app.get('/', (request, reply) => reply.header('set-cookie', 'a=1').sse({ open: async () => undefined }))
+  app.get('/trailer', (request, reply) => reply.trailer('x-a', async () => 'a').sse({ open: () => undefined }))
   const url = await listen(app)
   for (const path of ['/', '/trailer']) {
     const { statusCode, headers, text } = await fetchAll(t, url + path)
@@ -255,13 +254,12 @@ t.test('204 answers a prepared source that is finished, with cookies and without
 t.test('a refusal that will pass is a 200 with a retry for a client that asks for a stream, and its status for others', async t => {
   const app = await buildApp(t)
   const refusal = (statusCode: number): Error => Object.assign(new Error('not now'), { statusCode })
-  app.get('/prepare/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse({
-    prepare: async () => { throw refusal(Number(request.params.code)) },
-    run: () => {}
+  app.get('/open/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse({
+    open: async () => { throw refusal(Number(request.params.code)) }
   }))
   app.get('/function/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse(async () => { throw refusal(Number(request.params.code)) }))
   const url = await listen(app)
-  for (const path of ['/prepare', '/function']) {
+  for (const path of ['/open', '/function']) {
     for (const code of [429, 503]) {
       const asked = await fetchAll(t, `${url}${path}/${code}`)
       t.match(asked, { statusCode: 200, headers: { 'content-type': 'text/event-stream' } })

@@ -57,7 +57,8 @@ const sources: [string, () => unknown, string][] = [
   ['a function that returns an array', () => () => ['a'], 'data: a\n\n'],
   ['a function that resolves to a Response', () => async () => eventStream('data: a\n\n'), 'data: a\n\n'],
   ['a function that resolves to a Readable', () => async () => Readable.from([{ data: 'a' }]), 'data: a\n\n'],
-  ['a prepared source', () => ({ prepare: () => true, run: async (stream: SseStream) => { await stream.send({ data: 'a' }) } }), 'data: a\n\n']
+  ['a promise', () => Promise.resolve('a'), 'data: a\n\n'],
+  ['a source with open()', () => ({ open: (stream: SseStream) => async () => { await stream.send({ data: 'a' }) } }), 'data: a\n\n']
 ]
 
 t.test('every kind of source is streamed to its end', async t => {
@@ -76,7 +77,11 @@ const badSources: [string, () => unknown, Record<string, unknown>][] = [
   ['a plain object', () => ({ name: 'x' }), { code: 'FST_SSE_BAD_SOURCE', message: /cannot stream \{"name":"x"\}: give an event/ }],
   ['an empty object', () => ({}), { code: 'FST_SSE_BAD_SOURCE' }],
   ['a symbol', () => Symbol('x'), { code: 'FST_SSE_BAD_SOURCE' }],
-  ['a promise', () => Promise.resolve('a'), { code: 'FST_SSE_BAD_SOURCE' }],
+  ['a promise of nothing', () => Promise.resolve(), { code: 'FST_SSE_BAD_SOURCE' }],
+  ['a function without parameters that returns nothing', () => () => {}, { code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/ }],
+  ['an async one', () => async () => {}, { code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/ }],
+  ['an open() that returns no function', () => ({ open: () => true }), { code: 'FST_SSE_BAD_SOURCE', message: /true as the result of open\(\)/ }],
+  ['topics that are no topics', () => ({ topics: [1], open: () => () => {} }), { code: 'FST_SSE_BAD_SOURCE', message: /the topics \[1\] of a source/ }],
   ['an event that cannot be encoded', () => ({ event: 'a\nb', data: '' }), { code: 'FST_SSE_BAD_EVENT' }],
   ['an item that is no event', () => [['nested']], { code: 'FST_SSE_BAD_SOURCE', message: /cannot stream the item \["nested"\]/ }],
   ['bytes that are not UTF-8', () => [Buffer.from([0xff])], { code: 'ERR_ENCODING_INVALID_ENCODED_DATA' }],

@@ -110,15 +110,15 @@ t.test('a place is given back however a stream ends', async t => {
     204: async () => { t.equal((await service.call('/events?topic=closed', { headers: { 'last-event-id': id } })).status, 204) },
     'the topic ends': async () => (await listen(t, service, {}, '/events?topic=closed')).inbox.ended(),
     'the source fails before the first byte': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => { throw new Error('a bug') }, run () {} })
+      service.app.topics.subscribe = () => ({ topics: [], open: async () => { throw new Error('a bug') } })
       t.equal((await service.call(EVENTS, { headers: accept })).status, 500)
     },
     'the source is away': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => { throw Object.assign(new Error('away'), { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' }) }, run () {} })
+      service.app.topics.subscribe = () => ({ topics: [], open: async () => { throw Object.assign(new Error('away'), { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' }) } })
       await (await listen(t, service)).inbox.ended()
     },
     'the source fails behind the first byte': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], prepare: async () => true, run: () => new Promise((resolve, reject) => { setTimeout(reject, 5, new Error('a bug')) }) })
+      service.app.topics.subscribe = () => ({ topics: [], open: async () => () => new Promise((resolve, reject) => { setTimeout(reject, 5, new Error('a bug')) }) })
       t.match(await (await open(t, service.origin + EVENTS)).inbox.ended(), 'stream.error')
     },
     'the client takes nothing': async () => {

@@ -107,12 +107,15 @@ for (const what of ['read', 'locate'] as const) {
     const running: (void | Promise<void>)[] = []
     app.get('/watched', (request, reply) => {
       const source = app.topics.subscribe('a')
-      const { run } = source
-      source.run = stream => {
-        running.push(run.call(source, stream))
-        return running[0]
-      }
-      return reply.sse(source)
+      return reply.sse({
+        open: async stream => {
+          const run = await source.open(stream)
+          return run && (() => {
+            running.push(run())
+            return running[0]
+          })
+        }
+      })
     })
     await listen(app)
     await publish(app, 'a', '1')

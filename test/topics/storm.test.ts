@@ -1,7 +1,7 @@
 import t from 'tap'
 import { RedisLog } from '../../plugin/topics/index.ts'
 import { Hub } from '../../plugin/topics/hub.ts'
-import { Subscription } from '../../plugin/topics/subscription.ts'
+import { createSubscription } from '../../plugin/topics/subscription.ts'
 import { formatEventId } from '../../plugin/topics/event-id.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 import { Connection } from '../support/model/connection.ts'
@@ -26,7 +26,7 @@ t.test('a storm of reconnects at the same cursor makes a handful of reads, and e
 
   const before = await reads(server)
   const received = new Array<number>(CLIENTS).fill(0)
-  const connections = received.map((_, at) => new Connection(new Subscription({ hub, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
+  const connections = received.map((_, at) => new Connection(createSubscription({ hub, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
     if (event === undefined) received[at]!++
   }))
   await until(() => received.every(count => count >= MISSED))

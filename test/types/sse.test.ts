@@ -6,7 +6,7 @@ import { ReadableStream } from 'node:stream/web'
 import { expectTypeOf } from 'expect-type'
 import sse, { injectSse, RESET_ID } from '../../plugin/index.ts'
 import type {
-  AnyEvents, CloseReason, InjectedEvent, InjectedStream, PreparedSource, SseErrorCode, SseEvent, SseItem, SseOptions,
+  AnyEvents, CloseReason, InjectedEvent, InjectedStream, OpenableSource, SseErrorCode, SseEvent, SseItem, SseOptions,
   SsePluginOptions, SseRouteOptions, SseSource, SseStream, WireEvent
 } from '../../plugin/index.ts'
 
@@ -55,14 +55,15 @@ t.test('what is a source, and what is not', async () => {
   expectTypeOf<Readable>().toExtend<SseSource>()
   expectTypeOf<ReadableStream<Uint8Array>>().toExtend<SseSource>()
   expectTypeOf<Response>().toExtend<SseSource>()
-  expectTypeOf<PreparedSource>().toExtend<SseSource>()
+  expectTypeOf<OpenableSource>().toExtend<SseSource>()
   expectTypeOf<(stream: SseStream) => void>().toExtend<SseSource>()
   expectTypeOf<(stream: SseStream) => Promise<void>>().toExtend<SseSource>()
   expectTypeOf<(stream: SseStream) => AsyncGenerator<string>>().toExtend<SseSource>()
   expectTypeOf<() => Promise<Response>>().toExtend<SseSource>()
   expectTypeOf<{ name: string }>().not.toExtend<SseSource>()
   expectTypeOf<symbol>().not.toExtend<SseSource>()
-  expectTypeOf<Promise<string>>().not.toExtend<SseSource>()
+  expectTypeOf<Promise<string>>().toExtend<SseSource>()
+  expectTypeOf<Promise<symbol>>().not.toExtend<SseSource>()
   expectTypeOf<{ id: string, data: unknown, extra: number }[]>().not.toExtend<readonly SseEvent<Ticks>[]>()
 })
 

@@ -4,7 +4,7 @@ import { defaults } from '../../../plugin/reply/options.ts'
 import { SseStream } from '../../../plugin/reply/stream.ts'
 import type { RawResponse } from '../../../plugin/reply/transport.ts'
 import { encodeEvent } from '../../../plugin/reply/wire.ts'
-import type { Subscription } from '../../../plugin/topics/subscription.ts'
+import type { TopicSource } from '../../../plugin/topics/subscription.ts'
 
 /** One event as the client's parser gives it. */
 export interface Received { id: string | undefined, event: string | undefined, data: string }
@@ -65,7 +65,7 @@ export class Connection {
   /** The server answered 204: the client is told to stop. */
   isRefused = false
 
-  constructor (subscription: Subscription, lastEventId: string | undefined, onEvent: (event: Received) => void) {
+  constructor (subscription: TopicSource, lastEventId: string | undefined, onEvent: (event: Received) => void) {
     const parser = createParser({ onEvent: ({ id, event, data }) => onEvent({ id, event, data }) })
     const network = new Network(chunk => { if (!network.destroyed) parser.feed(chunk.toString()) })
     this.#network = network
@@ -75,6 +75,7 @@ export class Connection {
       options: { ...defaults, highWaterMarkBytes: 1 },
       lastEventId,
       encode: event => encodeEvent(event),
+      checkTopics: nothing,
       onAttach: nothing,
       onClosed: nothing,
       onOver: nothing,
@@ -91,14 +92,15 @@ export class Connection {
   stop (): void { this.#network.stop() }
   go (): void { this.#network.go() }
 
-  async #run (subscription: Subscription): Promise<void> {
+  async #run (subscription: TopicSource): Promise<void> {
     try {
-      if (!await subscription.prepare(this.#stream)) {
+      const run = await subscription.open(this.#stream)
+      if (!run) {
         this.isRefused = true
         return this.cut()
       }
       if (this.#network.destroyed) return
-      const running = subscription.run(this.#stream)
+      const running = run()
       setImmediate(() => { if (!this.#network.destroyed) this.#stream.attach() })
       await running
       this.#stream.end()

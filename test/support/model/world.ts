@@ -1,7 +1,7 @@
 import { formatEventId, ORIGIN } from '../../../plugin/topics/event-id.ts'
 import { Hub } from '../../../plugin/topics/hub.ts'
 import { retryUntilAvailable } from '../../../plugin/topics/retry.ts'
-import { Subscription } from '../../../plugin/topics/subscription.ts'
+import { createSubscription } from '../../../plugin/topics/subscription.ts'
 import type { TopicEnds, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
 import { Journal } from './journal.ts'
@@ -28,7 +28,7 @@ export class ModelClient {
   connect (instance: Instance): void {
     if (this.isFinished || this.connection?.isOpen) return
     const { hub } = instance
-    const subscription = new Subscription({ hub, topics: this.topics, options: {} })
+    const subscription = createSubscription({ hub, topics: this.topics, options: {} })
     const connection = new Connection(subscription, this.journal.cursor, event => {
       if (this.connection !== connection) return
       if (event.event === undefined) this.received++

@@ -1,0 +1,81 @@
+import { types } from 'node:util'
+import { isWireEvent } from './wire.ts'
+import type { OpenableSource } from './source.ts'
+
+/**
+ * What a value is that somebody wants to stream. Judged by shape, not by class: a Response of the package `undici`, a stream of `readable-stream`
+ * or a promise of another realm is as good as Node's own.
+ */
+
+/** What is used of a fetch Response. The body of `node-fetch` is a Readable, everybody else's is a web stream. */
+export interface ResponseLike { ok: boolean, status: number, bodyUsed?: boolean, headers: { get: (name: string) => string | null }, body: unknown }
+
+/** What is used of a Readable. */
+export interface ReadableLike extends AsyncIterable<unknown> { destroy: () => unknown }
+
+/** What is used of a web ReadableStream. */
+export interface WebStreamLike {
+  readonly locked: boolean
+  cancel: () => Promise<void>
+  getReader: () => { read: () => Promise<{ done: boolean, value?: unknown }>, cancel: () => Promise<void> }
+}
+
+export type Many = Iterable<unknown> | AsyncIterable<unknown> | WebStreamLike
+
+function has<K extends string> (value: unknown, ...methods: K[]): value is Record<K, (...args: never[]) => unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  return methods.every(name => typeof (value as Record<string, unknown>)[name] === 'function')
+}
+
+/** True for a promise of any kind. A query that can be awaited or iterated is meant to be iterated. */
+export function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return has(value, 'then') && !(Symbol.asyncIterator in value)
+}
+
+export function isOpenable (value: unknown): value is OpenableSource {
+  return has(value, 'open')
+}
+
+export function isResponse (value: unknown): value is ResponseLike {
+  return typeof value === 'object' && value !== null && 'body' in value && 'ok' in value && 'status' in value && 'headers' in value && has(value.headers, 'get')
+}
+
+export function isReadable (value: unknown): value is ReadableLike {
+  return has(value, 'pipe', 'destroy') && Symbol.asyncIterator in value
+}
+
+export function isWebStream (value: unknown): value is WebStreamLike {
+  return has(value, 'getReader', 'cancel')
+}
+
+/** True for bytes, also those of another realm. */
+export const isBytes = types.isUint8Array
+
+/** True for what gives one item after the other. */
+export function isMany (value: unknown): value is Many {
+  if (typeof value !== 'object' || value === null || isBytes(value)) return false
+  return Symbol.asyncIterator in value || Symbol.iterator in value || isWebStream(value)
+}
+
+/** True for one event, or bare data for one. */
+export function isItem (value: unknown): boolean {
+  return value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value) || isBytes(value) || isWireEvent(value)
+}
+
+/** Releases a source that will not be streamed (HEAD, 406, a client already gone): its file or socket is closed. Never throws. */
+export function dispose (source: unknown): void {
+  try {
+    release(source)?.then(undefined, () => {})
+  } catch {
+    // What cannot be released is not ours to repair, and the answer is under way for another reason.
+  }
+}
+
+function release (source: unknown): PromiseLike<unknown> | undefined {
+  if (isThenable(source)) return source.then(dispose)
+  if (isReadable(source)) source.destroy()
+  else if (isWebStream(source)) return source.locked ? undefined : source.cancel()
+  else if (isResponse(source)) return source.bodyUsed ? undefined : release(source.body)
+  // An iterator, such as that of `events.on()`.
+  else if (has(source, 'next', 'return')) return Promise.resolve(source.return())
+}
