@@ -138,7 +138,7 @@ t.test('what another program says on the channel does no harm', async t => {
   t.teardown(() => store.stop())
   await store.start(change => changes.push(change), { warn: (_, message) => warnings.push(message) })
   const messages = ['', 'null', '7', '{', '"x"', '{}', '{"kind":"session revoked"}', '{"kind":"subject revoked","subject":"a"}', '{"kind":"superseded","session":"a"}', '{"kind":"subject revoked","subject":7,"atMs":1}', '{"kind":"superseded","turn":1}']
-  await server.with(async client => { for (const message of messages) await client.publish('sse:auth', message) })
+  await server.with(async client => { for (const message of messages) await client.publish('sse:auth:db0', message) })
   await until(() => changes.length === messages.length)
   t.ok(changes.every(({ kind }) => kind === 'doubt'))
   t.equal(warnings.length, messages.length)

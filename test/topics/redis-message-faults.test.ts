@@ -175,7 +175,7 @@ t.test('Messages that cannot be read are taken as a doubt', async t => {
   const redis = await RedisApp.start(t)
   const stream = await redis.connect('a')
   const [id] = await redis.publish('a', '1')
-  for (const message of ['', 'E', 'X 1 2 3', 'E 1 2 3\n', 'E 1 2 1\n5 5 \nshort', 'E x y z\nfoo', 'D\n']) await redis.server.with(client => client.publish('sse:{a}', message))
+  for (const message of ['', 'E', 'X 1 2 3', 'E 1 2 3\n', 'E 1 2 1\n5 5 \nshort', 'E x y z\nfoo', 'D\n']) await redis.server.with(client => client.publish('sse:{a}:db0', message))
   await redis.publish('a', '2')
   t.same(dataOf(await stream.next(3)), ['stream.open', '1', '2'])
   t.equal(gapIn(stream.events), null)

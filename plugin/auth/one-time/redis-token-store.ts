@@ -2,8 +2,12 @@ import { Cluster } from 'ioredis'
 import type { Redis } from 'ioredis'
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
-import { createCommandConnection, createMessageConnection } from '../../common/redis-connections.ts'
-import type { RedisConnection, RedisOptions } from '../../common/redis-connections.ts'
+import { withoutUndefined } from '../../common/given.ts'
+import { createMessageConnection } from '../../common/redis/redis-connections.ts'
+import { isReplyError, reasonOf, RedisLink } from '../../common/redis/redis-link.ts'
+import { SilenceWatch } from '../../common/redis/redis-silence.ts'
+import { parseTarget } from '../../common/redis/redis-target.ts'
+import type { RedisConnection, RedisTarget, RefuseOption } from '../../common/redis/redis-target.ts'
 import { defineTokenScripts } from './token-scripts.ts'
 import type { TokenCommands } from './token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
@@ -25,50 +29,62 @@ const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000 }
 const MAX_MS = 600_000
 /** Sessions touched at once. */
 const CHUNK = 500
-/** How long until a channel that could not be listened to is tried again. */
-const LISTEN_AGAIN_MS = 500
+/** How long until a channel that could not be listened to is tried again; twice as long each time. */
+const FIRST_RETRY_MS = 250
+const MAX_RETRY_MS = 8_000
+/** Names the connection among those of the store. */
+const MESSAGE = 'token message'
+
+type Client = (Redis | Cluster) & TokenCommands
 
 /**
  * Tokens, sessions and revocations in Redis, for any number of processes. A token and its session share a slot, and one
  * script turns the one into the other. One connection for commands, one for messages.
  */
 export class RedisTokenStore implements TokenStore {
-  readonly #client: (Redis | Cluster) & TokenCommands
+  readonly #link: RedisLink<Client>
+  readonly #client: Client
   /**
    * A cluster's client keeps a connection for messages by itself. In its first moments messages may miss it, when this
    * process has no stream yet that could be ended.
    */
   readonly #listener: Redis | Cluster
-  readonly #prefix: string
+  readonly #target: RedisTarget
+  #silence: SilenceWatch | undefined
   #timer: NodeJS.Timeout | undefined
+  #retryMs = FIRST_RETRY_MS
   #listening: Promise<void> | undefined
   #wasListening = false
   #wasReady = false
+  #isStopped = false
 
   /** Connects to nothing yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor (given: RedisTokenStoreOptions) {
     const { connection, prefix, commandTimeoutMs } = checkOptions(given)
-    this.#prefix = prefix
-    this.#client = defineTokenScripts(createCommandConnection(connection, commandTimeoutMs))
-    this.#listener = this.#client instanceof Cluster ? this.#client : createMessageConnection(connection as string | RedisOptions | Redis, commandTimeoutMs)
+    this.#target = parseTarget(connection, prefix, refuseOption)
+    this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, '') })
+    this.#client = this.#link.client
+    this.#listener = this.#client instanceof Cluster ? this.#client : createMessageConnection(this.#target, commandTimeoutMs)
   }
 
   async start (onChange: (change: StoreChange) => void, logger: TokenStoreLogger): Promise<void> {
-    for (const connection of this.#connections()) {
-      connection.on('error', (err: Error) => logger.warn({ err }, 'redis: a connection of the token store failed; it is tried again'))
-    }
-    this.#listener.on('message', (channel: string, text: string) => this.#hear(text, onChange, logger))
-    this.#listener.on('ready', () => { this.#listening = this.#listen(onChange, logger) })
+    const listener = this.#listener
+    listener.on('message', (channel: string, text: string) => this.#hear(text, onChange, logger))
+    listener.on('ready', () => { this.#listening = this.#listen(onChange) })
     this.#client.on('ready', () => this.#tellReady(onChange))
-    await Promise.all([...this.#connections()].map(connection => connection.connect().catch(() => {})))
-    await this.#listening
+    if (listener instanceof Cluster) return this.#link.start(logger, async () => this.#listening)
+    listener.on('error', (error: Error) => this.#report(reasonOf(error), 'the message connection of the token store failed; it is tried again'))
+    this.#silence = new SilenceWatch(listener, () => this.#report('the message connection is silent', 'the message connection of the token store is silent; it is replaced'))
+    await this.#link.start(logger, () => listener.connect().then(() => this.#listening, () => {}))
   }
 
   async stop (): Promise<void> {
-    for (const connection of this.#connections()) connection.disconnect()
-    // What was under way fails now, and would try again.
-    await this.#listening
+    this.#isStopped = true
     clearTimeout(this.#timer)
+    this.#silence?.stop()
+    this.#link.stop()
+    this.#listener.disconnect()
+    await this.#listening
   }
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
@@ -111,12 +127,11 @@ export class RedisTokenStore implements TokenStore {
   }
 
   /** The hash in braces is the hash tag: both keys live on one node of a cluster. */
-  #tokenKey (hash: string): string { return `${this.#prefix}token:{${hash}}` }
-  #sessionKey (hash: string): string { return `${this.#prefix}session:{${hash}}` }
-  get #revokedKeys (): [at: string, until: string] { return [`${this.#prefix}{revoked}:at`, `${this.#prefix}{revoked}:until`] }
-  get #channel (): string { return `${this.#prefix}auth` }
-
-  #connections (): Set<Redis | Cluster> { return new Set([this.#client, this.#listener]) }
+  #tokenKey (hash: string): string { return `${this.#target.prefix}token:{${hash}}` }
+  #sessionKey (hash: string): string { return `${this.#target.prefix}session:{${hash}}` }
+  get #revokedKeys (): [at: string, until: string] { return [`${this.#target.prefix}{revoked}:at`, `${this.#target.prefix}{revoked}:until`] }
+  /** Messages know no databases: what is revoked in one must not end streams of another. */
+  get #channel (): string { return `${this.#target.prefix}auth:db${this.#target.database}` }
 
   async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<RedeemedToken | undefined> {
     const reply = await this.#ask(() => this.#client.tokenTake(this.#tokenKey(tokenHash), this.#sessionKey(tokenHash), mode, secretHash, fingerprint, newSecretHash, slidingMs, absoluteMs, graceMs, MAX_SECRETS))
@@ -134,17 +149,29 @@ export class RedisTokenStore implements TokenStore {
     await this.#ask(() => this.#client.tokenTell(this.#tokenKey(session), this.#sessionKey(session), this.#channel, JSON.stringify(change), what))
   }
 
-  async #listen (onChange: (change: StoreChange) => void, logger: TokenStoreLogger): Promise<void> {
+  async #listen (onChange: (change: StoreChange) => void): Promise<void> {
     clearTimeout(this.#timer)
     try {
       await this.#listener.subscribe(this.#channel)
-    } catch (err) {
-      logger.warn({ err }, 'redis: the token store cannot listen for revocations; it tries again')
-      this.#timer = setTimeout(() => { this.#listening = this.#listen(onChange, logger) }, LISTEN_AGAIN_MS).unref()
-      return
+    } catch (error) {
+      return this.#listenLater(onChange, error as Error)
     }
+    this.#retryMs = FIRST_RETRY_MS
+    this.#link.trouble.end(MESSAGE)
     if (this.#wasListening) onChange({ kind: 'doubt' })
     this.#wasListening = true
+  }
+
+  /** A refusal lasts until somebody changes something. */
+  #listenLater (onChange: (change: StoreChange) => void, error: Error): void {
+    if (this.#isStopped) return
+    if (isReplyError(error)) this.#report(error.message, 'the token store cannot listen for revocations; it tries again')
+    this.#timer = setTimeout(() => { if (this.#listener.status === 'ready') this.#listening = this.#listen(onChange) }, this.#retryMs).unref()
+    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
+  }
+
+  #report (reason: string, message: string): void {
+    if (!this.#isStopped) this.#link.trouble.begin(MESSAGE, reason, message)
   }
 
   /** Where the connection for messages was back first, what was missed can be asked for only now. */
@@ -160,26 +187,27 @@ export class RedisTokenStore implements TokenStore {
     onChange(change)
   }
 
-  /** Whatever Redis answers but a result means that the store is not available now. */
+  /** Everything that Redis answers, except a result, means that the store is not available now. */
   async #ask<T> (command: () => Promise<T>): Promise<T> {
     try {
-      return await command()
+      return await this.#link.run(command)
     } catch (cause) {
-      throw Object.assign(new errors.FST_SSE_STORE_UNAVAILABLE((cause as Error).message), { cause })
+      throw Object.assign(new errors.FST_SSE_STORE_UNAVAILABLE(this.#link.explain(cause as Error)), { cause })
     }
   }
 }
 
-function checkOptions (given: RedisTokenStoreOptions): Required<RedisTokenStoreOptions> {
-  const options = { ...DEFAULTS, ...given }
-  const { connection, prefix, commandTimeoutMs } = options
-  const refuse = (name: string, range: string, seen: string): never => { throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, range, seen) }
+const refuseOption: RefuseOption = (name, allowed, seen) => { throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, allowed, seen) }
+
+function checkOptions (options: RedisTokenStoreOptions): Required<RedisTokenStoreOptions> {
+  const given = withoutUndefined(options)
+  const { connection, prefix, commandTimeoutMs } = { ...DEFAULTS, ...given }
   const unknown = Object.keys(given).find(name => name !== 'connection' && !Object.hasOwn(DEFAULTS, name))
-  if (unknown !== undefined) refuse(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuse('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
-  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuse('prefix', 'a string without braces and white space', show(prefix))
-  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuse('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
-  return options
+  if (unknown !== undefined) refuseOption(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
+  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuseOption('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
+  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuseOption('prefix', 'a string without braces and white space', show(prefix))
+  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuseOption('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
+  return { connection, prefix, commandTimeoutMs }
 }
 
 function toRevocations (reply: readonly string[]): Map<string, number> {

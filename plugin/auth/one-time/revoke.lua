@@ -4,6 +4,11 @@
 --       2  sse:{revoked}:until  subjects by the Unix ms until which they are remembered
 -- ARGV  1  subject   2  ms to remember it   3  channel
 
+-- An error means that nothing was revoked, so the right to announce it is checked first.
+if not redis.acl_check_cmd('PUBLISH', ARGV[3], '') then
+  return redis.error_reply('NOPERM this user may not run PUBLISH on ' .. ARGV[3] .. ', which every node listens to')
+end
+
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 for _, subject in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do

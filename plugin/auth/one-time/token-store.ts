@@ -37,8 +37,11 @@ export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs:
 /** A session takes so many secrets: its first, and one for each repeat. */
 export const MAX_SECRETS = 16
 
-/** Where a store tells of its own troubles; Fastify's logger fits. */
-export interface TokenStoreLogger { warn: (details: object, message: string) => void }
+/** Where a store reports its own troubles, and that they are over; Fastify's logger fits. */
+export interface TokenStoreLogger {
+  warn: (details: object, message: string) => void
+  info?: (details: object, message: string) => void
+}
 
 /**
  * Where one-time tokens, resume sessions and revocations are kept. One contract suite runs over every implementation.

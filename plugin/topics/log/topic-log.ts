@@ -77,8 +77,10 @@ export interface LogHealth {
   canaryAgeMs: number
   /** Connections that were lost and are back, so far. */
   reconnects: number
-  /** Message connections that were deaf and were replaced, so far. */
+  /** Message connections that were deaf or silent and were replaced, so far. */
   replaced: number
+  /** Why it is not healthy, as Redis or the network said it; absent while all connections work. */
+  problem?: string
 }
 
 /**

@@ -3,7 +3,7 @@
 -- KEYS  1  sse:{topic}:log          the stream
 --       2  sse:{topic}:meta         the topic's state
 --       3  sse:{topic}:key:<key>    optional: the idempotency key; a publisher that is known is part of its name
--- ARGV  1  sse:{topic}              the channel
+-- ARGV  1  sse:{topic}:db0          the channel; ends with the number of the database
 --       2  PUBLISH, or SPUBLISH on a cluster
 --       3  events kept                4  ms an event is kept, 0: whatever its age
 --       5  ms an idle topic is kept, 0: for ever          6  ms an idempotency key is kept
@@ -31,6 +31,17 @@ if key then
     local ms, n, many, used_for = string.match(earlier, '^(%d+) (%d+) (%d+) (.*)$')
     if used_for ~= fingerprint then return {'reused'} end
     return {'repeat', ms, n, many}
+  end
+end
+
+-- Without one of these rights the script would fail after its first write, and what is answered with an error would be there.
+local needed = {
+  {'XADD', stream, '*', 'data', ''}, {'XTRIM', stream, 'MINID', '0'}, {'HSET', meta, 'n', '0'}, {'HDEL', meta, 'skip'},
+  {'PEXPIRE', stream, '1'}, {publish, channel, ''}, key and {'SET', key, ''} or nil
+}
+for _, command in ipairs(needed) do
+  if not redis.acl_check_cmd(unpack(command)) then
+    return redis.error_reply('NOPERM this user may not run ' .. command[1] .. ' on ' .. command[2] .. ', which a publish needs')
   end
 end
 

@@ -3,7 +3,7 @@ import type { Cluster } from 'ioredis'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { RedisSubscriberInit } from './redis-subscriber.ts'
 
-export interface ClusterSubscriberInit extends Pick<RedisSubscriberInit, 'logger' | 'onMessage' | 'onRestored'> {
+export interface ClusterSubscriberInit extends Pick<RedisSubscriberInit, 'trouble' | 'onMessage' | 'onRestored'> {
   /** The connection for commands, which knows where each slot is. */
   cluster: Cluster
   /** A connection for messages to one node, not yet connected. */
@@ -12,6 +12,11 @@ export interface ClusterSubscriberInit extends Pick<RedisSubscriberInit, 'logger
 }
 
 interface Route { slot: number, node: string }
+
+interface Move { channel: string, route: Route, node: string }
+
+/** Channels moved at one time after a failover. */
+const CHUNK = 500
 
 /**
  * Listens to a cluster: sharded messages stay on the node that has the slot, so there is one connection to each node that
@@ -45,7 +50,7 @@ export class RedisClusterSubscriber {
   }
 
   get isHealthy (): boolean {
-    return [...this.#nodes.values()].every(node => node.isHealthy)
+    return [...this.#nodes.values()].every(node => node.isHealthy) && [...this.#routes.values()].every(({ node }) => node !== '')
   }
 
   async start (): Promise<void> {
@@ -86,13 +91,25 @@ export class RedisClusterSubscriber {
   async #reroute (): Promise<void> {
     if (this.#isRerouting) return
     this.#isRerouting = true
+    try {
+      const moves = this.#misplaced()
+      for (let at = 0; at < moves.length; at += CHUNK) {
+        // A listener that throws must not keep the others in the wrong place.
+        await Promise.allSettled(moves.slice(at, at + CHUNK).map(({ channel, route, node }) => this.#move(channel, route, node)))
+      }
+      this.#dropUnused()
+    } finally {
+      this.#isRerouting = false
+    }
+  }
+
+  #misplaced (): Move[] {
     const suspects = new Set(this.#suspects)
     this.#suspects.clear()
-    for (const [channel, route] of this.#routes) {
+    return [...this.#routes].flatMap(([channel, route]) => {
       const node = this.#init.cluster.slots[route.slot]?.[0]
-      if (node !== undefined && (node !== route.node || suspects.has(node))) await this.#move(channel, route, node)
-    }
-    this.#isRerouting = false
+      return node !== undefined && (node !== route.node || suspects.has(node)) ? [{ channel, route, node }] : []
+    })
   }
 
   async #move (channel: string, route: Route, node: string): Promise<void> {
@@ -104,9 +121,17 @@ export class RedisClusterSubscriber {
       route.node = ''
       return
     }
+    // Unsubscribed meanwhile.
+    if (this.#routes.get(channel) !== route) return this.#leave(node, channel)
     route.node = node
     this.#init.onRestored([channel])
     if (old !== node) await this.#leave(old, channel)
+  }
+
+  /** A node that could not be reached and is no master any more would be tried for ever. */
+  #dropUnused (): void {
+    const masters = new Set(this.#init.cluster.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`))
+    for (const [name, node] of this.#nodes) if (node.size === 0 && !masters.has(name)) this.#drop(name, node)
   }
 
   #suspect (node: string): void {
@@ -115,12 +140,15 @@ export class RedisClusterSubscriber {
     this.#init.cluster.refreshSlotsCache()
   }
 
-  /** A node that has no channel left needs no connection. */
+  /** A node without channels needs no connection. */
   async #leave (name: string, channel: string): Promise<void> {
     const node = this.#nodes.get(name)
     // A node that is gone has forgotten its subscribers by itself.
     await node?.unsubscribe(channel).catch(() => {})
-    if (!node || node.size > 0) return
+    if (node?.size === 0) this.#drop(name, node)
+  }
+
+  #drop (name: string, node: RedisSubscriber): void {
     this.#nodes.delete(name)
     this.#past.reconnects += node.reconnects
     this.#past.replaced += node.replaced
@@ -142,13 +170,13 @@ export class RedisClusterSubscriber {
   #subscriber (name: string): RedisSubscriber {
     const known = this.#nodes.get(name)
     if (known) return known
-    const { logger, onMessage, onRestored, canary, connect } = this.#init
+    const { trouble, onMessage, onRestored, canary, connect } = this.#init
     const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(name) ?? []
     const made = new RedisSubscriber({
       connection: connect(host, Number(port)),
       name: `message (${name})`,
       isSharded: true,
-      logger,
+      trouble,
       onMessage,
       onRestored,
       onMoved: () => this.#suspect(name),

@@ -8,8 +8,11 @@ import { formatEventId, idsFrom, ORIGIN, parseEventId } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
 import { createRetention } from '../../retention.ts'
 import type { Retention, RetentionOf, RetentionRule } from '../../retention.ts'
-import { createCommandConnection, createMessageConnection, isCluster } from '../../../common/redis-connections.ts'
-import type { RedisConnection, RedisOptions } from '../../../common/redis-connections.ts'
+import { createMessageConnection } from '../../../common/redis/redis-connections.ts'
+import { RedisLink } from '../../../common/redis/redis-link.ts'
+import { parseTarget } from '../../../common/redis/redis-target.ts'
+import { withoutUndefined } from '../../../common/given.ts'
+import type { RedisConnection, RedisTarget, RefuseOption } from '../../../common/redis/redis-target.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { parseRedisMessage } from './redis-message.ts'
@@ -38,50 +41,61 @@ export interface RedisLogOptions {
 
 const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000, canaryMs: 5_000, replicas: 0, replicasTimeoutMs: 1_000 }
 const MAX_MS = 600_000
+const RANGES = { commandTimeoutMs: [1, MAX_MS], canaryMs: [10, MAX_MS], replicas: [0, 100], replicasTimeoutMs: [1, MAX_MS] } as const
 
-/** Entries asked for in the first page of a topic whose entry size is not known yet. */
-const FIRST_PAGE = 64
+/** Any topic will do to see whether the scripts may run. */
+const PROBED_TOPIC = 'probe'
+
+type Client = (Redis | Cluster) & ScriptCommands
+type Settings = Required<Omit<RedisLogOptions, 'retention'>>
 
 /**
  * A topic is a Redis stream; one script appends and announces. Per process there is one connection for commands and one
  * for messages, whatever the number of clients.
  */
 export class RedisLog implements TopicLog {
-  readonly #client: (Redis | Cluster) & ScriptCommands
-  readonly #options: Required<Omit<RedisLogOptions, 'retention'>>
+  readonly #link: RedisLink<Client>
+  readonly #client: Client
+  readonly #target: RedisTarget
+  readonly #options: Omit<Settings, 'connection' | 'prefix'>
   readonly #retentionOf: RetentionOf
   readonly #listeners = new Map<string, TopicListener>()
-  readonly #bytesPerEntry = new Map<string, number>()
   readonly #waits = new WeakMap<Redis, ReplicaWait>()
   readonly #publish: 'PUBLISH' | 'SPUBLISH'
   #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
-  #timesReady = 0
 
   /** Connects to nothing yet. Throws `TOPICS_BAD_OPTION`. */
   constructor ({ retention, ...given }: RedisLogOptions) {
-    this.#options = checkOptions(given)
+    const { connection, prefix, ...options } = checkOptions(given)
+    this.#options = options
+    this.#target = parseTarget(connection, prefix, refuseOption)
     this.#retentionOf = createRetention(retention)
-    this.#publish = isCluster(given.connection) ? 'SPUBLISH' : 'PUBLISH'
-    this.#client = defineScripts(createCommandConnection(given.connection, this.#options.commandTimeoutMs))
+    this.#publish = this.#target.cluster ? 'SPUBLISH' : 'PUBLISH'
+    this.#link = new RedisLink<Client>({
+      target: this.#target,
+      commandTimeoutMs: options.commandTimeoutMs,
+      define: defineScripts,
+      probe: client => client.topicLocate(this.#key(PROBED_TOPIC, 'log'), this.#key(PROBED_TOPIC, 'meta'), formatEventId(ORIGIN), 0)
+    })
+    this.#client = this.#link.client
   }
 
-  /** True when Redis answers and its messages arrive. */
-  get isHealthy (): boolean { return this.#client.status === 'ready' && this.#subscriber?.isHealthy === true }
+  /** True when Redis accepts commands and its messages arrive. */
+  get isHealthy (): boolean { return this.#link.isReady && this.#subscriber?.isHealthy === true }
 
-  /** Before the start there is nothing to tell. */
+  /** Before the start nothing is known. */
   get health (): LogHealth {
     const { canaryAgeMs = Infinity, reconnects = 0, replaced = 0 } = this.#subscriber ?? {}
-    return { isHealthy: this.isHealthy, canaryAgeMs, reconnects: reconnects + Math.max(0, this.#timesReady - 1), replaced }
+    const { reconnects: ofCommands, trouble: { problem } } = this.#link
+    return { isHealthy: this.isHealthy, canaryAgeMs, reconnects: reconnects + ofCommands, replaced, ...(problem !== undefined && { problem }) }
   }
 
+  /** Settles when Redis answers, and after 3 s at the latest: the log then becomes available later. */
   async start (logger: LogLogger): Promise<void> {
-    this.#client.on('error', (err: Error) => logger.warn({ err }, 'redis: the command connection failed; it is tried again'))
-    this.#client.on('ready', () => {
-      this.#timesReady++
-      void this.#warnOfEviction(logger)
-    })
-    this.#subscriber = this.#createSubscriber(logger)
-    await Promise.all([this.#client.connect().catch(() => {}), this.#subscriber.start()])
+    const subscriber = this.#createSubscriber()
+    this.#subscriber = subscriber
+    this.#client.on('ready', () => { void this.#warnOfEviction(logger) })
+    await this.#link.start(logger, () => subscriber.start())
   }
 
   async append (topic: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
@@ -107,17 +121,13 @@ export class RedisLog implements TopicLog {
     return args.map(String)
   }
 
-  /** Redis bounds a page by count only, so the count is chosen by the size of the topic's entries so far. */
-  async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
-    const known = this.#bytesPerEntry.get(topic)
-    const count = Math.max(1, Math.min(limit.count, known === undefined ? FIRST_PAGE : Math.ceil(limit.bytes / known)))
+  async read (topic: string, after: EventId, { count, bytes }: PageLimit): Promise<LogEntry[]> {
     for (let from = formatEventId(after); ;) {
-      const reply = await this.#ask(() => this.#client.xrange(this.#key(topic, 'log'), `(${from}`, '+', 'COUNT', count))
-      const entries = reply.flatMap(([id, fields]) => toEntry(id, fields))
-      if (entries.length > 0) this.#bytesPerEntry.set(topic, Math.max(1, entries.reduce((sum, entry) => sum + Buffer.byteLength(entry.data), 0) / entries.length))
-      if (entries.length > 0 || reply.length < count) return cutPage(entries, limit)
+      const [next, ...entries] = await this.#ask(() => this.#client.topicPage(this.#key(topic, 'log'), from, count, bytes))
+      const page = entries.flatMap(([id, fields]) => toEntry(id, fields))
       // A page of nothing but another program's entries is not the end.
-      from = reply.at(-1)![0]
+      if (page.length > 0 || next === '') return page
+      from = next
     }
   }
 
@@ -147,7 +157,6 @@ export class RedisLog implements TopicLog {
   async unfollow (topic: string, listener: TopicListener): Promise<void> {
     if (this.#listeners.get(topic) !== listener) return
     this.#listeners.delete(topic)
-    this.#bytesPerEntry.delete(topic)
     // Without a connection there is nothing to unsubscribe from, and a new one does not subscribe to it.
     await this.#subscriber?.unsubscribe(this.#channel(topic)).catch(() => {})
   }
@@ -162,39 +171,41 @@ export class RedisLog implements TopicLog {
 
   async stop (): Promise<void> {
     this.#subscriber?.stop()
-    this.#client.disconnect()
+    this.#link.stop()
   }
 
-  /** The topic in braces is the hash tag: all keys of a topic live on one node of a cluster. */
-  #key (topic: string, what: string): string { return `${this.#options.prefix}{${topic}}:${what}` }
-  #channel (topic: string): string { return `${this.#options.prefix}{${topic}}` }
+  /** The topic in braces is the hash tag: all keys of a topic are on one node of a cluster. */
+  #key (topic: string, what: string): string { return `${this.#target.prefix}{${topic}}:${what}` }
 
-  #createSubscriber (logger: LogLogger): RedisSubscriber | RedisClusterSubscriber {
-    const { connection, commandTimeoutMs, canaryMs: intervalMs, prefix } = this.#options
-    const client = this.#client
-    const canary = `${prefix}canary:${randomUUID()}`
+  /** Messages know no databases: two logs that share a server and a prefix, but no keys, must not hear each other. */
+  #channel (topic: string): string { return `${this.#target.prefix}{${topic}}:db${this.#target.database}` }
+  #topicOf (channel: string): string { return channel.slice(this.#target.prefix.length + 1, channel.lastIndexOf('}')) }
+
+  #createSubscriber (): RedisSubscriber | RedisClusterSubscriber {
+    const { commandTimeoutMs, canaryMs: intervalMs } = this.#options
+    const target = this.#target
+    const client: Redis | Cluster = this.#client
+    const canary = `${target.prefix}canary:${randomUUID()}`
     const common = {
-      logger,
+      trouble: this.#link.trouble,
       onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
       onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.get(this.#topicOf(channel))?.onDoubt() }
     }
-    if (client instanceof Cluster && isCluster(connection)) {
+    if (client instanceof Cluster) {
       return new RedisClusterSubscriber({
         ...common,
         cluster: client,
-        connect: (host, port) => createMessageConnection({ ...connection.redisOptions, host, port }, commandTimeoutMs),
+        connect: (host, port) => createMessageConnection({ options: { ...target.options, host, port } }, commandTimeoutMs),
         canary: { prefix: canary, intervalMs, send: channel => client.spublish(channel, '') }
       })
     }
     return new RedisSubscriber({
       ...common,
       name: 'message',
-      connection: createMessageConnection(connection as string | RedisOptions, commandTimeoutMs),
+      connection: createMessageConnection(target, commandTimeoutMs),
       canary: { intervalMs, channel: () => canary, send: channel => client.publish(channel, '') }
     })
   }
-
-  #topicOf (channel: string): string { return channel.slice(this.#options.prefix.length + 1, -1) }
 
   #hear (channel: string, message: Buffer): void {
     const listener = this.#listeners.get(this.#topicOf(channel))
@@ -233,37 +244,34 @@ export class RedisLog implements TopicLog {
       const policy = /maxmemory_policy:(\S+)/.exec(await this.#client.info('memory'))?.[1]
       if (policy !== 'noeviction') logger.warn({ policy }, 'redis: maxmemory-policy must be "noeviction", or Redis may drop topics when memory is short: run CONFIG SET maxmemory-policy noeviction')
     } catch {
-      // The connection went away again: asked anew when it is back.
+      // Not allowed to ask, or the connection went away again: asked again when it is back.
     }
   }
 
-  /** Whatever Redis answers but a result means that the log is not available now. */
+  /** Everything that Redis answers, except a result, means that the log is not available now. */
   async #ask<T> (command: () => Promise<T>): Promise<T> {
     try {
-      return await command()
+      return await this.#link.run(command)
     } catch (cause) {
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(explain(cause as Error)), { cause })
+      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), { cause })
     }
   }
 }
 
-/** What ioredis says while it has no connection tells of its options, not of Redis. */
-function explain ({ message }: Error): string {
-  return message.startsWith("Stream isn't writeable") ? 'there is no connection to Redis: is it running, and is its URL right?' : message
-}
+const refuseOption: RefuseOption = (name, allowed, seen) => { throw new errors.TOPICS_BAD_OPTION(name, allowed, seen) }
 
-function checkOptions (given: Omit<RedisLogOptions, 'retention'>): Required<Omit<RedisLogOptions, 'retention'>> {
-  const options = { ...DEFAULTS, ...given }
-  const { connection, prefix, commandTimeoutMs, canaryMs, replicas, replicasTimeoutMs } = options
-  const refuse = (name: string, range: string, seen: unknown): never => { throw new errors.TOPICS_BAD_OPTION(name, range, show(seen)) }
+function checkOptions (options: Omit<RedisLogOptions, 'retention'>): Settings {
+  const given = withoutUndefined(options)
+  const { connection, prefix, ...numbers } = { ...DEFAULTS, ...given }
   const unknown = Object.keys(given).find(name => name !== 'connection' && !Object.hasOwn(DEFAULTS, name))
-  if (unknown !== undefined) refuse(unknown, `one of connection, retention, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuse('connection', 'a URL, ioredis options or { cluster: nodes }', connection)
-  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuse('prefix', 'a string without braces and white space', prefix)
-  for (const [name, value, min, max] of [['commandTimeoutMs', commandTimeoutMs, 1, MAX_MS], ['canaryMs', canaryMs, 10, MAX_MS], ['replicas', replicas, 0, 100], ['replicasTimeoutMs', replicasTimeoutMs, 1, MAX_MS]] as const) {
-    if (!Number.isInteger(value) || value < min || value > max) refuse(name, `an integer from ${min} to ${max}`, value)
+  if (unknown !== undefined) refuseOption(unknown, `one of connection, retention, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
+  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuseOption('connection', 'a URL, ioredis options or { cluster: nodes }', show(connection))
+  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuseOption('prefix', 'a string without braces and white space', show(prefix))
+  for (const [name, [min, max]] of Object.entries(RANGES)) {
+    const value = numbers[name as keyof typeof RANGES]
+    if (!Number.isInteger(value) || value < min || value > max) refuseOption(name, `an integer from ${min} to ${max}`, show(value))
   }
-  return options
+  return { connection, prefix, ...numbers }
 }
 
 function retentionArgs ({ maxEvents, maxAgeMs, expireAfterMs, idempotencyMs }: Retention): (string | number)[] {
@@ -279,15 +287,6 @@ function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   if (!id || id.n === 0 || data === undefined) return []
   const retry = values.get('retry')
   return [{ id, data, event: values.get('event'), retry: retry === undefined ? undefined : Number(retry) }]
-}
-
-function cutPage (entries: LogEntry[], { bytes }: PageLimit): LogEntry[] {
-  let sum = 0
-  const end = entries.findIndex((entry, at) => {
-    sum += Buffer.byteLength(entry.data)
-    return at > 0 && sum > bytes
-  })
-  return end < 0 ? entries : entries.slice(0, end)
 }
 
 function toLocation ([ms, n, born, closed, jumps, count, first, found]: LocateReply): Location {

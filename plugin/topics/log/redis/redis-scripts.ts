@@ -8,11 +8,15 @@ import type { Cluster, Redis } from 'ioredis'
 export interface ScriptCommands {
   topicAppend: (stream: string, meta: string, args: readonly string[]) => Promise<string[]>
   topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
+  topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
   topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number) => Promise<LocateReply>
   topicSeek: (stream: string, kind: 'last' | 'since', value: number) => Promise<string>
   topicClose: (meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
   topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
 }
+
+/** What `page.lua` replies: where to go on when the page is empty, and the entries. */
+export type PageReply = [next: string, ...entries: [id: string, fields: string[]][]]
 
 /** What `locate.lua` replies: ms, n, born, closed, jumps, count, first id, found. */
 export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number]
@@ -24,6 +28,7 @@ const append = lineage + load('append')
 export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
   topicAppend: { lua: append, numberOfKeys: 2 },
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
+  topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
   topicSeek: { lua: entry + load('seek'), numberOfKeys: 1 },
   topicClose: { lua: load('close'), numberOfKeys: 1 },

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis'
-import type { LogLogger } from '../topic-log.ts'
+import { isReplyError, reasonOf } from '../../../common/redis/redis-link.ts'
+import { SilenceWatch } from '../../../common/redis/redis-silence.ts'
+import type { RedisTrouble } from '../../../common/redis/redis-trouble.ts'
 
 export interface RedisSubscriberInit {
   /** A connection of its own, not yet connected, that keeps no offline queue and does not resubscribe by itself. */
@@ -9,7 +11,7 @@ export interface RedisSubscriberInit {
   /** Sharded messages, of a cluster's node. Default false. */
   isSharded?: boolean
   canary: Canary
-  logger: LogLogger
+  trouble: RedisTrouble
   onMessage: (channel: string, message: Buffer) => void
   /** The connection was lost and is back; messages of these channels may be missing. */
   onRestored: (channels: readonly string[]) => void
@@ -27,52 +29,68 @@ export interface Canary {
 
 /** Channels subscribed with one command after a reconnect. */
 const CHUNK = 500
-/** A canary that was not heard for so many intervals is dead. */
-const SILENT_INTERVALS = 2
+/** A canary that Redis has passed on and that was not heard after this many intervals and this long is lost: a busy machine hears late. */
+const LOST_INTERVALS = 2
+const LOST_MS = 1_000
+/** What was not heard for this many intervals, and this long, makes the connection unhealthy. */
+const UNHEALTHY_INTERVALS = 3
+const UNHEALTHY_MS = 3_000
+/** Redis refused to let it listen: asked again after this long, twice as long each time. */
+const FIRST_RETRY_MS = 250
+const MAX_RETRY_MS = 8_000
+
+/** A canary on its way, when Redis confirmed it, and the intervals since then. */
+interface Flight { confirmedAt?: number, intervals: number }
 
 /**
- * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then says
+ * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then reports
  * that something may be missing. A canary goes through Redis and back: a connection that looks alive but is deaf, as a
- * failover can leave one, is found and replaced.
+ * failover can leave one, is found and replaced. A canary that Redis did not confirm says nothing about this connection.
  */
 export class RedisSubscriber {
   readonly #init: RedisSubscriberInit
   readonly #channels = new Set<string>()
+  readonly #silence: SilenceWatch
   #isReady = false
   #wasReady = false
-  #heardAt = Date.now()
+  #heardAt = performance.now()
   #canary: NodeJS.Timeout | undefined
   #canaryChannel = ''
+  #flight: Flight | undefined
+  #retry: NodeJS.Timeout | undefined
+  #retryMs = FIRST_RETRY_MS
   #started: Promise<void> | undefined
   #restored: Promise<void> | undefined
+  #isStopped = false
   #reconnects = 0
   #replaced = 0
 
   constructor (init: RedisSubscriberInit) {
     this.#init = init
-    const { connection, logger, name } = init
+    const { connection, name } = init
     connection.on(init.isSharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
     connection.on('ready', () => { this.#restored = this.#restore() })
     connection.on('moved', () => { init.onMoved?.() })
-    connection.on('close', () => { this.#isReady = false })
-    connection.on('error', (err: Error) => logger.warn({ err }, `redis: the ${name} connection failed; it is tried again`))
+    connection.on('close', () => this.#lose())
+    connection.on('error', (error: Error) => this.#report(reasonOf(error), `the ${name} connection failed; it is tried again`))
+    this.#silence = new SilenceWatch(connection, () => this.#replace('silent'))
   }
 
   /** Topics and what else is listened to on this connection, the canary not counted. */
   get size (): number { return this.#channels.size }
 
   /** Ms since the canary was last heard. */
-  get canaryAgeMs (): number { return Date.now() - this.#heardAt }
+  get canaryAgeMs (): number { return Math.round(performance.now() - this.#heardAt) }
 
   /** Times the connection was lost and came back. */
   get reconnects (): number { return this.#reconnects }
 
-  /** Deaf connections replaced so far. */
+  /** Deaf and silent connections replaced so far. */
   get replaced (): number { return this.#replaced }
 
   /** True when messages arrive: subscribed, and the canary heard lately. */
   get isHealthy (): boolean {
-    return this.#isReady && this.canaryAgeMs < (SILENT_INTERVALS + 1) * this.#init.canary.intervalMs
+    return this.#isReady && this.canaryAgeMs < Math.max(UNHEALTHY_MS, UNHEALTHY_INTERVALS * this.#init.canary.intervalMs)
   }
 
   /** Connects and starts the canary; called again, waits for the same. Settles also when Redis is away: it is tried again. */
@@ -106,16 +124,21 @@ export class RedisSubscriber {
 
   stop (): void {
     clearInterval(this.#canary)
+    clearTimeout(this.#retry)
+    this.#silence.stop()
     this.#isReady = false
+    this.#init.trouble.end(this.#init.name)
+    this.#isStopped = true
     this.#init.connection.disconnect()
   }
 
   #hear (channel: string, message: Buffer): void {
-    if (channel === this.#canaryChannel) this.#heardAt = Date.now()
-    else this.#init.onMessage(channel, message)
+    if (channel !== this.#canaryChannel) return this.#init.onMessage(channel, message)
+    this.#heardAt = performance.now()
+    this.#flight = undefined
   }
 
-  /** One command for many channels; a cluster's node takes those of one slot at a time. */
+  /** One command for many channels; a node of a cluster accepts those of one slot at a time. */
   async #listen (channels: readonly string[]): Promise<void> {
     const { connection, isSharded } = this.#init
     if (isSharded) await Promise.all(channels.map(channel => connection.ssubscribe(channel)))
@@ -123,19 +146,20 @@ export class RedisSubscriber {
   }
 
   async #restore (): Promise<void> {
-    const { canary, onRestored } = this.#init
+    const { canary, onRestored, trouble, name } = this.#init
     const channels = [...this.#channels]
     this.#canaryChannel = canary.channel()
+    this.#flight = undefined
     try {
       await this.#listen([this.#canaryChannel])
       for (let at = 0; at < channels.length; at += CHUNK) await this.#listen(channels.slice(at, at + CHUNK))
-    } catch {
-      // It went away again, or the channels have moved to another node; 'ready' comes anew.
-      this.#init.connection.disconnect(true)
-      return
+    } catch (error) {
+      return this.#restoreLater(error as Error)
     }
     this.#isReady = true
-    this.#heardAt = Date.now()
+    this.#retryMs = FIRST_RETRY_MS
+    this.#heardAt = performance.now()
+    trouble.end(name)
     if (this.#wasReady) {
       this.#reconnects++
       onRestored(channels)
@@ -143,15 +167,58 @@ export class RedisSubscriber {
     this.#wasReady = true
   }
 
+  /** A refusal lasts until somebody changes something: another connection would get the same answer, as often as it is made. */
+  #restoreLater (error: Error): void {
+    const { connection, name, onMoved } = this.#init
+    // Otherwise the connection went away again, and 'ready' comes with the next one.
+    if (!isReplyError(error)) return connection.disconnect(true)
+    if (error.message.startsWith('MOVED')) onMoved?.()
+    else this.#report(error.message, `the ${name} connection is not allowed to listen; it is tried again`)
+    clearTimeout(this.#retry)
+    this.#retry = setTimeout(() => { if (connection.status === 'ready') this.#restored = this.#restore() }, this.#retryMs).unref()
+    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
+  }
+
+  #lose (): void {
+    clearTimeout(this.#retry)
+    if (this.#isReady) this.#report('the connection was closed', `the ${this.#init.name} connection was closed; it is tried again`)
+    this.#isReady = false
+  }
+
+  #report (reason: string, message: string): void {
+    if (!this.#isStopped) this.#init.trouble.begin(this.#init.name, reason, message)
+  }
+
   #sing (): void {
-    const { canary, connection, logger, name } = this.#init
-    if (this.#isReady && this.canaryAgeMs > SILENT_INTERVALS * canary.intervalMs) {
-      this.#replaced++
-      this.#isReady = false
-      logger.warn({ canaryAgeMs: this.canaryAgeMs }, `redis: the ${name} connection is deaf; it is replaced`)
-      connection.disconnect(true)
+    if (!this.#isReady) return
+    if (this.#isDeaf()) {
+      this.#replace('deaf')
+      this.#init.connection.disconnect(true)
+    } else if (this.#flight === undefined) {
+      this.#send()
     }
-    // The command connection tells of its own troubles; a canary that cannot be sent is simply not heard.
-    if (this.#isReady) canary.send(this.#canaryChannel).catch(() => {})
+  }
+
+  /** One at a time; one that Redis did not confirm is given up, and the command connection reports why. */
+  #send (): void {
+    const flight: Flight = { intervals: 0 }
+    this.#flight = flight
+    this.#init.canary.send(this.#canaryChannel).then(
+      () => { flight.confirmedAt = performance.now() },
+      () => { if (this.#flight === flight) this.#flight = undefined }
+    )
+  }
+
+  #isDeaf (): boolean {
+    const flight = this.#flight
+    if (flight?.confirmedAt === undefined) return false
+    // Counted in intervals, too: between two of them the process has read what was waiting for it.
+    return ++flight.intervals > LOST_INTERVALS && performance.now() - flight.confirmedAt >= LOST_MS
+  }
+
+  #replace (what: 'deaf' | 'silent'): void {
+    this.#replaced++
+    this.#isReady = false
+    this.#report(`the ${this.#init.name} connection is ${what}`, `the ${this.#init.name} connection is ${what}; it is replaced`)
   }
 }
