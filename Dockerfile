@@ -3,21 +3,23 @@
 FROM node:20-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY plugin/package.json plugin/
+COPY service/package.json service/
 RUN npm ci
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY plugin plugin
 COPY service service
-COPY examples examples
-COPY bench bench
-RUN npm run build
-# Fastify is a peer of the package and here its part: kept, in the version of the lock file.
-RUN npm pkg delete devDependencies.fastify && npm prune --omit=dev
+RUN npm run build -w fastify-resumable-sse -w resumable-sse
+RUN npm prune --omit=dev
 
 FROM node:20-bookworm-slim
 WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
-COPY --from=build /app/dist dist
+COPY --from=build /app/plugin/package.json plugin/
+COPY --from=build /app/plugin/dist plugin/dist
+COPY --from=build /app/service/package.json service/
+COPY --from=build /app/service/dist service/dist
 RUN mkdir data && chown node:node data
 USER node
 ENV NODE_ENV=production
@@ -30,4 +32,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "f
 # With TLS_CERT the check above needs https: give the container one of its own, or leave TLS to a proxy.
 # The service handles SIGTERM itself and starts no children but its workers: it needs no init.
 STOPSIGNAL SIGTERM
-CMD ["node", "dist/service/cli.js"]
+CMD ["node", "service/dist/cli.js"]

@@ -8,7 +8,7 @@ const forbid = (...rooms) => ({
 })
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist/**', '.tap/**', 'node_modules/**'] }),
+  ...neostandard({ ts: true, ignores: ['**/dist/**', '.tap/**', 'node_modules/**'] }),
   {
     files: ['**/*.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
@@ -25,5 +25,5 @@ export default [
   { files: ['plugin/auth/**/*.ts'], rules: forbid('topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/topics/**/*.ts'], rules: forbid('client', 'testing', 'service', 'test') },
   { files: ['plugin/index.ts'], rules: forbid('service', 'test') },
-  { files: ['service/**/*.ts'], rules: forbid('client', 'test') }
+  { files: ['service/**/*.ts'], rules: forbid('plugin', 'test') }
 ]

@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
-import sse from '../plugin/index.ts'
-import topics, { RedisLog } from '../plugin/topics/index.ts'
+import sse from 'fastify-resumable-sse'
+import topics from 'fastify-resumable-sse/topics'
+import { RedisLog } from 'fastify-resumable-sse/topics/redis'
 import { answerMemory, dataOf } from './workload.ts'
 import type { ServerNews, ServerOrder } from './workload.ts'
 

@@ -11,7 +11,8 @@ import { randomBytes } from 'node:crypto'
 import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
-import sse, { auth, MemoryTokenStore } from 'fastify-resumable-sse'
+import sse from 'fastify-resumable-sse'
+import { auth, MemoryTokenStore } from 'fastify-resumable-sse/auth'
 import topics, { MemoryLog } from 'fastify-resumable-sse/topics'
 
 /** `POST /login` signs in whoever says his name, `POST /orders` tells a customer, `GET /orders?ot=` streams to him alone. */

@@ -18,15 +18,10 @@ import type { SseSource } from './reply/source.ts'
 import type { SseStream } from './reply/stream.ts'
 import type { AnyEvents, SseEvents } from './reply/events.ts'
 
-export { RESET_ID } from './reply/wire.ts'
-export { auth, Grant, MemoryTokenStore, RedisTokenStore } from './auth/index.ts'
-export type {
-  Auth, AuthOptions, CookieOptions, GrantInit, GrantSource, IssuedToken, JwtOptions, KeySet, OneTimeTokenOptions,
-  PresentedToken, ProxyOptions, PublicJwk, PublicKey, PublicKeyAlgorithm, RedeemedToken, RedisTokenStoreOptions, Revoked, SecretKey, SessionLimits, StoreChange,
-  StoredToken, TokenRecord, TokenStore, TokenStoreLogger, VerifyCookie
-} from './auth/index.ts'
-export { injectSse } from './testing/inject-sse.ts'
-export type { InjectedEvent, InjectedStream } from './testing/inject-sse.ts'
+export { MAX_RETRY_MS, RESET_ID } from './reply/wire.ts'
+export { defineError } from './common/define-error.ts'
+export { show } from './common/show.ts'
+export { reportOf } from './reply/error-report.ts'
 export type { WireEvent, Serializer } from './reply/wire.ts'
 export type { SseOptions, SsePluginOptions, SseRouteOptions, SlowClientPolicy } from './reply/options.ts'
 export type { OpenableSource, SourceRun, SseSource } from './reply/source.ts'

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import cookie from '@fastify/cookie'
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { auth, MemoryTokenStore, RedisTokenStore } from '../plugin/index.ts'
-import type { AuthOptions, JwtOptions } from '../plugin/index.ts'
-import { SiteCheck } from '../plugin/auth/site.ts'
+import { auth, MemoryTokenStore } from 'fastify-resumable-sse/auth'
+import { RedisTokenStore } from 'fastify-resumable-sse/auth/redis'
+import type { AuthOptions, JwtOptions } from 'fastify-resumable-sse/auth'
+import { SiteCheck } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from './config/config.ts'
 import { pathOf } from './http/quiet-log.ts'
 

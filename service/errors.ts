@@ -1,4 +1,4 @@
-import { defineError } from '../plugin/common/define-error.ts'
+import { defineError } from 'fastify-resumable-sse'
 
 /** Every error of the HTTP surface that is not one of the plugin's or the topics'. */
 export const errors = {

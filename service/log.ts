@@ -1,5 +1,7 @@
-import { LmdbLog, MemoryLog, RedisLog } from '../plugin/topics/index.ts'
-import type { RetentionRule, TopicLog } from '../plugin/topics/index.ts'
+import { MemoryLog } from 'fastify-resumable-sse/topics'
+import { LmdbLog } from 'fastify-resumable-sse/topics/lmdb'
+import { RedisLog } from 'fastify-resumable-sse/topics/redis'
+import type { RetentionRule, TopicLog } from 'fastify-resumable-sse/topics'
 import type { ServiceConfig } from './config/config.ts'
 
 /** Makes the log that the configuration names; nothing is opened yet. A log in Redis has a URL, or there is no configuration. */

@@ -5,7 +5,7 @@ import { bearerSource } from './jwt/bearer.ts'
 import { cookieSource } from './cookie.ts'
 import { Grant } from './grant.ts'
 import type { GrantInit, GrantSource } from './grant.ts'
-import { JwtVerifier } from './jwt/jwt.ts'
+import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
 import type { OpenStream, OpenStreams } from './open-streams.ts'
 import type { AuthOptions } from './options.ts'
@@ -15,7 +15,14 @@ import { SiteCheck } from './site.ts'
 import type { Source } from './source.ts'
 import { tokenSource } from './one-time/token-source.ts'
 
-interface AuthenticatorInit { app: FastifyInstance, options: AuthOptions, streams: OpenStreams, revocation: Revocation, tokens: OneTimeTokens | undefined }
+interface AuthenticatorInit {
+  app: FastifyInstance
+  options: AuthOptions
+  streams: OpenStreams
+  revocation: Revocation
+  tokens: OneTimeTokens | undefined
+  verifier: JwtVerifier | undefined
+}
 
 /**
  * Turns a request into a grant, in this order; what fails leaves nothing spent and nothing asked:
@@ -30,11 +37,10 @@ export class Authenticator {
   readonly #site: SiteCheck
   readonly #sources: readonly Source[]
 
-  constructor ({ app, options, streams, revocation, tokens }: AuthenticatorInit) {
+  constructor ({ app, options, streams, revocation, tokens, verifier }: AuthenticatorInit) {
     this.#streams = streams
     this.#revocation = revocation
     this.#site = new SiteCheck(options)
-    const verifier = options.jwt && new JwtVerifier(options.jwt, app.log)
     this.#sources = [
       verifier && bearerSource(verifier),
       tokens && tokenSource(tokens),

@@ -7,8 +7,9 @@ import type { Grant } from './grant.ts'
 import { guardRoutes } from './guard.ts'
 import { MemoryTokenStore } from './one-time/memory-token-store.ts'
 import { tokenDefaults } from './one-time/one-time-token-options.ts'
-import { addTokenRoutes } from './one-time/one-time-token-routes.ts'
-import { OneTimeTokens } from './one-time/one-time-tokens.ts'
+import type { JwtVerifier } from './jwt/jwt.ts'
+import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
+import { importWithPeer } from '../common/peer.ts'
 import { OpenStreams } from './open-streams.ts'
 import { resolveAuthOptions } from './options.ts'
 import type { AuthOptions } from './options.ts'
@@ -25,11 +26,13 @@ export type { JwtOptions, KeySet, PublicJwk, PublicKey, PublicKeyAlgorithm, Secr
 export type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 export type { IssuedToken } from './one-time/one-time-tokens.ts'
 export { MemoryTokenStore } from './one-time/memory-token-store.ts'
-export { RedisTokenStore } from './one-time/redis-token-store.ts'
-export type { RedisTokenStoreOptions } from './one-time/redis-token-store.ts'
 export type { PresentedToken, RedeemedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore, TokenStoreLogger } from './one-time/token-store.ts'
 export type { Revoked } from './revocation.ts'
+export { isFrom, toBlockList } from './proxy.ts'
 export type { ProxyOptions } from './proxy.ts'
+export { authChecks, problemWithKey } from './options.ts'
+export { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
+export { SiteCheck } from './site.ts'
 
 /** `app.auth`. */
 export interface Auth {
@@ -44,17 +47,18 @@ export interface Auth {
 
 const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
-  const tokens = options.oneTimeToken && await OneTimeTokens.create(app, options.oneTimeToken)
+  const tokens = await createTokens(app, options)
+  const verifier = await createVerifier(app, options)
   const streams = new OpenStreams(options.expiryWarningMs)
   const revocation = createRevocation(app, { options, tokens, streams })
   const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)], everyMs: options.recheckMs, log: app.log })
-  const authenticator = new Authenticator({ app, options, streams, revocation, tokens })
+  const authenticator = new Authenticator({ app, options, streams, revocation, tokens, verifier })
 
   app.decorateRequest('grant', null)
   app.decorate('auth', createAuth(revocation, tokens))
   redactLogs(app)
   guardRoutes(app, authenticator)
-  if (tokens) addTokenRoutes(app, tokens)
+  if (tokens) await addTokenRoutes(app, tokens)
   app.addHook('onReady', async () => {
     if (options.cookie) checkCookieParser(app, options.cookie)
   })
@@ -63,6 +67,27 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
     await revocation.stop()
   })
   await revocation.start(() => { void recheck.runAnew() })
+}
+
+/** jose and @fastify/rate-limit are optional peers: only the options that need them load them. */
+async function createVerifier (app: FastifyInstance, { jwt }: AuthOptions): Promise<JwtVerifier | undefined> {
+  if (!jwt) return undefined
+  const { JwtVerifier } = await importWithPeer('jose', 'the option "jwt"', () => import('./jwt/jwt.ts'))
+  return new JwtVerifier(jwt, app.log)
+}
+
+async function createTokens (app: FastifyInstance, { oneTimeToken }: AuthOptions): Promise<OneTimeTokens | undefined> {
+  if (!oneTimeToken) return undefined
+  const { OneTimeTokens } = await loadTokens()
+  return OneTimeTokens.create(app, oneTimeToken)
+}
+
+async function addTokenRoutes (app: FastifyInstance, tokens: OneTimeTokens): Promise<void> {
+  (await loadTokens()).addTokenRoutes(app, tokens)
+}
+
+function loadTokens () {
+  return importWithPeer('@fastify/rate-limit', 'the option "oneTimeToken"', () => import('./one-time/index.ts'))
 }
 
 interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: OpenStreams }

@@ -9,7 +9,7 @@ import { tokenChecks } from './one-time/one-time-token-options.ts'
 import type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 import { isNetwork } from './proxy.ts'
 import type { ProxyOptions } from './proxy.ts'
-import { fitsAlgorithm, readPublicKey } from './jwt/signing-key.ts'
+import { fitsAlgorithm, readPublicKey } from './jwt/public-key.ts'
 import type { TokenStore } from './one-time/token-store.ts'
 
 /** Options of the auth plugin; at least one source is needed. */

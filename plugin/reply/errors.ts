@@ -1,10 +1,13 @@
 import { defineError } from '../common/define-error.ts'
+import { FST_SSE_MISSING_PACKAGE } from '../common/peer.ts'
 
 /**
  * Every error this plugin can raise, in one place. The `code` and the HTTP status are API, the text is not.
  * A client that leaves is never an error.
  */
 export const errors = {
+  /** An export or an option needs a package that is not installed; the message says which. */
+  FST_SSE_MISSING_PACKAGE,
   /** An option at plugin, route or call level is unknown, of the wrong type or out of range. */
   FST_SSE_BAD_OPTION: defineError('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
   /** Something else already provides `reply.sse`. */

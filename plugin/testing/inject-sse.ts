@@ -1,5 +1,8 @@
-import { createParser } from 'eventsource-parser'
+import type * as EventSourceParser from 'eventsource-parser'
+import { requirePeer } from '../common/peer.ts'
 import type { FastifyInstance, InjectOptions } from 'fastify'
+
+const { createParser } = requirePeer<typeof EventSourceParser>('eventsource-parser', 'injectSse')
 
 /** One event as a client would see it. */
 export interface InjectedEvent {

@@ -1,6 +1,6 @@
 import { basename, relative } from 'node:path'
 import type { AddressInfo } from 'node:net'
-import { isFrom, toBlockList } from '../../plugin/auth/proxy.ts'
+import { isFrom, toBlockList } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from '../config/config.ts'
 
 type Place = Pick<AddressInfo, 'address' | 'port'>

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { check } from './check.ts'
 import { UsageError } from './command.ts'
 import type { Call, Command, Terminal } from './command.ts'
@@ -64,6 +64,6 @@ function fail (error: unknown, { stderr }: Terminal): number {
 
 /** That of the package, which lies one folder above, or two where it is built. */
 function version (): string {
-  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const { version } = createRequire(import.meta.url)('resumable-sse/package.json') as { version: string }
   return version
 }

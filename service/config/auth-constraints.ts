@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { problemWithKey } from '../../plugin/auth/options.ts'
+import { problemWithKey } from 'fastify-resumable-sse/auth'
 import { asksForCredentials } from '../auth.ts'
 import type { ServiceConfig } from './config.ts'
 import type { Contradiction } from './constraints.ts'

@@ -1,5 +1,5 @@
-import { PUBLIC_KEY_ALGORITHMS } from '../../plugin/auth/jwt/jwt-options.ts'
-import { authChecks } from '../../plugin/auth/options.ts'
+import { PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
+import { authChecks } from 'fastify-resumable-sse/auth'
 import { anyText, list, oneOf, readableFile } from './variable.ts'
 import type { Read, Variable } from './variable.ts'
 

@@ -1,4 +1,4 @@
-import { reportOf } from '../../plugin/reply/error-report.ts'
+import { reportOf } from 'fastify-resumable-sse'
 
 /** The body of every refusal. */
 export interface Refusal { statusCode: number, code: string, error: string, message: string }

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { show } from '../../plugin/common/show.ts'
+import { show } from 'fastify-resumable-sse'
 import { BODY_TYPES } from './bodies.ts'
 import { errors } from '../errors.ts'
 import { logRefusal } from './quiet-log.ts'

@@ -1,7 +1,7 @@
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import type { Transform } from 'node:stream'
 import type { FastifyInstance, RequestPayload } from 'fastify'
-import { show } from '../../plugin/common/show.ts'
+import { show } from 'fastify-resumable-sse'
 import { errors } from '../errors.ts'
 
 const INFLATERS: ReadonlyMap<string, () => Transform> = new Map([

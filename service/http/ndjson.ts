@@ -1,10 +1,10 @@
 import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { parse } from 'secure-json-parse'
-import { show } from '../../plugin/common/show.ts'
-import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
-import { checkEvent } from '../../plugin/topics/new-event.ts'
-import type { PublishEvent } from '../../plugin/topics/index.ts'
+import { show } from 'fastify-resumable-sse'
+import { topicsErrors } from 'fastify-resumable-sse/topics'
+import { checkEvent } from 'fastify-resumable-sse/topics'
+import type { PublishEvent } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
 
 /** Bounds of a batch as NDJSON. */

@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify'
-import { MAX_RETRY_MS } from '../../plugin/reply/wire.ts'
-import { MAX_CURSOR_TOPICS } from '../../plugin/topics/cursor.ts'
-import { KEY_PATTERN } from '../../plugin/topics/new-event.ts'
-import { MAX_LAST } from '../../plugin/topics/start.ts'
-import { TOPIC_PATTERN } from '../../plugin/topics/topic-name.ts'
+import { MAX_RETRY_MS } from 'fastify-resumable-sse'
+import { MAX_CURSOR_TOPICS } from 'fastify-resumable-sse/topics'
+import { KEY_PATTERN } from 'fastify-resumable-sse/topics'
+import { MAX_LAST } from 'fastify-resumable-sse/topics'
+import { TOPIC_PATTERN } from 'fastify-resumable-sse/topics'
 
 /**
  * The schemas of all that comes in and goes out, from the same constants as the checks of the other rooms.

@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { AnySchemaObject, ErrorObject } from 'ajv/dist/2020.js'
 import type { FastifyInstance } from 'fastify'
-import { show } from '../../plugin/common/show.ts'
+import { show } from 'fastify-resumable-sse'
 import { errors } from '../errors.ts'
 
 /** What the parts of a request are called in a refusal. */

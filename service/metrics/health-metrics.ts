@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client'
-import type { LogHealth } from '../../plugin/topics/index.ts'
+import type { LogHealth } from 'fastify-resumable-sse/topics'
 import type { Drain } from '../streams/drain.ts'
 import { addCounter, addGauge } from './live-metrics.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { LogHealth, TopicLog, TopicsObserver } from '../../plugin/topics/index.ts'
+import type { LogHealth, TopicLog, TopicsObserver } from 'fastify-resumable-sse/topics'
 import type { Drain } from '../streams/drain.ts'
 import type { OpenStreams } from '../streams/open-streams.ts'
 import { watchDrain, watchRedis } from './health-metrics.ts'

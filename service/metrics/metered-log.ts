@@ -1,6 +1,6 @@
 import { Counter, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
-import type { EventId, Appended, AppendOptions, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../plugin/topics/index.ts'
+import type { EventId, Appended, AppendOptions, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from 'fastify-resumable-sse/topics'
 import { describe } from './live-metrics.ts'
 
 const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'delete'] as const

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client'
-import type { CloseReason } from '../../plugin/index.ts'
+import type { CloseReason } from 'fastify-resumable-sse'
 import type { OpenStreams } from '../streams/open-streams.ts'
 import { addCounter, addCounterByLabel, addGauge } from './live-metrics.ts'
 

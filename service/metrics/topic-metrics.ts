@@ -1,6 +1,6 @@
 import { Counter, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
-import type { GapReason, ResumeOutcome, TopicsCounts, TopicsObserver } from '../../plugin/topics/index.ts'
+import type { GapReason, ResumeOutcome, TopicsCounts, TopicsObserver } from 'fastify-resumable-sse/topics'
 import { addGauge, describe } from './live-metrics.ts'
 
 const LAG_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300]

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { TopicLog } from '../../plugin/topics/index.ts'
+import type { TopicLog } from 'fastify-resumable-sse/topics'
 import type { Drain } from '../streams/drain.ts'
 
 export interface HealthInit { log: TopicLog, drain: Drain }

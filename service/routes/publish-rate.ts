@@ -1,6 +1,6 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { addressOf } from '../../plugin/common/address.ts'
+import { addressOf } from '../http/client-address.ts'
 import { errors } from '../errors.ts'
 
 /**

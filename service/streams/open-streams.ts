@@ -1,4 +1,4 @@
-import type { CloseReason, SseStream } from '../../plugin/index.ts'
+import type { CloseReason, SseStream } from 'fastify-resumable-sse'
 
 /** What the streams of this process are and were, counted where nothing is hot: at their beginning, at their end, and when somebody asks. */
 export class OpenStreams {

@@ -1,4 +1,4 @@
-import { addressOf } from '../../plugin/common/address.ts'
+import { addressOf } from '../http/client-address.ts'
 import { errors } from '../errors.ts'
 
 /** How many streams there may be at one time; 0 stands for any number. */

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { MemoryTokenStore } from '../../plugin/index.ts'
-import { Grant } from '../../plugin/index.ts'
+import { MemoryTokenStore } from '../../plugin/auth/index.ts'
+import { Grant } from '../../plugin/auth/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
 

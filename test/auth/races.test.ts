@@ -1,7 +1,7 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import type { Test } from 'tap'
-import { MemoryTokenStore } from '../../plugin/index.ts'
+import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { OpenStreams } from '../../plugin/auth/open-streams.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { Deferred } from '../../plugin/common/deferred.ts'

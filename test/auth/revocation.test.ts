@@ -1,6 +1,6 @@
 import { mock } from 'node:test'
 import t from 'tap'
-import { Grant } from '../../plugin/index.ts'
+import { Grant } from '../../plugin/auth/index.ts'
 import { OpenStreams } from '../../plugin/auth/open-streams.ts'
 import { Revocation } from '../../plugin/auth/revocation.ts'
 import { MemoryTokenStore } from '../../plugin/auth/one-time/memory-token-store.ts'

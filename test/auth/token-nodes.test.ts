@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
-import { RedisTokenStore } from '../../plugin/index.ts'
+import { RedisTokenStore } from '../../plugin/auth/redis.ts'
 import { listenTo } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
 import { until } from '../support/log-contract.ts'

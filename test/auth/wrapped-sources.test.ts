@@ -1,10 +1,10 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { injectSse } from '../../plugin/index.ts'
+import { injectSse } from '../../plugin/testing/index.ts'
 import type { SseSource, SseStream } from '../../plugin/index.ts'
 import type { TopicSource } from '../../plugin/topics/index.ts'
-import { MemoryTokenStore } from '../../plugin/index.ts'
+import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 
 // A wrapped subscription, `{ prepare: s => sub.prepare(s), run: s => sub.run(s) }`, once streamed the topic `secret` to a grant for

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RedisTokenStore } from '../../plugin/index.ts'
+import { RedisTokenStore } from '../../plugin/auth/redis.ts'
 import { openBrowser } from '../support/browser.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'

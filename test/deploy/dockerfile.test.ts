@@ -21,7 +21,12 @@ async function runStep (t: Test, folder: string, text: string, env: Record<strin
 /** What .dockerignore lets in. */
 function isInContext (path: string): boolean {
   const [first, ...rest] = readDoc('.dockerignore').trim().split('\n')
-  return first === '*' && rest.includes(`!${path}`)
+  return first === '*' && rest.includes(`!${path.split('/')[0]}`)
+}
+
+/** Built files stay out of the context; those of the first stage are what the second one copies. */
+function isCopied (path: string): boolean {
+  return !path.startsWith(ROOT) || !path.slice(ROOT.length).startsWith('plugin/dist') && !path.slice(ROOT.length).startsWith('service/dist')
 }
 
 /** Copies as COPY does: into a folder when the target ends with a slash or the source is a file into one. */
@@ -31,7 +36,7 @@ function copy (t: Test, text: string, folder: string, builder: string | undefine
   for (const source of words) {
     const from = text.startsWith('--from=build') ? source.replace('/app', builder!) : join(ROOT, source)
     if (!text.startsWith('--from')) t.ok(isInContext(source), `.dockerignore lets ${source} in`)
-    cpSync(from, target === './' ? join(folder, basename(source)) : join(folder, target), { recursive: true })
+    cpSync(from, target.endsWith('/') ? join(folder, target, basename(source)) : join(folder, target), { recursive: true, filter: isCopied })
   }
 }
 
@@ -53,7 +58,7 @@ const skip = process.env.IMAGE_STEPS === 'yes' ? false : 'set IMAGE_STEPS=yes, a
 t.test('the steps of the Dockerfile make a service that starts, is healthy, and stops by SIGTERM', { skip }, async t => {
   const builder = await buildStage(t, 0)
   const image = await buildStage(t, 1, builder)
-  t.same(readdirSync(image).sort(), ['data', 'dist', 'node_modules', 'package.json'])
+  t.same(readdirSync(image).sort(), ['data', 'node_modules', 'package.json', 'plugin', 'service'])
   for (const left of ['typescript', 'tap', 'playwright-core', 'eslint']) t.notOk(existsSync(join(image, 'node_modules', left)), `${left} stays out`)
   for (const needed of ['fastify', 'ioredis', 'lmdb']) t.ok(existsSync(join(image, 'node_modules', needed)), needed)
   const megabytes = readdirSync(image, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
@@ -98,9 +103,11 @@ t.test('it runs as nobody in particular, on variables and a port that there are'
   }
 })
 
-t.test('every folder that the build reads is copied, and nothing else is', async t => {
-  const { include } = JSON.parse(readDoc('tsconfig.build.json')) as { include: string[] }
+t.test('both packages are copied, and nothing that the context leaves out', async t => {
   const copied = readDockerfile().filter(({ stage, name }) => stage === 0 && name === 'COPY').flatMap(({ text }) => text.split(' ').slice(0, -1))
-  t.same(copied.filter(path => !path.includes('.')).sort(), include.sort())
-  t.same(copied.sort(), readDoc('.dockerignore').trim().split('\n').slice(1).map(line => line.slice(1)).sort())
+  const { workspaces } = JSON.parse(readDoc('package.json')) as { workspaces: string[] }
+  t.same(copied.filter(path => !path.includes('.')).sort(), workspaces.sort())
+  const lines = readDoc('.dockerignore').trim().split('\n').slice(1)
+  t.same([...new Set(copied.map(path => path.split('/')[0]))].sort(), lines.filter(line => line.startsWith('!')).map(line => line.slice(1)).sort())
+  t.same(lines.filter(line => !line.startsWith('!')), workspaces.map(name => `${name}/dist`), 'what is built outside stays outside')
 })

@@ -42,7 +42,7 @@ class Walk {
     if (command === 'docker compose restart redis') return this.#restartRedis()
     if (command === 'docker compose exec nginx nginx -s reload') return this.#do(() => this.#running.front.nginx.reload())
     if (command === 'npm ci && npm run build') return ''
-    if (command.startsWith('node dist/service/cli.js tail')) return this.#listen(command)
+    if (command.startsWith('node service/dist/cli.js tail')) return this.#listen(command)
     if (command.startsWith('export ')) return this.#export(command)
     return this.#shell(command)
   }
@@ -118,7 +118,7 @@ class Walk {
   #bash (command: string): Command {
     const { front, one } = this.#stack ?? {}
     const real = command.replaceAll('docker compose exec -T one ', '')
-      .replaceAll('dist/service/cli.js', join(ROOT, 'dist/service/cli.js'))
+      .replaceAll('service/dist/cli.js', join(ROOT, 'service/dist/cli.js'))
       .replaceAll('https://localhost', front?.https ?? 'https://localhost')
       .replaceAll('http://127.0.0.1:8080', one?.origin ?? 'http://127.0.0.1:8080')
     return run(this.#t, 'bash', ['-c', `cd ${this.folder} && ${real}`], this.#env)

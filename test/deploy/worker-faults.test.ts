@@ -101,7 +101,7 @@ function copyOfNode (t: Test): { folder: string, node: string } {
 t.test('a worker that cannot be started is tried again until it can', async t => {
   const { url } = await RedisServer.start(t)
   const { folder, node } = copyOfNode(t)
-  const service = run(t, node, ['dist/service/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
+  const service = run(t, node, ['service/dist/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
   await service.until(({ err }) => err.includes('Publish:'))
   const fails = (code: string) => service.until(({ out }) => new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started, it is tried again"`).test(out))
   renameSync(folder, `${folder}.away`)
@@ -119,7 +119,7 @@ t.test('a worker that cannot be started is tried again until it can', async t =>
 
 t.test('when not even the first worker can be started that is told, and it exits with 1', async t => {
   const { url } = await RedisServer.start(t)
-  const service = run(t, process.execPath, ['--import=data:text/javascript,process.execPath="/nowhere/node"', 'dist/service/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
+  const service = run(t, process.execPath, ['--import=data:text/javascript,process.execPath="/nowhere/node"', 'service/dist/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
   t.equal(await service.exit(), 1)
   t.equal(service.err, 'resumable-sse: no worker can be started: spawn /nowhere/node ENOENT\n')
 })

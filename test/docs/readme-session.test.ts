@@ -27,7 +27,9 @@ t.test('the service of docs/auth.md asks for tokens as it shows', async t => {
 })
 
 /** When each built file was written last. */
-const writtenAt = (): Record<string, number> => Object.fromEntries(readdirSync(`${ROOT}dist`, { recursive: true, encoding: 'utf8' }).map(file => [file, statSync(`${ROOT}dist/${file}`).mtimeMs]))
+const writtenAt = (): Record<string, number> => Object.fromEntries(['plugin/dist', 'service/dist'].flatMap(folder => {
+  return readdirSync(ROOT + folder, { recursive: true, encoding: 'utf8' }).map(file => [`${folder}/${file}`, statSync(`${ROOT}${folder}/${file}`).mtimeMs])
+}))
 
 // They were `npm start`, whose build wrote the files of the first instance anew while it ran.
 t.test('the commands for two instances in the README start them beside each other, and leave what is built alone', async t => {
@@ -52,7 +54,7 @@ t.test('the commands for two instances in the README start them beside each othe
 
 t.test('the commands for a fresh machine are those of package.json', async t => {
   const { scripts } = JSON.parse(readFileSync(ROOT + 'package.json', 'utf8')) as { scripts: Record<string, string> }
-  t.equal(scripts.start, 'node dist/service/cli.js')
+  t.equal(scripts.start, 'node service/dist/cli.js')
   t.equal(scripts.prestart, 'npm run build')
   t.match(scripts.pretest, /npm run build/)
 })

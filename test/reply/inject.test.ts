@@ -1,5 +1,5 @@
 import t from 'tap'
-import { injectSse } from '../../plugin/index.ts'
+import { injectSse } from '../../plugin/testing/index.ts'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 import { buildApp } from '../support/app.ts'
 

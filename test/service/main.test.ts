@@ -31,7 +31,7 @@ t.test('--help behind a command tells its flags', async t => {
 })
 
 t.test('the built command tells the version of the package', async t => {
-  const command = run(t, process.execPath, ['dist/service/cli.js', '--version'])
+  const command = run(t, process.execPath, ['service/dist/cli.js', '--version'])
   t.equal(await command.exit(), 0)
   t.match(command.out, /^\d+\.\d+\.\d+\n$/)
 })

@@ -130,7 +130,7 @@ t.test('it gives up after five tries', async t => {
 
 t.test('the built command reads stdin of the shell, and stops quietly when nobody reads on', async t => {
   const { origin } = await startService(t, { DURABILITY: 'process' })
-  const cli = `${process.execPath} dist/service/cli.js`
+  const cli = `${process.execPath} service/dist/cli.js`
   const publisher = run(t, 'bash', ['-c', `seq 5 | ${cli} publish news --url ${origin}`])
   t.equal(await publisher.exit(), 0, publisher.err)
   t.equal(publisher.out.trim().split('\n').length, 5)

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
-import sse, { auth, Grant, MemoryTokenStore } from '../../plugin/index.ts'
+import sse from '../../plugin/index.ts'
+import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 
 // An app that logs all it can, run as a program of its own: all it writes is searched for credentials. Its serializers log
 // more than is wise, and its handlers throw. It stops when stdin ends.

@@ -83,7 +83,7 @@ export function runUncounted (t: Test, args: readonly string[], env: Record<stri
 
 /** Runs the built service, on a free port and in a folder of its own unless told otherwise; it may well fail. */
 export function runService (t: Test, env: Record<string, string> = {}): Command {
-  return run(t, process.execPath, ['dist/service/cli.js'], { PORT: '0', ...env, DATA_DIR: env.DATA_DIR ?? t.testdir() })
+  return run(t, process.execPath, ['service/dist/cli.js'], { PORT: '0', ...env, DATA_DIR: env.DATA_DIR ?? t.testdir() })
 }
 
 /** Starts the built service on a free port, on files of its own; `origin` is where it listens. */

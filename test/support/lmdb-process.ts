@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import type { LmdbLogOptions } from '../../plugin/topics/index.ts'
+import type { LmdbLogOptions } from '../../plugin/topics/log/lmdb/index.ts'
 import type { Order, Said } from './lmdb-program.ts'
 
 const PROGRAM = fileURLToPath(new URL('lmdb-program.ts', import.meta.url))

@@ -1,5 +1,5 @@
-import { LmdbLog } from '../../plugin/topics/index.ts'
-import type { LmdbLogOptions } from '../../plugin/topics/index.ts'
+import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
+import type { LmdbLogOptions } from '../../plugin/topics/log/lmdb/index.ts'
 import { newEvent, readAll } from './log-contract.ts'
 import { silentLogger } from './redis-server.ts'
 

@@ -35,7 +35,7 @@ export class ServiceProcess {
   /** Settles when it listens. */
   async start (): Promise<void> {
     // Without what tap makes of every Node process it meets: a start takes a third of the time.
-    this.#command = new Command('env', ['-u', 'NODE_OPTIONS', process.execPath, 'dist/service/cli.js'], this.#env)
+    this.#command = new Command('env', ['-u', 'NODE_OPTIONS', process.execPath, 'service/dist/cli.js'], this.#env)
     await this.#command.until(({ err }) => err.includes('Publish:'))
     this.#up.settle()
   }

@@ -47,7 +47,7 @@ export class Session {
   async #start (command: string, shown: string): Promise<void> {
     const env = Object.fromEntries([...command.matchAll(/([A-Z_]+)=(\S*) /g)].map(([, name, value]) => [name, value] as [string, string]))
     // A heartbeat on the way, where the steps take long, is not shown.
-    const service = runUncounted(this.#t, ['dist/service/cli.js'], { PORT: '0', DATA_DIR: this.#t.testdir(), HEARTBEAT_MS: '600000', ...env })
+    const service = runUncounted(this.#t, ['service/dist/cli.js'], { PORT: '0', DATA_DIR: this.#t.testdir(), HEARTBEAT_MS: '600000', ...env })
     await service.until(({ err }) => err.includes('resumable-sse listens on '))
     this.#origin = originIn(service.err)
     this.#t.equal(this.#comparable(service.err), comparable(shown), 'npm start')

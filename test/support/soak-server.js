@@ -1,6 +1,6 @@
 // The built service in a process of its own that can be asked for its memory and handles. Plain JavaScript, so that no
 // loader of the tests is in what is measured; run with --expose-gc.
-import { buildService, readConfig } from '../../dist/service/index.js'
+import { buildService, readConfig } from '../../service/dist/index.js'
 
 const app = await buildService(readConfig({ ...process.env, LOG: 'memory', LOG_LEVEL: 'warn', PORT: '0', MAX_CONNECTIONS: '0' }))
 await app.listen({ host: '127.0.0.1', port: 0 })

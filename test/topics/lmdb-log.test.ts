@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { LmdbLog } from '../../plugin/topics/index.ts'
+import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { testLogContract } from '../support/log-contract.ts'
 import { silentLogger } from '../support/redis-server.ts'
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { injectSse } from '../../plugin/index.ts'
+import { injectSse } from '../../plugin/testing/index.ts'
 import { errors } from '../../plugin/topics/errors.ts'
 import { Hub } from '../../plugin/topics/hub.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'

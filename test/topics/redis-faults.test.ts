@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RedisLog } from '../../plugin/topics/index.ts'
+import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 import { stablePort } from '../support/ports.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { RedisLog } from '../../plugin/topics/index.ts'
+import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import { newEvents, testLogContract } from '../support/log-contract.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'
 

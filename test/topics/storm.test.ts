@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RedisLog } from '../../plugin/topics/index.ts'
+import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import { Hub } from '../../plugin/topics/hub.ts'
 import { createSubscription } from '../../plugin/topics/subscription.ts'
 import { formatEventId } from '../../plugin/topics/event-id.ts'

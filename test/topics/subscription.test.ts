@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { injectSse } from '../../plugin/index.ts'
-import type { InjectedEvent, InjectedStream } from '../../plugin/index.ts'
+import { injectSse } from '../../plugin/testing/index.ts'
+import type { InjectedEvent, InjectedStream } from '../../plugin/testing/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 

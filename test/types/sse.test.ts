@@ -4,9 +4,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { expectTypeOf } from 'expect-type'
-import sse, { injectSse, RESET_ID } from '../../plugin/index.ts'
+import sse, { RESET_ID } from '../../plugin/index.ts'
+import { injectSse } from '../../plugin/testing/index.ts'
+import type { InjectedEvent, InjectedStream } from '../../plugin/testing/index.ts'
 import type {
-  AnyEvents, CloseReason, InjectedEvent, InjectedStream, OpenableSource, SseErrorCode, SseEvent, SseItem, SseOptions,
+  AnyEvents, CloseReason, OpenableSource, SseErrorCode, SseEvent, SseItem, SseOptions,
   SsePluginOptions, SseRouteOptions, SseSource, SseStream, WireEvent
 } from '../../plugin/index.ts'
 

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { addressOf } from '../../common/address.ts'
+import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
 import { isPattern, isSubject } from '../grant-init.ts'

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { addressOf } from '../../common/address.ts'
+import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
 import { Grant } from '../grant.ts'
 import { resolveTokenOptions } from './one-time-token-options.ts'

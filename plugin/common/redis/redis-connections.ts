@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Redis } from './ioredis.ts'
 import type { RedisTarget } from './redis-target.ts'
 
 const FIRST_RETRY_MS = 50

@@ -1,4 +1,4 @@
-import { Cluster } from 'ioredis'
+import { Cluster } from './ioredis.ts'
 import type { Redis } from 'ioredis'
 import { createCommandConnection } from './redis-connections.ts'
 import { SilenceWatch } from './redis-silence.ts'

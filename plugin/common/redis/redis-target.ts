@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, Redis } from './ioredis.ts'
 import type { ClusterNode, RedisOptions as AllRedisOptions } from 'ioredis'
 import { show } from '../show.ts'
 

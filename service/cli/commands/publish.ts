@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { PublishEvent } from '../../../plugin/topics/index.ts'
+import type { PublishEvent } from 'fastify-resumable-sse/topics'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
 import { describeRefusal } from '../error-response.ts'

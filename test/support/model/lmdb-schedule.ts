@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { LmdbLog } from '../../../plugin/topics/index.ts'
+import { LmdbLog } from '../../../plugin/topics/log/lmdb/index.ts'
 import { silentLogger } from '../redis-server.ts'
 import { FaultyLog } from './faulty-log.ts'
 import { Random } from './random.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { RedisLog } from '../../../plugin/topics/index.ts'
-import type { RedisConnection } from '../../../plugin/topics/index.ts'
+import { RedisLog } from '../../../plugin/topics/log/redis/index.ts'
+import type { RedisConnection } from '../../../plugin/topics/log/redis/index.ts'
 import { until } from '../log-contract.ts'
 import { silentLogger } from '../redis-server.ts'
 import type { RedisServer } from '../redis-server.ts'

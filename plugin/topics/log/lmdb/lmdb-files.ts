@@ -1,11 +1,14 @@
 import { join } from 'node:path'
-import { open } from 'lmdb'
+import type * as Lmdb from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
+import { requirePeer } from '../../../common/peer.ts'
 import { errors } from '../../errors.ts'
 import type { EventId } from '../../event-id.ts'
 import type { KeyedAppend } from '../idempotency.ts'
 import { checkLmdbFile } from './lmdb-check.ts'
 import { RecordEncoder } from './lmdb-record.ts'
+
+const { open } = requirePeer<typeof Lmdb>('lmdb', 'LmdbLog')
 
 /** A topic's state. Numbers are dense, so the retained entries are exactly those from `first` to `last.n`. */
 export interface Meta { first: number, last: EventId, bornMs: number, isClosed: boolean, touchedAt: number }

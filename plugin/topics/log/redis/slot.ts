@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module'
+import { requirePeer } from '../../../common/peer.ts'
 
 /** The slot of a key on a cluster, 0 to 16383: that of its hash tag, if it has one. The package has no types of its own. */
-export const slotOf = createRequire(import.meta.url)('cluster-key-slot') as (key: string) => number
+export const slotOf = requirePeer<(key: string) => number>('cluster-key-slot', 'RedisLog')

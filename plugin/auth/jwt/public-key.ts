@@ -1,0 +1,19 @@
+import { createPublicKey, KeyObject } from 'node:crypto'
+import type { PublicKey, PublicKeyAlgorithm } from './jwt-options.ts'
+
+/** Reads PEM (a key or a certificate), a JWK or a KeyObject. Throws what node:crypto throws, and for a private key. */
+export function readPublicKey (key: PublicKey['publicKey']): KeyObject {
+  if (key instanceof KeyObject) return key
+  return typeof key === 'string' ? createPublicKey(key) : createPublicKey({ key: { ...key }, format: 'jwk' })
+}
+
+/** True when the key is of the kind that the algorithm signs with, and not too short. */
+export function fitsAlgorithm (key: KeyObject, algorithm: PublicKeyAlgorithm): boolean {
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key
+  if (key.type !== 'public') return false
+  switch (algorithm) {
+    case 'RS256': return type === 'rsa' && details!.modulusLength! >= 2048
+    case 'ES256': return type === 'ec' && details!.namedCurve === 'prime256v1'
+    case 'EdDSA': return type === 'ed25519'
+  }
+}
