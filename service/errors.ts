@@ -28,6 +28,8 @@ export const errors = {
   SERVICE_METHOD_NOT_ALLOWED: defineError('SERVICE_METHOD_NOT_ALLOWED', '%s takes %s, saw %s', 405),
   /** A request was not sent to its end in time. */
   SERVICE_TIMEOUT: defineError('SERVICE_TIMEOUT', 'the request did not come to its end in time', 408),
+  /** The bodies that are being received take as much memory together as they may. */
+  SERVICE_BUSY: defineError('SERVICE_BUSY', 'too many bytes of request bodies are being processed (MAX_BODIES_BYTES): try again in a moment', 503),
   /** A body is larger than its limit. */
   SERVICE_BODY_TOO_LARGE: defineError('SERVICE_BODY_TOO_LARGE', 'a body must be at most %s bytes, decompressed, saw more', 413),
   /** A body is of a type that is not taken. */

@@ -4,8 +4,10 @@ import sse from 'fastify-resumable-sse'
 import topics from 'fastify-resumable-sse/topics'
 import { authenticate } from './auth.ts'
 import { readBodies } from './http/bodies.ts'
+import { gateBodies } from './http/body-gate.ts'
 import type { ServiceConfig } from './config/config.ts'
-import { boundClose, closeSessions } from './http/connections.ts'
+import { limitConnections } from './http/connection-limit.ts'
+import { boundClose, closeSessions, ConnectionCounts } from './http/connections.ts'
 import { consoleRoute } from './routes/console-route.ts'
 import { allowOrigins } from './http/cors.ts'
 import { addDrain } from './streams/drain.ts'
@@ -17,11 +19,14 @@ import { watchMethods } from './http/methods.ts'
 import { addMetrics, metricsRoute } from './metrics/index.ts'
 import { OpenStreams } from './streams/open-streams.ts'
 import { describeRoutes, openapiRoute } from './http/openapi.ts'
+import { boundPipelining } from './http/pipelining.ts'
 import { limitPublishing } from './routes/publish-rate.ts'
 import { QuietLog, serializers } from './http/quiet-log.ts'
 import { tellRefusals } from './http/error-handler.ts'
 import { StreamGate } from './streams/stream-gate.ts'
 import { StreamLimits } from './streams/stream-limits.ts'
+import { applyTimeouts, TIMEOUTS } from './http/timeouts.ts'
+import type { Timeouts } from './http/timeouts.ts'
 import { secureOptions } from './http/tls.ts'
 import { describeTokenCalls } from './routes/token-calls.ts'
 import { topicsRoutes } from './routes/topics-routes.ts'
@@ -30,24 +35,19 @@ import { onClientError, readableUrl, refuseUnread } from './http/malformed-reque
 export { ConfigError, readConfig } from './config/config.ts'
 export type { ServiceConfig } from './config/config.ts'
 
-/** How long a request, its body included, may take to come; the largest batch in this time needs 1.1 Mbit/s. */
-const REQUEST_TIMEOUT_MS = 120_000
-
 /** Without TLS; with it Node asks for no Host either. */
 const plainOptions = { http: { requireHostHeader: false } }
 
 /**
  * Builds the service from its configuration; `listen` and `close` are the caller's.
- * Registration order is the service: the stream, the log, the routes.
+ * Registration order is the service: the stream, the log, the routes. `timeouts` are fixed but for tests.
  */
-export async function buildService (config: ServiceConfig): Promise<FastifyInstance> {
+export async function buildService (config: ServiceConfig, timeouts: Timeouts = TIMEOUTS): Promise<FastifyInstance> {
   const options: FastifyServerOptions = {
     logger: { level: config.logLevel, serializers },
     logController: new QuietLog(),
     // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
-    // From the first byte to the last of a request; a stream is an answer and may last.
-    requestTimeout: REQUEST_TIMEOUT_MS,
     clientErrorHandler: onClientError,
     rewriteUrl: ({ url = '/' }) => readableUrl(url),
     trustProxy: config.trustProxy ?? false,
@@ -55,19 +55,24 @@ export async function buildService (config: ServiceConfig): Promise<FastifyInsta
     routerOptions: { maxParamLength: 16 * 1024 }
   }
   // Fastify types each kind of server apart; to a route they are the same.
-  const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config) })
+  const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config, timeouts) })
+  const connections = new ConnectionCounts(app)
+  limitConnections(app, config.maxConnections, connections)
+  applyTimeouts(app, timeouts, connections)
+  boundPipelining(app, connections)
   boundClose(app, config.drainMs)
   tellRefusals(app, config)
   await allowOrigins(app, config.corsOrigins)
   refuseUnread(app)
   inflateBodies(app)
+  gateBodies(app, { maxBodiesBytes: config.maxBodiesBytes, requestMs: timeouts.requestMs })
   readBodies(app, config)
   await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
   const log = createLog(config)
   const drain = addDrain(app, config.drainDelayMs)
   const streams = new OpenStreams()
   const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerConnection } = config
-  await app.register(topics, { ...addMetrics(app, { streams, drain, log }), maxEventBytes, maxBatchEvents, maxTopics })
+  await app.register(topics, { ...addMetrics(app, { streams, drain, log, connections }), maxEventBytes, maxBatchEvents, maxTopics })
   await describeRoutes(app, config)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)

@@ -110,6 +110,13 @@ export const variables = {
     read: integer(1_024, 1_073_741_824),
     meaning: 'Size of a body of NDJSON, which is read line by line; counted when it is decompressed.'
   },
+  MAX_BODIES_BYTES: {
+    property: 'maxBodiesBytes',
+    default: '134217728',
+    allowed: 'an integer from 1024 to 68719476736 (bytes)',
+    read: integer(1_024, 68_719_476_736),
+    meaning: 'Size of all bodies that are being received together, decompressed; further ones get 503 until there is room. One body alone may be larger.'
+  },
   PUBLISH_RATE: {
     property: 'publishRate',
     default: '0',

@@ -2,6 +2,26 @@ import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
+/** Why a connection was closed that held no stream: it sent no request, it pipelined behind a stream, or there were too many. */
+export type CutReason = 'idle' | 'pipelining' | 'limit'
+
+/** The connections of this process, for its metrics. */
+export class ConnectionCounts {
+  readonly #open: ReadonlySet<Socket>
+  /** Connections that were closed because of a limit, by reason. */
+  readonly closed = new Map<CutReason, number>()
+
+  constructor (app: FastifyInstance) {
+    this.#open = opened<Socket>(app, 'connection')
+  }
+
+  get open (): number { return this.#open.size }
+
+  cut (reason: CutReason): void {
+    this.closed.set(reason, (this.closed.get(reason) ?? 0) + 1)
+  }
+}
+
 /**
  * Makes `app.close()` end within `drainMs`, as it promises for streams. Node's own `close` waits a minute and more for
  * connections on which nothing was sent yet (browsers and HTTP clients open such ahead), and minutes for a request that

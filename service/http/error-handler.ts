@@ -16,6 +16,8 @@ export function tellRefusals (app: FastifyInstance, { maxBodyBytes }: { maxBodyB
     const error = inOurWords(thrown, request, maxBodyBytes)
     const refusal = refusalOf(error)
     logRefusal(error, request, refusal.statusCode)
+    // Fastify asks to close the connection; HTTP/2 has no such header.
+    if (request.raw.httpVersionMajor > 1) reply.removeHeader('connection')
     return reply.code(refusal.statusCode).headers(error.headers ?? {}).send(refusal)
   })
 }

@@ -12,7 +12,7 @@ const INFLATERS: ReadonlyMap<string, () => Transform> = new Map([
 export const ENCODINGS = ['gzip', 'deflate', 'br', 'identity'] as const
 
 /** Requests with these methods have no body that anybody reads. */
-const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 /**
  * Decompresses bodies as they come. Whoever reads them counts what comes out, so that a bomb is refused at its limit.

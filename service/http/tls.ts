@@ -4,6 +4,7 @@ import { createSecureContext } from 'node:tls'
 import type { Server } from 'node:tls'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ServiceConfig } from '../config/config.ts'
+import type { Timeouts } from './timeouts.ts'
 
 /**
  * Streams that one connection may hold. Browsers send everything for one origin over one connection, and keep to their own
@@ -12,10 +13,10 @@ import type { ServiceConfig } from '../config/config.ts'
 const MAX_CONCURRENT_STREAMS = 1_000
 
 /** What Fastify takes for HTTP/2 with TLS, and HTTP/1.1 on the same port; nothing without a certificate. Reads the files. */
-export function secureOptions (config: ServiceConfig): object {
+export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts, 'headMs'>): object {
   if (config.tlsCert === undefined) return {}
   const settings: ServerOptions['settings'] = { maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
-  return { http2: true, https: { ...readPair(config), allowHTTP1: true, settings } }
+  return { http2: true, https: { ...readPair(config), allowHTTP1: true, handshakeTimeout: headMs, settings } }
 }
 
 /**

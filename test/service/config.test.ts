@@ -40,6 +40,7 @@ const CASES: Record<VariableName, Case> = {
   MAX_BATCH_EVENTS: { unset: 10_000, good: [['1', 1], ['100000', 100_000]], bad: ['0', '100001'] },
   MAX_BODY_BYTES: { unset: 1_048_576, good: [['1024', 1_024], ['104857600', 104_857_600]], bad: ['1023', '104857601', '1MB'] },
   MAX_BATCH_BYTES: { unset: 16_777_216, good: [['1024', 1_024], ['1073741824', 1_073_741_824]], bad: ['1023', '1073741825'] },
+  MAX_BODIES_BYTES: { unset: 134_217_728, good: [['1024', 1_024], ['68719476736', 68_719_476_736]], bad: ['1023', '68719476737', '128M'] },
   PUBLISH_RATE: { unset: 0, good: [['0', 0], ['1000000', 1_000_000]], bad: ['-1', '1000001', '10/s'] },
   CORS_ORIGINS: {
     unset: undefined,

@@ -1,5 +1,7 @@
 import http from 'node:http'
+import https from 'node:https'
 import net from 'node:net'
+import tls from 'node:tls'
 import { once } from 'node:events'
 import type { Test } from 'tap'
 import { Inbox } from './inbox.ts'
@@ -17,7 +19,8 @@ export interface Opened {
 
 /** Sends a request by node:http on a connection of its own; settles when the head of the answer is there. */
 export async function open (t: Test, url: string, { body, ...options }: http.RequestOptions & { body?: string } = {}): Promise<Opened> {
-  const request = http.request(url, { agent: false, headers: { accept: 'text/event-stream' }, ...options })
+  const { request: ask } = url.startsWith('https:') ? https : http
+  const request = ask(url, { agent: false, rejectUnauthorized: false, headers: { accept: 'text/event-stream' }, ...options })
   t.teardown(() => { request.destroy() })
   request.end(body)
   const [response] = await once(request, 'response') as [http.IncomingMessage]
@@ -35,11 +38,11 @@ export async function fetchAll (t: Test, url: string, options: http.RequestOptio
   return { ...opened, text: await opened.inbox.ended() }
 }
 
-/** A bare TCP connection, for what no well-behaved client does. */
+/** A bare TCP connection, or one with TLS where the origin is https, for what no well-behaved client does. */
 export interface Bare {
   socket: net.Socket
   inbox: Inbox
-  send: (text: string) => void
+  send: (text: string | Uint8Array) => void
 }
 
 export async function connect (t: Test, origin: string): Promise<Bare> {
@@ -48,16 +51,24 @@ export async function connect (t: Test, origin: string): Promise<Bare> {
   return bare
 }
 
+/** The same for the frames of HTTP/2, over TLS. */
+export async function connectHttp2 (t: Test, origin: string): Promise<Bare> {
+  const bare = await dial(origin, 'h2')
+  t.teardown(() => { bare.socket.destroy() })
+  return bare
+}
+
 /** The same for a test that opens so many that it has to destroy each by itself. */
-export async function dial (origin: string): Promise<Bare> {
-  const { hostname, port } = new URL(origin)
-  const socket = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+export async function dial (origin: string, alpn?: string): Promise<Bare> {
+  const { protocol, hostname, port } = new URL(origin)
+  const at = { host: hostname, port: Number(port), allowHalfOpen: true }
+  const socket = protocol === 'https:' ? tls.connect({ ...at, rejectUnauthorized: false, ...alpn === undefined ? {} : { ALPNProtocols: [alpn] } }) : net.connect(at)
   const inbox = new Inbox()
   socket.on('error', () => {})
   socket.on('data', (chunk: Buffer) => inbox.add(chunk))
   socket.on('end', () => { socket.end() })
   socket.on('close', () => inbox.end())
-  await once(socket, 'connect')
+  await once(socket, protocol === 'https:' ? 'secureConnect' : 'connect')
   return { socket, inbox, send: text => { socket.write(text) } }
 }
 

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { buildService, readConfig } from '../../service/index.ts'
+import { TIMEOUTS } from '../../service/http/timeouts.ts'
+import type { Timeouts } from '../../service/http/timeouts.ts'
 import { listen } from './app.ts'
 
 /** One answer, its body read as JSON where it is. */
@@ -18,8 +20,8 @@ export class TestService {
     this.origin = origin
   }
 
-  static async start (t: Test, env: Record<string, string> = {}): Promise<TestService> {
-    const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', ...env }))
+  static async start (t: Test, env: Record<string, string> = {}, timeouts: Partial<Timeouts> = {}): Promise<TestService> {
+    const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', ...env }), { ...TIMEOUTS, ...timeouts })
     t.teardown(() => app.close())
     return new TestService(app, await listen(app))
   }

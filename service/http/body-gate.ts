@@ -1,0 +1,105 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants } from 'node:http2'
+import type { ServerHttp2Stream } from 'node:http2'
+import { Transform } from 'node:stream'
+import type { TransformCallback } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
+import { errors } from '../errors.ts'
+import { BODYLESS } from './inflate.ts'
+
+/** A body of HTTP/1.1 that says it is no larger is not counted: the buffers of its connection hold more. */
+const SMALL_BYTES = 16 * 1024
+
+/** Over HTTP/2 a request is a stream. */
+type RawRequest = IncomingMessage & { readonly stream?: ServerHttp2Stream }
+type Http2Response = ServerResponse & { readonly stream: ServerHttp2Stream }
+
+export interface BodyGateInit {
+  /** Bytes of all bodies that are being received or processed, decompressed. One body alone may be larger. */
+  maxBodiesBytes: number
+  /** How long the body of an HTTP/2 request may take; Node times those of HTTP/1.1. */
+  requestMs: number
+}
+
+/**
+ * Bounds the memory that bodies under way take together, and the time that those of HTTP/2 take. Call it after
+ * `inflateBodies`, so that what comes out of a compressed body counts.
+ */
+export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }: BodyGateInit): void {
+  const budget = new ByteBudget(maxBodiesBytes)
+  app.addHook('preParsing', async (request, reply, payload) => {
+    if (isHarmless(request, payload)) return payload
+    const gate = new BodyGate(payload, budget)
+    if ('stream' in reply.raw) timeBody(gate, reply, requestMs)
+    reply.raw.once('close', () => gate.giveBack())
+    return payload.pipe(gate)
+  })
+}
+
+/** Without a body that is read, or with a small one of HTTP/1.1 that is not compressed. */
+function isHarmless ({ raw, method, headers }: FastifyRequest, payload: RequestPayload): boolean {
+  if (BODYLESS.has(method)) return true
+  const { stream } = raw as RawRequest
+  if (stream !== undefined) return stream.endAfterHeaders
+  if (headers['transfer-encoding'] !== undefined) return false
+  return payload === raw && Number(headers['content-length'] ?? 0) <= SMALL_BYTES
+}
+
+/** Answers 408 to a body that does not come to its end, and takes no more of it. */
+function timeBody (gate: BodyGate, reply: FastifyReply, requestMs: number): void {
+  const { stream } = reply.raw as Http2Response
+  const timer = setTimeout(() => gate.destroy(new errors.SERVICE_TIMEOUT()), requestMs).unref()
+  reply.raw.once('close', () => clearTimeout(timer))
+  // The response is whole, and what the client still sends is for nobody.
+  stream.once('finish', () => { if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR) })
+}
+
+/** Bytes that several bodies share. */
+class ByteBudget {
+  readonly #maxBytes: number
+  #bytes = 0
+
+  constructor (maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** False when there is no room; a body that has the budget for itself may take more than all of it. */
+  take (bytes: number, ownBytes: number): boolean {
+    if (this.#bytes + bytes > this.#maxBytes && this.#bytes > ownBytes) return false
+    this.#bytes += bytes
+    return true
+  }
+
+  giveBack (bytes: number): void { this.#bytes -= bytes }
+}
+
+/** Passes a body on and counts it, until its request is answered. */
+class BodyGate extends Transform {
+  readonly #payload: RequestPayload
+  readonly #budget: ByteBudget
+  #bytes = 0
+
+  constructor (payload: RequestPayload, budget: ByteBudget) {
+    super()
+    this.#payload = payload
+    this.#budget = budget
+    // Nobody else listens when the request was answered before its body came.
+    this.on('error', () => {})
+    payload.on('error', error => { this.destroy(error) })
+  }
+
+  /** Bytes on the wire; Fastify compares them with Content-Length. */
+  get receivedEncodedLength (): number { return this.#payload.receivedEncodedLength ?? this.#bytes }
+
+  giveBack (): void {
+    this.#budget.giveBack(this.#bytes)
+    this.#bytes = 0
+    this.destroy()
+  }
+
+  override _transform (chunk: Buffer, encoding: BufferEncoding, done: TransformCallback): void {
+    if (!this.#budget.take(chunk.length, this.#bytes)) return done(Object.assign(new errors.SERVICE_BUSY(), { headers: { 'retry-after': '1' } }))
+    this.#bytes += chunk.length
+    done(null, chunk)
+  }
+}

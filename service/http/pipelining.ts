@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { ConnectionCounts } from './connections.ts'
+import { pathOf } from './quiet-log.ts'
+
+/** Requests that may wait on a connection behind an event stream, which does not end by itself. */
+const MAX_BEHIND_STREAM = 8
+/** Requests that may wait on a connection before it is read no further. */
+const MAX_WAITING = 64
+
+/** The requests of one connection that are not answered yet, when there is more than one. */
+interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean }
+
+/**
+ * Bounds what a client can make the process hold by sending requests without waiting for the responses (HTTP/1.1 pipelining).
+ * Each of them costs about 10 KB until its turn comes, and no limit on streams counts it. A connection with `MAX_WAITING`
+ * unanswered requests is not read until some of them are answered; one that pipelines behind an event stream is closed, as
+ * their turn would never come.
+ */
+export function boundPipelining (app: FastifyInstance, counts: ConnectionCounts): void {
+  const lines = new WeakMap<Socket, Line>()
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.httpVersionMajor > 1) return
+    const { socket } = request
+    const known = lines.get(socket)
+    const line = known === undefined || known.newest.closed ? startLine(response) : known
+    lines.set(socket, line)
+    line.hasStream ||= request.method === 'GET' && pathOf(request.url!) === '/events'
+    if (line === known) enqueue({ line, socket, response, counts })
+  })
+}
+
+function startLine (newest: ServerResponse): Line {
+  return { newest, waiting: 0, hasStream: false, isPaused: false }
+}
+
+interface Arrival { line: Line, socket: Socket, response: ServerResponse, counts: ConnectionCounts }
+
+function enqueue ({ line, socket, response, counts }: Arrival): void {
+  line.newest = response
+  line.waiting++
+  response.once('close', () => {
+    line.waiting--
+    resume(line, socket)
+  })
+  if (line.hasStream && line.waiting > MAX_BEHIND_STREAM) cut(socket, counts)
+  else if (line.waiting === MAX_WAITING) pause(line, socket)
+}
+
+function cut (socket: Socket, counts: ConnectionCounts): void {
+  if (socket.destroyed) return
+  counts.cut('pipelining')
+  socket.destroy()
+}
+
+function pause (line: Line, socket: Socket): void {
+  line.isPaused = true
+  socket.pause()
+}
+
+function resume (line: Line, socket: Socket): void {
+  if (!line.isPaused || line.waiting >= MAX_WAITING) return
+  line.isPaused = false
+  socket.resume()
+}

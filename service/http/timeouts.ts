@@ -1,0 +1,60 @@
+import type { Http2Session, ServerHttp2Stream } from 'node:http2'
+import type { FastifyInstance } from 'fastify'
+import type { ConnectionCounts } from './connections.ts'
+
+/** How long a client may take to send what it sends, in ms. A stream is a response and may last. */
+export interface Timeouts {
+  /** From the opening of a connection to the end of the head of its first request; for later requests from their first byte. */
+  headMs: number
+  /** From the first byte of a request to the last byte of its body. The largest batch needs 1.1 Mbit/s. */
+  requestMs: number
+  /** How long a connection may stay open between two requests. */
+  idleMs: number
+  /** Interval at which connections are checked; a time-out is noticed at most this much later. */
+  checkMs: number
+}
+
+export const TIMEOUTS: Timeouts = { headMs: 60_000, requestMs: 120_000, idleMs: 72_000, checkMs: 10_000 }
+
+/**
+ * Applies the time-outs to the server, whatever it speaks. Node checks the requests of HTTP/1.1 (a connection that never sends one
+ * included), but with TLS Fastify passes it no time-outs. For HTTP/2 Node has none: sessions without streams are closed
+ * here, and a body is timed where it is read, see `gateBodies`.
+ */
+export function applyTimeouts (app: FastifyInstance, timeouts: Timeouts, counts: ConnectionCounts): void {
+  const { headMs, requestMs, idleMs, checkMs } = timeouts
+  Object.assign(app.server, { headersTimeout: headMs, requestTimeout: requestMs, keepAliveTimeout: idleMs, connectionsCheckingInterval: checkMs })
+  const sweep = sweepSessions(app, idleMs, counts)
+  const timer = setInterval(() => sweep(performance.now()), checkMs).unref()
+  app.addHook('onClose', async () => { clearInterval(timer) })
+}
+
+/** An HTTP/2 session: its open streams, and since when it has none. */
+interface Usage { streams: number, idleSince: number, isClosing: boolean }
+
+/** Closes sessions without streams, and destroys those that do not close until the next check. */
+function sweepSessions (app: FastifyInstance, idleMs: number, counts: ConnectionCounts): (now: number) => void {
+  const usages = new Map<Http2Session, Usage>()
+  app.server.on('session', (session: Http2Session) => {
+    const usage: Usage = { streams: 0, idleSince: performance.now(), isClosing: false }
+    usages.set(session, usage)
+    session.once('close', () => usages.delete(session))
+    session.on('stream', (stream: ServerHttp2Stream) => {
+      usage.streams++
+      stream.once('close', () => {
+        usage.streams--
+        usage.idleSince = performance.now()
+      })
+    })
+  })
+  return now => {
+    for (const [session, usage] of usages) if (usage.streams === 0 && now - usage.idleSince >= idleMs) endSession(session, usage, counts)
+  }
+}
+
+function endSession (session: Http2Session, usage: Usage, counts: ConnectionCounts): void {
+  if (usage.isClosing) return session.destroy()
+  usage.isClosing = true
+  counts.cut('idle')
+  session.close()
+}
