@@ -26,7 +26,7 @@ function isInContext (path: string): boolean {
 
 /** Built files stay out of the context; those of the first stage are what the second one copies. */
 function isCopied (path: string): boolean {
-  return !path.startsWith(ROOT) || !path.slice(ROOT.length).startsWith('plugin/dist') && !path.slice(ROOT.length).startsWith('service/dist')
+  return !['plugin/dist', 'service/dist'].some(folder => path.startsWith(ROOT + folder))
 }
 
 /** Copies as COPY does: into a folder when the target ends with a slash or the source is a file into one. */

@@ -1,8 +1,8 @@
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
 import { withoutUndefined } from '../../common/given.ts'
-import { Cluster } from '../../common/redis/ioredis.ts'
-import type { Redis } from '../../common/redis/ioredis.ts'
+import { ClusterClient } from '../../common/redis/ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
 import { createMessageConnection } from '../../common/redis/redis-connections.ts'
 import { isReplyError, reasonOf, RedisLink } from '../../common/redis/redis-link.ts'
 import { SilenceWatch } from '../../common/redis/redis-silence.ts'
@@ -64,7 +64,7 @@ export class RedisTokenStore implements TokenStore {
     this.#target = parseTarget(connection, prefix, refuseOption)
     this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, '') })
     this.#client = this.#link.client
-    this.#listener = this.#client instanceof Cluster ? this.#client : createMessageConnection(this.#target, commandTimeoutMs)
+    this.#listener = this.#client instanceof ClusterClient ? this.#client : createMessageConnection(this.#target, commandTimeoutMs)
   }
 
   async start (onChange: (change: StoreChange) => void, logger: TokenStoreLogger): Promise<void> {
@@ -72,7 +72,7 @@ export class RedisTokenStore implements TokenStore {
     listener.on('message', (channel: string, text: string) => this.#hear(text, onChange, logger))
     listener.on('ready', () => { this.#listening = this.#listen(onChange) })
     this.#client.on('ready', () => this.#tellReady(onChange))
-    if (listener instanceof Cluster) return this.#link.start(logger, async () => this.#listening)
+    if (listener instanceof ClusterClient) return this.#link.start(logger, async () => this.#listening)
     listener.on('error', (error: Error) => this.#report(reasonOf(error), 'the message connection of the token store failed; it is tried again'))
     this.#silence = new SilenceWatch(listener, () => this.#report('the message connection is silent', 'the message connection of the token store is silent; it is replaced'))
     await this.#link.start(logger, () => listener.connect().then(() => this.#listening, () => {}))

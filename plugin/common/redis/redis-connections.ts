@@ -1,4 +1,5 @@
-import { Cluster, Redis } from './ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
+import { ClusterClient, RedisClient } from './ioredis.ts'
 import type { RedisTarget } from './redis-target.ts'
 
 const FIRST_RETRY_MS = 50
@@ -56,10 +57,10 @@ function common (commandTimeoutMs: number) {
 /** The connection for commands; except in a cluster, those of one turn of the event loop are sent together. */
 export function createCommandConnection ({ options: given, cluster, database }: RedisTarget, commandTimeoutMs: number): Redis | Cluster {
   const options = common(commandTimeoutMs)
-  if (cluster === undefined) return guardHandshake(new Redis({ ...given, ...options, db: database, readOnly: false, enableAutoPipelining: true }))
+  if (cluster === undefined) return guardHandshake(new RedisClient({ ...given, ...options, db: database, readOnly: false, enableAutoPipelining: true }))
   const ofCluster = clusterOptions(options)
-  if (cluster instanceof Cluster) return cluster.duplicate([], ofCluster)
-  return new Cluster(cluster, { ...ofCluster, redisOptions: { ...given, ...ofCluster.redisOptions } })
+  if (cluster instanceof ClusterClient) return cluster.duplicate([], ofCluster)
+  return new ClusterClient(cluster, { ...ofCluster, redisOptions: { ...given, ...ofCluster.redisOptions } })
 }
 
 function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes }: ReturnType<typeof common>) {
@@ -81,7 +82,7 @@ function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQue
  * a time limit, too: a frozen server accepts a connection and never greets it. Messages belong to no database.
  */
 export function createMessageConnection ({ options }: Pick<RedisTarget, 'options'>, commandTimeoutMs: number): Redis {
-  return guardHandshake(new Redis({ ...options, ...common(commandTimeoutMs), db: 0, readOnly: false, enableAutoPipelining: false, autoResubscribe: false }))
+  return guardHandshake(new RedisClient({ ...options, ...common(commandTimeoutMs), db: 0, readOnly: false, enableAutoPipelining: false, autoResubscribe: false }))
 }
 
 /**

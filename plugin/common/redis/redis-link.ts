@@ -1,5 +1,5 @@
-import { Cluster } from './ioredis.ts'
-import type { Redis } from 'ioredis'
+import { ClusterClient } from './ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
 import { createCommandConnection } from './redis-connections.ts'
 import { SilenceWatch } from './redis-silence.ts'
 import type { RedisTarget } from './redis-target.ts'
@@ -95,7 +95,7 @@ export class RedisLink<C extends Redis | Cluster> {
       this.trouble.end(COMMAND)
       this.#checked = this.#check()
     })
-    if (client instanceof Cluster) this.#listenToNodes(client)
+    if (client instanceof ClusterClient) this.#listenToNodes(client)
     else this.#watch(client)
   }
 

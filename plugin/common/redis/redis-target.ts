@@ -1,4 +1,5 @@
-import { Cluster, Redis } from './ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
+import { ClusterClient, RedisClient } from './ioredis.ts'
 import type { ClusterNode, RedisOptions as AllRedisOptions } from 'ioredis'
 import { show } from '../show.ts'
 
@@ -38,12 +39,12 @@ const NOT_IN_CLUSTER = ['path', 'sentinels'] as const
 
 /** Checks where Redis is. Calls `refuse` for what cannot be used; a password is never shown. */
 export function parseTarget (connection: RedisConnection | Redis | Cluster, prefix: string, refuse: RefuseOption): RedisTarget {
-  if (connection instanceof Cluster) {
+  if (connection instanceof ClusterClient) {
     const { keyPrefix = '', redisOptions = {} } = connection.options
     return clusterTarget(connection, { ...redisOptions, keyPrefix: keyPrefix || redisOptions.keyPrefix || '' }, prefix, refuse)
   }
   // A client has a method of this name.
-  if (connection instanceof Redis) return serverTarget(connection.options, prefix, refuse)
+  if (connection instanceof RedisClient) return serverTarget(connection.options, prefix, refuse)
   if (typeof connection === 'string') return serverTarget(parseUrl(connection, refuse), prefix, refuse)
   if ('cluster' in connection) return clusterTarget(connection.cluster, { ...connection.redisOptions }, prefix, refuse)
   return serverTarget(connection, prefix, refuse)
@@ -64,8 +65,8 @@ function clusterTarget (cluster: ClusterNode[] | Cluster, given: AllRedisOptions
   const { db = 0, keyPrefix, ...options } = checkCommon(given, refuse)
   if (Number(db) !== 0) refuse('connection.redisOptions.db', '0: a cluster has one database', show(db))
   for (const name of NOT_IN_CLUSTER) if (options[name]) refuse(`connection.redisOptions.${name}`, 'left out: the nodes are found from the list in "cluster"', show(options[name]))
-  if (!(cluster instanceof Cluster) && (!Array.isArray(cluster) || cluster.length === 0)) refuse('connection.cluster', 'a list with at least one node', show(cluster))
-  const address = cluster instanceof Cluster ? 'the cluster' : `the cluster ${cluster.map(showNode).join(', ')}`
+  if (!(cluster instanceof ClusterClient) && (!Array.isArray(cluster) || cluster.length === 0)) refuse('connection.cluster', 'a list with at least one node', show(cluster))
+  const address = cluster instanceof ClusterClient ? 'the cluster' : `the cluster ${cluster.map(showNode).join(', ')}`
   return { options, cluster, database: 0, prefix: `${keyPrefix}${prefix}`, address }
 }
 
@@ -88,7 +89,7 @@ function parseUrl (url: string, refuse: RefuseOption): AllRedisOptions {
   // The path of a socket has no scheme; ioredis would take anything else for the name of a host, and "1x" for database 1.
   if (!/^(rediss?:\/\/[^/?#]*(\/\d*)?([?#].*)?|\/[^/].*)$/i.test(url)) refuse('connection', URL_ALLOWED, show(maskUrl(url)))
   try {
-    return new Redis(url, { lazyConnect: true }).options
+    return new RedisClient(url, { lazyConnect: true }).options
   } catch {
     return refuse('connection', URL_ALLOWED, show(maskUrl(url)))
   }

@@ -6,8 +6,8 @@ import { formatEventId, idsFrom, ORIGIN, parseEventId } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
 import { createRetention } from '../../retention.ts'
 import type { Retention, RetentionOf, RetentionRule } from '../../retention.ts'
-import { Cluster } from '../../../common/redis/ioredis.ts'
-import type { Redis } from '../../../common/redis/ioredis.ts'
+import { ClusterClient } from '../../../common/redis/ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
 import { createMessageConnection } from '../../../common/redis/redis-connections.ts'
 import { RedisLink } from '../../../common/redis/redis-link.ts'
 import { parseTarget } from '../../../common/redis/redis-target.ts'
@@ -191,7 +191,7 @@ export class RedisLog implements TopicLog {
       onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
       onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.get(this.#topicOf(channel))?.onDoubt() }
     }
-    if (client instanceof Cluster) {
+    if (client instanceof ClusterClient) {
       return new RedisClusterSubscriber({
         ...common,
         cluster: client,
@@ -231,7 +231,7 @@ export class RedisLog implements TopicLog {
   /** The connection that a topic's commands go through: WAIT counts the replicas that have what was written on it. */
   #connectionOf (topic: string): Redis {
     const client: Redis | Cluster = this.#client
-    if (!(client instanceof Cluster)) return client
+    if (!(client instanceof ClusterClient)) return client
     const name = client.slots[slotOf(this.#channel(topic))]?.[0]
     const node = client.nodes('master').find(({ options }) => `${options.host}:${options.port}` === name)
     if (!node) throw new Error(`the cluster has no master for topic "${topic}" now`)
