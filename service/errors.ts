@@ -33,7 +33,7 @@ export const errors = {
   /** A body is larger than its limit. */
   SERVICE_BODY_TOO_LARGE: defineError('SERVICE_BODY_TOO_LARGE', 'a body must be at most %s bytes, decompressed, saw more', 413),
   /** A body is of a type that is not taken. */
-  SERVICE_BAD_MEDIA_TYPE: defineError('SERVICE_BAD_MEDIA_TYPE', 'content-type must be %s, saw %s', 415),
+  SERVICE_BAD_MEDIA_TYPE: defineError('SERVICE_BAD_MEDIA_TYPE', 'content-type must be %s, saw %s%s', 415),
   /** A body is encoded in a way that is not taken. */
   SERVICE_BAD_ENCODING: defineError('SERVICE_BAD_ENCODING', 'content-encoding must be one of %s, saw %s', 415),
   /** The request expects what the service does not do. */

@@ -44,7 +44,8 @@ const EOL = /\r\n|\r|\n/
 const ID_FORBIDDEN = /[\u0000-\u001f\u007f]|^ | $/
 // eslint-disable-next-line no-control-regex -- CR, LF and NUL would end or void the field
 const EVENT_FORBIDDEN = /[\r\n\u0000]/
-const RESERVED = new Set(['open', 'error'])
+/** Names that EventSource fires itself. */
+export const RESERVED_NAMES: ReadonlySet<string> = new Set(['open', 'error'])
 const FIELDS = new Set(['id', 'event', 'data', 'retry'])
 
 /** Strings as they are, everything else as JSON on one line. */
@@ -90,7 +91,7 @@ export function isWireEvent (value: unknown): value is WireEvent {
 export function checkEventName (name: unknown): string {
   if (typeof name !== 'string') throw bad('event', 'must be a string', name)
   if (EVENT_FORBIDDEN.test(name)) throw bad('event', 'must not hold CR, LF or NUL', name)
-  if (RESERVED.has(name)) throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
+  if (RESERVED_NAMES.has(name)) throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
   return name
 }
 

@@ -1,4 +1,4 @@
-import { defaultSerializer } from '../reply/wire.ts'
+import { defaultSerializer, RESERVED_NAMES } from '../reply/wire.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { encodeBody, RESERVED_PREFIX } from './frames.ts'
@@ -30,6 +30,8 @@ export const MAX_BATCH_EVENTS = 100_000
 const MAX_BATCH_BYTES = 256 * 1024 * 1024
 
 const FIELDS = new Set(['event', 'data', 'retry'])
+/** What the name of an event may be, as a regular expression: the same rule as that of `checkEvent`. */
+export const EVENT_PATTERN: string = `^(?!${RESERVED_PREFIX.replace('.', '\\.')})(?!(?:${[...RESERVED_NAMES].join('|')})$)[^\\r\\n\\u0000]*$`
 /** What an idempotency key may be, as a regular expression. */
 export const KEY_PATTERN = '^[\\x21-\\x7e]{1,128}$'
 const KEY = new RegExp(KEY_PATTERN)
@@ -75,8 +77,12 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
   throw new errors.TOPICS_BAD_IDEMPOTENCY_KEY(show(key))
 }
 
-/** Checks how to publish. Throws `TOPICS_BAD_IDEMPOTENCY_KEY`, and `TOPICS_BAD_OPTION` for a publisher that is not text. */
-export function checkPublishOptions ({ idempotencyKey, publisher }: PublishOptions): PublishOptions {
+/** Checks the options of a publish. Throws `TOPICS_BAD_IDEMPOTENCY_KEY` and `TOPICS_BAD_OPTION`. */
+export function checkPublishOptions (given: PublishOptions): PublishOptions {
+  if (typeof given !== 'object' || given === null) throw new errors.TOPICS_BAD_OPTION('options', 'an object { idempotencyKey?, publisher? }', show(given))
+  const { idempotencyKey, publisher, ...more } = given
+  const [unknown] = Object.keys(more)
+  if (unknown !== undefined) throw new errors.TOPICS_BAD_OPTION(unknown, 'one of idempotencyKey, publisher', 'an unknown option')
   if (publisher !== undefined && typeof publisher !== 'string') throw new errors.TOPICS_BAD_OPTION('publisher', 'a string', show(publisher))
   return { idempotencyKey: checkIdempotencyKey(idempotencyKey), publisher }
 }
@@ -87,7 +93,7 @@ export function checkEvent (given: unknown, at: string, { maxEventBytes }: Pick<
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new errors.TOPICS_BAD_EVENT(at, `must be an object { event?, data, retry? }, saw ${show(given)}`)
   }
-  const unknown = Object.keys(given).find(key => !FIELDS.has(key))
+  const unknown = Object.keys(given).find(key => !FIELDS.has(key) && (given as Record<string, unknown>)[key] !== undefined)
   if (unknown !== undefined) throw new errors.TOPICS_BAD_EVENT(at, `field ${show(unknown)} is unknown: an event is { event?, data, retry? }`)
   const { event, data, retry } = given as PublishEvent
   if (data === undefined) throw new errors.TOPICS_BAD_EVENT(at, 'field "data" is missing')

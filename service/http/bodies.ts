@@ -1,40 +1,72 @@
 import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { show } from 'fastify-resumable-sse'
 import { errors } from '../errors.ts'
 import { readLines } from './ndjson.ts'
+import { keepRawData } from './raw-data.ts'
 
 /** Media types of a publish. */
-export const BODY_TYPES = ['application/json', 'application/x-ndjson', 'text/plain'] as const
+const BODY_TYPES = ['application/json', 'application/x-ndjson', 'text/plain'] as const
+
+const FORM_HINT = "curl sends data as a form unless told otherwise: add -H 'content-type: text/plain', or application/json for events"
+const LINES_HINT = 'events, one per line, are sent as application/x-ndjson'
+
+/** What to do about types that are often sent instead. */
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ['application/x-www-form-urlencoded', FORM_HINT], ['multipart/form-data', FORM_HINT],
+  ...['application/ndjson', 'application/jsonl', 'application/x-jsonl', 'application/x-jsonlines', 'application/json-lines', 'application/jsonlines'].map(type => [type, LINES_HINT] as const)
+])
+
+/** The error for a body of a type that is not accepted. */
+export function badMediaType ({ headers, mediaType = '' }: Pick<FastifyRequest, 'headers' | 'mediaType'>): Error {
+  const hint = HINTS.get(mediaType)
+  return new errors.SERVICE_BAD_MEDIA_TYPE(BODY_TYPES.join(', '), show(headers['content-type'] ?? 'none'), hint === undefined ? '' : `: ${hint}`)
+}
 
 /** Bounds of bodies, and of what is in them. */
 export interface BodyLimits { maxBodyBytes: number, maxBatchBytes: number, maxEventBytes: number, maxBatchEvents: number }
 
-type Parsed = (error: Error | null, body?: unknown) => void
-
 /**
  * Reads bodies: JSON as its value, text as a string, NDJSON as the list of its events, checked. An empty body of JSON is
- * none, as clients send it that name a type with every request. Text that is not UTF-8 is refused: it would arrive as other text.
+ * none: some clients send the type with every request. Text that is not UTF-8 is an error, as it would arrive as other text.
  */
 export function readBodies (app: FastifyInstance, limits: BodyLimits): void {
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  const whole = { parseAs: 'buffer', bodyLimit: limits.maxBodyBytes } as const
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', whole, (request, body: Buffer, done) => {
-    if (body.length === 0) done(null)
-    else decode(body, done, text => { void parseJson(request, text, done) })
-  })
-  app.addContentTypeParser('text/plain', whole, (request, body: Buffer, done) => { decode(body, done, text => { done(null, text) }) })
+  readJson(app, limits, value => value)
+  app.addContentTypeParser('text/plain', whole(limits), async (request: FastifyRequest, body: Buffer) => decode(body))
   app.addContentTypeParser('application/x-ndjson', (request: FastifyRequest, payload: Readable) => readLines(payload, limits))
 }
 
-/** For calls that take no body: what clients send all the same is read and forgotten, whatever its type. */
+/** For calls that publish: `data` of an event in JSON that is no string is left as its text, see `keepRawData`. */
+export function readEvents (app: FastifyInstance, limits: BodyLimits): void {
+  app.removeContentTypeParser('application/json')
+  readJson(app, limits, keepRawData)
+}
+
+function readJson (app: FastifyInstance, limits: BodyLimits, finish: (value: unknown, text: string) => unknown): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', whole(limits), async (request: FastifyRequest, body: Buffer) => {
+    if (body.length === 0) return undefined
+    const text = decode(body)
+    const value = await new Promise((resolve, reject) => {
+      void parse(request, text, (error, value) => { if (error) reject(error); else resolve(value) })
+    })
+    return finish(value, text)
+  })
+}
+
+function whole ({ maxBodyBytes }: BodyLimits) {
+  return { parseAs: 'buffer', bodyLimit: maxBodyBytes } as const
+}
+
+/** For calls that need no body: one that is sent is read and ignored, whatever its type. */
 export function ignoreBodies (app: FastifyInstance, { maxBodyBytes }: BodyLimits): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxBodyBytes }, (request, body, done) => { done(null) })
 }
 
-function decode (body: Buffer, done: Parsed, use: (text: string) => void): void {
-  if (isUtf8(body)) use(body.toString())
-  else done(new errors.SERVICE_BAD_BODY('must be UTF-8'))
+function decode (body: Buffer): string {
+  if (!isUtf8(body)) throw new errors.SERVICE_BAD_BODY('must be UTF-8')
+  return body.toString()
 }

@@ -1,6 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { show } from 'fastify-resumable-sse'
-import { BODY_TYPES } from './bodies.ts'
+import { badMediaType } from './bodies.ts'
 import { errors } from '../errors.ts'
 import { logRefusal } from './quiet-log.ts'
 import { refusalOf } from './error-body.ts'
@@ -26,7 +25,7 @@ export function tellRefusals (app: FastifyInstance, { maxBodyBytes }: { maxBodyB
 function inOurWords (error: Thrown, request: FastifyRequest, maxBodyBytes: number): Thrown {
   switch (error.code ?? '') {
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errors.SERVICE_BODY_TOO_LARGE(maxBodyBytes)
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return new errors.SERVICE_BAD_MEDIA_TYPE(BODY_TYPES.join(', '), show(request.headers['content-type'] ?? 'none'))
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return badMediaType(request)
     default: return error.validationContext === undefined ? error : explained(error, request)
   }
 }

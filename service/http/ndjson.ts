@@ -2,10 +2,10 @@ import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { parse } from 'secure-json-parse'
 import { show } from 'fastify-resumable-sse'
-import { topicsErrors } from 'fastify-resumable-sse/topics'
-import { checkEvent } from 'fastify-resumable-sse/topics'
-import type { PublishEvent } from 'fastify-resumable-sse/topics'
+import { checkEvent, topicsErrors } from 'fastify-resumable-sse/topics'
+import type { CheckedEvent } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
+import { keepRawData } from './raw-data.ts'
 
 /** Bounds of a batch as NDJSON. */
 export interface BatchLimits { maxBatchBytes: number, maxBatchEvents: number, maxEventBytes: number }
@@ -17,8 +17,8 @@ const LF = 0x0a
  * Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line that is, which
  * is named, counted from 1; but when all has come, because many clients read no answer before they have sent all.
  */
-export async function readLines (payload: Readable, limits: BatchLimits): Promise<PublishEvent[]> {
-  const events: PublishEvent[] = []
+export async function readLines (payload: Readable, limits: BatchLimits): Promise<CheckedEvent[]> {
+  const events: CheckedEvent[] = []
   let failure: unknown
   for await (const lines of linesOf(payload, limits.maxBatchBytes)) {
     if (failure !== undefined) continue
@@ -35,17 +35,16 @@ export async function readLines (payload: Readable, limits: BatchLimits): Promis
 /** A line that is not empty, without its end. */
 interface Line { number: number, bytes: Buffer }
 
-function add (events: PublishEvent[], { number, bytes }: Line, limits: BatchLimits): void {
+function add (events: CheckedEvent[], { number, bytes }: Line, limits: BatchLimits): void {
   if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'what is not UTF-8')
   const text = bytes.toString().trim()
   if (text === '') return
   if (events.length === limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${number}`)
-  const event = parseLine(text, number)
-  checkEvent(event, ` on line ${number}`, limits)
-  events.push(event as PublishEvent)
+  const name = ` on line ${number}`
+  events.push(checkEvent(keepRawData(parseLine(text, number), text, name), name, limits))
 }
 
-/** Keys that would reach for a prototype are refused, as in a body of JSON. */
+/** Keys that would change a prototype are an error, as in a body of JSON. */
 function parseLine (text: string, number: number): unknown {
   try {
     return parse(text, null, { protoAction: 'error', constructorAction: 'error' })

@@ -1,9 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { MAX_RETRY_MS } from 'fastify-resumable-sse'
-import { MAX_CURSOR_TOPICS } from 'fastify-resumable-sse/topics'
-import { KEY_PATTERN } from 'fastify-resumable-sse/topics'
-import { MAX_LAST } from 'fastify-resumable-sse/topics'
-import { TOPIC_PATTERN } from 'fastify-resumable-sse/topics'
+import { EVENT_PATTERN, KEY_PATTERN, MAX_CURSOR_TOPICS, MAX_LAST, TOPIC_PATTERN } from 'fastify-resumable-sse/topics'
 
 /**
  * The schemas of all that comes in and goes out, from the same constants as the checks of the other rooms.
@@ -45,8 +42,8 @@ const event = {
   required: ['data'],
   additionalProperties: false,
   properties: {
-    event: { type: 'string', pattern: '^(?!stream\\.)(?!(?:open|error)$)[^\\r\\n\\u0000]*$', description: 'a name without line ends and NUL, not "open" or "error", and not beginning with "stream.". Absent is "message".' },
-    data: { not: { type: 'string', pattern: '\\u0000' }, description: 'any JSON value, as text without NUL. What is not text travels as JSON.' },
+    event: { type: 'string', pattern: EVENT_PATTERN, description: 'a name without line ends and NUL, not "open" or "error", and not beginning with "stream.". Absent is "message".' },
+    data: { not: { type: 'string', pattern: '\\u0000' }, description: 'any JSON value, as text without NUL. What is not text travels as the JSON that was sent: numbers, the order of keys and white space are kept. At most 1,000 levels deep.' },
     retry: { type: 'integer', minimum: 0, maximum: MAX_RETRY_MS, description: `an integer from 0 to ${MAX_RETRY_MS} (ms). How long clients wait before they reconnect.` }
   },
   examples: [{ data: 'hello' }, { event: 'score', data: { home: 1 }, retry: 5000 }]

@@ -1,8 +1,7 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import type { PublishEvent, Published } from 'fastify-resumable-sse/topics'
-import { checkEvents, checkIdempotencyKey } from 'fastify-resumable-sse/topics'
-import { checkTopic } from 'fastify-resumable-sse/topics'
-import { ignoreBodies } from '../http/bodies.ts'
+import { checkEvents, checkIdempotencyKey, checkTopic } from 'fastify-resumable-sse/topics'
+import { ignoreBodies, readEvents } from '../http/bodies.ts'
 import type { BodyLimits } from '../http/bodies.ts'
 import { publishBody, publishHeaders, refusals, topicParams } from '../http/schemas.ts'
 
@@ -18,7 +17,10 @@ const MAX_ARRAY_EVENTS = 1_000
 
 /** Publishing to topics, and their state. */
 export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): Promise<void> {
-  publishRoute(app, limits)
+  await app.register(async app => {
+    readEvents(app, limits)
+    publishRoute(app, limits)
+  })
   app.get<TopicRoute>('/topics/:topic', { schema: infoSchema, config: { explain: explainTopic }, onRequest: checkLook }, request => app.topics.info(request.params.topic))
   await app.register(async app => {
     ignoreBodies(app, limits)
@@ -28,16 +30,11 @@ export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): P
 
 function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: BodyLimits): void {
   const maxArrayEvents = Math.min(MAX_ARRAY_EVENTS, maxBatchEvents)
-  const explain = (request: FastifyRequest): void => {
-    const { params, body, headers } = request as FastifyRequest<PublishRoute>
-    checkTopic(params.topic)
-    checkEvents(body, { maxEventBytes, maxBatchEvents: request.mediaType === 'application/json' ? maxArrayEvents : maxBatchEvents })
-    checkIdempotencyKey(headers['idempotency-key'])
-  }
   const schema = { ...publishSchema, body: publishBody({ maxArrayEvents, maxBatchEvents }) }
-  app.post<PublishRoute>('/topics/:topic/events', { schema, config: { explain, rateLimit: {} }, onRequest: checkPublish }, async (request, reply) => {
-    const { body, params, headers, grant } = request
-    const events = typeof body === 'string' ? { data: body } : body
+  const options = { schema, config: { explain: explainPublish, rateLimit: {} }, onRequest: checkPublish, validatorCompiler: withoutBody(app) }
+  app.post<PublishRoute>('/topics/:topic/events', options, async (request, reply) => {
+    const { body, params, headers, grant, mediaType } = request
+    const events = checkEvents(mediaType === 'text/plain' ? { data: body } : body, { maxEventBytes, maxBatchEvents: mediaType === 'application/json' ? maxArrayEvents : maxBatchEvents })
     const published = await app.topics.publish(params.topic, events, { idempotencyKey: headers['idempotency-key'], publisher: grant?.subject })
     return answer(reply, published, Array.isArray(body))
   })
@@ -65,6 +62,16 @@ async function checkPublish ({ grant, params }: FastifyRequest): Promise<void> {
 async function checkLook ({ grant, params }: FastifyRequest): Promise<void> {
   const { topic } = params as TopicRoute['Params']
   if (!grant?.mayPublish(topic)) grant?.checkSubscribe(topic)
+}
+
+/** The schema of the body is for the document alone: events are checked once, by the room that publishes them. */
+function withoutBody (app: FastifyInstance): FastifySchemaCompiler<object> {
+  return part => part.httpPart === 'body' ? () => true : app.validatorCompiler!(part)
+}
+
+function explainPublish (request: FastifyRequest): void {
+  explainTopic(request)
+  checkIdempotencyKey((request.headers as PublishRoute['Headers'])['idempotency-key'])
 }
 
 function explainTopic ({ params }: FastifyRequest): void {

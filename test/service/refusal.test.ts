@@ -58,6 +58,9 @@ t.test('a body of another type, or of none, is refused with the types that are t
   for (const type of ['text/html', 'application/x-www-form-urlencoded', 'application/jsonl', 'application/vnd.x+json', 'multipart/form-data', 'json']) {
     t.match(shape(await post({ 'content-type': type })), refused(415, 'SERVICE_BAD_MEDIA_TYPE', /must be application\/json, application\/x-ndjson, text\/plain, saw "/), type)
   }
+  for (const [type, hint] of [['application/x-www-form-urlencoded', /curl sends data as a form .*: add -H 'content-type: text\/plain'/], ['application/ndjson; charset=utf-8', /are sent as application\/x-ndjson$/], ['application/jsonl', /application\/x-ndjson$/]] as const) {
+    t.match(shape(await post({ 'content-type': type })), refused(415, 'SERVICE_BAD_MEDIA_TYPE', hint), type)
+  }
   t.match(shape(await service.call('/topics/news/events', { method: 'POST' })), refused(400, 'TOPICS_BAD_EVENT', /saw undefined/))
   const untyped = await fetch(`${service.origin}/topics/news/events`, { method: 'POST', headers: { connection: 'close' }, body: new Uint8Array([0x31]) })
   t.match(shape(await read(untyped)), refused(415, 'SERVICE_BAD_MEDIA_TYPE', /, saw "none"$/))

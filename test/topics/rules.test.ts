@@ -107,7 +107,10 @@ t.test('a bad event is refused with its field, and in a batch with its place', a
   for (const batch of [[], [1, 2, 3, 4]]) t.throws(() => checkEvents(batch, limits), { code: 'TOPICS_BAD_BATCH' })
   for (const key of ['', 'a b', 'x'.repeat(129), 'ü', 5]) t.throws(() => checkIdempotencyKey(key), { code: 'TOPICS_BAD_IDEMPOTENCY_KEY' })
   t.equal(checkIdempotencyKey(undefined), undefined)
-  t.throws(() => checkPublishOptions({ publisher: 5 as never }), { code: 'TOPICS_BAD_OPTION', message: /"publisher" must be a string, saw 5/ })
+  for (const [options, message] of [[{ publisher: 5 }, /"publisher" must be a string, saw 5/], [null, /must be an object/], [{ idempotencykey: 'x' }, /"idempotencykey" must be one of idempotencyKey, publisher/]] as const) {
+    t.throws(() => checkPublishOptions(options as never), { code: 'TOPICS_BAD_OPTION', message })
+  }
+  t.same(checkEvents({ data: 1, id: undefined, event: undefined } as never, limits), [{ data: '1', event: undefined, retry: undefined }], 'undefined is not given')
 })
 
 t.test('a bad start is refused with its range', async t => {
