@@ -24,7 +24,7 @@ export { show } from './common/show.ts'
 export { reportOf } from './reply/error-report.ts'
 export type { WireEvent, Serializer } from './reply/wire.ts'
 export type { SseOptions, SsePluginOptions, SseRouteOptions, SlowClientPolicy } from './reply/options.ts'
-export type { OpenableSource, SourceRun, SseSource } from './reply/source.ts'
+export type { OpenableSource, OpenedStream, SourceRun, SseSource } from './reply/source.ts'
 export type { CloseReason, SseStream } from './reply/stream.ts'
 export type { AnyEvents, SseEvent, SseEvents, SseItem } from './reply/events.ts'
 export type { SseErrorCode } from './reply/errors.ts'
@@ -80,6 +80,9 @@ export { resumableSse }
 /** The events a route declares in its generic: `app.get<{ Sse: { tick: number } }>(…)`. */
 type EventsOf<RouteGeneric> = RouteGeneric extends { Sse: infer E extends SseEvents } ? E : AnyEvents
 
+/** What `reply.sse(source)` returns: the stream when there is no source, else the reply; also for a source of type `any`. */
+type Sent<S, Stream, Reply> = 0 extends (1 & S) ? Reply : S extends undefined ? Stream : Reply
+
 // RouteSchema is an alias because other plugins (@fastify/swagger) add to `FastifySchema` in such a block: under its own
 // name tsc takes it for a local one and leaves the import out of the published declarations.
 declare module 'fastify' {
@@ -98,10 +101,13 @@ declare module 'fastify' {
      * for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
      * `text/event-stream`, 500 for a bad option or source.
      */
-    // With the source first: TypeScript fixes what a generator yields at the first overload it tries.
+    // One signature for each number of arguments: with a single candidate the error names the data that does not fit, and
+    // TypeScript fixes what a generator yields at the first overload it tries.
     sse: {
-      (source: SseSource<EventsOf<RouteGeneric>>, options?: SseOptions): FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType>
-      (source?: undefined, options?: SseOptions): SseStream<EventsOf<RouteGeneric>>
+      (): SseStream<EventsOf<RouteGeneric>>
+      <S extends SseSource<EventsOf<RouteGeneric>> | undefined>(source: S, options?: SseOptions): Sent<
+        S, SseStream<EventsOf<RouteGeneric>>, FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType>
+      >
     }
   }
   interface FastifyRequest {

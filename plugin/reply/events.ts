@@ -14,6 +14,9 @@ export type SseEvent<E extends SseEvents = AnyEvents> = string extends keyof E
   ? WireEvent
   : { [K in keyof E & string]: Common & Named<E, K> }[keyof E & string] | { retry: number }
 
+/** The event types an `SseEvents` map declares, for `app.topics.publish()`: an event without a name is a `message`. */
+export type NamedEvent<E extends SseEvents> = { [K in keyof E & string]: Named<E, K> }[keyof E & string]
+
 /** What stands for an event in a source: an event, or bare data for an unnamed one. */
 export type SseItem<E extends SseEvents = AnyEvents> = string extends keyof E
   ? WireEvent | string | number | bigint | boolean | null | Uint8Array

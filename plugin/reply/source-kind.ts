@@ -13,11 +13,11 @@ export interface ResponseLike { ok: boolean, status: number, bodyUsed?: boolean,
 /** What is used of a Readable. */
 export interface ReadableLike extends AsyncIterable<unknown> { destroy: () => unknown }
 
-/** What is used of a web ReadableStream. */
-export interface WebStreamLike {
+/** What is used of a web ReadableStream, Node's or that of the DOM library. */
+export interface WebStreamLike<T = unknown> {
   readonly locked: boolean
   cancel: () => Promise<void>
-  getReader: () => { read: () => Promise<{ done: boolean, value?: unknown }>, cancel: () => Promise<void> }
+  getReader: () => { read: () => Promise<{ done: boolean, value?: T | undefined }>, cancel: () => Promise<void> }
 }
 
 export type Many = Iterable<unknown> | AsyncIterable<unknown> | WebStreamLike

@@ -1,15 +1,20 @@
-import type { ReadableStream } from 'node:stream/web'
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
 import type { AnyEvents, SseEvents, SseItem } from './events.ts'
 import { passThrough } from './pass-through.ts'
 import { pump, toEvent } from './pump.ts'
 import { dispose, isItem, isMany, isOpenable, isResponse, isThenable } from './source-kind.ts'
-import type { ResponseLike } from './source-kind.ts'
+import type { ResponseLike, WebStreamLike } from './source-kind.ts'
 import type { SseStream } from './stream.ts'
 
 /** Streams to one response. The stream ends when it settles; what it rejects with is the source's error. */
 export type SourceRun = () => void | Promise<void>
+
+/**
+ * The stream that a source is opened with. For a source with types it is a union with the untyped stream, so that a source without
+ * types, such as `app.topics.subscribe('news')`, fits a typed route, and the other way round.
+ */
+export type OpenedStream<E extends SseEvents = AnyEvents> = string extends keyof E ? SseStream : SseStream<E> | SseStream
 
 /**
  * A source that decides before the first byte, such as a topic subscription.
@@ -21,13 +26,13 @@ export type SourceRun = () => void | Promise<void>
 export interface OpenableSource<E extends SseEvents = AnyEvents> {
   /** Topics that are streamed. The grant of the request must cover them, see `SseStream.checkTopics()`. */
   readonly topics?: string | readonly string[] | undefined
-  open (stream: SseStream<E>): SourceRun | undefined | Promise<SourceRun | undefined>
+  open (stream: OpenedStream<E>): SourceRun | undefined | Promise<SourceRun | undefined>
 }
 
-type Many<E extends SseEvents> = Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | ReadableStream<SseItem<E> | Uint8Array>
+type Many<E extends SseEvents> = Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | WebStreamLike<SseItem<E> | Uint8Array>
 
 /** What a function may return, or a promise may settle with, to have it streamed. */
-type Returned<E extends SseEvents> = Many<E> | Response | OpenableSource<E>
+type Returned<E extends SseEvents> = Many<E> | ResponseLike | OpenableSource<E>
 
 /**
  * What `reply.sse()` can stream.

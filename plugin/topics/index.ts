@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
+import type { AnyEvents, SseEvents } from '../reply/events.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
@@ -81,10 +82,12 @@ export interface Topics {
    * Publishes one event or a batch, all or none and in order. Settles when the log has them.
    * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 422 `TOPICS_IDEMPOTENCY_KEY_REUSED`,
    * 503 `TOPICS_LOG_UNAVAILABLE`.
+   *
+   * `publish<Prices>('prices', …)` checks the data against a map of data by event name, as `app.get<{ Sse: Prices }>` does.
    */
-  publish: (topic: string, events: PublishEvent | readonly PublishEvent[], options?: PublishOptions) => Promise<Published>
+  publish: <E extends SseEvents = AnyEvents>(topic: string, events: PublishEvent<E> | ReadonlyArray<PublishEvent<E>>, options?: PublishOptions) => Promise<Published>
   /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
-  subscribe: (topics: string | readonly string[], options?: SubscribeOptions) => TopicSource
+  subscribe: <E extends SseEvents = AnyEvents>(topics: string | readonly string[], options?: SubscribeOptions) => TopicSource<E>
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
   close: (topic: string) => Promise<void>
   /** Drops a topic's events and reopens it; its numbers go on. */

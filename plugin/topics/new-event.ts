@@ -1,17 +1,25 @@
 import { defaultSerializer, RESERVED_NAMES } from '../reply/wire.ts'
+import type { AnyEvents, NamedEvent, SseEvents } from '../reply/events.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { encodeBody, RESERVED_PREFIX } from './frames.ts'
 import type { NewEvent } from './log/topic-log.ts'
 
-/** An event as an application publishes it. Data that is not a string goes out as JSON. */
-export interface PublishEvent {
+interface UntypedEvent {
   /** Event name; not `open`, `error` or beginning with `stream.`. */
   event?: string | undefined
   data: unknown
   /** Reconnection time for clients, in ms. */
   retry?: number | undefined
 }
+
+/**
+ * An event as an application publishes it. Data that is not a string is sent as JSON. With a map `E` of data by event name
+ * the data must fit the name.
+ */
+export type PublishEvent<E extends SseEvents = AnyEvents> = string extends keyof E
+  ? UntypedEvent
+  : NamedEvent<E> & Pick<UntypedEvent, 'retry'>
 
 /** Bounds of what may be published. */
 export interface PublishLimits { maxEventBytes: number, maxBatchEvents: number }

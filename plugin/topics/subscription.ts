@@ -1,4 +1,5 @@
 import type { OpenableSource, SourceRun } from '../reply/source.ts'
+import type { AnyEvents, SseEvents } from '../reply/events.ts'
 import type { SseStream } from '../reply/stream.ts'
 import type { Hub } from './hub.ts'
 import { Reader } from './reader.ts'
@@ -7,8 +8,8 @@ import type { SubscribeOptions } from './start.ts'
 
 export interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
 
-/** A source that knows its topics. */
-export interface TopicSource extends OpenableSource {
+/** A source that knows its topics. `E` maps event names to data; it is a promise of the publisher, nothing is checked at run time. */
+export interface TopicSource<E extends SseEvents = AnyEvents> extends OpenableSource<E> {
   /** What is subscribed to, sorted and without repeats. */
   readonly topics: readonly string[]
 }
@@ -17,8 +18,9 @@ export interface TopicSource extends OpenableSource {
  * A subscription as a source for `reply.sse()`. It holds no state of a stream: it may be made once and given to every request, copied
  * or called through another object. The grant is checked here, with the stream that is opened, so no wrapper loses that check.
  */
-export function createSubscription (init: SubscriptionInit): TopicSource {
-  return { topics: init.topics, open: stream => open(init, stream) }
+export function createSubscription<E extends SseEvents = AnyEvents> (init: SubscriptionInit): TopicSource<E> {
+  // The log's frames are sent as they are: the types of the events do not matter from here on.
+  return { topics: init.topics, open: stream => open(init, stream as SseStream) }
 }
 
 /**

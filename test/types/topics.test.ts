@@ -1,0 +1,101 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import type { FastifyReply } from 'fastify'
+import { expectTypeOf } from 'expect-type'
+import sse from '../../plugin/index.ts'
+import type { OpenableSource, SseSource, SseStream } from '../../plugin/index.ts'
+import topics, { MemoryLog } from '../../plugin/topics/index.ts'
+import type { Published, PublishEvent, TopicSource } from '../../plugin/topics/index.ts'
+
+interface Prices { price: { symbol: string, cents: number }, halted: null }
+interface Notes { message: string }
+interface Orders { order: number }
+// Not an interface: an alias has an implicit index signature.
+type Alias = { order: number }
+
+// tsc checks this file; nothing of it has to run but that it loads.
+t.test('topics without types: any event in, and the subscription fits every route', async () => {
+  const app = Fastify()
+  const check = (): void => {
+    expectTypeOf(app.topics.publish('news', { data: 1 })).resolves.toEqualTypeOf<Published>()
+    void app.topics.publish('news', [{ event: 'any', data: { a: 1 } }, { data: 'text', retry: 5 }])
+    // @ts-expect-error without data
+    void app.topics.publish('news', { event: 'any' })
+    // @ts-expect-error an unknown field
+    void app.topics.publish('news', { data: 1, name: 'any' })
+    expectTypeOf(app.topics.subscribe('news')).toEqualTypeOf<TopicSource>()
+  }
+  expectTypeOf(check).toBeFunction()
+  app.get('/untyped', (request, reply) => reply.sse(app.topics.subscribe('news')))
+  // Did not compile: a subscription was a source of any events, which a typed route refused.
+  app.get<{ Sse: Prices }>('/typed', (request, reply) => {
+    const given = app.topics.subscribe(['prices/eur', 'prices/usd'], { last: 1 })
+    expectTypeOf(reply.sse(given)).toEqualTypeOf<typeof reply>()
+    expectTypeOf(reply.sse(() => app.topics.subscribe('prices/eur'))).toEqualTypeOf<typeof reply>()
+    expectTypeOf(reply.sse(Promise.resolve(given))).toEqualTypeOf<typeof reply>()
+    return reply.sse(app.topics.subscribe('prices/eur'))
+  })
+})
+
+t.test('typed topics: what is published fits the map, and the subscription fits its route', async () => {
+  const app = Fastify()
+  const check = (): void => {
+    void app.topics.publish<Prices>('prices/eur', { event: 'price', data: { symbol: 'EUR', cents: 1 } })
+    void app.topics.publish<Prices>('prices/eur', [{ event: 'halted', data: null, retry: 5 }], { idempotencyKey: 'a' })
+    void app.topics.publish<Notes>('notes', { data: 'an event without a name is a message' })
+    // @ts-expect-error data of another event
+    void app.topics.publish<Prices>('prices/eur', { event: 'price', data: null })
+    // @ts-expect-error a name that is not declared
+    void app.topics.publish<Prices>('prices/eur', { event: 'prise', data: null })
+    // @ts-expect-error one of a batch
+    void app.topics.publish<Prices>('prices/eur', [{ event: 'halted', data: null }, { event: 'halted', data: 1 }])
+    // @ts-expect-error an event without a name is a message, and none is declared
+    void app.topics.publish<Prices>('prices/eur', { data: null })
+    expectTypeOf(app.topics.subscribe<Prices>('prices/eur')).toEqualTypeOf<TopicSource<Prices>>()
+  }
+  expectTypeOf(check).toBeFunction()
+  expectTypeOf<PublishEvent<Orders>>().toExtend<PublishEvent>()
+  expectTypeOf<TopicSource<Prices>>().toExtend<SseSource<Prices>>()
+  expectTypeOf<TopicSource<Orders>>().not.toExtend<SseSource<Prices>>()
+  expectTypeOf<TopicSource<Alias>>().not.toExtend<SseSource<Prices>>()
+  expectTypeOf<TopicSource<Alias>>().toExtend<SseSource>()
+  app.get<{ Sse: Prices }>('/typed', (request, reply) => {
+    // @ts-expect-error a subscription with other types than the route
+    reply.sse(app.topics.subscribe<Orders>('orders'))
+    return reply.sse(app.topics.subscribe<Prices>('prices/eur'))
+  })
+  app.get('/untyped', (request, reply) => reply.sse(app.topics.subscribe<Prices>('prices/eur')))
+})
+
+t.test('an object with open: in a typed route the stream it gets has the types of the route', async () => {
+  const app = Fastify()
+  const untyped: OpenableSource = { open: stream => () => { stream.push({ event: 'anything', data: 1 }) } }
+  app.get<{ Sse: Prices }>('/', (request, reply) => {
+    reply.sse(untyped)
+    return reply.sse({
+      open (stream) {
+        expectTypeOf(stream.isOpen).toEqualTypeOf<boolean>()
+        stream.push({ event: 'price', data: { symbol: 'EUR', cents: 1 } })
+        // @ts-expect-error data of another event
+        stream.push({ event: 'price', data: 1 })
+        return undefined
+      }
+    })
+  })
+})
+
+t.test('what reply.sse() returns depends on the source alone', async t => {
+  const app = Fastify()
+  await app.register(sse)
+  await app.register(topics, { log: new MemoryLog() })
+  t.ok(app.topics)
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what an untyped caller has
+  const check = (reply: FastifyReply, untyped: any, perhaps: 'a' | undefined): void => {
+    expectTypeOf(reply.sse(app.topics.subscribe('news'))).toEqualTypeOf<FastifyReply>()
+    expectTypeOf(reply.sse(untyped)).toEqualTypeOf<FastifyReply>()
+    expectTypeOf(reply.sse(null)).toEqualTypeOf<FastifyReply>()
+    expectTypeOf(reply.sse(undefined)).toEqualTypeOf<SseStream>()
+    expectTypeOf(reply.sse(perhaps)).toEqualTypeOf<FastifyReply | SseStream>()
+  }
+  expectTypeOf(check).toBeFunction()
+})
