@@ -16,8 +16,8 @@ export const errors = {
   SERVICE_TOO_MANY_CONNECTIONS: defineError('SERVICE_TOO_MANY_CONNECTIONS', 'this process takes at most %s streams (MAX_CONNECTIONS), and has them', 503),
   /** One address has as many streams as it may. */
   SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', 'an address may have at most %s streams (MAX_CONNECTIONS_PER_ADDRESS), and this one has them', 429),
-  /** One subject has as many streams as it may. */
-  SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT', 'a subject may have at most %s streams (MAX_CONNECTIONS_PER_SUBJECT), and this one has them', 429),
+  /** The streams of one subject follow as many topics as they may together. */
+  SERVICE_TOO_MANY_TOPICS_OF_SUBJECT: defineError('SERVICE_TOO_MANY_TOPICS_OF_SUBJECT', 'the streams of a subject may follow at most %s topics together (half of MAX_TOPICS): close some of them', 429),
   /** The process is on its way out: a new stream should go to another one. */
   SERVICE_DRAINING: defineError('SERVICE_DRAINING', 'this process is shutting down: come back in a moment', 503),
   /** Not every worker told its metrics. */

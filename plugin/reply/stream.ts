@@ -11,7 +11,7 @@ import type { Deferred } from '../common/deferred.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** Why a stream is over. A closed union: one log field, one metric label. */
-export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime'
+export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime' | 'replaced'
 
 /** What a stream needs from the one who makes it. */
 export interface StreamInit {

@@ -164,21 +164,21 @@ export const variables = {
     default: '20000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'Streams of this process; who comes beyond is told to come back. The process needs as many file descriptors.'
+    meaning: 'Streams of this process; further clients are asked to retry later. The process needs more file descriptors than this.'
   },
   MAX_CONNECTIONS_PER_ADDRESS: {
     property: 'maxConnectionsPerAddress',
-    default: '0',
+    default: '1000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'The same for one client address, see `TRUST_PROXY`.'
+    meaning: 'Streams of one client address; see `TRUST_PROXY`. Raise it where many users share an address (NAT).'
   },
   MAX_CONNECTIONS_PER_SUBJECT: {
     property: 'maxConnectionsPerSubject',
-    default: '0',
+    default: '100',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'The same for one authenticated subject.'
+    meaning: 'Streams of one authenticated subject; a further one replaces the oldest.'
   },
   MAX_TOPICS: {
     property: 'maxTopics',

@@ -48,7 +48,7 @@ export class StreamGate {
     const { drain, limits } = this.#init
     try {
       if (drain.isDraining) throw new errors.SERVICE_DRAINING()
-      const giveBack = limits.take({ address: request.ip, subject: subjectOf(request) })
+      const giveBack = limits.take({ address: request.ip, subject: subjectOf(request), stream, topics: source.topics })
       void stream.closed.then(giveBack)
       return await source.open(stream)
     } catch (error) {

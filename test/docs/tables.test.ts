@@ -107,7 +107,7 @@ for (const [file, errors] of Object.entries(errorTables)) {
 }
 
 t.test('docs/plugin.md lists every close reason', async t => {
-  const reasons = { end: 0, client: 0, slow: 0, shutdown: 0, error: 0, lifetime: 0, expired: 0, revoked: 0 } satisfies Record<CloseReason, 0>
+  const reasons = { end: 0, client: 0, slow: 0, shutdown: 0, error: 0, lifetime: 0, expired: 0, revoked: 0, replaced: 0 } satisfies Record<CloseReason, 0>
   sameNames(t, tableRows('docs/plugin.md', 'Reason'), reasons)
 })
 

@@ -8,9 +8,10 @@ import { connect, get, open, stall } from '../support/client.ts'
 import type { Opened } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
 import { metricsOf } from '../support/metrics.ts'
-import { TestService } from '../support/service-app.ts'
+import { call, TestService } from '../support/service-app.ts'
 
 const EVENTS = '/events?topic=news'
+const NO_LIMITS = { maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0, maxTopics: 1_000, heartbeatMs: 15_000 }
 /** What EventSource survives: an empty stream that says when to come back. */
 const COME_BACK = /^:\n\nretry: 3000\n\nretry: \d+\n\n$/
 
@@ -58,19 +59,89 @@ t.test('without TRUST_PROXY nobody chooses an address', async t => {
   t.notOk(isOpen(await listen(t, service, { 'x-forwarded-for': '192.0.2.2' })))
 })
 
-t.test('a subject counts by itself, whatever its addresses', async t => {
-  const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', MAX_CONNECTIONS_PER_SUBJECT: '1' }))
+/** A service that knows its clients' subjects from a header, and how one of them listens. */
+async function startForSubjects (t: Test, env: Record<string, string>): Promise<{ origin: string, as: (subject: string, path?: string) => Promise<Opened> }> {
+  const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', ...env }))
   t.teardown(() => app.close())
   app.addHook('onRequest', async request => {
     const { 'x-subject': subject } = request.headers
     if (typeof subject === 'string') request.grant = new Grant({ subject }, 'bearer')
   })
   const origin = await listenOn(app)
-  const as = async (subject: string): Promise<boolean> => {
-    const { inbox } = await open(t, origin + EVENTS, { headers: { accept: 'text/event-stream', ...(subject === '' ? {} : { 'x-subject': subject }) } })
-    return (await inbox.until(text => text.includes('stream.open') || COME_BACK.test(text))).includes('stream.open')
+  return {
+    origin,
+    as: async (subject, path = EVENTS) => {
+      const opened = await open(t, origin + path, { headers: { accept: 'text/event-stream', ...(subject === '' ? {} : { 'x-subject': subject }) } })
+      await opened.inbox.until(text => text.includes('stream.open') || COME_BACK.test(text))
+      return opened
+    }
   }
-  t.same([await as('ann'), await as('bob'), await as('ann'), await as(''), await as('')], [true, true, false, true, true])
+}
+
+const REPLACED = /\nretry: [3-6]\d{4}\n\n$/
+
+const closedAs = async (origin: string, reason: string): Promise<number | undefined> => (await metricsOf(origin)).get(`sse_streams_closed_total{reason="${reason}"}`)
+
+// A phone that changed networks was turned away for a quarter of an hour: its old stream counted until the kernel gave up on it.
+t.test('a subject counts by itself, whatever its addresses, and beyond its limit its newest stream takes the place of its oldest', async t => {
+  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_SUBJECT: '2' })
+  const streams = [await as('ann'), await as('bob'), await as('ann'), await as('ann'), await as(''), await as(''), await as('')]
+  t.same(streams.map(isOpen), [true, true, true, true, true, true, true])
+  t.match(await streams[0]!.inbox.ended(), REPLACED)
+  t.same(streams.map(({ inbox }) => inbox.isOver), [true, false, false, false, false, false, false])
+  t.equal(await closedAs(origin, 'replaced'), 1)
+  t.equal((await metricsOf(origin)).get('sse_streams_open'), 6)
+})
+
+t.test('of the streams of a subject one whose client takes nothing is replaced first', async t => {
+  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_SUBJECT: '2' })
+  const good = await as('ann')
+  const vanished = await stall(t, origin, '/events?topic=hot', { headers: 'Accept: text/event-stream\r\nX-Subject: ann\r\n' })
+  for (let at = 0; at < 40; at++) {
+    const { status } = await call(`${origin}/topics/hot/events`, { method: 'POST', body: 'x'.repeat(200_000), type: 'text/plain' })
+    t.equal(status, 201)
+  }
+  t.ok(isOpen(await as('ann')))
+  t.notOk(good.inbox.isOver)
+  t.equal(await closedAs(origin, 'replaced') ?? 0, 1)
+  t.equal(vanished.inbox.bytes, 0)
+})
+
+t.test('of an address a stream of nobody is replaced when it has been open for two heartbeats, and of somebody only by the same', async t => {
+  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_ADDRESS: '1', HEARTBEAT_MS: '200' })
+  const first = await as('')
+  t.notOk(isOpen(await as('')), 'it is new')
+  await first.inbox.until(text => text.split('\n:').length > 4)
+  t.notOk(isOpen(await as('ann')), 'it is not hers')
+  const second = await as('')
+  t.ok(isOpen(second))
+  t.match(await first.inbox.ended(), REPLACED)
+  t.equal((await metricsOf(origin)).get('sse_streams_open'), 1)
+})
+
+t.test('an owner at both limits gives up one stream where one is enough, else one for each', async t => {
+  const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerAddress: 2, maxConnectionsPerSubject: 2, heartbeatMs: 0 })
+  const replaced: string[] = []
+  const take = (name: string, address: string): void => {
+    limits.take({ address, subject: 'ann', topics: [], stream: { bufferedBytes: 0, closeWithRetry: reason => replaced.push(`${name} ${reason}`) } })
+  }
+  take('a', '192.0.2.1')
+  take('b', '192.0.2.1')
+  take('c', '192.0.2.1')
+  t.same(replaced, ['a replaced'])
+  take('d', '192.0.2.2')
+  t.same(replaced, ['a replaced', 'b replaced'])
+  t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 })
+})
+
+t.test('one subject follows no more than half of the topics that the process may follow, each counted once', async t => {
+  const { origin, as } = await startForSubjects(t, { MAX_TOPICS: '8', MAX_CONNECTIONS_PER_SUBJECT: '3' })
+  const events = (...topics: string[]): string => `/events?${topics.map(topic => `topic=${topic}`).join('&')}`
+  t.ok(isOpen(await as('ann', events('a', 'b', 'c'))))
+  t.ok(isOpen(await as('ann', events('a', 'b', 'd'))), 'four different ones')
+  t.notOk(isOpen(await as('ann', events('e'))))
+  t.ok(isOpen(await as('bob', events('e', 'f', 'g', 'h'))), 'the other half is for others')
+  t.equal((await metricsOf(origin)).get('sse_streams_refused_total{code="SERVICE_TOO_MANY_TOPICS_OF_SUBJECT"}'), 1)
 })
 
 t.test('a stream of more topics than MAX_TOPICS_PER_CONNECTION is refused for good; more than MAX_TOPICS are not for now', async t => {
@@ -145,12 +216,25 @@ t.test('a place is given back however a stream ends', async t => {
 })
 
 t.test('who has no stream is not remembered, and IPv6 counts by the network of a subscriber', async t => {
-  const limits = new StreamLimits({ maxConnections: 0, maxConnectionsPerAddress: 1, maxConnectionsPerSubject: 1 })
-  const places = [limits.take({ address: '2001:db8::1', subject: 'ann' }), limits.take({ address: '192.0.2.1', subject: undefined })]
+  const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerAddress: 1, heartbeatMs: 1_000_000 })
+  const take = (address: string, subject: string | undefined): () => void => limits.take({ address, subject, topics: [], stream: { bufferedBytes: 0, closeWithRetry () {} } })
+  const places = [take('2001:db8::1', 'ann'), take('192.0.2.1', undefined)]
   t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 })
-  t.throws(() => limits.take({ address: '2001:db8:0:0:9::1', subject: undefined }), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', statusCode: 429 })
-  t.throws(() => limits.take({ address: '192.0.2.2', subject: 'ann' }), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_SUBJECT', statusCode: 429 })
+  t.throws(() => take('2001:db8:0:0:9::1', undefined), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', statusCode: 429 })
   t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 }, 'who is refused takes no place')
-  for (const giveBack of places) giveBack()
-  t.same(limits.counts, { streams: 0, addresses: 0, subjects: 0 })
+  for (const giveBack of [...places, ...places]) giveBack()
+  t.same(limits.counts, { streams: 0, addresses: 0, subjects: 0 }, 'and a place given back twice is given back once')
+})
+
+// Among a million streams of one owner a new one must not cost a walk over all of them.
+t.test('what a new stream costs does not grow with the streams of its owner', async t => {
+  const looked: number[] = []
+  for (const streams of [200, 5_000]) {
+    const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerSubject: streams })
+    let looks = 0
+    const stream = { get bufferedBytes () { looks++; return 0 }, closeWithRetry () {} }
+    for (let at = 0; at <= streams; at++) limits.take({ address: '192.0.2.1', subject: 'ann', topics: [], stream })
+    looked.push(looks)
+  }
+  t.same(looked, [100, 100])
 })

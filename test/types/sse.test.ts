@@ -25,7 +25,7 @@ t.test('types', async t => {
   expectTypeOf<SseRouteOptions>().toHaveProperty('events')
   expectTypeOf<SseOptions>().not.toHaveProperty('events')
   expectTypeOf<SseOptions['retryMs']>().toEqualTypeOf<number | false | undefined>()
-  expectTypeOf<CloseReason>().toEqualTypeOf<'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime'>()
+  expectTypeOf<CloseReason>().toEqualTypeOf<'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime' | 'replaced'>()
   expectTypeOf<'FST_SSE_BAD_OPTION'>().toExtend<SseErrorCode>()
   expectTypeOf<FastifyRequest['lastEventId']>().toEqualTypeOf<string | undefined>()
   expectTypeOf<FastifyRequest['acceptsSse']>().toEqualTypeOf<boolean>()
