@@ -13,7 +13,7 @@ let replay: Buffer | undefined
 
 const server = createServer((request, response) => {
   response.writeHead(200, { 'content-type': 'text/event-stream' })
-  response.write(':\n\n')
+  response.write(':\n')
   if (request.url === '/replay' && replay) response.write(replay)
   else clients.add(response)
   response.on('close', () => clients.delete(response))

@@ -19,10 +19,11 @@ export function asksForSse (accept: string | undefined): boolean {
 
 /**
  * The client's `Last-Event-ID`, or undefined when absent or empty. Node reads header bytes as latin1 while browsers send
- * UTF-8, so it is decoded again. What two headers of this name give ("1, 2") is left as it is: no id looks like it.
+ * UTF-8, so it is decoded again. Several headers of this name are joined by ", ", as Node joins them: `app.topics` continues at the
+ * last one that is a cursor, see `readCursor()`.
  */
 export function readLastEventId (request: FastifyRequest): string | undefined {
-  const value = request.headers['last-event-id']
-  if (typeof value !== 'string' || value === '') return undefined
+  const value = [request.headers['last-event-id'] ?? []].flat().join(', ')
+  if (value === '') return undefined
   return Buffer.from(value, 'latin1').toString('utf8')
 }

@@ -34,10 +34,13 @@ export const MAX_RETRY_MS = 3_600_000
 /** Upper bound of an id, in bytes: clients send it back in a header. */
 export const MAX_ID_BYTES = 1024
 
+// Comments and `retry:` stand between events, and no blank line of their own follows them. By the standard such a line would do nothing, but
+// many clients dispatch an empty message at each of them, @microsoft/fetch-event-source among them.
+
 /** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
-export const PREAMBLE: Buffer = Buffer.from(':\n\n')
+export const PREAMBLE: Buffer = Buffer.from(':\n')
 /** The comment that keeps an idle connection alive. */
-export const HEARTBEAT: Buffer = Buffer.from(':\n\n')
+export const HEARTBEAT: Buffer = Buffer.from(':\n')
 
 const EOL = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex -- control bytes are what is looked for
@@ -54,7 +57,7 @@ export function defaultSerializer (data: unknown): string {
 }
 
 /**
- * Encodes one event as one Buffer, ending with its blank line.
+ * Encodes one event as one Buffer, ending with its blank line; a bare `retry` is one line without it.
  * Throws `FST_SSE_BAD_EVENT` naming the field; nothing is written then.
  */
 export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSerializer): Buffer {
@@ -64,17 +67,18 @@ export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSe
   if (event.event !== undefined) text += eventLine(event.event)
   if (event.retry !== undefined) text += retryLine(event.retry)
   if (event.data !== undefined) text += dataLines(event.data, serialize)
-  return Buffer.from(text + '\n')
+  // A bare retry is no event, see above.
+  return Buffer.from(event.data === undefined ? text : text + '\n')
 }
 
-/** Encodes a comment, each of its lines behind a colon, as one block ending with a blank line. */
+/** Encodes a comment, each of its lines after a colon. */
 export function encodeComment (text: string): Buffer {
-  return Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join('') + '\n')
+  return Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join(''))
 }
 
-/** Encodes `retry: <ms>` as a block of its own. Throws `FST_SSE_BAD_EVENT` when out of range. */
+/** Encodes `retry: <ms>`. Throws `FST_SSE_BAD_EVENT` when out of range. */
 export function encodeRetry (retryMs: number): Buffer {
-  return Buffer.from(retryLine(retryMs) + '\n')
+  return Buffer.from(retryLine(retryMs))
 }
 
 /** True when the value is an object made of the fields of an event and nothing else. */

@@ -50,7 +50,19 @@ export function formatCursor (topics: readonly string[], positions: readonly Eve
   return topics.map((topic, at) => formatPosition(topic, positions[at]!)).join(',')
 }
 
-/** Reads a cursor as a client sent it. Never throws: what is not a cursor is `malformed`. */
+/**
+ * Reads what a client sent as its cursor. When that is several, joined by ", " (two headers, or a header that was set by hand beside
+ * the one that a client library adds), the last one that is a cursor counts: it is the newest. Never throws: without any it is `malformed`.
+ */
+export function readCursor (text: string): Cursor {
+  for (const part of text.split(', ').reverse()) {
+    const cursor = parseCursor(part)
+    if (cursor.kind !== 'malformed') return cursor
+  }
+  return { kind: 'malformed' }
+}
+
+/** Reads one cursor. Never throws: what is not a cursor is `malformed`. */
 export function parseCursor (text: string): Cursor {
   const id = parseEventId(text)
   if (id) return { kind: 'plain', id }

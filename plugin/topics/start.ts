@@ -1,5 +1,5 @@
 import { show } from '../common/show.ts'
-import { parseCursor, topicTag } from './cursor.ts'
+import { readCursor, topicTag } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
@@ -12,8 +12,8 @@ import type { Gap } from './resume.ts'
 
 /** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
 export interface SubscribeOptions {
-  /** Cursor to go on from, when the client sends no `Last-Event-ID`. */
-  after?: string | undefined
+  /** Cursor to go on from, when the client sends no `Last-Event-ID`. Of several, such as a query parameter given twice, the last one that is a cursor counts. */
+  after?: string | readonly string[] | undefined
   /** Begin with the events of the last so many ms. Not together with `last`. */
   sinceMs?: number | undefined
   /** Begin with the last so many events of each topic. Not together with `sinceMs`. */
@@ -32,7 +32,7 @@ const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
 export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOptions {
   const { after, sinceMs, last, afterGap } = options
-  if (after !== undefined && typeof after !== 'string') throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
+  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
   if (sinceMs !== undefined && !isBetween(sinceMs, 1, MAX_SINCE_MS)) throw new errors.TOPICS_BAD_START('since', `1 ms to ${MAX_SINCE_MS} ms`, show(sinceMs))
   if (last !== undefined && !isBetween(last, 0, MAX_LAST)) throw new errors.TOPICS_BAD_START('last', `an integer from 0 to ${MAX_LAST}`, show(last))
   if (last !== undefined && sinceMs !== undefined) throw new errors.TOPICS_BAD_START('last', 'given without "since"', 'both')
@@ -49,7 +49,7 @@ export interface StartInit { log: TopicLog, pages: Pages, observer: TopicsObserv
  */
 export async function findStart (init: StartInit, topics: readonly string[], now: readonly EventId[], cursorText: string | undefined): Promise<TopicStart[]> {
   if (cursorText === undefined) return Promise.all(topics.map((topic, at) => startWithoutCursor(init, topic, now[at]!)))
-  const cursor = parseCursor(cursorText)
+  const cursor = readCursor(cursorText)
   const starts = await Promise.all(topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1)))
   // A cursor in which no topic finds itself says nothing about what was missed in any.
   const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)

@@ -23,6 +23,11 @@ export function createSubscription<E extends SseEvents = AnyEvents> (init: Subsc
   return { topics: init.topics, open: stream => open(init, stream as SseStream) }
 }
 
+/** As Node joins headers; empty ones say nothing. */
+function joinCursors (after: SubscribeOptions['after']): string | undefined {
+  return [after ?? []].flat().filter(cursor => cursor !== '').join(', ') || undefined
+}
+
 /**
  * Finds where the client continues. Undefined, for 204, when it has read finished topics to their end; that tells EventSource
  * to stop. Rejects with 403 when the request may not read a topic, and with the log's own error.
@@ -31,7 +36,7 @@ async function open ({ hub, topics, options }: SubscriptionInit, stream: SseStre
   stream.checkTopics(topics)
   const { feed, release } = await hub.acquire(topics)
   void stream.closed.then(release)
-  const cursor = stream.lastEventId ?? options.after
+  const cursor = stream.lastEventId ?? joinCursors(options.after)
   // Read before the log is asked: events that arrive meanwhile are in the feed, after this place.
   const { positions, closed } = feed.place
   const starts = await findStart({ log: hub.log, pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)

@@ -20,7 +20,7 @@ const schema = {
   response: {
     200: {
       description: 'The stream: stream.open first, then the events of the topics, each with the cursor after it as its id',
-      content: { 'text/event-stream': { schema: { type: 'string', example: ':\n\nretry: 3000\n\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
+      content: { 'text/event-stream': { schema: { type: 'string', example: ':\nretry: 3000\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
     },
     204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
     ...refusals(400, 401, 403, 406, 421, 503)
@@ -36,10 +36,12 @@ export function eventsRoute (app: FastifyInstance, gate: StreamGate): void {
 
 /** One topic is a list of one, and digits are a number; the schema judges what comes of it. */
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
-  const { topic, last, ...rest } = request.query as { topic?: unknown, last?: unknown }
+  const { topic, last, lastEventId, ...rest } = request.query as { topic?: unknown, last?: unknown, lastEventId?: string | string[] }
   request.query = {
     ...rest,
     ...topic === undefined ? {} : { topic: [topic].flat() },
+    // A client that began at a cursor may add the newest one beside it.
+    ...lastEventId === undefined ? {} : { lastEventId: [lastEventId].flat().filter(cursor => cursor !== '').join(', ') },
     ...last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last }
   } as Query
 }

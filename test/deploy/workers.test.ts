@@ -28,7 +28,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     // Ctrl-C in a terminal reaches the workers, too.
     if (signal === 'SIGINT') for (const pid of workers) process.kill(pid, signal)
     service.kill(signal)
-    for (const { inbox } of streams) t.match(await inbox.ended(), /retry: \d+\n\n$/)
+    for (const { inbox } of streams) t.match(await inbox.ended(), /retry: \d+\n$/)
     t.equal(await service.exit(), 0)
     t.same(workers.flatMap(childrenOf), [])
     for (const pid of workers) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })

@@ -68,7 +68,7 @@ t.test('an error after the first byte is reported in band, without what a 5xx hi
   const url = await listen(app)
   for (const [thrown, report] of reports) {
     error = thrown
-    t.equal((await fetchAll(t, url)).text, `:\n\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(report)}\n\n`)
+    t.equal((await fetchAll(t, url)).text, `:\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(report)}\n\n`)
   }
 })
 
@@ -239,7 +239,7 @@ t.test('trailers are sent behind the last event', async t => {
   app.get('/left', (request, reply) => reply.trailer('x-count', async () => '2').sse(async function * () { yield 'a'; await never }, { onClose: () => app.server.emit('left') }))
   const url = await listen(app)
   const { response, text } = await fetchAll(t, url)
-  t.equal(text, ':\n\nretry: 3000\n\ndata: a\n\ndata: b\n\n')
+  t.equal(text, ':\nretry: 3000\ndata: a\n\ndata: b\n\n')
   t.match(response.trailers, { 'x-count': '2' })
   const { inbox, close } = await open(t, `${url}/left`)
   await inbox.until('data: a')

@@ -148,7 +148,7 @@ t.test('a 10 MB event arrives whole', async t => {
   const stream = await opening
   t.equal(await stream.send({ id: 1, data: big }), true)
   stream.end()
-  t.ok(await client.inbox.ended() === `:\n\nid: 1\ndata: ${big}\n\n`)
+  t.ok(await client.inbox.ended() === `:\nid: 1\ndata: ${big}\n\n`)
 })
 
 // Calls that waited were all let through by one 'drain', before the first of them had written; what was sent in the
@@ -207,7 +207,7 @@ t.test('a stream is full exactly when as much waits as the mark allows', async t
   const { stream: opening } = manual(app)
   const { inbox } = await open(t, await listen(app))
   const stream = await opening
-  await inbox.until(':\n\n')
+  await inbox.until(':\n')
   // Within one turn nothing leaves.
   for (let n = 0; n < 30; n++) {
     stream.push({ data: BLOCK.slice(0, 10_000) })
@@ -236,7 +236,7 @@ t.test('what is sent before the headers waits for room like everything else', as
   })
   const url = await listen(app)
   const { inbox } = await open(t, url)
-  t.equal(await inbox.ended(), `:\n\ndata: ${'x'.repeat(1_000)}\n\ndata: y\n\ndata: z\n\n`)
+  t.equal(await inbox.ended(), `:\ndata: ${'x'.repeat(1_000)}\n\ndata: y\n\ndata: z\n\n`)
   t.same(seen.splice(0), [true, 1_008, true, true, true, false])
   const flooded = await connect(t, url)
   flooded.send(get('/flood'))

@@ -27,14 +27,14 @@ t.test('a quiet stream gets a comment again and again; a busy one, or one withou
   const url = await listen(app)
   const [quiet, off, busy] = await Promise.all([open(t, `${url}/quiet`), open(t, `${url}/off`), open(t, `${url}/busy`)])
   // The preamble, and five comments behind it.
-  await quiet.inbox.until(text => text === ':\n\nretry: 3000\n\n' + ':\n\n'.repeat(5))
+  await quiet.inbox.until(text => text === ':\nretry: 3000\n' + ':\n'.repeat(5))
   const left = await open(t, `${url}/quiet`)
   left.close()
   await left.inbox.ended()
   await quiet.inbox.until(text => beats(text) > 8)
   done.abort()
-  t.equal(off.inbox.text, ':\n\nretry: 3000\n\n')
-  t.match(await busy.inbox.ended(), /^:\n\nretry: 3000\n\n(data: a\n\n)+$/)
+  t.equal(off.inbox.text, ':\nretry: 3000\n')
+  t.match(await busy.inbox.ended(), /^:\nretry: 3000\n(data: a\n\n)+$/)
 })
 
 t.test('one timer runs for all streams with the same interval, and only while there are any', async t => {
@@ -70,9 +70,9 @@ t.test('a comment of the application counts as bytes, and puts the heartbeat off
   const url = await listen(app)
   const [commented, plain] = [await open(t, url), await open(t, `${url}/plain`)]
   await plain.inbox.until(text => beats(text) > 3)
-  t.match(commented.inbox.text, /^:\n\n(: here\n\n)+$/)
+  t.match(commented.inbox.text, /^:\n(: here\n)+$/)
   const { events, bytes } = stream.written
-  t.same([events, (bytes - 3) % ': here\n\n'.length], [0, 0])
+  t.same([events, (bytes - 2) % ': here\n'.length], [0, 0])
 })
 
 t.test('a stream under backpressure gets no heartbeat', async t => {
@@ -172,11 +172,11 @@ t.test('without heartbeats a tick writes nothing, and a client may stall for twi
   const { stream: opening } = manual(app)
   const client = await connect(t, await listen(app))
   client.send(get('/'))
-  await client.inbox.until(':\n\n')
+  await client.inbox.until(':\n')
   client.socket.pause()
   const stream = await opening
   for (let n = 0; n < 10; n++) stream.tick()
-  t.equal(stream.written.bytes, 3)
+  t.equal(stream.written.bytes, 2)
   await stream.send({ data: BLOCK.repeat(60) })
   await stuck(stream)
   stream.tick()
@@ -196,7 +196,7 @@ t.test('a lifetime ends a stream, shortened at random so that clients do not ret
   app.get('/forever', (request, reply) => reply.sse(async function * () { await never }, { maxLifetimeMs: 0 }))
   const url = await listen(app)
   const forever = await open(t, `${url}/forever`)
-  t.equal(await (await open(t, `${url}/fixed`)).inbox.ended(), ':\n\nretry: 3000\n\n')
+  t.equal(await (await open(t, `${url}/fixed`)).inbox.ended(), ':\nretry: 3000\n')
   const clients = await Promise.all(Array.from({ length: 20 }, () => open(t, url)))
   await Promise.all(clients.map(({ inbox }) => inbox.ended()))
   t.same(reasons, new Set(['lifetime']))

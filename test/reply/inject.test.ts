@@ -17,7 +17,7 @@ t.test('injectSse reads events as a client does: ids carry over, comments and re
   t.same(await stream.end(), events)
   t.same(stream.events, events)
   t.equal(stream.retryMs, 7)
-  t.match(stream.text, ': hi\n\n')
+  t.match(stream.text, ': hi\n')
   stream.close()
 })
 

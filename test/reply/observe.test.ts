@@ -54,8 +54,8 @@ t.test('one line is logged per stream that closes: as a warning when it was slow
   close()
   await log.until('"reason":"client"')
   t.match(linesWith(log, 'event stream closed'), [
-    { level: 20, reqId: 'req-1', sse: { reason: 'end', events: 1, bytes: 12, durationMs: Number } },
-    { level: 40, reqId: 'req-2', sse: { reason: 'slow', events: 0, bytes: 3 } },
+    { level: 20, reqId: 'req-1', sse: { reason: 'end', events: 1, bytes: 11, durationMs: Number } },
+    { level: 40, reqId: 'req-2', sse: { reason: 'slow', events: 0, bytes: 2 } },
     { level: 20, reqId: 'req-3', sse: { reason: 'error', events: 2 } },
     { level: 20, reqId: 'req-4', sse: { reason: 'error', events: 0 } },
     { level: 40, reqId: 'req-5', sse: { reason: 'error', events: 0 } },

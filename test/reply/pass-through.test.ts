@@ -9,7 +9,7 @@ import { buildApp, listen } from '../support/app.ts'
 import { fetchAll, open } from '../support/client.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 
-const PREAMBLE = ':\n\nretry: 3000\n\n'
+const PREAMBLE = ':\nretry: 3000\n'
 
 /** A real upstream: an HTTP server that streams as the test tells it. */
 async function upstream (t: Test, answer: (response: http.ServerResponse) => void): Promise<string> {
@@ -72,9 +72,9 @@ t.test('heartbeats and the error report never fall inside an upstream block', as
   const app = await buildApp(t, { heartbeatMs: 20 })
   app.get('/', async (request, reply) => reply.sse(await fetch(url)))
   const { inbox } = await open(t, await listen(app))
-  await inbox.until('data: a\n\n:\n\n')
+  await inbox.until('data: a\n\n:\n')
   halves.destroy()
-  t.match(await inbox.ended(), /data: a\n\n(:\n\n)+event: stream\.error\ndata: \{"statusCode":500,"error":"Internal Server Error","message":"Internal Server Error"\}\n\n$/)
+  t.match(await inbox.ended(), /data: a\n\n(:\n)+event: stream\.error\ndata: \{"statusCode":500,"error":"Internal Server Error","message":"Internal Server Error"\}\n\n$/)
 })
 
 t.test('a fetch aborted by the signal of its stream is no error', async t => {

@@ -6,7 +6,7 @@ import { buildApp, listen } from '../support/app.ts'
 import { connect, fetchAll, get, open, stall } from '../support/client.ts'
 
 const never = new Promise<never>(() => {})
-const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n\n/g)].at(-1)?.[1])
+const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n/g)].at(-1)?.[1])
 
 t.test('app.close() with 1,000 open streams sends each away with a retry of its own, behind the drain window', async t => {
   // Far more than it takes, so that it is seen that nobody is waited for.
@@ -17,7 +17,7 @@ t.test('app.close() with 1,000 open streams sends each away with a retry of its 
   const url = await listen(app)
   const clients = await Promise.all(Array.from({ length: 1_000 }, () => connect(t, url)))
   for (const { send } of clients) send(get('/'))
-  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n\n')))
+  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n')))
   const begin = performance.now()
   const ends = clients.map(async ({ inbox }) => {
     const retryMs = lastRetry((await inbox.until('\r\n0\r\n\r\n')).replaceAll('\r\n', ''))
@@ -65,7 +65,7 @@ t.test('a source that is never open does not hold up app.close()', async t => {
   await app.close()
   const { statusCode, text } = await answer
   t.equal(statusCode, 200)
-  t.match(text, /^:\n\nretry: 3000\n\nretry: \d+\n\n$/)
+  t.match(text, /^:\nretry: 3000\nretry: \d+\n$/)
 })
 
 t.test('with return503OnClosing: false a new stream is told to come back, and its source is not started', async t => {
@@ -108,7 +108,7 @@ t.test('a drain lasts no longer than its streams, and leaves no timer', async t 
   const before = timers()
   await new StreamRegistry(1_000_000).drain()
   const { inbox } = await open(t, await listen(app))
-  await inbox.until(':\n\n')
+  await inbox.until(':\n')
   await app.close()
   t.ok(timers() <= before, `${timers()} timers, ${before} before`)
 })
@@ -118,7 +118,7 @@ t.test('a drain of no time at all still tells every client, in one go', async t 
   app.get('/', (request, reply) => reply.sse(async function * () { await never }))
   const url = await listen(app)
   const clients = await Promise.all(Array.from({ length: 120 }, () => open(t, url)))
-  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n\n')))
+  await Promise.all(clients.map(({ inbox }) => inbox.until(':\n')))
   await app.close()
-  for (const { inbox } of clients) t.match(await inbox.ended(), /retry: \d+\n\n$/)
+  for (const { inbox } of clients) t.match(await inbox.ended(), /retry: \d+\n$/)
 })

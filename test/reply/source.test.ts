@@ -9,7 +9,7 @@ import { fetchAll, open } from '../support/client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { logInto } from '../support/log.ts'
 
-const PREAMBLE = ':\n\nretry: 3000\n\n'
+const PREAMBLE = ':\nretry: 3000\n'
 const never = new Promise<never>(() => {})
 const bytes = (text: string): Buffer => Buffer.from(text)
 
@@ -29,7 +29,7 @@ const cutText = 'data: gr\n\ndata: ü\n\ndata: ße \n\ndata: 😀\n\n'
 // [kind, makes the source, bytes behind the preamble]
 const sources: [string, () => unknown, string][] = [
   ['an event', () => ({ id: 1, event: 'e', data: 'a' }), 'id: 1\nevent: e\ndata: a\n\n'],
-  ['a bare retry', () => ({ retry: 5 }), 'retry: 5\n\n'],
+  ['a bare retry', () => ({ retry: 5 }), 'retry: 5\n'],
   ['a string', () => 'a', 'data: a\n\n'],
   ['an empty string', () => '', 'data: \n\n'],
   ['a number', () => 0, 'data: 0\n\n'],
@@ -143,7 +143,7 @@ t.test('reply.sse() without a source gives the stream, written to before and aft
     t.match(stream.written, { events: 6, bytes: Buffer.byteLength(text) })
     return reply
   })
-  const text = `${PREAMBLE}data: 1\n\n: hi\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\ndata: 5\n\ndata: last\n\n`
+  const text = `${PREAMBLE}data: 1\n\n: hi\ndata: 2\n\ndata: 3\n\ndata: 4\n\ndata: 5\n\ndata: last\n\n`
   t.equal((await fetchAll(t, await listen(app))).text, text)
 })
 

@@ -51,8 +51,8 @@ const encoded: [string, WireEvent, string][] = [
   ['W30 an id of the greatest length', { id: 'ü'.repeat(MAX_ID_BYTES / 2), data: '' }, `id: ${'ü'.repeat(MAX_ID_BYTES / 2)}\ndata: \n\n`],
   ['W31 a cursor travels in a named event with empty data', { event: 'stream.open', id: '5-1', data: '' }, 'id: 5-1\nevent: stream.open\ndata: \n\n'],
   ['W32 retry 0 with data', { retry: 0, data: 'a' }, 'retry: 0\ndata: a\n\n'],
-  ['W32 retry alone', { retry: 3000 }, 'retry: 3000\n\n'],
-  ['W35 the greatest retry', { retry: MAX_RETRY_MS }, 'retry: 3600000\n\n'],
+  ['W32 retry alone', { retry: 3000 }, 'retry: 3000\n'],
+  ['W35 the greatest retry', { retry: MAX_RETRY_MS }, 'retry: 3600000\n'],
   ['all fields', { id: 1, event: 'e', retry: 5, data: 'a' }, 'id: 1\nevent: e\nretry: 5\ndata: a\n\n'],
   ['fields that are undefined are absent', { id: undefined, event: undefined, retry: undefined, data: 'a' }, 'data: a\n\n']
 ]
@@ -123,11 +123,11 @@ t.test('a serializer gives the text, and its failure keeps its cause', async t =
 })
 
 t.test('W36 a comment is prefixed on every line, W37 the preamble is an empty one', async t => {
-  t.equal(encodeComment('a\nb\r\nc\rd').toString(), ': a\n: b\n: c\n: d\n\n')
-  t.equal(encodeComment('').toString(), ':\n\n')
-  t.equal(encodeComment('data: x\n\ndata: y').toString(), ': data: x\n:\n: data: y\n\n')
-  t.equal(PREAMBLE.toString(), ':\n\n')
-  t.equal(encodeRetry(5).toString(), 'retry: 5\n\n')
+  t.equal(encodeComment('a\nb\r\nc\rd').toString(), ': a\n: b\n: c\n: d\n')
+  t.equal(encodeComment('').toString(), ':\n')
+  t.equal(encodeComment('data: x\n\ndata: y').toString(), ': data: x\n:\n: data: y\n')
+  t.equal(PREAMBLE.toString(), ':\n')
+  t.equal(encodeRetry(5).toString(), 'retry: 5\n')
   t.throws(() => encodeRetry(-1), { code: 'FST_SSE_BAD_EVENT' })
 })
 

@@ -148,7 +148,7 @@ t.test('a topic that is not there yet is an empty stream, and its first event ar
   const { statusCode, headers, inbox } = await open(t, `${service.origin}/events?topic=later`)
   t.equal(statusCode, 200)
   t.match(headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
-  t.equal(await inbox.until('stream.open\ndata: \n\n'), ':\n\nretry: 3000\n\nid: 0-0\nevent: stream.open\ndata: \n\n')
+  t.equal(await inbox.until('stream.open\ndata: \n\n'), ':\nretry: 3000\nid: 0-0\nevent: stream.open\ndata: \n\n')
   await service.publish('later', { data: 'first' })
   await inbox.until('data: first')
 })

@@ -13,7 +13,7 @@ import { call, TestService } from '../support/service-app.ts'
 const EVENTS = '/events?topic=news'
 const NO_LIMITS = { maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0, maxTopics: 1_000, heartbeatMs: 15_000 }
 /** What EventSource survives: an empty stream that says when to come back. */
-const COME_BACK = /^:\n\nretry: 3000\n\nretry: \d+\n\n$/
+const COME_BACK = /^:\nretry: 3000\nretry: \d+\n$/
 
 async function listen (t: Test, { origin }: TestService, headers: Record<string, string> = {}, path = EVENTS): Promise<Opened> {
   const opened = await open(t, origin + path, { headers: { accept: 'text/event-stream', ...headers } })

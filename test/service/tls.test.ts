@@ -64,7 +64,7 @@ for (const kind of ['HTTP/2', 'HTTP/1.1'] as const) {
     const end = kind === 'HTTP/2' ? (await openHttp2(session, '/events?topic=news')).inbox : await overHttp1(t, origin, ca)
     await end.until('stream.open')
     service.kill('SIGTERM')
-    t.match(await end.ended(), /data: ?\n\nretry: \d+\n\n$/)
+    t.match(await end.ended(), /data: ?\n\nretry: \d+\n$/)
     t.equal(await service.exit(), 0)
   })
 }

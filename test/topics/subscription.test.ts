@@ -96,7 +96,7 @@ t.test('a cursor that cannot be read is told in band, never by a status', async 
   const app = await buildTopicsApp(t)
   const [first] = await publish(app, 'a', '1', '2')
   const position = first!.replace(/-1$/, '-0')
-  for (const cursor of ['abc', '$', '+', '-', '0x1', '007-0', '1, 2', '-1-1', '1'.repeat(21) + '-1', 'AAAAAA01-1', 'a'.repeat(2000), '1-1,2-2', '💥']) {
+  for (const cursor of ['abc', '$', '+', '-', '0x1', '007-0', '1, 2', 'a, b', '-1-1', '1'.repeat(21) + '-1', 'AAAAAA01-1', 'a'.repeat(2000), '1-1,2-2', '💥']) {
     const stream = await connect(app, '/events?topic=a', cursor)
     const events = await stream.next(4)
     t.equal(stream.statusCode, 200)
