@@ -6,6 +6,7 @@ import { RedisTokenStore } from 'fastify-resumable-sse/auth/redis'
 import type { AuthOptions, JwtOptions } from 'fastify-resumable-sse/auth'
 import { SiteCheck } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from './config/config.ts'
+import { redisConnection } from './config/redis-connection.ts'
 import { pathOf } from './http/quiet-log.ts'
 
 /** Names of this machine for itself, as browsers write them. */
@@ -59,7 +60,7 @@ function authOptions (config: ServiceConfig): AuthOptions {
     ...(jwt && { jwt }),
     ...(cookieName === undefined ? {} : { cookie: { name: cookieName, jwt: true } }),
     ...(proxyHeader === undefined ? {} : { proxy: { header: proxyHeader, from: proxyFrom! } }),
-    oneTimeToken: { store: config.log === 'redis' ? new RedisTokenStore({ connection: config.redisUrl! }) : new MemoryTokenStore() },
+    oneTimeToken: { store: config.log === 'redis' ? new RedisTokenStore({ connection: redisConnection(config), prefix: config.prefix }) : new MemoryTokenStore() },
     // `*` lets every page read what needs no credentials; it is no origin to be trusted with them.
     origins: corsOrigins.filter(origin => origin !== '*')
   }

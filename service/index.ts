@@ -32,7 +32,7 @@ import { describeTokenCalls } from './routes/token-calls.ts'
 import { topicsRoutes } from './routes/topics-routes.ts'
 import { onClientError, readableUrl, refuseUnread } from './http/malformed-requests.ts'
 
-export { ConfigError, readConfig } from './config/config.ts'
+export { ConfigError, readConfig } from './config/read-config.ts'
 export type { ServiceConfig } from './config/config.ts'
 
 /** Without TLS; with it Node asks for no Host either. */

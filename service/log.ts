@@ -3,15 +3,23 @@ import { LmdbLog } from 'fastify-resumable-sse/topics/lmdb'
 import { RedisLog } from 'fastify-resumable-sse/topics/redis'
 import type { RetentionRule, TopicLog } from 'fastify-resumable-sse/topics'
 import type { ServiceConfig } from './config/config.ts'
+import { redisConnection } from './config/redis-connection.ts'
 
-/** Makes the log that the configuration names; nothing is opened yet. A log in Redis has a URL, or there is no configuration. */
-export function createLog ({ log, dataDir, durability, redisUrl, canaryMs, maxEvents, maxAgeMs, expireAfterMs }: ServiceConfig): TopicLog {
-  const retention: RetentionRule[] = [{ topics: '*', maxEvents, maxAgeMs, expireAfterMs }]
-  switch (log) {
+/** Makes the log that the configuration names; nothing is opened yet. */
+export function createLog (config: ServiceConfig): TopicLog {
+  const retention = retentionRules(config)
+  const { prefix, canaryMs, replicas, replicasTimeoutMs } = config
+  switch (config.log) {
     case 'memory': return new MemoryLog({ retention })
-    case 'lmdb': return new LmdbLog({ folder: dataDir, durability, retention })
-    case 'redis': return new RedisLog({ connection: redisUrl!, canaryMs, retention })
+    case 'lmdb': return new LmdbLog({ folder: config.dataDir, durability: config.durability, retention })
+    case 'redis': return new RedisLog({ connection: redisConnection(config), prefix, canaryMs, replicas, replicasTimeoutMs, retention })
   }
+}
+
+/** What a rule leaves out is as it is for all topics. */
+function retentionRules ({ maxEvents, maxAgeMs, expireAfterMs, idempotencyMs, retention = [] }: ServiceConfig): RetentionRule[] {
+  const all = { topics: '*', maxEvents, maxAgeMs, expireAfterMs, idempotencyMs }
+  return [...retention.map(rule => ({ ...all, ...rule })), all]
 }
 
 /** Where events are, in the words of the start-up message. */

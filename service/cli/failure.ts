@@ -1,5 +1,5 @@
 import { CommandError } from './command.ts'
-import { ConfigError } from '../config/config.ts'
+import { ConfigError } from '../config/read-config.ts'
 
 /** What helps against a failure of the system, by its code. */
 const HINTS: Partial<Record<string, string>> = {

@@ -1,29 +1,59 @@
-import { flagOf, variables } from '../config/config.ts'
+import { variables } from '../config/config.ts'
+import { FILE_VARIABLES, flagOf } from '../config/read-config.ts'
 import type { Command } from './command.ts'
 import type { Variable } from '../config/variable.ts'
 
-/** For the README `code` stands in backticks; a terminal shows them as they are. */
-const plain = (text: string): string => text.replaceAll('`', '')
+/** Without the backticks and links that the README shows as code and links. */
+const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+
+/** Sections of `--help`: a variable belongs to the first one that names the beginning of its name. */
+const GROUPS: readonly [title: string, beginnings: readonly string[]][] = [
+  ['Where it listens', ['HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'LOG_LEVEL']],
+  ['Where events are kept, and for how long', ['LOG', 'DATA_DIR', 'DURABILITY', 'MAX_EVENTS', 'MAX_AGE', 'EXPIRE_AFTER', 'RETENTION', 'IDEMPOTENCY_']],
+  ['Redis', ['REDIS_', 'PREFIX', 'REPLICAS', 'CANARY_', 'PROBE_']],
+  ['Who may publish and subscribe', ['JWT_', 'JWKS_', 'COOKIE_', 'PROXY_', 'OPEN_TO_ALL']],
+  ['Limits', ['MAX_', 'PUBLISH_RATE']],
+  ['Shutdown', ['DRAIN_']],
+  ['Other', ['']]
+]
+
+const EXAMPLES = `Examples:
+  resumable-sse --port 9000 --max-events 1000
+  REDIS_URL=redis://127.0.0.1:6379 JWT_SECRET_FILE=/run/secrets/jwt resumable-sse --host 0.0.0.0
+  REDIS_URL=redis+sentinel://a:26379,b:26379/main resumable-sse --check
+  resumable-sse tail news`
 
 /** `resumable-sse --help`: the commands, and every variable with its flag. */
 export function describeAll (commands: ReadonlyMap<string, Command>): string {
   return [
-    'resumable-sse [serve] [flags]: the service. Each flag is an environment variable, too; the flag wins.',
+    'resumable-sse [serve] [flags]: the service. Each flag can also be set as an environment variable; the flag wins.',
     '',
     ...[...commands].map(([name, { usage, summary }]) => `resumable-sse ${name} ${usage}: ${summary}`),
     '',
-    '  --check      Say what it would do, reach the log, and exit: 0 when all is well, else 1.',
-    '  --help, -h   This; behind a command, that command\'s.',
-    '  --version    The version.',
+    EXAMPLES,
     '',
-    ...Object.entries<Variable>(variables).flatMap(describeVariable),
-    ''
+    '  --check      Say what it would do, reach the log, and exit: 0 when all is well, else 1.',
+    '  --help, -h   Print this; after a command, the help of that command.',
+    '  --version    Print the version.',
+    '',
+    ...GROUPS.flatMap(describeGroup)
   ].join('\n')
 }
 
+function describeGroup (group: (typeof GROUPS)[number]): string[] {
+  const rows = Object.entries<Variable>(variables).filter(([name]) => groupOf(name) === group)
+  return rows.length === 0 ? [] : [`${group[0]}:`, '', ...rows.flatMap(describeVariable), '']
+}
+
+function groupOf (name: string): (typeof GROUPS)[number] {
+  return GROUPS.find(([, beginnings]) => beginnings.some(beginning => beginning.endsWith('_') || beginning === '' ? name.startsWith(beginning) : name === beginning))!
+}
+
 function describeVariable ([name, { default: fallback, allowed, meaning }]: [string, Variable]): string[] {
+  const file = FILE_VARIABLES.get(name)
   return [
     `  --${flagOf(name)}, ${name}`,
+    ...(file === undefined ? [] : [`  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)`]),
     `      ${plain(meaning)}`,
     `      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.`
   ]

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { createRequire } from 'node:module'
 import { check } from './check.ts'
 import { UsageError } from './command.ts'
@@ -5,7 +6,8 @@ import type { Call, Command, Terminal } from './command.ts'
 import { publish } from './commands/publish.ts'
 import { tail } from './commands/tail.ts'
 import { token } from './commands/token.ts'
-import { ConfigError, readConfig, SWITCHES } from '../config/config.ts'
+import { ConfigError, readConfig, SWITCHES } from '../config/read-config.ts'
+import { warningsOf } from '../config/warnings.ts'
 import { describeFailure } from './failure.ts'
 import { parseFlags, suggest } from './flags.ts'
 import { describeAll, describeCommand } from './help.ts'
@@ -35,6 +37,7 @@ async function runService (argv: readonly string[], env: Env, { stdout, stderr }
   if (switches.has('help')) return tell(stdout, describeAll(COMMANDS))
   if (switches.has('version')) return tell(stdout, `${version()}\n`)
   const config = readConfig(env, argv)
+  if (cluster.isPrimary) for (const warning of warningsOf(config, env)) stderr.write(`resumable-sse: warning: ${warning}\n`)
   if (switches.has('check')) return tell(stdout, await check(config))
   await serve(config, stderr)
   return undefined

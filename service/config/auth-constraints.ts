@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs'
 import { problemWithKey } from 'fastify-resumable-sse/auth'
 import { asksForCredentials } from '../auth.ts'
 import type { ServiceConfig } from './config.ts'
-import type { Contradiction } from './constraints.ts'
+import type { Constraint } from './constraints.ts'
 
 const hasKey = ({ jwtSecret, jwtPublicKey, jwksUrl }: ServiceConfig): boolean => [jwtSecret, jwtPublicKey, jwksUrl].some(value => value !== undefined)
 
 /** Variables about credentials that may not go together, or not alone. */
-export const authContradictions: readonly Contradiction[] = [
+export const authConstraints: readonly Constraint[] = [
   {
     among: ['OPEN_TO_ALL'],
     problem: config => config.isOpenToAll && asksForCredentials(config)

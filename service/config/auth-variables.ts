@@ -1,6 +1,7 @@
 import { PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
 import { authChecks } from 'fastify-resumable-sse/auth'
-import { anyText, list, oneOf, readableFile } from './variable.ts'
+import { weaknessOf } from './secret.ts'
+import { anyText, list, oneOf, proxies, PROXIES, readableFile } from './variable.ts'
 import type { Read, Variable } from './variable.ts'
 
 const MIN_SECRET_BYTES = 32
@@ -12,15 +13,25 @@ const asListOption = (name: string): Read<readonly string[]> => text => {
   return authChecks[name]!.ok(items) ? items : undefined
 }
 
+const secret: Read<string> = text => asOption('jwt.secret')(text) !== undefined && weaknessOf(text) === undefined ? text : undefined
+
+/** RFC 8725, 3.5: a key that people can remember can be guessed. */
+function secretProblems (text: string): string[] {
+  const weakness = asOption('jwt.secret')(text) === undefined ? undefined : weaknessOf(text)
+  return weakness === undefined ? [] : [`must be random, and this one ${weakness}: make one with openssl rand -base64 48`]
+}
+
 /** Who may publish and listen: rows of the table in config.ts. */
 export const authVariables = {
   JWT_SECRET: {
     property: 'jwtSecret',
     default: undefined,
-    allowed: `a text of at least ${MIN_SECRET_BYTES} bytes`,
-    read: asOption('jwt.secret'),
+    allowed: `a random text of at least ${MIN_SECRET_BYTES} bytes`,
+    read: secret,
+    problems: secretProblems,
+    isSecret: () => true,
     show: () => '***',
-    meaning: 'Secret shared with the issuer of the tokens, which are HS256.'
+    meaning: 'Secret shared with the issuer of the tokens, which are HS256: `openssl rand -base64 48`.'
   },
   JWT_PUBLIC_KEY: {
     property: 'jwtPublicKey',
@@ -88,8 +99,8 @@ export const authVariables = {
   PROXY_FROM: {
     property: 'proxyFrom',
     default: undefined,
-    allowed: 'IP addresses and CIDR blocks, separated by commas',
-    read: asListOption('proxy.from'),
+    allowed: PROXIES,
+    read: proxies,
     meaning: 'The proxies from which `PROXY_HEADER` counts.'
   },
   ALLOWED_HOSTS: {

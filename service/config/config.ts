@@ -1,7 +1,7 @@
 import { authVariables } from './auth-variables.ts'
-import { contradictions } from './constraints.ts'
-import { parseFlags } from '../cli/flags.ts'
-import { address, addresses, anyText, durationOrZero, integer, oneOf, origins, readableFile, redisUrl, withoutPassword, yesOrNo } from './variable.ts'
+import { redisVariables } from './redis-variables.ts'
+import { DURATION_OR_ZERO, MAX_EVENTS, readRetention } from './retention-rules.ts'
+import { address, anyText, integer, oneOf, origins, proxies, PROXIES, readableFile, yesOrNo } from './variable.ts'
 import type { Variable } from './variable.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -46,14 +46,7 @@ export const variables = {
     read: oneOf('disk', 'process'),
     meaning: 'When a publish on LMDB is acknowledged: flushed to the disk (survives a power cut), or with the operating system (survives the end of the process).'
   },
-  REDIS_URL: {
-    property: 'redisUrl',
-    default: undefined,
-    allowed: 'a URL such as redis://host:6379 or rediss://user:password@host:6379/0',
-    read: redisUrl,
-    show: withoutPassword,
-    meaning: 'Redis 7 or later.'
-  },
+  ...redisVariables,
   LOG_LEVEL: {
     property: 'logLevel',
     default: 'info',
@@ -64,23 +57,28 @@ export const variables = {
   MAX_EVENTS: {
     property: 'maxEvents',
     default: '10000',
-    allowed: 'an integer from 1 to 100000000 (events kept per topic)',
-    read: integer(1, 100_000_000),
+    ...MAX_EVENTS,
     meaning: 'Older events are dropped, and a client that needed them gets a `stream.gap`.'
   },
   MAX_AGE: {
     property: 'maxAgeMs',
     default: '0',
-    allowed: '0 or a duration such as 30s, 10m, 2h or 1d, up to 366d',
-    read: durationOrZero,
+    ...DURATION_OR_ZERO,
     meaning: 'Events older than this are dropped; `0` keeps them whatever their age.'
   },
   EXPIRE_AFTER: {
     property: 'expireAfterMs',
     default: '7d',
-    allowed: '0 or a duration such as 30s, 10m, 2h or 1d, up to 366d',
-    read: durationOrZero,
+    ...DURATION_OR_ZERO,
     meaning: 'A topic nobody publishes to for this long is forgotten, its numbers too; `0` forgets none.'
+  },
+  RETENTION: {
+    property: 'retention',
+    default: undefined,
+    allowed: 'rules such as "build/* MAX_EVENTS=100 MAX_AGE=1d; chat.* EXPIRE_AFTER=1h"',
+    read: text => readRetention(text).problems.length === 0 ? readRetention(text).rules : undefined,
+    problems: text => readRetention(text).problems,
+    meaning: 'Other values of `MAX_EVENTS`, `MAX_AGE`, `EXPIRE_AFTER` and `IDEMPOTENCY_WINDOW` for the topics that match a pattern; the first rule that matches applies.'
   },
   MAX_EVENT_BYTES: {
     property: 'maxEventBytes',
@@ -197,8 +195,8 @@ export const variables = {
   TRUST_PROXY: {
     property: 'trustProxy',
     default: undefined,
-    allowed: 'addresses and networks such as 10.0.0.0/8,::1, separated by commas',
-    read: addresses,
+    allowed: PROXIES,
+    read: proxies,
     meaning: 'Proxies whose `X-Forwarded-For` is believed, so that the address of a client is its own.'
   },
   CONSOLE: {
@@ -246,59 +244,3 @@ type Value<R extends Row> = Exclude<ReturnType<R['read']>, undefined> | (R exten
 
 /** Where and how the service listens, and on which log: a property per row of `variables`. Durations are in ms. */
 export type ServiceConfig = { [R in Row as R['property']]: Value<R> }
-
-/** Every problem with a configuration, told at once. */
-export class ConfigError extends Error {
-  readonly problems: readonly string[]
-  /** True when the command line holds what no command takes. */
-  readonly isUsage: boolean
-
-  constructor (problems: readonly string[], isUsage = false) {
-    super(`the configuration is not valid:\n${problems.map(problem => `  - ${problem}`).join('\n')}`)
-    this.problems = problems
-    this.isUsage = isUsage
-  }
-}
-
-const names = Object.keys(variables) as VariableName[]
-
-/** Flags without a value, which are for the command and not part of the configuration. */
-export const SWITCHES = ['check', 'help', 'version'] as const
-
-/** The flag of a variable, without its dashes: `MAX_EVENTS` is `max-events`. */
-export const flagOf = (name: string): string => name.toLowerCase().replaceAll('_', '-')
-
-type Env = Record<string, string | undefined>
-
-/**
- * Reads the configuration from environment variables and, given a command line, from flags, which win. An empty variable
- * is one that is not set. Throws a `ConfigError` with every problem at once, each naming the variable or the flag.
- */
-export function readConfig (env: Env, argv: readonly string[] = []): ServiceConfig {
-  const flags = parseFlags(argv, { values: names.map(flagOf), switches: SWITCHES })
-  const unknown = [...flags.problems, ...flags.others.map(other => `nothing is known of ${JSON.stringify(other)}`)]
-  const readings = names.map(name => readVariable(name, flags.values.get(flagOf(name)), env))
-  const config = Object.fromEntries(readings.map(({ property, value }) => [property, value])) as ServiceConfig
-  if (config.redisUrl !== undefined && !env.LOG && !flags.values.has('log')) config.log = 'redis'
-  const bad = readings.filter(({ problem }) => problem !== undefined)
-  const told = [...unknown, ...bad.map(({ problem }) => problem!), ...contradictionsIn(config, new Set(bad.map(({ name }) => name)))]
-  if (told.length > 0) throw new ConfigError(told, unknown.length > 0)
-  return config
-}
-
-interface Reading { name: VariableName, property: string, value: unknown, problem: string | undefined }
-
-function readVariable (name: VariableName, flag: string | undefined, env: Env): Reading {
-  const { property, default: fallback, allowed, read, show = String }: Variable = variables[name]
-  const text = flag ?? (env[name] || fallback)
-  if (text === undefined) return { name, property, value: undefined, problem: undefined }
-  const value = read(text)
-  const told = flag === undefined ? name : `--${flagOf(name)}`
-  const problem = value === undefined ? `${told} must be ${allowed}, saw ${JSON.stringify(show(text))}` : undefined
-  return { name, property, value, problem }
-}
-
-function contradictionsIn (config: ServiceConfig, bad: ReadonlySet<VariableName>): string[] {
-  const asked = contradictions.filter(({ among }) => !among.some(name => bad.has(name)))
-  return asked.flatMap(({ problem }) => problem(config) ?? [])
-}

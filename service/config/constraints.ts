@@ -1,19 +1,21 @@
 import { asksForCredentials } from '../auth.ts'
-import { authContradictions } from './auth-constraints.ts'
+import { authConstraints } from './auth-constraints.ts'
 import type { ServiceConfig, VariableName } from './config.ts'
 import { problemWithPair } from '../http/tls.ts'
+import { redisConstraints } from './redis-constraints.ts'
 
 /** Variables that may not go together: which, and what is wrong; undefined when nothing is. */
-export interface Contradiction {
+export interface Constraint {
   among: readonly VariableName[]
   problem: (config: ServiceConfig) => string | undefined
 }
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
-/** Asked when each variable among them is good by itself; a bad one is told once. */
-export const contradictions: readonly Contradiction[] = [
-  ...authContradictions,
+/** Checked when each variable among them is valid by itself, so that a bad one is reported once. */
+export const constraints: readonly Constraint[] = [
+  ...authConstraints,
+  ...redisConstraints,
   {
     among: ['HOST', 'OPEN_TO_ALL', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWKS_URL', 'PROXY_HEADER'],
     problem: config => LOOPBACK.has(config.host) || config.isOpenToAll || asksForCredentials(config)

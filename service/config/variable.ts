@@ -1,8 +1,8 @@
 import { accessSync, constants, statSync } from 'node:fs'
-import { isIP } from 'node:net'
+import { BlockList, isIP } from 'node:net'
 import { parseDuration } from './duration.ts'
 
-/** How a value is read from its text; undefined refuses it. */
+/** How a value is read from its text; undefined rejects it. */
 export type Read<T> = (text: string) => T | undefined
 
 /** One setting of the service: a row of the table in config.ts, and of the README's. */
@@ -16,8 +16,15 @@ export interface Variable<T = unknown> {
   read: Read<T>
   /** What it does, in the words of the README and, without its backticks, of `--help`. */
   meaning: string
-  /** How a bad value is told, where it may hold a secret. Default: as it stands. */
+  /** How a bad value is shown, where it may hold a secret. Default: as it is. */
   show?: (text: string) => string
+  /** What is wrong with a bad value, each as the rest of a sentence that begins with the variable's name; none: `must be <allowed>, saw …`. */
+  problems?: (text: string) => readonly string[]
+  /**
+   * True for a value that holds a secret: it is rejected as a flag, which the list of processes shows. Such a variable may
+   * also be read from a file, which `<NAME>_FILE` names.
+   */
+  isSecret?: (text: string) => boolean
 }
 
 /** Any text but none. */
@@ -45,6 +52,9 @@ export const durationOrZero: Read<number> = text => {
   return ms !== undefined && ms <= MAX_DURATION_MS ? ms : undefined
 }
 
+/** In ms, from 1 ms to a year. */
+export const duration: Read<number> = text => durationOrZero(text) || undefined
+
 /** The path of a file that is there and may be read now. */
 export const readableFile: Read<string> = path => {
   try {
@@ -58,21 +68,37 @@ export const readableFile: Read<string> = path => {
 /** An address to listen on. */
 export const address: Read<string> = text => isIP(text) || text === 'localhost' ? text : undefined
 
-/** Addresses and networks (`10.0.0.0/8`), separated by commas. */
-export const addresses: Read<string[]> = text => {
-  const all = text.split(',').map(part => part.trim())
-  return all.every(isNetwork) ? all : undefined
+/** Addresses and networks (`10.0.0.0/8`) of proxies, separated by commas. */
+export const proxies: Read<string[]> = text => {
+  const all = list(text)
+  return all.every(isNetworkOfProxies) ? all : undefined
 }
 
-function isNetwork (text: string): boolean {
+/** What they are, in the words of an error. */
+export const PROXIES = 'IP addresses and networks such as 10.0.0.0/8,::1, separated by commas, none wider than /8 (IPv6: /7)'
+
+/** The widest networks that are private: 10.0.0.0/8 and fc00::/7. Whoever trusts a wider one trusts the Internet. */
+const MIN_PREFIX = { 4: 8, 6: 7 } as const
+/** IPv4 addresses as IPv6 ones: `::ffff:0:0/96` is all of them. */
+const MAPPED_BITS = 96
+
+function isNetworkOfProxies (text: string): boolean {
   const [ip = '', prefix, ...rest] = text.split('/')
-  const bits = isIP(ip) === 6 ? 128 : 32
-  return isIP(ip) > 0 && rest.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+  const family = isIP(ip)
+  if (family === 0 || rest.length > 0) return false
+  if (prefix === undefined) return true
+  const [bits, least] = family === 6 ? [128, isMapped(ip) ? MAPPED_BITS + MIN_PREFIX[4] : MIN_PREFIX[6]] : [32, MIN_PREFIX[4]]
+  return /^\d{1,3}$/.test(prefix) && Number(prefix) >= least && Number(prefix) <= bits
 }
 
-export const redisUrl: Read<string> = text => URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol) ? text : undefined
+/** True in the network of IPv4-mapped addresses, however it is written. */
+function isMapped (ip: string): boolean {
+  const mapped = new BlockList()
+  mapped.addSubnet('::ffff:0:0', MAPPED_BITS, 'ipv6')
+  return mapped.check(ip, 'ipv6')
+}
 
-/** What stands between commas. */
+/** The items between commas. */
 export const list = (text: string): string[] => text.split(',').map(item => item.trim())
 
 /** Origins as browsers send them, or `*` alone. */
@@ -81,12 +107,12 @@ export const origins: Read<readonly string[]> = text => {
   return text === '*' || given.every(isOrigin) ? given : undefined
 }
 
-/** Written as browsers write it: a letter or a slash more would never match, and a pattern neither. */
+/** Written as browsers write it: anything else, a pattern included, would never match. */
 function isOrigin (text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
 /** A URL, also a mistyped one, without the password it may hold. */
 export function withoutPassword (text: string): string {
-  return text.replace(/^(\w+:\/*)?.*@/, '$1***@')
+  return text.replace(/^([\w+]+:\/*)?.*@/s, '$1***@')
 }

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import t from 'tap'
-import { readConfig, variables } from '../../service/config/config.ts'
+import { variables } from '../../service/config/config.ts'
+import { readConfig } from '../../service/config/read-config.ts'
 import { parseDuration } from '../../service/config/duration.ts'
 import { buildService } from '../../service/index.ts'
 import { imageEnvironment, readCompose, readManifest } from '../support/deploy.ts'

@@ -21,7 +21,7 @@ t.test('the calls in docs/http.md run and answer what it shows', async t => {
 
 t.test('the service of docs/auth.md asks for tokens as it shows', async t => {
   const steps = stepsOf('docs/auth.md', 'The service')
-  t.same(steps.map(step => step.kind), ['start', 'call', 'call', 'call', 'listen'])
+  t.same(steps.map(step => step.kind), ['export', 'start', 'call', 'call', 'call', 'listen'])
   const session = new Session(t)
   for (const step of steps) await session.take(step)
 })

@@ -20,6 +20,7 @@ import type { GapReason } from '../../plugin/topics/index.ts'
 import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
 import { RETENTION_DEFAULTS } from '../../plugin/topics/retention.ts'
 import { ROOT, tableRows } from '../support/markdown.ts'
+import { SECRET } from '../support/tokens.ts'
 
 // Each table says what the code says: a change of one without the other fails here.
 
@@ -72,7 +73,7 @@ const PARTS_OF_THE_CONSOLE = '/console/'
 
 t.test('the README lists the calls of the service', async t => {
   // With credentials, which bring calls of their own.
-  const app = await buildService(readConfig({ LOG_LEVEL: 'silent', LOG: 'memory', JWT_SECRET: 'x'.repeat(32) }))
+  const app = await buildService(readConfig({ LOG_LEVEL: 'silent', LOG: 'memory', JWT_SECRET: SECRET }))
   t.teardown(() => app.close())
   const shown = new Map<string, Set<string>>()
   for (const call of namesIn(tableRows('README.md', 'Call'))) {

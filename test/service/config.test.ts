@@ -1,26 +1,26 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { ConfigError, flagOf, readConfig, variables } from '../../service/config/config.ts'
+import { variables } from '../../service/config/config.ts'
+import { flagOf, readConfig } from '../../service/config/read-config.ts'
 import type { VariableName } from '../../service/config/config.ts'
 import { parseDuration } from '../../service/config/duration.ts'
+import type { ConfigError } from '../../service/config/read-config.ts'
+import { problemsOf } from '../support/config.ts'
+import type { Env } from '../support/config.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 import { KEYS, SECRET } from '../support/tokens.ts'
 
-type Env = Record<string, string | undefined>
-
-/** What is told about a configuration; empty for a good one. */
-function problemsOf (env: Env, argv: string[] = []): readonly string[] {
-  try {
-    readConfig(env, argv)
-    return []
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems
-    throw error
-  }
-}
-
 const { cert, key } = certificateFiles(t)
 const publicKey = join(t.testdir({ 'es256.pem': KEYS.ES256.pem }), 'es256.pem')
+
+/** Networks that hold half of the Internet or more, as one and as parts. */
+const EVERYBODY = ['0.0.0.0/0', '::/0', '0.0.0.0/1,128.0.0.0/1', '127.0.0.1/7', '::/1', '2000::/3', '::ffff:0:0/96', '::ffff:0.0.0.0/97', '10.0.0.1,0.0.0.0/00']
+
+const REDIS_URLS = [
+  'redis://127.0.0.1', 'redis://redis.example:6380/3', 'rediss://user:secret@redis.example:6380/', 'redis://[::1]:6379/0', 'REDIS://h',
+  'redis+sentinel://a,b:26380,[::1]:26379/main', 'rediss+sentinel://:p%40ss@a/main/2', 'redis+cluster://a:7000,b:7001', 'rediss+cluster://u:p@a/0',
+  'unix:///run/redis.sock', 'redis+unix://user:p@/run/redis%20here.sock?db=4'
+]
 
 /** What each variable is without being set, values as they are written and read, and values just outside its range or that only look like one. */
 interface Case { unset: unknown, good: [string, unknown][], bad: string[], beside?: Env }
@@ -31,11 +31,30 @@ const CASES: Record<VariableName, Case> = {
   LOG: { unset: 'lmdb', good: [['memory', 'memory'], ['lmdb', 'lmdb']], bad: ['disk', 'Redis', 'memory '] },
   DATA_DIR: { unset: 'data', good: [['/srv/events', '/srv/events'], ['any name', 'any name']], bad: [] },
   DURABILITY: { unset: 'disk', good: [['process', 'process']], bad: ['fsync', 'DISK'] },
-  REDIS_URL: { unset: undefined, good: [['rediss://user:secret@redis.example:6380/3', 'rediss://user:secret@redis.example:6380/3']], bad: ['localhost:6379', 'http://localhost:6379', 'redis', '127.0.0.1'] },
+  REDIS_URL: { unset: undefined, good: REDIS_URLS.map(url => [url, url]), bad: ['localhost:6379', 'http://localhost:6379', 'redis', '127.0.0.1', 'redis:/host', 'redis+sentinels://host/main', 'sentinel://host/main'] },
+  REDIS_USERNAME: { unset: undefined, good: [['app', 'app']], bad: [], beside: { REDIS_URL: 'redis://h', REDIS_PASSWORD: 'p' } },
+  REDIS_PASSWORD: { unset: undefined, good: [['p@ss:w/rd#?%&é', 'p@ss:w/rd#?%&é']], bad: [], beside: { REDIS_URL: 'redis://h' } },
+  REDIS_SENTINEL_USERNAME: { unset: undefined, good: [['app', 'app']], bad: [], beside: { REDIS_URL: 'redis+sentinel://h/main' } },
+  REDIS_SENTINEL_PASSWORD: { unset: undefined, good: [['p', 'p']], bad: [], beside: { REDIS_URL: 'redis+sentinel://h/main' } },
+  REDIS_TLS_CA: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/ca.pem', '.'], beside: { REDIS_URL: 'rediss://h' } },
+  REDIS_TLS_CERT: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/cert.pem', '.'], beside: { REDIS_URL: 'rediss+cluster://h', REDIS_TLS_KEY: key } },
+  REDIS_TLS_KEY: { unset: undefined, good: [[key, key]], bad: ['/nowhere/key.pem', 'test'], beside: { REDIS_URL: 'rediss+sentinel://h/main', REDIS_TLS_CERT: cert } },
+  PREFIX: { unset: 'sse:', good: [['staging:', 'staging:'], ['x'.repeat(100), 'x'.repeat(100)]], bad: ['a{b', 'a}', 'a b', ' ', 'x'.repeat(101)] },
+  REPLICAS: { unset: 0, good: [['0', 0], ['100', 100]], bad: ['-1', '101', 'all'], beside: { REDIS_URL: 'redis://h' } },
+  REPLICAS_TIMEOUT_MS: { unset: 1_000, good: [['1', 1], ['600000', 600_000]], bad: ['0', '600001', '1s'] },
+  IDEMPOTENCY_WINDOW: { unset: 86_400_000, good: [['1ms', 1], ['366d', 366 * 86_400_000]], bad: ['0', '0ms', '1', '367d'] },
   LOG_LEVEL: { unset: 'info', good: [['silent', 'silent'], ['trace', 'trace']], bad: ['verbose', 'INFO', '30'] },
   MAX_EVENTS: { unset: 10_000, good: [['1', 1], ['100000000', 100_000_000]], bad: ['0', '100000001', '10_000', '-5'] },
   MAX_AGE: { unset: 0, good: [['30s', 30_000], ['0', 0], ['366d', 366 * 86_400_000]], bad: ['-1', '10', '10w', '1.5h', '1d1h', 'never', '367d', '999999999d'] },
   EXPIRE_AFTER: { unset: 7 * 86_400_000, good: [['0', 0], ['1ms', 1]], bad: ['7', 'd', '00', '1 d'] },
+  RETENTION: {
+    unset: undefined,
+    good: [
+      ['build/* MAX_EVENTS=100 MAX_AGE=1d', [{ topics: 'build/*', maxEvents: 100, maxAgeMs: 86_400_000 }]],
+      [' a EXPIRE_AFTER=0 ;\n\n* IDEMPOTENCY_WINDOW=1h;', [{ topics: 'a', expireAfterMs: 0 }, { topics: '*', idempotencyMs: 3_600_000 }]]
+    ],
+    bad: []
+  },
   MAX_EVENT_BYTES: { unset: 262_144, good: [['1', 1], ['16777216', 16_777_216]], bad: ['0', '16777217', '256k'] },
   MAX_BATCH_EVENTS: { unset: 10_000, good: [['1', 1], ['100000', 100_000]], bad: ['0', '100001'] },
   MAX_BODY_BYTES: { unset: 1_048_576, good: [['1024', 1_024], ['104857600', 104_857_600]], bad: ['1023', '104857601', '1MB'] },
@@ -56,7 +75,7 @@ const CASES: Record<VariableName, Case> = {
   MAX_CONNECTIONS_PER_SUBJECT: { unset: 100, good: [['1', 1], ['1000000', 1_000_000]], bad: ['-1', '1000001'] },
   MAX_TOPICS: { unset: 100_000, good: [['1', 1], ['10000000', 10_000_000]], bad: ['0', '10000001'] },
   MAX_TOPICS_PER_CONNECTION: { unset: 44, good: [['1', 1]], bad: ['0', '45'] },
-  TRUST_PROXY: { unset: undefined, good: [['10.0.0.0/8, ::1,192.168.1.7', ['10.0.0.0/8', '::1', '192.168.1.7']]], bad: ['yes', '10.0.0.0/33', '::1/129', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.1,', 'example.com', '10.0.0.0/x'] },
+  TRUST_PROXY: { unset: undefined, good: [['10.0.0.0/8, ::1,192.168.1.7', ['10.0.0.0/8', '::1', '192.168.1.7']], ['fc00::/7,::ffff:10.0.0.0/104', ['fc00::/7', '::ffff:10.0.0.0/104']]], bad: [...EVERYBODY, 'yes', '10.0.0.0/33', '::1/129', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0.1,', 'example.com', '10.0.0.0/x'] },
   CONSOLE: { unset: true, good: [['no', false], ['yes', true]], bad: ['on', 'true', ' '] },
   WORKERS: { unset: 1, good: [['256', 256], ['1', 1]], bad: ['0', '257', 'auto', '-1'], beside: { REDIS_URL: 'redis://127.0.0.1' } },
   TLS_CERT: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/cert.pem', '.'], beside: { TLS_KEY: key } },
@@ -71,7 +90,7 @@ const CASES: Record<VariableName, Case> = {
   JWT_CLAIM: { unset: 'topics', good: [['https://app.example/topics', 'https://app.example/topics']], bad: [] },
   COOKIE_NAME: { unset: undefined, good: [['__Host-session', '__Host-session']], bad: ['a b', 'a;b', 'a=b'], beside: { JWT_SECRET: SECRET } },
   PROXY_HEADER: { unset: undefined, good: [['X-User', 'X-User']], bad: ['x user', 'x:user', 'x\nuser'], beside: { PROXY_FROM: '127.0.0.1' } },
-  PROXY_FROM: { unset: undefined, good: [['10.0.0.0/8, ::1', ['10.0.0.0/8', '::1']]], bad: ['10.0.0.0/33', 'proxy.example', '10.0.0.1,', '10.0.0.0/8/8', '10.0.0.0/'], beside: { PROXY_HEADER: 'x-user' } },
+  PROXY_FROM: { unset: undefined, good: [['10.0.0.0/8, ::1', ['10.0.0.0/8', '::1']]], bad: [...EVERYBODY, '10.0.0.0/33', 'proxy.example', '10.0.0.1,', '10.0.0.0/8/8', '10.0.0.0/'], beside: { PROXY_HEADER: 'x-user' } },
   ALLOWED_HOSTS: { unset: undefined, good: [['events.example, [::1]:8080', ['events.example', '[::1]:8080']]], bad: ['https://events.example', '*.example', 'a b', 'a,'] },
   OPEN_TO_ALL: { unset: false, good: [['yes', true], ['no', false]], bad: ['true', '1', 'YES', 'no '] }
 }
@@ -98,7 +117,7 @@ t.test('variables that are not ours are left alone', async t => {
 
 t.test('a bad value of any variable is told with its name, the allowed range and the value seen', async t => {
   for (const [name, { bad }] of cases) {
-    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(variables[name] === variables.JWT_SECRET ? '***' : value)}`])
+    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(name === 'JWT_SECRET' ? '***' : value)}`])
   }
 })
 

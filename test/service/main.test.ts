@@ -2,12 +2,15 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { flagOf, variables } from '../../service/config/config.ts'
+import { variables } from '../../service/config/config.ts'
+import { FILE_VARIABLES, flagOf } from '../../service/config/read-config.ts'
 import type { Variable } from '../../service/config/variable.ts'
 import { run, startService } from '../support/commands.ts'
 import { certificateFiles } from '../support/http2-client.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { runCommand } from '../support/terminal.ts'
+
+const withoutMarkdown = (text: string): string => text.replaceAll('`', '').replace('[docs/redis.md](docs/redis.md#where-redis-is)', 'docs/redis.md')
 
 // What a command line may be, and what each mistake is told.
 
@@ -17,8 +20,12 @@ t.test('--help tells every variable with its flag, meaning, values and default, 
     t.equal(code, 0)
     t.equal(err, '')
     for (const [name, { allowed, default: fallback, meaning }] of Object.entries<Variable>(variables)) {
-      t.ok(out.includes(`  --${flagOf(name)}, ${name}\n      ${meaning.replaceAll('`', '')}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
+      const file = FILE_VARIABLES.get(name)
+      const fileLine = file === undefined ? '' : `  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)\n`
+      t.ok(out.includes(`  --${flagOf(name)}, ${name}\n${fileLine}      ${withoutMarkdown(meaning)}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
     }
+    for (const title of ['Where it listens', 'Redis', 'Limits', 'Examples']) t.match(out, `\n${title}:\n`)
+    t.equal(out.match(/^ {2}--[a-z-]+, [A-Z_]+$/gm)?.length, Object.keys(variables).length, 'each is in one group')
     for (const command of ['publish TOPIC [DATA]', 'tail TOPIC…', 'token [flags]']) t.match(out, `\nresumable-sse ${command}: `)
   }
 })

@@ -2,6 +2,7 @@ import { SignJWT } from 'jose'
 import { CommandError, UsageError } from '../command.ts'
 import type { Call, Command } from '../command.ts'
 import { variables } from '../../config/config.ts'
+import { readVariable } from '../../config/read-config.ts'
 import { parseDuration } from '../../config/duration.ts'
 import { list } from '../../config/variable.ts'
 
@@ -10,7 +11,7 @@ const DEFAULT_LIFETIME = '1h'
 /** `resumable-sse token`: a token as the issuer of an application would sign it, for trying and for tools. */
 export const token: Command = {
   usage: '[flags]',
-  summary: 'Sign a token with JWT_SECRET and print it.',
+  summary: 'Sign a token with JWT_SECRET, or with what JWT_SECRET_FILE names, and print it.',
   flags: {
     sub: { value: 'NAME', meaning: 'Who it is for; default cli.' },
     subscribe: { value: 'PATTERNS', meaning: "Topics that may be listened to: 'news.*,orders'; default none." },
@@ -41,8 +42,9 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   return jwt.sign(secretOf(env))
 }
 
-/** It must be the service's own, so it stands where the service has it. */
-function secretOf ({ JWT_SECRET: secret = '' }: Call['env']): Uint8Array {
-  if (variables.JWT_SECRET.read(secret) === undefined) throw new CommandError(`JWT_SECRET must be ${variables.JWT_SECRET.allowed}, saw ${secret === '' ? 'none' : 'a shorter one'}`)
-  return new TextEncoder().encode(secret)
+/** It must be the service's own, so it is read as the service reads it. */
+function secretOf (env: Call['env']): Uint8Array {
+  const { value, problems } = readVariable('JWT_SECRET', { env, flags: new Map() })
+  if (typeof value !== 'string') throw new CommandError(problems.join('\n') || `JWT_SECRET must be ${variables.JWT_SECRET.allowed}, saw none`)
+  return new TextEncoder().encode(value)
 }

@@ -1,0 +1,79 @@
+import { createSecureContext } from 'node:tls'
+import type { ServiceConfig, VariableName } from './config.ts'
+import type { Constraint } from './constraints.ts'
+import { tlsOptions } from './redis-connection.ts'
+import { readRedisUrl } from './redis-url.ts'
+import type { RedisAddress } from './redis-url.ts'
+
+const GIVEN_TO_REDIS = {
+  REDIS_USERNAME: 'redisUsername',
+  REDIS_PASSWORD: 'redisPassword',
+  REDIS_SENTINEL_USERNAME: 'redisSentinelUsername',
+  REDIS_SENTINEL_PASSWORD: 'redisSentinelPassword',
+  REDIS_TLS_CA: 'redisTlsCa',
+  REDIS_TLS_CERT: 'redisTlsCert',
+  REDIS_TLS_KEY: 'redisTlsKey'
+} as const satisfies Partial<Record<VariableName, keyof ServiceConfig>>
+
+type GivenToRedis = keyof typeof GIVEN_TO_REDIS
+
+const given = (config: ServiceConfig, part = ''): GivenToRedis[] => (Object.keys(GIVEN_TO_REDIS) as GivenToRedis[])
+  .filter(name => name.includes(part) && config[GIVEN_TO_REDIS[name]] !== undefined)
+
+const addressOf = ({ redisUrl }: ServiceConfig): RedisAddress | undefined => redisUrl === undefined ? undefined : readRedisUrl(redisUrl)?.address
+
+/** A constraint that is about a configuration with a URL. */
+function withAddress (among: readonly VariableName[], problem: (address: RedisAddress, config: ServiceConfig) => string | undefined): Constraint {
+  return {
+    among: ['LOG', 'REDIS_URL', ...among],
+    problem: config => {
+      const address = addressOf(config)
+      return address && problem(address, config)
+    }
+  }
+}
+
+/** Variables about Redis that do not go together, or not alone. */
+export const redisConstraints: readonly Constraint[] = [
+  {
+    among: ['LOG', 'REDIS_URL'],
+    problem: config => config.redisUrl === undefined && config.log !== 'redis' && given(config).length > 0
+      ? `${given(config)[0]} is about Redis: set REDIS_URL, too`
+      : undefined
+  },
+  {
+    among: ['LOG', 'REPLICAS'],
+    problem: ({ log, replicas }) => log !== 'redis' && replicas > 0 ? `REPLICAS=${replicas} needs LOG=redis` : undefined
+  },
+  withAddress(['REDIS_USERNAME'], ({ username }, { redisUsername }) => username !== undefined && redisUsername !== undefined
+    ? 'REDIS_USERNAME is set, and REDIS_URL has a user name: leave one of them out'
+    : undefined),
+  withAddress(['REDIS_PASSWORD'], ({ password }, { redisPassword }) => password !== undefined && redisPassword !== undefined
+    ? 'REDIS_PASSWORD is set, and REDIS_URL has a password: leave one of them out'
+    : undefined),
+  withAddress(['REDIS_USERNAME', 'REDIS_PASSWORD'], ({ username, password }, { redisUsername = username, redisPassword = password }) => redisUsername !== undefined && redisPassword === undefined
+    ? 'a user of Redis needs a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE'
+    : undefined),
+  withAddress(['REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'], ({ kind }, config) => kind !== 'sentinel' && given(config, 'SENTINEL').length > 0
+    ? `${given(config, 'SENTINEL')[0]} is about Sentinels: write REDIS_URL as redis+sentinel://host:26379/mymaster`
+    : undefined),
+  withAddress(['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'], ({ isTls }, config) => !isTls && given(config, 'TLS').length > 0
+    ? `${given(config, 'TLS')[0]} is about TLS: write REDIS_URL with rediss in the place of redis`
+    : undefined),
+  {
+    among: ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'],
+    problem: config => (config.redisTlsCert === undefined) !== (config.redisTlsKey === undefined)
+      ? 'REDIS_TLS_CERT and REDIS_TLS_KEY go together: set both or none'
+      : problemWithFiles(config)
+  }
+]
+
+function problemWithFiles (config: ServiceConfig): string | undefined {
+  if (given(config, 'TLS').length === 0) return undefined
+  try {
+    createSecureContext(tlsOptions(config))
+    return undefined
+  } catch (error) {
+    return `${given(config, 'TLS').join(', ')} cannot be used: ${(error as Error).message}`
+  }
+}

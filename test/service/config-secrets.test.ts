@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import t from 'tap'
+import { variables } from '../../service/config/config.ts'
+import { FILE_VARIABLES, flagOf, readConfig } from '../../service/config/read-config.ts'
+import { weaknessOf } from '../../service/config/secret.ts'
+import { warningsOf } from '../../service/config/warnings.ts'
+import type { Env } from '../support/config.ts'
+import { problemsOf } from '../support/config.ts'
+import { runCommand } from '../support/terminal.ts'
+import { SECRET } from '../support/tokens.ts'
+
+t.test('a secret may be read from a file, which a variable or a flag names, without the line break at its end', async t => {
+  const folder = t.testdir({ unix: `${SECRET}\n`, windows: `${SECRET}\r\n`, bare: SECRET, url: 'redis://:p@h\n', lines: `${SECRET}\n\n` })
+  for (const file of ['unix', 'windows', 'bare']) {
+    t.equal(readConfig({ JWT_SECRET_FILE: join(folder, file) }).jwtSecret, SECRET)
+    t.equal(readConfig({}, ['--jwt-secret-file', join(folder, file)]).jwtSecret, SECRET)
+  }
+  t.equal(readConfig({ JWT_SECRET_FILE: join(folder, 'lines') }).jwtSecret, `${SECRET}\n`, 'one line break, not more')
+  t.match(readConfig({ REDIS_URL_FILE: join(folder, 'url') }), { log: 'redis', redisUrl: 'redis://:p@h' })
+  t.equal(readConfig({ JWT_SECRET: 'overruled', JWT_SECRET_FILE: '/nowhere' }, ['--jwt-secret-file', join(folder, 'bare')]).jwtSecret, SECRET, 'the flag wins')
+  t.equal(readConfig({ JWT_SECRET: SECRET, JWT_SECRET_FILE: '' }).jwtSecret, SECRET, 'an empty one is not set')
+})
+
+t.test('a file that cannot be read, an empty one, and a variable beside its file are problems', async t => {
+  const folder = t.testdir({ empty: '', short: 'short', url: 'redis://:secret@h/x' })
+  const cases: [Env, string[], RegExp][] = [
+    [{ JWT_SECRET_FILE: '/nowhere' }, [], /^JWT_SECRET_FILE must be the path of a file that can be read, saw "\/nowhere"$/],
+    [{}, ['--redis-password-file', folder], /^--redis-password-file must be the path of a file that can be read/],
+    [{ JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET_FILE must be a random text of at least 32 bytes, saw "\*\*\*"$/],
+    [{ JWT_SECRET_FILE: join(folder, 'short') }, [], /^JWT_SECRET_FILE must be a random text/],
+    [{ REDIS_PASSWORD_FILE: join(folder, 'empty'), REDIS_URL: 'redis://h' }, [], /^REDIS_PASSWORD_FILE must be any text, saw "\*\*\*"$/],
+    [{ REDIS_URL_FILE: join(folder, 'url') }, [], /^REDIS_URL_FILE has the database "x"/],
+    [{ JWT_SECRET: SECRET, JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET and JWT_SECRET_FILE exclude each other/]
+  ]
+  for (const [env, argv, problem] of cases) {
+    const problems = problemsOf(env, argv)
+    t.equal(problems.length, 1, problems.join())
+    t.match(problems[0], problem)
+  }
+})
+
+// `ps` shows the command line of every process to everybody on the machine.
+t.test('a secret as a flag is rejected, and not repeated', async t => {
+  for (const name of FILE_VARIABLES.keys()) {
+    const value = name === 'REDIS_URL' ? 'redis://:hidden@h' : `hidden ${SECRET}`
+    const problems = problemsOf({ REDIS_URL: name === 'REDIS_URL' ? '' : 'redis://h' }, [`--${flagOf(name)}`, value])
+    t.match(problems, [`--${flagOf(name)} would show a secret in the list of processes: set ${name} or ${name}_FILE instead`])
+    t.notMatch(problems.join(), 'hidden')
+  }
+  t.same(problemsOf({}, ['--redis-url', 'redis://h']), [], 'a URL without a password is none')
+  const secret = Object.entries(variables).filter(([name]) => /SECRET|PASSWORD/.test(name)).map(([name]) => name)
+  t.same(secret.filter(name => !FILE_VARIABLES.has(name)), [], 'every secret has a file')
+})
+
+// The secret of docs/auth.md and 32 times "a" were accepted on 0.0.0.0; a token printed in the docs could publish (S22).
+t.test('a secret that is printed in documentation, or that a person could guess, is rejected', async t => {
+  const cases: Record<string, string> = {
+    '0123456789abcdef0123456789abcdef': 'is printed in documentation',
+    'a-string-secret-at-least-256-bits-long': 'is printed in documentation',
+    ['a'.repeat(32)]: 'has 1 different characters',
+    ['ab12'.repeat(20)]: 'has 4 different characters',
+    ['changeme'.repeat(4)]: 'has 7 different characters',
+    ['topsecret1'.repeat(4)]: 'repeats itself',
+    ['Zq8#kP2!x'.repeat(5).slice(0, 40)]: 'repeats itself',
+    abcdefghijklmnopqrstuvwxyz0123456789: 'is a sequence',
+    qwertyuiopasdfghjklzxcvbnm1234567890: 'is a sequence',
+    aaaabbbbccccddddeeeeffffgggghhhh: 'is a sequence'
+  }
+  for (const [secret, weakness] of Object.entries(cases)) {
+    t.same(problemsOf({ JWT_SECRET: secret }), [`JWT_SECRET must be random, and this one ${weakness}: make one with openssl rand -base64 48`], secret)
+  }
+})
+
+t.test('a secret that is random is accepted, however it is written', async t => {
+  for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+    for (let round = 0; round < 2_000; round++) t.equal(weaknessOf(randomBytes(encoding === 'hex' ? 16 : 24).toString(encoding)), undefined)
+  }
+})
+
+t.test('the time to look at a secret grows with its length, not faster', async t => {
+  // Each has a long border almost everywhere, where a naive search would start over.
+  const stepsOf = (length: number): number => {
+    const secret = `${'abcdefgh'.repeat(length / 8)}!`
+    const startedAt = process.cpuUsage()
+    weaknessOf(secret)
+    const { user, system } = process.cpuUsage(startedAt)
+    return user + system
+  }
+  stepsOf(100_000)
+  t.ok(stepsOf(800_000) < 100 * stepsOf(80_000) + 1_000_000)
+})
+
+t.test('what is valid and probably not meant is a warning', async t => {
+  const cases: [Env, RegExp[]][] = [
+    [{}, []],
+    [{ JWT_SECRET: SECRET }, []],
+    [{ JWT_SECRET: 'correct horse battery staple and more' }, [/^JWT_SECRET looks like words/]],
+    [{ JWT_SECRET: 'my-Super-Secret_key-f0r-pr0duction!' }, [/^JWT_SECRET looks like words/]],
+    [{ JWKS_URL: 'https://id.example' }, [/^JWKS_URL without JWT_AUDIENCE and JWT_ISSUER: tokens that the issuer made for other services/]],
+    [{ JWKS_URL: 'https://id.example', JWT_AUDIENCE: 'a' }, [/^JWKS_URL without JWT_ISSUER/]],
+    [{ JWKS_URL: 'https://id.example', JWT_AUDIENCE: 'a', JWT_ISSUER: 'b' }, []],
+    [{ PROXY_HEADER: 'x-user', PROXY_FROM: '127.0.0.1' }, [/^PROXY_HEADER without TRUST_PROXY: all clients have the address of the proxy/]],
+    [{ PROXY_HEADER: 'x-user', PROXY_FROM: '127.0.0.1', TRUST_PROXY: '127.0.0.1' }, []]
+  ]
+  for (const [env, warnings] of cases) {
+    const told = warningsOf(readConfig(env), env)
+    t.equal(told.length, warnings.length, told.join())
+    for (const [at, warning] of warnings.entries()) t.match(told[at], warning)
+  }
+})
+
+// LOG_LEVL and MAX_EVENT were passed over in silence.
+t.test('a variable whose name comes close to one of the service is a warning, all others are left alone', async t => {
+  const close = { LOG_LEVL: 'LOG_LEVEL', MAX_EVENT: 'MAX_EVENTS', REDIS_URI: 'REDIS_URL', log_level: 'LOG_LEVEL', JWT_SECRETS_FILE: 'JWT_SECRET_FILE', DATADIR: 'DATA_DIR', WORKER: 'WORKERS', OPEN_T0_ALL: 'OPEN_TO_ALL' }
+  const foreign = [
+    'PATH', 'HOME', 'LANG', 'TERM', 'SHELL', 'USER', 'LOGNAME', 'HOSTNAME', 'HOSTTYPE', 'PWD', 'OLDPWD', 'SHLVL', 'MAIL', 'TZ', 'LC_ALL', 'EDITOR', 'PAGER', 'NODE_ENV', 'NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS',
+    'REDIS_PORT', 'REDIS_HOST', 'REDIS_SERVICE_HOST', 'REDIS_SERVICE_PORT', 'REDIS_PORT_6379_TCP', 'KUBERNETES_PORT', 'HTTP_PROXY', 'NO_PROXY', 'npm_config_prefix', 'npm_package_name', 'MAX_TOKENS', 'TOPIC', 'INVOCATION_ID', 'JOURNAL_STREAM',
+    'RESUMABLE_SSE_URL', 'RESUMABLE_SSE_TOKEN', 'OTEL_SERVICE_NAME', 'DEBUG', 'TMPDIR', 'XDG_DATA_DIRS', 'JWT_KEY', 'TLS_CA', 'CI', '_'
+  ]
+  for (const [name, meant] of Object.entries(close)) t.same(warningsOf(readConfig({}), { [name]: 'x' }), [`${name} is not a variable of the service and has no effect, did you mean ${meant}?`])
+  t.same(warningsOf(readConfig({}), { ...Object.fromEntries(foreign.map(name => [name, 'x'])), LOG_LEVL: '' }), [])
+})
+
+t.test('warnings are written to stderr, by --check too, and change nothing else', async t => {
+  const { code, out, err } = await runCommand(['--check'], { LOG: 'memory', LOG_LEVL: 'debug' })
+  t.equal(code, 0)
+  t.match(out, /^resumable-sse would listen on /)
+  t.equal(err, 'resumable-sse: warning: LOG_LEVL is not a variable of the service and has no effect, did you mean LOG_LEVEL?\n')
+})
