@@ -12,6 +12,7 @@ import { acceptsSse, readLastEventId } from './reply/negotiate.ts'
 import { RouteSettingsTable } from './reply/route-settings.ts'
 import { StreamRegistry } from './reply/stream-registry.ts'
 import { HeartbeatTimer } from './reply/heartbeat.ts'
+import { checkGrantRoutes } from './reply/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
 import { startReply } from './reply/reply.ts'
 import type { SseSource } from './reply/source.ts'
@@ -35,6 +36,7 @@ const RIVAL = '@fastify/sse'
 
 const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given) {
   refuseConflict(app)
+  checkGrantRoutes(app)
   const { options, drainMs } = resolvePluginOptions(given)
   const routes = new RouteSettingsTable(options)
   const registry = new StreamRegistry(drainMs)

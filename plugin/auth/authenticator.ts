@@ -64,6 +64,9 @@ export class Authenticator {
     return grant
   }
 
+  /** True when some source has credentials that can be used once. */
+  get canSpend (): boolean { return this.#sources.some(({ spend }) => spend !== undefined) }
+
   /** Before an answer that is no stream and no refusal: what can be used once is spent by it, too. */
   async spend (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const source = this.#sources.find(({ kind }) => kind === request.grant?.source)

@@ -28,6 +28,8 @@ export const errors = {
   FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
   /** An event, or one of its fields, cannot be put on the wire. */
   FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
+  /** A route asks for a grant, and no authentication stands in front of it. Fails the start. */
+  FST_SSE_UNGUARDED: defineError('FST_SSE_UNGUARDED', 'route %s %s asks for a grant, but nothing authenticates its requests: `await app.register(auth, …)` before the route is added, in the same scope or a parent of it', 500),
   /** The grant does not cover a topic, or does not allow to revoke. */
   FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
   /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */

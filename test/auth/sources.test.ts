@@ -249,18 +249,6 @@ t.test('a route without the option asks for nothing, and has no grant', async t 
   t.match(await app.inject('/config'), { statusCode: 401 })
 })
 
-// A plugin that nobody waits for comes after the routes, which would then be open.
-t.test('a route that was added before the plugin streams nothing', async t => {
-  const app = await buildApp(t)
-  app.get('/stream', { grant: true }, (request, reply) => reply.sse('secret'))
-  app.get('/config', { config: { grant: true } }, () => 'secret')
-  app.get('/plain', () => 'open')
-  await app.register(auth, { jwt: { secret: SECRET } })
-  for (const url of ['/stream', '/config']) t.match((await app.inject(url)).json(), { statusCode: 500, code: 'FST_SSE_BAD_OPTION', message: /given on a route added after `await app.register\(auth\)`/ }, url)
-  t.equal((await app.inject('/plain')).body, 'open')
-  t.equal((await app.inject('/nowhere')).statusCode, 404)
-})
-
 t.test('it needs the plugin of the streams', async t => {
   await t.rejects(async () => { await Fastify().register(auth, { jwt: { secret: SECRET } }) }, { message: /fastify-resumable-sse/ })
 })

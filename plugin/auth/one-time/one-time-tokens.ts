@@ -117,6 +117,8 @@ export class OneTimeTokens {
 
   /** To the raw response: Fastify has written its headers there when the stream is admitted. */
   #setCookies ({ raw, request }: FastifyReply, { tokenHash }: PresentedToken, secret: string, maxAgeMs: number): void {
+    // A hijacked reply writes its headers when it likes.
+    if (raw.headersSent) return
     const { insecure: isInsecure } = this.options
     const lines = cookieLines(request, { name: cookieName(tokenHash, isInsecure), secret, nowMs: Date.now(), maxAgeMs, isInsecure })
     raw.appendHeader('set-cookie', lines)

@@ -1,0 +1,176 @@
+import { once } from 'node:events'
+import Fastify from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import sse, { auth, Grant, MemoryTokenStore } from '../../plugin/index.ts'
+import { listen } from '../support/app.ts'
+import { fetchAll } from '../support/client.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
+
+// `grant: true` was ignored in silence where the auth plugin did not see the route: it had not been awaited (which is Fastify's own
+// idiom), came later, stood in another scope or had never been registered. JSON routes then answered everybody, and POST published.
+
+const jwt = { jwt: { secret: SECRET } }
+const plain = (app: FastifyInstance, options: object = { grant: true }): void => {
+  app.get('/private', options, () => 'secret')
+}
+
+function newApp (t: Test): FastifyInstance {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  return app
+}
+
+const unguarded: Record<string, (app: FastifyInstance) => Promise<void>> = {
+  'auth was not awaited': async app => { app.register(sse); app.register(auth, jwt); plain(app) },
+  'the streams were awaited and auth was not': async app => { await app.register(sse); app.register(auth, jwt); plain(app) },
+  'auth comes after the route': async app => { await app.register(sse); plain(app); await app.register(auth, jwt) },
+  'auth was never registered': async app => { await app.register(sse); plain(app) },
+  'auth was never registered, nor the streams awaited': async app => { app.register(sse); plain(app) },
+  'auth is in a child scope, the route in the parent': async app => {
+    await app.register(sse)
+    await app.register(async inner => { await inner.register(auth, jwt) })
+    plain(app)
+  },
+  'auth is in a sibling scope': async app => {
+    await app.register(sse)
+    await app.register(async inner => { await inner.register(auth, jwt) })
+    await app.register(async inner => plain(inner), { prefix: '/sibling' })
+  },
+  'the streams are in a child scope, the route in the parent': async app => {
+    plain(app)
+    await app.register(async inner => { await inner.register(sse) })
+  },
+  'the grant is in config': async app => { await app.register(sse); plain(app, { config: { grant: true } }) },
+  'the grant is no boolean': async app => { await app.register(sse); plain(app, { grant: 'yes' }) },
+  'the route posts': async app => { await app.register(sse); app.post('/private', { grant: true }, () => 'published') },
+  'the route streams': async app => { await app.register(sse); app.get('/private', { grant: true }, (request, reply) => reply.sse('secret')) },
+  'the route is a HEAD route': async app => { await app.register(sse); app.head('/private', { grant: true }, () => '') },
+  'the route has several methods': async app => { await app.register(sse); app.route({ method: ['PUT', 'DELETE'], url: '/private', grant: true, handler: () => 'done' }) },
+  'a plugin of others adds the route': async app => {
+    await app.register(sse)
+    const other: FastifyPluginAsync = async inner => plain(inner)
+    app.register(other, { prefix: '/other' })
+    await app.register(auth, jwt)
+    await app.register(async inner => { await inner.register(async deep => plain(deep), { prefix: '/deep' }) })
+  },
+  'a hook of the app makes the route ask': async app => {
+    await app.register(sse)
+    app.addHook('onRoute', route => { route.grant = true })
+    app.get('/private', () => 'secret')
+  },
+  'a hook of the app takes the guard away': async app => {
+    await app.register(sse)
+    await app.register(auth, jwt)
+    app.addHook('onRoute', route => { route.onRequest = async () => {} })
+    plain(app)
+  }
+}
+
+for (const [name, build] of Object.entries(unguarded)) {
+  t.test(`the app does not start when ${name}`, async t => {
+    const app = newApp(t)
+    await t.rejects(async () => {
+      await build(app)
+      await app.ready()
+    }, { code: 'FST_SSE_UNGUARDED', message: /^route \S+ \S*\/private asks for a grant, but nothing authenticates its requests: `await app\.register\(auth, …\)` before/ })
+  })
+}
+
+// Whoever does not look at what became of the start, or hands requests to the router past it, is refused as well.
+t.test('a request to an unguarded route is denied also where the app went on after its failed start', async t => {
+  const app = newApp(t)
+  await app.register(sse)
+  plain(app)
+  app.post('/private', { grant: true }, () => 'published')
+  app.get('/stream', { grant: true }, (request, reply) => reply.sse('secret'))
+  await t.rejects(async () => { await app.ready() })
+  const server = app.server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  for (const [method, path] of [['GET', '/private'], ['HEAD', '/private'], ['POST', '/private'], ['GET', '/stream']] as const) {
+    const { statusCode, text } = await fetchAll(t, `http://127.0.0.1:${port}${path}`, { method })
+    t.equal(statusCode, 500, `${method} ${path}`)
+    if (method !== 'HEAD') t.match(text, /FST_SSE_UNGUARDED/)
+  }
+})
+
+t.test('guarded routes start, wherever they are, and HEAD is guarded with GET', async t => {
+  const app = newApp(t)
+  await app.register(sse)
+  await app.register(auth, jwt)
+  plain(app)
+  app.get('/open', () => 'open')
+  await app.register(async inner => {
+    plain(inner)
+    inner.get('/', { grant: true }, () => 'both')
+  }, { prefix: '/inner' })
+  const origin = await listen(app)
+  for (const path of ['/private', '/inner/private', '/inner', '/inner/']) {
+    for (const method of ['GET', 'HEAD']) {
+      t.equal((await fetchAll(t, origin + path, { method })).statusCode, 401, `${method} ${path}`)
+      t.equal((await fetchAll(t, origin + path, { method, headers: bearer(await sign()) })).statusCode, 200, `${method} ${path}`)
+    }
+  }
+  t.equal((await fetchAll(t, `${origin}/open`)).statusCode, 200)
+})
+
+t.test('the option means nothing where this package is not registered', async t => {
+  const app = newApp(t)
+  plain(app)
+  t.equal((await app.inject('/private')).body, 'secret')
+})
+
+t.test('a route from before auth that asks for no grant answers, and streams nothing', async t => {
+  const app = newApp(t)
+  await app.register(sse)
+  app.get('/plain', () => 'open')
+  app.get('/stream', (request, reply) => reply.sse('news'))
+  await app.register(auth, jwt)
+  t.equal((await app.inject('/plain')).body, 'open')
+  t.equal((await app.inject('/nowhere')).statusCode, 404)
+  t.match((await app.inject('/stream')).json(), { statusCode: 500, code: 'FST_SSE_BAD_OPTION', message: /given on a route added after `await app.register\(auth\)`/ })
+})
+
+// With CommonJS the app may have been created before the package was loaded, and routes with it: what they asked for is unknown.
+t.test('in an app that is older than the package, routes from before auth are denied unless they say that they need no grant', async t => {
+  const app = newApp(t)
+  delete (app as unknown as Record<symbol, unknown>)[Symbol.for('fastify-resumable-sse.grant-routes')]
+  plain(app)
+  app.get('/health', { config: { grant: false } }, () => 'fine')
+  await app.register(sse)
+  app.get('/later', { config: { grant: false } }, () => 'fine')
+  await app.register(auth, jwt)
+  app.get('/open', () => 'open')
+  t.match((await app.inject('/private')).json(), { statusCode: 500, code: 'FST_SSE_BAD_OPTION', message: /or false in its config/ })
+  for (const path of ['/health', '/later', '/open']) t.equal((await app.inject(path)).statusCode, 200, path)
+  t.equal((await app.inject('/nowhere')).statusCode, 404)
+})
+
+// The hook that spends tokens runs with answers of Fastify. A handler that hijacks has none, and its token stayed good for 30 s.
+t.test('a handler that hijacks the reply spends its token, and the second of two racers is cut off', async t => {
+  const app = newApp(t)
+  const store = new MemoryTokenStore()
+  await app.register(sse)
+  await app.register(auth, { ...jwt, oneTimeToken: { store, insecure: true, graceMs: 0 } })
+  app.get('/raw', { grant: true }, (request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/plain' })
+    reply.raw.write('begun ')
+    setTimeout(() => reply.raw.end('whole'), 100)
+  })
+  const origin = await listen(app)
+  const { token } = await app.auth.issue(new Grant({ subject: 'alice' }, 'bearer'))
+  t.match(await fetchAll(t, `${origin}/raw?ot=${token}`), { statusCode: 200, text: 'begun whole' })
+  t.equal((await fetchAll(t, `${origin}/raw?ot=${token}`)).statusCode, 401)
+
+  const { token: raced } = await app.auth.issue(new Grant({ subject: 'alice' }, 'bearer'))
+  const redeem = store.redeem.bind(store)
+  store.redeem = async (...args) => {
+    await redeem(...args)
+    return redeem(...args)
+  }
+  await t.rejects(fetchAll(t, `${origin}/raw?ot=${raced}`), 'nothing, or a part')
+  t.equal((await fetchAll(t, `${origin}/raw`, { headers: bearer(await sign()) })).text, 'begun whole')
+})
