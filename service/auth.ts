@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 import cookie from '@fastify/cookie'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { auth, MemoryTokenStore } from 'fastify-resumable-sse/auth'
+import { LmdbTokenStore } from 'fastify-resumable-sse/auth/lmdb'
 import { RedisTokenStore } from 'fastify-resumable-sse/auth/redis'
-import type { AuthOptions, JwtOptions } from 'fastify-resumable-sse/auth'
+import type { AuthOptions, JwtOptions, TokenStore } from 'fastify-resumable-sse/auth'
 import { SiteCheck } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from './config/config.ts'
 import { redisConnection } from './config/redis-connection.ts'
@@ -60,9 +61,18 @@ function authOptions (config: ServiceConfig): AuthOptions {
     ...(jwt && { jwt }),
     ...(cookieName === undefined ? {} : { cookie: { name: cookieName, jwt: true } }),
     ...(proxyHeader === undefined ? {} : { proxy: { header: proxyHeader, from: proxyFrom! } }),
-    oneTimeToken: { store: config.log === 'redis' ? new RedisTokenStore({ connection: redisConnection(config), prefix: config.prefix }) : new MemoryTokenStore() },
+    oneTimeToken: { store: createTokenStore(config) },
     // `*` lets every page read what needs no credentials; it is no origin to be trusted with them.
     origins: corsOrigins.filter(origin => origin !== '*')
+  }
+}
+
+/** With the events: what was revoked stays revoked for as long as they last. */
+function createTokenStore (config: ServiceConfig): TokenStore {
+  switch (config.log) {
+    case 'memory': return new MemoryTokenStore()
+    case 'lmdb': return new LmdbTokenStore({ folder: config.dataDir })
+    case 'redis': return new RedisTokenStore({ connection: redisConnection(config), prefix: config.prefix })
   }
 }
 

@@ -60,6 +60,7 @@ export class Authenticator {
     if (grant === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[source.kind])
     if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted has expired: get new ones')
     this.#checkRevoked(grant)
+    if (source.isSelfContained && this.#revocation.isTooOld(grant)) throw new errors.FST_SSE_UNAUTHORIZED('the token is older than what is remembered of revocations, so that it may have been revoked: get a new one')
     this.#admit(request, grant, source, source.isAskedAgain ? ask : undefined)
     return grant
   }
@@ -92,9 +93,15 @@ export class Authenticator {
       admit: async (stream, reply) => {
         open = this.#streams.add({ stream, grant, askAgain })
         this.#checkRevoked(grant)
-        if (source.spend) this.#streams.takeTurn(open, await source.spend(request, reply, 'stream'))
+        if (source.spend) await this.#takeTurn(open, source, request, reply)
       }
     })
+  }
+
+  async #takeTurn (open: OpenStream, source: Source, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const turn = await source.spend!(request, reply, 'stream')
+    void open.stream.closed.then(() => source.release?.(open.grant.session!, turn, request.log))
+    this.#streams.takeTurn(open, turn)
   }
 
   #checkRevoked (grant: Grant): void {

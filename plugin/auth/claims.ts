@@ -8,6 +8,12 @@ export interface TopicRights { subscribe: readonly string[], publish: readonly s
 /** What a claim may put in place of `{name}`: characters of a topic, and no star. */
 const VALUE = /^[A-Za-z0-9._~:@/-]+$/
 
+/** What separates the parts of a topic. */
+const SEPARATORS = './:'
+
+/** As long as a pattern may be; what is put into it is checked afterwards. */
+const MAX_TEMPLATE_LENGTH = 256
+
 /**
  * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. What is absent allows nothing. `{sub}` in a pattern stands for the
  * string claim of that name; a pattern that cannot be filled in, or matches no topic, is dropped.
@@ -35,12 +41,19 @@ function fill (patterns: string[], payload: JWTPayload): string[] {
 
 /** Undefined when a claim is missing, is no string, or would act as more than a part of a topic's name. */
 function fillOne (pattern: string, payload: JWTPayload): string | undefined {
+  if (pattern.length > MAX_TEMPLATE_LENGTH) return undefined
   let isGood = true
-  const filled = pattern.replace(/\{([^{}]*)\}/g, (whole, name: string) => {
+  const filled = pattern.replace(/\{([^{}]*)\}/g, (whole, name: string, at: number) => {
     const value = Object.hasOwn(payload, name) ? payload[name] : undefined
-    if (typeof value === 'string' && VALUE.test(value)) return value
+    const neighbours = [pattern[at - 1], pattern[at + whole.length]]
+    if (typeof value === 'string' && VALUE.test(value) && isOnePart(value, neighbours)) return value
     isGood = false
     return ''
   })
   return isGood ? filled : undefined
+}
+
+/** In `orders.{sub}.*` a subject named `bob.admin` would be given what lies below `orders.bob.admin.`, which may be bob's. */
+function isOnePart (value: string, neighbours: readonly (string | undefined)[]): boolean {
+  return neighbours.every(character => character === undefined || !SEPARATORS.includes(character) || !value.includes(character))
 }

@@ -36,6 +36,7 @@ export function cookieSource (app: FastifyInstance, options: CookieOptions, veri
     kind: 'cookie',
     sender: 'browser',
     isAskedAgain: options.jwt !== true,
+    isSelfContained: options.jwt === true,
     read: request => readCookie(request, options.name, parser),
     async verify (cookie, request) {
       const { valid, value } = unsign(cookie)

@@ -56,12 +56,18 @@ export class Grant {
   /** Throws 403 `FST_SSE_FORBIDDEN` naming the first topic that may not be subscribed to. */
   checkSubscribe (topics: string | readonly string[]): void {
     const refused = [topics].flat().find(topic => !this.maySubscribe(topic))
-    if (refused !== undefined) throw new errors.FST_SSE_FORBIDDEN('subscribe to topic', refused)
+    if (refused !== undefined) throw this.#forbidden('subscribe to topic', refused)
   }
 
   /** Throws 403 `FST_SSE_FORBIDDEN` when the topic may not be published to. */
   checkPublish (topic: string): void {
-    if (!this.mayPublish(topic)) throw new errors.FST_SSE_FORBIDDEN('publish to topic', topic)
+    if (!this.mayPublish(topic)) throw this.#forbidden('publish to topic', topic)
+  }
+
+  /** With the header that RFC 6750, 3.1 asks for, which Fastify takes from the error. */
+  #forbidden (what: string, topic: string): Error {
+    const error = new errors.FST_SSE_FORBIDDEN(what, topic)
+    return this.source === 'bearer' ? Object.assign(error, { headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' } }) : error
   }
 }
 

@@ -82,7 +82,8 @@ async function authenticate (authenticator: Authenticator, request: FastifyReque
     request.grant = await authenticator.authenticate(request)
     if (request.grant.source === 'token') spendWhenHijacked(authenticator, request, reply)
   } catch (error) {
-    if (isRefusal(error, 401)) reply.header('www-authenticate', 'Bearer')
+    // RFC 6750, 3.1: no error code where nothing was presented.
+    if (isRefusal(error, 401)) reply.header('www-authenticate', /^bearer\b/i.test(request.headers.authorization ?? '') ? 'Bearer error="invalid_token"' : 'Bearer')
     // What is meant to pass must not end an EventSource.
     if (!isErrorStatusToRetry(error) || request.method === 'HEAD' || !asksForSse(request.headers.accept)) throw error
     return reply.sse(() => { throw error })

@@ -15,16 +15,21 @@ export interface OpenStreamInit {
 export interface OpenStream extends OpenStreamInit {
   /** Its turn among the streams of its session; undefined where there is no session, or it is not known yet. */
   turn: number | undefined
-  /** The latest turn that was told of its session. */
+  /** The latest turn of its session that was announced. */
   latestTurn: number
 }
 
-/** The streams of one app that run on grants. Each ends at its grant's expiry by itself. */
+/**
+ * The streams of one app that run on grants. Each ends at its grant's expiry by itself. They are found by session and by
+ * subject: when thousands reconnect, each announcement concerns the streams of one session and not all there are.
+ */
 export class OpenStreams implements Iterable<OpenStream> {
   readonly #warningMs: number
   readonly #streams = new Map<OpenStream, () => void>()
+  readonly #bySession = new Map<string, Set<OpenStream>>()
+  readonly #bySubject = new Map<string, Set<OpenStream>>()
 
-  /** `warningMs` before its end a client is told of it; 0 tells none. */
+  /** `warningMs` before its end a client is warned; 0 warns none. */
   constructor (warningMs: number) {
     this.#warningMs = warningMs
   }
@@ -34,22 +39,24 @@ export class OpenStreams implements Iterable<OpenStream> {
   /** Takes a stream in until it is over. */
   add (init: OpenStreamInit): OpenStream {
     const open = { ...init, turn: undefined, latestTurn: 0 }
+    const { subject, session } = open.grant
     this.#streams.set(open, () => {})
+    addTo(this.#bySubject, subject, open)
+    if (session !== undefined) addTo(this.#bySession, session, open)
     void open.stream.closed.then(() => this.#remove(open))
     this.#startExpiry(open)
     return open
   }
 
-  /** Gives a stream its turn in its session; it ends when a later one was told of already. */
+  /** Gives a stream its turn in its session; it ends when a later one was announced already. */
   takeTurn (open: OpenStream, turn: number): void {
     open.turn = turn
     endIfSuperseded(open)
   }
 
-  /** Ends the streams of a session that had their turn before this one; who does not know its turn yet keeps it in mind. */
+  /** Ends the streams of a session that had their turn before this one; one that does not know its turn yet keeps it in mind. */
   supersede (session: string, turn: number): void {
-    for (const open of this) {
-      if (open.grant.session !== session) continue
+    for (const open of this.#bySession.get(session) ?? []) {
       open.latestTurn = Math.max(open.latestTurn, turn)
       endIfSuperseded(open)
     }
@@ -62,13 +69,24 @@ export class OpenStreams implements Iterable<OpenStream> {
     this.#startExpiry(open)
   }
 
-  /** Ends the streams this is true of, with reason `revoked`. Nothing is told in the stream: who comes back learns it by a 401. */
-  revoke (isRevoked: (open: OpenStream) => boolean): void {
-    for (const open of this) if (isRevoked(open)) open.stream.close('revoked')
+  /** Ends the streams of a session with reason `revoked`. The stream says nothing of it: whoever reconnects gets 401. */
+  revokeSession (session: string): void {
+    for (const open of this.#bySession.get(session) ?? []) open.stream.close('revoked')
+  }
+
+  /** Ends the streams of a subject whose grant this is true of, as above. */
+  revokeSubject (subject: string, isRevoked: (grant: Grant) => boolean): void {
+    for (const open of this.#bySubject.get(subject) ?? []) if (isRevoked(open.grant)) open.stream.close('revoked')
+  }
+
+  /** Sessions whose token has been redeemed. A stream without a turn has not: its session may not have begun. */
+  sessions (): Set<string> {
+    const redeemed = [...this.#bySession].filter(([, streams]) => [...streams].some(({ turn }) => turn !== undefined))
+    return new Set(redeemed.map(([session]) => session))
   }
 
   [Symbol.iterator] (): Iterator<OpenStream> {
-    return [...this.#streams.keys()].values()
+    return this.#streams.keys()
   }
 
   #startExpiry (open: OpenStream): void {
@@ -78,9 +96,24 @@ export class OpenStreams implements Iterable<OpenStream> {
   }
 
   #remove (open: OpenStream): void {
+    const { subject, session } = open.grant
     this.#streams.get(open)?.()
     this.#streams.delete(open)
+    deleteFrom(this.#bySubject, subject, open)
+    if (session !== undefined) deleteFrom(this.#bySession, session, open)
   }
+}
+
+function addTo (index: Map<string, Set<OpenStream>>, key: string, open: OpenStream): void {
+  const known = index.get(key)
+  if (known) known.add(open)
+  else index.set(key, new Set([open]))
+}
+
+function deleteFrom (index: Map<string, Set<OpenStream>>, key: string, open: OpenStream): void {
+  const known = index.get(key)!
+  known.delete(open)
+  if (known.size === 0) index.delete(key)
 }
 
 function endIfSuperseded ({ stream, turn, latestTurn }: OpenStream): void {

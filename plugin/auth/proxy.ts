@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { errors } from '../reply/errors.ts'
 import { checkGrantInit, isSubject } from './grant-init.ts'
 import type { GrantInit } from './grant.ts'
 import { readOnce } from './source.ts'
@@ -25,7 +26,8 @@ export function proxySource (options: ProxyOptions): Source {
   return {
     kind: 'proxy',
     sender: 'browser',
-    isAskedAgain: false,
+    isAskedAgain: options.verify !== undefined,
+    isSelfContained: false,
     read: request => isFrom(trusted, request.raw.socket.remoteAddress) ? decode(readOnce(request, header)) : undefined,
     async verify (subject, request) {
       if (!isSubject(subject)) return null
@@ -36,9 +38,16 @@ export function proxySource (options: ProxyOptions): Source {
   }
 }
 
-/** Node reads header bytes as latin1; proxies send UTF-8. */
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/** Node reads header bytes as latin1; proxies send UTF-8. Throws 401 for anything else: two subjects must not become one. */
 function decode (value: string | undefined): string | undefined {
-  return value === undefined ? undefined : Buffer.from(value, 'latin1').toString('utf8')
+  if (value === undefined) return undefined
+  try {
+    return utf8.decode(Buffer.from(value, 'latin1'))
+  } catch (cause) {
+    throw new errors.FST_SSE_UNAUTHORIZED('the header of the proxy is not UTF-8: let the proxy send the subject as UTF-8', { cause })
+  }
 }
 
 /** True for an address, or an address with the length of a prefix behind a slash. */

@@ -19,14 +19,25 @@ interface RevocationInit {
   log: FastifyBaseLogger
 }
 
+/** Where the list could not be read at the start, it is asked for again after this long. */
+const START_AGAIN_MS = 1_000
+
+/** Revocations are asked for again when they are this much older than the latest one known: clocks of servers differ. */
+const OVERLAP_MS = 60_000
+
 /**
- * Takes grants back on every node. The store tells each of them at once; `check`, run again and again, is the guarantee.
- * Of subjects each node keeps a list of its own, so that a request asks nobody, and a store that is away refuses nobody.
+ * Takes grants back on every node. The store informs each of them at once; `check`, which runs again and again, is the guarantee.
+ * Each node keeps its own list of revoked subjects, so that a request asks nobody, and a store that is away refuses nobody.
+ * A check asks for what has changed since the last one.
  */
 export class Revocation {
   readonly #init: RevocationInit
   /** When subjects were revoked, in Unix ms. */
   readonly #subjects = new Map<string, number>()
+  /** The latest revocation that is remembered no longer: a credential from before it can have been revoked without a trace. */
+  #forgottenMs = 0
+  #latestMs = 0
+  #timer: NodeJS.Timeout | undefined
 
   constructor (init: RevocationInit) {
     this.#init = init
@@ -36,10 +47,13 @@ export class Revocation {
   async start (onDoubt: () => void): Promise<void> {
     const { store, log } = this.#init
     await store.start(change => change.kind === 'doubt' ? onDoubt() : this.#hear(change), log)
-    await this.#refresh().catch((err: unknown) => log.warn({ err }, 'it is not known yet which subjects are revoked'))
+    await this.#startRefresh()
   }
 
-  stop (): Promise<void> { return this.#init.store.stop() }
+  async stop (): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.#init.store.stop()
+  }
 
   /** Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; it may have been done all the same. */
   async revoke ({ subject, session }: Revoked): Promise<void> {
@@ -53,33 +67,58 @@ export class Revocation {
     return isRevoked(grant, this.#subjects.get(grant.subject))
   }
 
-  /** Ends the streams of revoked subjects and of sessions that are over, and slides the others on: two questions in all. */
+  /** True for a credential that was given before a revocation that has been forgotten: it may have been its own. */
+  isTooOld ({ issuedAtMs = 0 }: Grant): boolean {
+    return this.#forgottenMs > 0 && issuedAtMs <= this.#forgottenMs
+  }
+
+  /** Ends the streams of revoked subjects and of sessions that are over, and slides the others on. */
   async check (): Promise<void> {
     const { store, streams, limits } = this.#init
     await this.#refresh()
-    // A stream without a turn has not redeemed its token: its session may not have begun.
-    const sessions = new Set([...streams].filter(({ turn }) => turn !== undefined).map(({ grant }) => grant.session!))
+    const sessions = streams.sessions()
     if (sessions.size === 0) return
     const valid = await this.#answer('touch', store.touch([...sessions], limits))
-    streams.revoke(({ grant: { session } }) => session !== undefined && sessions.has(session) && !valid.has(session))
+    for (const session of sessions) if (!valid.has(session)) streams.revokeSession(session)
+  }
+
+  /** An app may start before its store. */
+  async #startRefresh (): Promise<void> {
+    try {
+      await this.#refresh()
+    } catch (err) {
+      this.#init.log.warn({ err }, 'it is not known yet which subjects are revoked; the store is asked again every second')
+      this.#timer = setTimeout(() => { void this.#startRefresh() }, START_AGAIN_MS).unref()
+    }
   }
 
   async #refresh (): Promise<void> {
-    const { store, streams } = this.#init
-    const told = await this.#answer('revokedSubjects', store.revokedSubjects())
+    const { store } = this.#init
+    const [forgottenMs, revoked] = await this.#answer('revokedSubjects', Promise.all([store.forgottenMs(), store.revokedSubjects(Math.max(0, this.#latestMs - OVERLAP_MS))]))
+    this.#forgottenMs = Math.max(this.#forgottenMs, forgottenMs)
+    for (const [subject, atMs] of revoked) this.#learn(subject, atMs)
     this.#forgetOld()
-    for (const [subject, atMs] of told) this.#learn(subject, atMs)
-    streams.revoke(({ grant }) => this.isRevoked(grant))
   }
 
   /** The later time counts: what the store answers may be older than what was heard while the answer was on its way. */
   #learn (subject: string, atMs: number): void {
-    this.#subjects.set(subject, Math.max(atMs, this.#subjects.get(subject) ?? 0))
+    const known = this.#subjects.get(subject)
+    this.#latestMs = Math.max(this.#latestMs, atMs)
+    if (known !== undefined && known >= atMs) return
+    // Sorted by time, so that the old ones are the first.
+    this.#subjects.delete(subject)
+    this.#subjects.set(subject, atMs)
+    this.#init.streams.revokeSubject(subject, grant => this.isRevoked(grant))
   }
 
+  /** From the oldest on, up to the first that is not. One that was learned out of order is forgotten later. */
   #forgetOld (): void {
     const since = Date.now() - this.#init.revocationMs
-    for (const [subject, atMs] of this.#subjects) if (atMs <= since) this.#subjects.delete(subject)
+    for (const [subject, atMs] of this.#subjects) {
+      if (atMs > since) return
+      this.#subjects.delete(subject)
+      this.#forgottenMs = Math.max(this.#forgottenMs, atMs)
+    }
   }
 
   /** A store of the application's own may have no time limits. */
@@ -90,11 +129,9 @@ export class Revocation {
   #hear (change: Exclude<StoreChange, { kind: 'doubt' }>): void {
     const { streams } = this.#init
     switch (change.kind) {
-      case 'session revoked': return streams.revoke(({ grant }) => grant.session === change.session)
+      case 'session revoked': return streams.revokeSession(change.session)
       case 'superseded': return streams.supersede(change.session, change.turn)
-      case 'subject revoked':
-        this.#learn(change.subject, change.atMs)
-        streams.revoke(({ grant }) => this.isRevoked(grant))
+      case 'subject revoked': return this.#learn(change.subject, change.atMs)
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../reply/errors.ts'
 import type { Grant, GrantInit, GrantSource } from './grant.ts'
 
@@ -19,11 +19,15 @@ export interface Source {
   verify: (credential: string, request: FastifyRequest) => Promise<GrantInit | Grant | null>
   /** True when the application is to be asked again while a stream is open. */
   readonly isAskedAgain: boolean
+  /** True when the credential vouches for itself: nobody is asked who would know that its subject is gone. */
+  readonly isSelfContained: boolean
   /**
    * Spends what can be used once; gives the turn of the stream it is for, see `RedeemedToken`. Throws 401 when somebody was
    * first, and for another answer than a stream also when it is not the first use.
    */
   spend?: (request: FastifyRequest, reply: FastifyReply, use: 'stream' | 'answer') => Promise<number>
+  /** A stream is over that had its turn in this session. */
+  release?: (session: string, turn: number, log: FastifyBaseLogger) => void
 }
 
 /**

@@ -34,6 +34,8 @@ export const errors = {
   FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
   /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
   FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
+  /** A one-time token was shown again by the client that has redeemed it, whose stream is still open. */
+  FST_SSE_TOKEN_BUSY: defineError('FST_SSE_TOKEN_BUSY', 'the stream of this one-time token is still open: try again when it is over', 503),
   /** The body of a call of the one-time tokens is not as it must be. */
   FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
   /** Too many calls, or too many tokens that are not valid. */

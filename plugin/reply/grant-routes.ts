@@ -16,7 +16,6 @@ interface Watch {
 }
 
 type Watched = FastifyInstance & { [kWatch]?: Watch }
-type Hook = ((request: FastifyRequest, ...rest: never[]) => unknown) & { [kGuard]?: true }
 
 /**
  * Sees every route of every app, from its creation on. A plugin does not: it runs after the routes that were added while nobody
@@ -51,7 +50,7 @@ function watch (app: Watched, isComplete: boolean): Watch {
   })
   // Not earlier: other hooks of the app may make a route ask for a grant, or take its guard away.
   app.addHook('onReady', async () => {
-    const route = watched.routes.splice(0).find(route => asksForGrant(route) && !hooksOf(route).some(hook => (hook as Hook)[kGuard]))
+    const route = watched.routes.splice(0).find(route => asksForGrant(route) && !hooksOf(route).some(hook => kGuard in hook))
     if (watched.isUsed && route) throw unguarded(String(route.method), route.url)
   })
   return watched
@@ -63,7 +62,7 @@ export function asksForGrant ({ grant, config }: RouteOptions): boolean {
   return asked !== undefined && asked !== false
 }
 
-const hooksOf = ({ onRequest }: RouteOptions): NonNullable<RouteOptions['onRequest']>[] => [onRequest ?? []].flat() as NonNullable<RouteOptions['onRequest']>[]
+const hooksOf = ({ onRequest }: RouteOptions) => [onRequest ?? []].flat()
 
 function unguarded (method: string, url = ''): Error {
   return new errors.FST_SSE_UNGUARDED(method, url)

@@ -1,9 +1,11 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { Test } from 'tap'
+import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { matchesPattern } from '../../plugin/common/pattern.ts'
 import { ask, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
+import { until } from '../support/log-contract.ts'
 import { bearer, forge, KEYS, nowS, SECRET, sign } from '../support/tokens.ts'
 
 // One attack a test. Each is refused with 401 before anything is done, and what is said never holds a word of the token.
@@ -12,7 +14,7 @@ const good = { sub: 'mallory', exp: nowS() + 3_600, topics: { subscribe: ['*'] }
 
 async function refuses (t: Test, { origin }: AuthApp, token: string, message: RegExp): Promise<void> {
   const { status, headers, json, text } = await ask(t, `${origin}/me`, bearer(token))
-  t.match({ status, headers, json }, { status: 401, headers: { 'www-authenticate': 'Bearer' }, json: { code: 'FST_SSE_UNAUTHORIZED', message } })
+  t.match({ status, headers, json }, { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' }, json: { code: 'FST_SSE_UNAUTHORIZED', message } })
   for (const part of token.split('.')) if (part.length > 8) t.notOk(text.includes(part), 'nothing of the token is told')
 }
 
@@ -130,7 +132,7 @@ t.test('two Authorization headers, of which proxies and servers would each take 
   for (const authorization of [[token, token], [token, 'Bearer x'], ['Basic eA==', token]]) {
     t.match(await ask(t, `${origin}/me`, { authorization }), { status: 401, json: { message: 'the header authorization was sent twice: send it once' } })
   }
-  t.match(await ask(t, `${origin}/me`, { authorization: 'Basic eA==' }), { status: 401, json: { message: /^no credentials/ } }, 'another scheme is none of ours')
+  t.match(await ask(t, `${origin}/me`, { authorization: 'Basic eA==' }), { status: 401, headers: { 'www-authenticate': 'Bearer' }, json: { message: /^no credentials/ } }, 'another scheme is none of ours')
   t.match(await ask(t, `${origin}/me`, { authorization: 'Bearer' }), { status: 401, json: { message: /not a signed/ } })
   t.match(await ask(t, `${origin}/me`, { authorization: token.replace('Bearer', 'bEARER') }), { status: 200 })
 })
@@ -144,6 +146,61 @@ t.test('a claim that would act as a wildcard, or as more than a part of a topic'
   for (const sub of ['*', 'a*', 'a b', 'ä', 'a,b', '{org}', 'a\\', 'a?']) t.same(await subscribe({ sub, org: '*' }, ['user.{sub}', 'news']), ['news'], sub)
   t.same(await subscribe({ org: 7, list: ['*'] }, ['{org}', '{list}', '{missing}', '{}', '{__proto__}', '{toString}', 'a b', 'a\nb', '{', 'x'.repeat(257)]), [])
   t.notOk(matchesPattern('user.bob', 'user.bobby'))
+})
+
+// The pattern orders.{sub}.* gave the subject "bob.admin" a topic below orders.bob., and al@shop.co what belongs to al@shop.co.uk.
+t.test('a claim with a separator of the pattern reaches into the topics of no other subject', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const subscribe = async (sub: string, ...patterns: string[]): Promise<unknown> => (await ask(t, `${origin}/me`, bearer(await sign({ sub, topics: { subscribe: patterns } })))).json.subscribe
+  t.same(await subscribe('bob.admin', 'orders.{sub}.*', 'orders.{sub}', '{sub}.inbox', 'orders/{sub}/*', '{sub}', 'o:{sub}'), ['orders/bob.admin/*', 'bob.admin', 'o:bob.admin'])
+  t.same(await subscribe('al@shop.co', 'user.{sub}.*', 'user/{sub}/*'), ['user/al@shop.co/*'])
+  t.same(await subscribe('a/b', 'u/{sub}', 'u.{sub}.*'), ['u.a/b.*'])
+  t.same(await subscribe('a:b', 'u:{sub}', 'u/{sub}:x', 'u.{sub}'), ['u.a:b'])
+  t.same(await subscribe('bob', `orders.{sub}.${'x'.repeat(250)}`, '{sub}'.repeat(52)), [])
+})
+
+t.test('times that are none, or lie ahead', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const signed = (json: string): string => {
+    const unsigned = `${forge({ alg: 'HS256' }, {}).split('.')[0]!}.${Buffer.from(json).toString('base64url')}`
+    return `${unsigned}.${createHmac('sha256', SECRET).update(unsigned).digest('base64url')}`
+  }
+  // JSON.parse reads it as infinite: a token that never ends.
+  for (const exp of ['1e400', '1e300', '8640000000001']) await refuses(t, app, signed(`{"sub":"a","exp":${exp}}`), /the claim "exp" must be a time/)
+  for (const iat of ['1e400', '-1', '"1"', String(nowS() + 30), String(nowS() + 86_400)]) await refuses(t, app, signed(`{"sub":"a","exp":${good.exp},"iat":${iat}}`), /the claim "iat" must be|the claim "iat" of the token/)
+  t.equal((await ask(t, `${app.origin}/me`, bearer(await sign({ iat: nowS() + 3 })))).status, 200, 'clocks differ')
+})
+
+// The issuer's clock was three seconds ahead: what it had signed just before a revocation was dated after it, and stayed good.
+t.test('a token of an issuer whose clock is ahead is revoked all the same', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const token = await sign({ iat: nowS() + 3 })
+  t.equal((await ask(t, `${app.origin}/me`, bearer(token))).status, 200)
+  await app.app.auth.revoke({ subject: 'alice' })
+  await refuses(t, app, token, /was taken back/)
+})
+
+// A DPoP proof or a logout token is signed by the same issuer, and is no access token (RFC 8725, 3.11).
+t.test('a token of another type', async t => {
+  const app = await startAuthApp(t, { jwt: { secret: SECRET } })
+  for (const typ of ['dpop+jwt', 'logout+jwt', 'secevent+jwt', '', 'JWE']) await refuses(t, app, await sign({}, { header: { typ } }), /is of another type/)
+  for (const typ of ['JWT', 'jwt', 'at+jwt', 'application/at+JWT']) t.equal((await ask(t, `${app.origin}/me`, bearer(await sign({}, { header: { typ } })))).status, 200, typ)
+})
+
+t.test('what a good token does not allow is told by the header of RFC 6750', async t => {
+  const { origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
+  const { status, headers } = await ask(t, `${origin}/events?topic=secret`, bearer(await sign({ topics: { subscribe: ['news'] } })))
+  t.match({ status, headers }, { status: 403, headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' } })
+  t.match(await ask(t, `${origin}/me`), { status: 401, headers: { 'www-authenticate': 'Bearer' } })
+})
+
+t.test('a token from before a revocation that has been forgotten', async t => {
+  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET }, oneTimeToken: { store: new MemoryTokenStore(), revocationMs: 100, insecure: true }, recheckMs: 20 })
+  const [old, young] = [await sign({ iat: nowS() - 10 }), await sign({ sub: 'bob', iat: nowS() - 10 })]
+  await app.auth.revoke({ subject: 'alice' })
+  t.match(await ask(t, `${origin}/me`, bearer(old)), { status: 401 })
+  await until(async () => /older than what is remembered of revocations/.test((await ask(t, `${origin}/me`, bearer(young))).text))
+  t.match(await ask(t, `${origin}/me`, bearer(old)), { status: 401, json: { message: /older than what is remembered/ } }, 'it was good again')
 })
 
 t.test('a claim with the topics that is missing allows nothing, and one that is something else is told', async t => {

@@ -35,3 +35,42 @@ t.test('of two times of one subject the later one counts, and what is too old is
   await revocation.check()
   t.notOk(isRevoked(1_002_000))
 })
+
+// A token with a longer life than a revocation is remembered was good again afterwards.
+t.test('a credential from before a revocation that was forgotten is too old, whoever has forgotten it', async t => {
+  mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  t.teardown(() => { mock.timers.reset(); mock.restoreAll() })
+  const store = new MemoryTokenStore()
+  const app = await buildApp(t)
+  const start = async (): Promise<Revocation> => {
+    const revocation = new Revocation({ store, streams: new OpenStreams(0), limits: LIMITS, revocationMs: 60_000, timeoutMs: 1_000, log: app.log })
+    await revocation.start(() => {})
+    return revocation
+  }
+  const isTooOld = (revocation: Revocation, issuedAtMs: number | undefined): boolean => revocation.isTooOld(new Grant({ subject: 'bob', issuedAtMs }, 'bearer'))
+  const first = await start()
+  t.notOk(isTooOld(first, undefined), 'where nothing was ever revoked nothing is too old')
+  await first.revoke({ subject: 'ann' })
+  mock.timers.tick(60_001)
+  await first.check()
+  for (const revocation of [first, await start()]) {
+    t.ok(isTooOld(revocation, 1_000_000))
+    t.ok(isTooOld(revocation, undefined))
+    t.notOk(isTooOld(revocation, 1_000_001))
+  }
+})
+
+// Every check asked for all that was ever revoked.
+t.test('a check asks for what was revoked since the last one', async t => {
+  const store = new MemoryTokenStore()
+  const app = await buildApp(t)
+  const asked: (number | undefined)[] = []
+  const revokedSubjects = store.revokedSubjects.bind(store)
+  store.revokedSubjects = sinceMs => { asked.push(sinceMs); return revokedSubjects(sinceMs) }
+  const revocation = new Revocation({ store, streams: new OpenStreams(0), limits: LIMITS, revocationMs: 3_600_000, timeoutMs: 1_000, log: app.log })
+  await revocation.start(() => {})
+  await revocation.revoke({ subject: 'ann' })
+  await revocation.check()
+  t.equal(asked[0], 0)
+  t.ok(asked[1]! > Date.now() - 120_000 && asked[1]! < Date.now())
+})

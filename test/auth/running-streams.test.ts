@@ -114,6 +114,18 @@ t.test('the application is asked again while a stream is open, and may take the 
   }
 })
 
+// Whoever was signed out at the proxy went on listening for as long as the connection lasted.
+t.test('the subject of a proxy is asked for again while a stream is open', async t => {
+  let now: GrantInit | null = { subject: 'alice' }
+  const { origin } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'], verify: () => now }, recheckMs: 20 })
+  const reason = nextReason(t)
+  const { inbox } = await listenTo(t, origin, '/events', { 'x-user': 'alice' })
+  await inbox.until('stream.open')
+  now = null
+  await inbox.ended()
+  t.equal(await reason, 'revoked')
+})
+
 /** Long for a machine that is busy, and still worth waiting for. */
 const FIRST_MS = 3_000
 

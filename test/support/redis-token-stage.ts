@@ -26,8 +26,8 @@ export async function stageRedisStore (t: Test, options: RedisTokenStoreOptions,
 async function ageKeys (client: Redis, prefix: string, ms: number): Promise<void> {
   for (const key of await client.keys(`${prefix}*`)) {
     const name = key.slice(prefix.length)
-    if (name === '{revoked}:until') for (const subject of await client.zrange(key, 0, '-1')) await client.zincrby(key, -ms, subject)
-    else if (name === '{revoked}:at') for (const subject of await client.hkeys(key)) await client.hincrby(key, subject, -ms)
+    if (name === '{revoked}:forgotten') await client.decrby(key, ms)
+    else if (name.startsWith('{revoked}:')) await Promise.all((await client.zrange(key, 0, '-1')).map(subject => client.zincrby(key, -ms, subject)))
     else await ageHash(client, key, ms)
   }
 }

@@ -9,6 +9,7 @@ export function bearerSource (verifier: JwtVerifier): Source {
     kind: 'bearer',
     sender: 'client',
     isAskedAgain: false,
+    isSelfContained: true,
     read: readBearer,
     verify: token => verifier.verify(token)
   }

@@ -15,6 +15,15 @@ export const JWT_DEFAULTS = { claim: 'topics', clockToleranceMs: 0, maxTokenByte
 /** Headers by which a token would bring its own key, or ask for an extension; none of them is ever followed. */
 const REFUSED_HEADERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit'] as const
 
+/** RFC 9068 and RFC 7519. What has another type (a DPoP proof, a logout token) was signed to say something else. */
+const TYPES = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
+
+/** How far the issuer's clock may be ahead of ours, in ms, beyond `clockToleranceMs`: `iat` is compared with revocations. */
+export const ISSUED_AHEAD_MS = 5_000
+
+/** Where dates end, in Unix seconds. JSON knows numbers beyond that, and reads 1e400 as infinite. */
+const MAX_TIME_S = 8_640_000_000_000
+
 /** Verifies JSON Web Tokens (RFC 7519, RFC 8725) and reads what they grant. */
 export class JwtVerifier {
   readonly #options: JwtOptions & typeof JWT_DEFAULTS
@@ -49,6 +58,7 @@ export class JwtVerifier {
     try {
       const header = decodeProtectedHeader(token)
       const refused = REFUSED_HEADERS.find(name => name in header)
+      if (header.typ !== undefined && !TYPES.includes(header.typ.toLowerCase())) throw new errors.FST_SSE_UNAUTHORIZED('the token is of another type (header "typ"): get an access token')
       if (refused !== undefined) throw new errors.FST_SSE_UNAUTHORIZED(`the token has the header "${refused}", which is not allowed: get a token without it`)
       return (await jwtVerify(token, this.#key.key, this.#checks)).payload
     } catch (error) {
@@ -62,11 +72,15 @@ export class JwtVerifier {
     const { sub, exp, iat, aud } = payload
     if (!isSubject(sub)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "sub" must have 1 to 256 characters, none of them a control character: get another token')
     const { claim, clockToleranceMs } = this.#options
+    const aheadMs = clockToleranceMs + ISSUED_AHEAD_MS
+    if (!isTime(exp)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "exp" must be a time in Unix seconds: get another token')
+    if (iat !== undefined && !(isTime(iat) && iat * 1_000 <= Date.now() + aheadMs)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "iat" must be a time in Unix seconds that has passed: get another token, and compare the clocks')
     return {
       subject: sub,
       ...this.#withinAudience(readTopicRights(payload, claim), aud),
-      expiresAtMs: exp! * 1_000 + clockToleranceMs,
-      issuedAtMs: iat === undefined ? undefined : iat * 1_000
+      expiresAtMs: exp * 1_000 + clockToleranceMs,
+      // As early as the clocks allow: a clock that is ahead must not take a token out of reach of its revocation.
+      issuedAtMs: iat === undefined ? undefined : Math.max(0, iat * 1_000 - aheadMs)
     }
   }
 
@@ -82,6 +96,8 @@ export class JwtVerifier {
     }
   }
 }
+
+const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= MAX_TIME_S
 
 /** What to do about a token that was refused, without a word of what is in it. */
 function explain (error: Error, { algorithms }: SigningKey): string {

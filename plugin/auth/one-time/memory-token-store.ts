@@ -1,22 +1,36 @@
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
 import type { StoredToken, PresentedToken, RedeemedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
 
-interface Token { record: TokenRecord, untilMs: number }
-interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[], turn: number }
-interface Revocation { atMs: number, untilMs: number }
+export interface Token { record: TokenRecord, untilMs: number }
+export interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[], turn: number, openTurn: number }
+export interface Revocation { atMs: number, untilMs: number }
+
+/** What a store keeps. Each map is in the order in which its entries end, as nearly as is known. */
+export interface TokenTables {
+  tokens: Map<string, Token>
+  sessions: Map<string, Session>
+  revoked: Map<string, Revocation>
+  /** `forgotten`: when the latest revocation was made that is remembered no longer. */
+  marks: Map<string, number>
+}
 
 /** Tokens and sessions in the memory of one process: for development, and for apps of one process. Gone with it. */
 export class MemoryTokenStore implements TokenStore {
   readonly #now: () => number
-  readonly #tokens = new Map<string, Token>()
-  readonly #sessions = new Map<string, Session>()
-  readonly #revoked = new Map<string, Revocation>()
+  readonly #tables: TokenTables
   #onChange: (change: StoreChange) => void = () => {}
+  #latestRevocationMs = 0
 
-  /** `now` gives Unix ms; the clock by default. */
-  constructor ({ now = Date.now }: { now?: () => number } = {}) {
+  /** `now` returns Unix ms, the clock by default; `tables` are filled by whoever keeps them elsewhere. */
+  constructor ({ now = Date.now, tables = { tokens: new Map(), sessions: new Map(), revoked: new Map(), marks: new Map() } }: { now?: () => number, tables?: TokenTables } = {}) {
     this.#now = now
+    this.#tables = tables
+    for (const { atMs } of tables.revoked.values()) this.#latestRevocationMs = Math.max(this.#latestRevocationMs, atMs)
   }
+
+  get #tokens (): Map<string, Token> { return this.#tables.tokens }
+  get #sessions (): Map<string, Session> { return this.#tables.sessions }
+  get #revoked (): Map<string, Revocation> { return this.#tables.revoked }
 
   async start (onChange: (change: StoreChange) => void): Promise<void> { this.#onChange = onChange }
 
@@ -34,10 +48,16 @@ export class MemoryTokenStore implements TokenStore {
   async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
     const found = this.#find(presented, limits)
     if (found?.kind === 'fresh') this.#begin(presented, found, newSecretHash)
-    else if (found?.kind === 'repeated') this.#sessions.get(presented.tokenHash)?.secrets.push(newSecretHash)
-    if (!found) return undefined
-    this.#slide(presented.tokenHash, limits)
-    return { ...found, turn: ++this.#sessions.get(presented.tokenHash)!.turn }
+    if (!found || found.kind === 'busy') return undefined
+    const { turn, openTurn, secrets } = this.#sessions.get(presented.tokenHash)!
+    const added = found.kind === 'repeated' ? { secrets: [...secrets, newSecretHash] } : {}
+    this.#slide(presented.tokenHash, limits, { ...added, turn: turn + 1, openTurn: turn + 1 })
+    return { ...found, turn: turn + 1, hasOlder: openTurn > 0 }
+  }
+
+  async release (session: string, turn: number): Promise<void> {
+    const known = this.#sessions.get(session)
+    if (known?.openTurn === turn) this.#sessions.set(session, { ...known, openTurn: 0 })
   }
 
   async touch (sessions: readonly string[], limits: SessionLimits): Promise<Set<string>> {
@@ -51,16 +71,24 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   async revokeSubject (subject: string, ttlMs: number): Promise<void> {
-    const atMs = this.#now()
-    this.#sweep(this.#revoked)
+    const now = this.#now()
+    // Never earlier than the one before, also when the clock goes back.
+    const atMs = this.#latestRevocationMs = Math.max(now, this.#latestRevocationMs)
+    this.#forget()
     this.#revoked.delete(subject)
-    this.#revoked.set(subject, { atMs, untilMs: atMs + ttlMs })
+    this.#revoked.set(subject, { atMs, untilMs: now + ttlMs })
     this.#onChange({ kind: 'subject revoked', subject, atMs })
   }
 
-  async revokedSubjects (): Promise<Map<string, number>> {
+  async revokedSubjects (sinceMs = 0): Promise<Map<string, number>> {
+    if (sinceMs > this.#latestRevocationMs && this.#latestRevocationMs > 0) return new Map()
     const now = this.#now()
-    return new Map([...this.#revoked].filter(([, { untilMs }]) => untilMs > now).map(([subject, { atMs }]) => [subject, atMs]))
+    return new Map([...this.#revoked].filter(([, { atMs, untilMs }]) => untilMs > now && atMs >= sinceMs).map(([subject, { atMs }]) => [subject, atMs]))
+  }
+
+  async forgottenMs (): Promise<number> {
+    this.#forget()
+    return this.#tables.marks.get('forgotten') ?? 0
   }
 
   async supersede (session: string, turn: number): Promise<void> {
@@ -77,7 +105,7 @@ export class MemoryTokenStore implements TokenStore {
     const endsInMs = session.endsAtMs - now
     if (presented.secretHash !== undefined && secrets.includes(presented.secretHash)) return this.#unlessRevoked({ kind: 'resumed', record, endsInMs })
     const isRepeat = fingerprint === presented.fingerprint && now - spentAtMs < graceMs && secrets.length < MAX_SECRETS
-    return isRepeat ? this.#unlessRevoked({ kind: 'repeated', record, endsInMs }) : undefined
+    return isRepeat ? this.#unlessRevoked({ kind: session.openTurn > 0 ? 'busy' : 'repeated', record, endsInMs }) : undefined
   }
 
   #unlessRevoked (found: StoredToken): StoredToken | undefined {
@@ -89,21 +117,31 @@ export class MemoryTokenStore implements TokenStore {
     const now = this.#now()
     this.#tokens.delete(tokenHash)
     this.#sweep(this.#sessions)
-    this.#sessions.set(tokenHash, { record, untilMs: now + endsInMs, endsAtMs: now + endsInMs, spentAtMs: now, fingerprint, secrets: [secretHash], turn: 0 })
+    this.#sessions.set(tokenHash, { record, untilMs: now + endsInMs, endsAtMs: now + endsInMs, spentAtMs: now, fingerprint, secrets: [secretHash], turn: 0, openTurn: 0 })
   }
 
   /** Sessions used lately stand last, so that the sweep meets the others first. */
-  #slide (name: string, { slidingMs }: SessionLimits): boolean {
+  #slide (name: string, { slidingMs }: SessionLimits, changed: Partial<Session> = {}): boolean {
     const session = this.#live(this.#sessions, name)
     if (!session) return false
     this.#sessions.delete(name)
-    this.#sessions.set(name, { ...session, untilMs: Math.min(this.#now() + slidingMs, session.endsAtMs) })
+    this.#sessions.set(name, { ...session, ...changed, untilMs: Math.min(this.#now() + slidingMs, session.endsAtMs) })
     return true
   }
 
   #live<T extends { untilMs: number }> (map: ReadonlyMap<string, T>, key: string): T | undefined {
     const value = map.get(key)
     return value && value.untilMs > this.#now() ? value : undefined
+  }
+
+  /** As `#sweep`, and notes how much has been forgotten. */
+  #forget (): void {
+    const now = this.#now()
+    for (const [subject, { atMs, untilMs }] of this.#revoked) {
+      if (untilMs > now) return
+      this.#revoked.delete(subject)
+      this.#tables.marks.set('forgotten', Math.max(atMs, this.#tables.marks.get('forgotten') ?? 0))
+    }
   }
 
   /** Drops what is over, from the oldest on, up to the first that is not: so that nothing heaps up, and no call walks far. */

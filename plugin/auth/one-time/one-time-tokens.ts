@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
 import { Grant } from '../grant.ts'
@@ -55,8 +55,9 @@ export class OneTimeTokens {
 
   /** For `store.touch` while streams are open. */
   get limits (): SessionLimits {
-    const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs } = this.options
-    return { slidingMs, absoluteMs, graceMs }
+    const { sessionIdleMs: slidingMs, sessionMaxMs, revocationMs, graceMs } = this.options
+    // A session must not outlive the memory that its subject was revoked.
+    return { slidingMs, absoluteMs: Math.min(sessionMaxMs, revocationMs), graceMs }
   }
 
   /**
@@ -90,8 +91,8 @@ export class OneTimeTokens {
   }
 
   /**
-   * Spends what was found, once nothing else can refuse the stream any more, and gives the browser the session's cookie
-   * with the stream's own headers. Gives the stream's turn: those of the session before it are superseded. Rejects with
+   * Spends what was found, once nothing else can reject the stream any more, and gives the browser the session's cookie
+   * with the stream's own headers. Returns the stream's turn: those of the session before it are superseded. Rejects with
    * 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no stream none
    * was superseded.
    */
@@ -99,10 +100,24 @@ export class OneTimeTokens {
     const secret = newSecret()
     const taken = await this.store.redeem(presented, hashOf(secret), this.limits)
     // A repeat within the grace is for streams.
-    if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
-    if (taken.kind !== 'fresh') await this.store.supersede(presented.tokenHash, taken.turn)
+    if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw await this.#tooLate(presented, use)
+    if (taken.hasOlder) await this.store.supersede(presented.tokenHash, taken.turn)
     if (taken.kind !== 'resumed') this.#setCookies(reply, presented, secret, taken.endsInMs)
     return taken.turn
+  }
+
+  /** Another request was first. When it was one of the same client, its stream may soon be over. */
+  async #tooLate (presented: PresentedToken, use: 'stream' | 'answer'): Promise<Error> {
+    const found = use === 'stream' ? await this.store.find(presented, this.limits) : undefined
+    return found ? new errors.FST_SSE_TOKEN_BUSY() : new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
+  }
+
+  /**
+   * A stream that had its turn is over: within the grace the same client may now repeat its request. Where the store is away
+   * the page needs a new token, or the cookie that it has.
+   */
+  release (session: string, turn: number, log: FastifyBaseLogger): void {
+    this.store.release(session, turn).catch((err: unknown) => log.debug({ err }, 'the end of a stream could not be noted in the token store'))
   }
 
   async #look (request: FastifyRequest, token: string): Promise<FoundToken | undefined> {

@@ -29,6 +29,9 @@ const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000 }
 const MAX_MS = 600_000
 /** Sessions touched at once. */
 const CHUNK = 500
+/** Revocations read at once, and forgotten with each that is made. */
+const PAGE = 1_000
+const MAX_FORGOTTEN = 100
 /** How long until a channel that could not be listened to is tried again; twice as long each time. */
 const FIRST_RETRY_MS = 250
 const MAX_RETRY_MS = 8_000
@@ -62,7 +65,7 @@ export class RedisTokenStore implements TokenStore {
   constructor (given: RedisTokenStoreOptions) {
     const { connection, prefix, commandTimeoutMs } = checkOptions(given)
     this.#target = parseTarget(connection, prefix, refuseOption)
-    this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, '') })
+    this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, 'one', '', 0, 0) })
     this.#client = this.#link.client
     this.#listener = this.#client instanceof ClusterClient ? this.#client : createMessageConnection(this.#target, commandTimeoutMs)
   }
@@ -114,12 +117,29 @@ export class RedisTokenStore implements TokenStore {
     await this.#tell({ kind: 'session revoked', session }, 'end')
   }
 
-  async revokeSubject (subject: string, ttlMs: number): Promise<void> {
-    await this.#ask(() => this.#client.tokenRevoke(...this.#revokedKeys, subject, ttlMs, this.#channel))
+  async release (session: string, turn: number): Promise<void> {
+    await this.#ask(() => this.#client.tokenRelease(this.#sessionKey(session), turn))
   }
 
-  async revokedSubjects (): Promise<Map<string, number>> {
-    return toRevocations(await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys)))
+  async revokeSubject (subject: string, ttlMs: number): Promise<void> {
+    await this.#ask(() => this.#client.tokenRevoke(...this.#revokedKeys, subject, ttlMs, this.#channel, MAX_FORGOTTEN))
+  }
+
+  /** Page by page: Redis does nothing else while a script runs. */
+  async revokedSubjects (sinceMs = 0): Promise<Map<string, number>> {
+    const revoked = new Map<string, number>()
+    let [next, skip] = [String(sinceMs), 0]
+    while (next !== '') {
+      const page = await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, 'page', next, skip, PAGE))
+      for (let at = 3; at < page.length; at += 2) revoked.set(String(page[at]), Number(page[at + 1]));
+      [, next, skip] = page
+    }
+    return revoked
+  }
+
+  async forgottenMs (): Promise<number> {
+    const [forgottenMs] = await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, 'page', 0, 0, 1))
+    return Number(forgottenMs)
   }
 
   async supersede (session: string, turn: number): Promise<void> {
@@ -129,19 +149,24 @@ export class RedisTokenStore implements TokenStore {
   /** The hash in braces is the hash tag: both keys live on one node of a cluster. */
   #tokenKey (hash: string): string { return `${this.#target.prefix}token:{${hash}}` }
   #sessionKey (hash: string): string { return `${this.#target.prefix}session:{${hash}}` }
-  get #revokedKeys (): [at: string, until: string] { return [`${this.#target.prefix}{revoked}:at`, `${this.#target.prefix}{revoked}:until`] }
+  get #revokedKeys (): [at: string, until: string, forgotten: string] {
+    const { prefix } = this.#target
+    return [`${prefix}{revoked}:at`, `${prefix}{revoked}:until`, `${prefix}{revoked}:forgotten`]
+  }
+
   /** Messages know no databases: what is revoked in one must not end streams of another. */
   get #channel (): string { return `${this.#target.prefix}auth:db${this.#target.database}` }
 
   async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<RedeemedToken | undefined> {
     const reply = await this.#ask(() => this.#client.tokenTake(this.#tokenKey(tokenHash), this.#sessionKey(tokenHash), mode, secretHash, fingerprint, newSecretHash, slidingMs, absoluteMs, graceMs, MAX_SECRETS))
     if (!reply) return undefined
-    const [kind, text, endsInMs, turn] = reply
+    const [kind, text, endsInMs, turn, openTurn] = reply
     const record = JSON.parse(text) as TokenRecord
     const { subject } = record.grant
     // Behind the redemption, so that a revocation that comes meanwhile is either seen here or told to the open stream.
-    const revoked = toRevocations(await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, subject)))
-    return isRevoked(record.grant, revoked.get(subject)) ? undefined : { kind, record, endsInMs: Number(endsInMs), turn: Number(turn) }
+    const [, , , , atMs] = await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, 'one', subject, 0, 0))
+    if (isRevoked(record.grant, atMs === undefined ? undefined : Number(atMs))) return undefined
+    return { kind, record, endsInMs: Number(endsInMs), turn: Number(turn), hasOlder: Number(openTurn) > 0 }
   }
 
   async #tell (change: StoreChange & { session: string }, what: 'end' | 'keep'): Promise<void> {
@@ -208,12 +233,6 @@ function checkOptions (options: RedisTokenStoreOptions): Required<RedisTokenStor
   if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuseOption('prefix', 'a string without braces and white space', show(prefix))
   if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuseOption('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
   return { connection, prefix, commandTimeoutMs }
-}
-
-function toRevocations (reply: readonly string[]): Map<string, number> {
-  const revoked = new Map<string, number>()
-  for (let at = 0; at < reply.length; at += 2) revoked.set(reply[at]!, Number(reply[at + 1]))
-  return revoked
 }
 
 function parseChange (text: string): StoreChange {

@@ -1,26 +1,32 @@
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
+import type { StoredToken } from './token-store.ts'
 
-/** The scripts, as commands of a connection; see the head of each `.lua` file for what it takes and gives. */
+/** The scripts, as commands of a connection; see the head of each `.lua` file for its arguments and its reply. */
 export interface TokenCommands {
   tokenIssue: (token: string, record: string, ttlMs: number, expiresAtMs: number) => Promise<number>
   tokenTake: (token: string, session: string, ...args: (string | number)[]) => Promise<FoundReply | null>
   tokenTouch: (session: string, slidingMs: number) => Promise<number>
   tokenTell: (token: string, session: string, channel: string, message: string, what: 'end' | 'keep') => Promise<number>
-  tokenRevoke: (at: string, until: string, subject: string, ttlMs: number, channel: string) => Promise<number>
-  tokenRevoked: (at: string, until: string, ...subject: string[]) => Promise<string[]>
+  tokenRelease: (session: string, turn: number) => Promise<number>
+  tokenRevoke: (at: string, until: string, forgotten: string, subject: string, ttlMs: number, channel: string, maxForgotten: number) => Promise<number>
+  tokenRevoked: (at: string, until: string, forgotten: string, what: 'one' | 'page', subjectOrSince: string | number, skipped: number, size: number) => Promise<RevokedReply>
 }
 
 /** What `token.lua` replies. */
-export type FoundReply = [kind: 'fresh' | 'resumed' | 'repeated', record: string, endsInMs: string, turn: number]
+export type FoundReply = [kind: StoredToken['kind'], record: string, endsInMs: string, turn: number, openTurn: number]
+
+/** What `revoked.lua` replies. */
+export type RevokedReply = [forgottenMs: string, nextMs: string, skip: number, ...subjectsAndTimes: string[]]
 
 const scripts: Record<keyof TokenCommands, { file: string, numberOfKeys: number }> = {
   tokenIssue: { file: 'issue', numberOfKeys: 1 },
   tokenTake: { file: 'token', numberOfKeys: 2 },
   tokenTouch: { file: 'touch', numberOfKeys: 1 },
   tokenTell: { file: 'tell', numberOfKeys: 2 },
-  tokenRevoke: { file: 'revoke', numberOfKeys: 2 },
-  tokenRevoked: { file: 'revoked', numberOfKeys: 2 }
+  tokenRelease: { file: 'release', numberOfKeys: 1 },
+  tokenRevoke: { file: 'revoke', numberOfKeys: 3 },
+  tokenRevoked: { file: 'revoked', numberOfKeys: 3 }
 }
 
 /** Gives a connection the scripts as commands. */

@@ -11,6 +11,7 @@ export function tokenSource (tokens: OneTimeTokens): Source {
     kind: 'token',
     sender: 'script',
     isAskedAgain: false,
+    isSelfContained: false,
     read: ({ query }) => typeof query === 'object' && query !== null && TOKEN_PARAMETER in query ? TOKEN_PARAMETER : undefined,
     async verify (parameter, request) {
       // Who can send another method can send a header, too; and a handler that changes something must not run twice.
@@ -19,6 +20,7 @@ export function tokenSource (tokens: OneTimeTokens): Source {
       found.set(request, token)
       return token.grant
     },
+    release: (session, turn, log) => tokens.release(session, turn, log),
     async spend (request, reply, use) {
       const token = found.get(request)!
       // A session is there for a stream to go on; any other answer is given once.

@@ -4,7 +4,8 @@
 -- ARGV  1  'find', which changes nothing, or 'redeem'
 --       2  hash of the secret that was presented, or ''   3  fingerprint of the client   4  hash of the new secret
 --       5  ms a session lives unused   6  ms it lives at most   7  ms in which a repeat counts   8  how many secrets it takes
--- Reply {'fresh' | 'resumed' | 'repeated', record, ms to the end of the session, turn or 0 for 'find'}, or nothing
+-- Reply {'fresh' | 'resumed' | 'repeated' | 'busy', record, ms to the end of the session, turn or 0 for 'find', turn of the stream
+--        that was open before or 0}, or nothing
 --
 -- The times stand in the values and are compared with the clock: what a stale replica or an old dump brings back is no
 -- older than it says. One secret hash is 43 characters, so that commas tell them apart.
@@ -22,7 +23,14 @@ local function slide (ends)
   if redeem then redis.call('PEXPIRE', session, ms(math.min(sliding, ends - now))) end
 end
 
-local function turn () return redeem and redis.call('HINCRBY', session, 'turn', 1) or 0 end
+-- The turn of a new stream, and that of the one that was open.
+local function turn ()
+  local open = tonumber(redis.call('HGET', session, 'open') or 0)
+  if not redeem then return 0, open end
+  local turn = redis.call('HINCRBY', session, 'turn', 1)
+  redis.call('HSET', session, 'open', turn)
+  return turn, open
+end
 
 local record, till, expires = unpack(redis.call('HMGET', token, 'record', 'until', 'expires'))
 if record and tonumber(till) > now then
@@ -46,6 +54,8 @@ if secret ~= '' and string.find(',' .. secrets .. ',', ',' .. secret .. ',', 1, 
 end
 
 if known == fingerprint and now - tonumber(spent) < grace and #secrets < max_secrets * 44 - 1 then
+  -- Whoever has seen the URL of an open stream could else take its place.
+  if tonumber(redis.call('HGET', session, 'open') or 0) > 0 then return not redeem and {'busy', held, left, 0, 0} end
   if redeem then redis.call('HSET', session, 'secrets', secrets .. ',' .. new_secret) end
   slide(ends)
   return {'repeated', held, left, turn()}

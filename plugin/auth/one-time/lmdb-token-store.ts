@@ -1,0 +1,198 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { open } from 'lmdb'
+import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
+import { show } from '../../common/show.ts'
+import { errors } from '../../reply/errors.ts'
+import { MemoryTokenStore } from './memory-token-store.ts'
+import type { TokenTables } from './memory-token-store.ts'
+import type { PresentedToken, RedeemedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore } from './token-store.ts'
+
+export interface LmdbTokenStoreOptions {
+  /** Folder of the file `auth.mdb`; made when it is not there. One process at a time may use it, as with `LmdbLog`, whose folder it may be. */
+  folder: string
+  /** The clock, in Unix ms. Default `Date.now`. */
+  now?: () => number
+}
+
+const TABLES = ['tokens', 'sessions', 'revoked', 'marks'] as const satisfies readonly (keyof TokenTables)[]
+type TableName = (typeof TABLES)[number]
+
+/** One change of one table; undefined removes. */
+interface Change { table: TableName, key: string, value: unknown }
+
+interface Files { root: RootDatabase, tables: Record<TableName, Database<unknown, string>> }
+
+/** Who created it may read it: it holds subjects and topics, though no token. */
+const FILE_MODE = 0o600
+const FOLDER_MODE = 0o700
+
+/**
+ * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. All is in memory as well; a call
+ * settles when what it has changed is on the disk.
+ */
+export class LmdbTokenStore implements TokenStore {
+  readonly #folder: string
+  readonly #now: () => number
+  #store: MemoryTokenStore | undefined
+  #files: Files | undefined
+  /** Not written yet. */
+  #changes: Change[] = []
+  readonly #writing = new Set<Promise<void>>()
+
+  /** Opens nothing yet. Throws `FST_SSE_BAD_OPTION`. */
+  constructor ({ folder, now = Date.now }: LmdbTokenStoreOptions) {
+    if (typeof folder !== 'string' || folder === '') throw new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', 'folder', 'the path of a folder', show(folder))
+    this.#folder = folder
+    this.#now = now
+  }
+
+  /** Rejects with what LMDB says when the file cannot be read: without its revocations nobody may be let in. */
+  async start (onChange: (change: StoreChange) => void): Promise<void> {
+    mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
+    this.#files = openFiles(join(this.#folder, 'auth.mdb'))
+    this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#load(this.#files) })
+    await this.#store.start(onChange)
+  }
+
+  async stop (): Promise<void> {
+    const files = this.#files
+    if (files === undefined) return
+    await this.#store!.stop()
+    await this.#write().catch(() => {})
+    this.#store = this.#files = undefined
+    await Promise.allSettled(this.#writing)
+    // A transaction that is closed under its thread takes the process along.
+    await files.root.transaction(() => {})
+    await files.root.flushed
+    await files.root.close()
+  }
+
+  async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
+    await this.#kept(store => store.issue(tokenHash, record, ttlMs))
+  }
+
+  async find (presented: PresentedToken, limits: SessionLimits): Promise<StoredToken | undefined> {
+    return this.#open.find(presented, limits)
+  }
+
+  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
+    return this.#kept(store => store.redeem(presented, newSecretHash, limits))
+  }
+
+  async release (session: string, turn: number): Promise<void> {
+    await this.#open.release(session, turn)
+  }
+
+  async touch (sessions: readonly string[], limits: SessionLimits): Promise<Set<string>> {
+    return this.#kept(store => store.touch(sessions, limits))
+  }
+
+  async revokeSession (session: string): Promise<void> {
+    await this.#kept(store => store.revokeSession(session))
+  }
+
+  async revokeSubject (subject: string, ttlMs: number): Promise<void> {
+    await this.#kept(store => store.revokeSubject(subject, ttlMs))
+  }
+
+  async revokedSubjects (sinceMs?: number): Promise<Map<string, number>> {
+    return this.#open.revokedSubjects(sinceMs)
+  }
+
+  async forgottenMs (): Promise<number> {
+    return this.#open.forgottenMs()
+  }
+
+  async supersede (session: string, turn: number): Promise<void> {
+    await this.#open.supersede(session, turn)
+  }
+
+  get #open (): MemoryTokenStore {
+    if (!this.#store) throw new errors.FST_SSE_STORE_UNAVAILABLE('it is not open')
+    return this.#store
+  }
+
+  /** Settles when the changes that were made are on the disk. */
+  async #kept<T> (call: (store: MemoryTokenStore) => Promise<T>): Promise<T> {
+    const result = await call(this.#open)
+    await this.#write()
+    return result
+  }
+
+  async #write (): Promise<void> {
+    const changes = this.#changes
+    if (changes.length === 0) return
+    this.#changes = []
+    const written = commit(this.#files!, changes)
+    this.#writing.add(written)
+    try {
+      await written
+    } catch (cause) {
+      // To be tried with the next ones: memory has them.
+      this.#changes = [...changes, ...this.#changes]
+      throw Object.assign(new errors.FST_SSE_STORE_UNAVAILABLE((cause as Error).message), { cause })
+    } finally {
+      this.#writing.delete(written)
+    }
+  }
+
+  /** What is over already is left to the sweeps: each table begins with what ends first. No stream is open after a restart. */
+  #load ({ tables }: Files): TokenTables {
+    const read = <V>(table: TableName): Map<string, V> => {
+      const entries = [...tables[table].getRange()].map(({ key, value }) => [key, value] as [string, V & { untilMs?: number }])
+      entries.sort(([, { untilMs: a = 0 }], [, { untilMs: b = 0 }]) => a - b)
+      return new KeptMap<V>(entries, (key, value) => { this.#changes.push({ table, key, value }) })
+    }
+    const loaded: TokenTables = { tokens: read('tokens'), sessions: read('sessions'), revoked: read('revoked'), marks: read('marks') }
+    for (const [hash, session] of [...loaded.sessions]) loaded.sessions.set(hash, { ...session, openTurn: 0 })
+    return loaded
+  }
+}
+
+/** A map that reports its changes. */
+class KeptMap<V> extends Map<string, V> {
+  readonly #onChange: (key: string, value: V | undefined) => void
+
+  constructor (entries: Iterable<[string, V]>, onChange: (key: string, value: V | undefined) => void) {
+    super()
+    for (const [key, value] of entries) super.set(key, value)
+    this.#onChange = onChange
+  }
+
+  override set (key: string, value: V): this {
+    this.#onChange(key, value)
+    return super.set(key, value)
+  }
+
+  override delete (key: string): boolean {
+    this.#onChange(key, undefined)
+    return super.delete(key)
+  }
+}
+
+function openFiles (path: string): Files {
+  // Batches of the library are begun by a promise that nobody handles: a full disk would end the process.
+  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = { path, noSubdir: true, maxDbs: TABLES.length, eventTurnBatching: false, permissionsMode: FILE_MODE }
+  const root = open(options)
+  const table = (name: TableName): Database<unknown, string> => root.openDB({ name, encoding: 'json' })
+  return { root, tables: { tokens: table('tokens'), sessions: table('sessions'), revoked: table('revoked'), marks: table('marks') } }
+}
+
+/** Settles when the changes are flushed. The reason of a failed commit is a promise of its own on the error. */
+async function commit ({ root, tables }: Files, changes: readonly Change[]): Promise<void> {
+  const written = root.transaction(() => {
+    for (const { table, key, value } of changes) {
+      if (value === undefined) void tables[table].remove(key)
+      else void tables[table].put(key, value)
+    }
+  })
+  const flushed = root.flushed.then()
+  flushed.catch(() => {})
+  try {
+    await written
+  } catch (failure) {
+    throw await (failure as { commitError?: Promise<never> }).commitError?.catch((error: unknown) => error) ?? failure
+  }
+  await flushed
+}

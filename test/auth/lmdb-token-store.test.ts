@@ -1,0 +1,68 @@
+import { statSync } from 'node:fs'
+import t from 'tap'
+import type { Test } from 'tap'
+import { LmdbTokenStore } from '../../plugin/auth/one-time/lmdb-token-store.ts'
+import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
+import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../support/token-store-contract.ts'
+
+t.test('the LMDB store keeps the contract', async t => {
+  testTokenStoreContract(t, async t => {
+    let passedMs = 0
+    const store = new LmdbTokenStore({ folder: t.testdir(), now: () => Date.now() + passedMs })
+    const changes: StoreChange[] = []
+    await store.start(change => changes.push(change))
+    t.teardown(() => store.stop())
+    return { store, changes, age: async ms => { passedMs += ms } }
+  })
+})
+
+/** Another process on the same folder. */
+async function openStore (t: Test, folder: string, passedMs = 0): Promise<LmdbTokenStore> {
+  const store = new LmdbTokenStore({ folder, now: () => Date.now() + passedMs })
+  await store.start(() => {})
+  t.teardown(() => store.stop())
+  return store
+}
+
+// With the default log events survived a restart and revocations did not: a token that had been revoked published again.
+t.test('tokens, sessions and revocations survive a restart', async t => {
+  const folder = `${t.testdir()}/data`
+  const first = await openStore(t, folder)
+  const [token, session, secret, repeated, undated] = [newHash(), newHash(), newHash(), newHash(), newHash()]
+  const record = recordOf('bob', { expiresAtMs: Date.now() + 200_000 })
+  await first.issue(token, record, 30_000)
+  await first.issue(session, recordOf('bob'), 30_000)
+  await first.redeem(presented(session), secret, LIMITS)
+  await first.release(session, 1)
+  await first.redeem(presented(session), repeated, LIMITS)
+  await first.revokeSubject('short', 1_000)
+  await first.revokeSubject('ann "ü"', 1_000_000)
+  await first.stop()
+  await first.stop()
+
+  const second = await openStore(t, folder)
+  t.match(await second.find(presented(token), LIMITS), { kind: 'fresh', record })
+  for (const secretHash of [secret, repeated]) t.match(await second.find(presented(session, { secretHash }), LIMITS), { kind: 'resumed' })
+  t.match(await second.redeem(presented(session), newHash(), LIMITS), { kind: 'repeated', turn: 3, hasOlder: false }, 'no stream has survived')
+  t.ok((await second.revokedSubjects()).has('ann "ü"'))
+  await second.issue(undated, recordOf('ann "ü"', { issuedAtMs: undefined }), 30_000)
+  t.equal(await second.find(presented(undated), LIMITS), undefined)
+  await second.stop()
+
+  const third = await openStore(t, folder, 50_000)
+  t.equal(await third.find(presented(token), LIMITS), undefined, 'a token is no older than it says')
+  t.ok(await third.forgottenMs() > 0)
+  t.same([...(await third.revokedSubjects()).keys()], ['ann "ü"'])
+  await third.stop()
+  const fourth = await openStore(t, folder)
+  t.ok(await fourth.forgottenMs() > 0, 'nor is it forgotten that something was forgotten')
+  t.equal(statSync(`${folder}/auth.mdb`).mode & 0o777, 0o600)
+  t.equal(statSync(folder).mode & 0o777, 0o700)
+})
+
+t.test('a store that is not open is not available, and a bad folder is refused', async t => {
+  const store = new LmdbTokenStore({ folder: t.testdir() })
+  await t.rejects(store.revokedSubjects(), { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 })
+  await t.rejects(store.issue(newHash(), recordOf('ann'), 1_000), { code: 'FST_SSE_STORE_UNAVAILABLE' })
+  for (const folder of ['', undefined, 7]) t.throws(() => new LmdbTokenStore({ folder: folder as string }), { code: 'FST_SSE_BAD_OPTION', message: /"folder" must be the path of a folder, saw/ })
+})
