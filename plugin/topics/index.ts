@@ -6,7 +6,7 @@ import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
 import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
 import type { TopicsCounts } from './hub.ts'
-import type { TopicLog } from './log/topic-log.ts'
+import type { LogLogger, TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkPublishOptions, MAX_BATCH_EVENTS } from './new-event.ts'
 import type { PublishEvent, PublishOptions } from './new-event.ts'
 import { NO_OBSERVER } from './observer.ts'
@@ -100,6 +100,9 @@ export interface Topics {
 
 const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES, maxTopics: DEFAULT_MAX_TOPICS }
 
+/** While the log is in trouble its questions fail over and over. */
+const REPORT_MS = 60_000
+
 const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
   const { log, observer, ...limits } = checkOptions(options)
   const hub = new Hub(log, {
@@ -107,11 +110,24 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     maxAllTailsBytes: limits.maxAllTailsBytes,
     maxTopics: limits.maxTopics,
     observer,
-    onTrouble: (topic, err) => app.log.error({ err, topic }, 'the log could not be asked about a topic')
+    onTrouble: reportSeldom(log, app.log)
   })
   await log.start(app.log)
   app.decorate('topics', createTopics(hub, limits))
   app.addHook('onClose', () => log.stop())
+}
+
+/**
+ * One line, then at most one each minute, however many topics ask again and again; none while the log itself knows what is
+ * wrong with its connections and has said so.
+ */
+function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: unknown) => void {
+  let reportedAt = -Infinity
+  return (topic, err) => {
+    if (log.health?.problem !== undefined || performance.now() - reportedAt < REPORT_MS) return
+    reportedAt = performance.now()
+    logger.error({ err, topic }, 'the log could not be asked about a topic')
+  }
 }
 
 function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {

@@ -74,7 +74,9 @@ function tooLate (isOver: AbortSignal): Promise<never> {
   })
 }
 
-/** Only a log on the network has a canary. */
+/** Only a log on the network has a canary. What Redis refuses, such as the right to a channel, is seen here first. */
 function canaryCheck ({ health }: TopicLog): { canary?: Check } {
-  return health ? { canary: { isOk: health.isHealthy, ageMs: health.canaryAgeMs } } : {}
+  if (!health) return {}
+  const { isHealthy, canaryAgeMs, problem } = health
+  return { canary: { isOk: isHealthy, ageMs: canaryAgeMs, ...(problem !== undefined && { problem }) } }
 }

@@ -123,8 +123,8 @@ export class RedisLink<C extends Redis | Cluster> {
 
   #fail (name: string, message: string, error?: Error): void {
     const reason = error === undefined ? message.replace(/; it is .*$/, '') : reasonOf(error)
-    // What ioredis says of a connection it is about to give up hides the reason for it.
-    if (!isNotSent(reason) || this.trouble.problem === undefined) this.trouble.begin(name, reason, message)
+    // What ioredis says of a connection that it gives up would hide the reason for it.
+    if (!(isNotSent(reason) || isCutOff(reason)) || this.trouble.problem === undefined) this.trouble.begin(name, reason, message)
   }
 
   /** Asks what must hold for this server, again until it does. */
