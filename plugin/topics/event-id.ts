@@ -5,7 +5,14 @@
  */
 export interface EventId { readonly ms: number, readonly n: number }
 
-/** The position before the first event of a topic. */
+/**
+ * The position in a topic that never had an event. An event has `n` from 1 on; a position with `n` 0 belongs to one life of
+ * a topic, so that a client learns of a life that came and went without it:
+ *
+ * - `0-0`: there was no event, as far as is known. Clients write it by hand to read from the start;
+ * - `<bornMs>-0`: before the first event of the life that began then;
+ * - `<forgottenMs>-0`: no event since the life before was forgotten.
+ */
 export const ORIGIN: EventId = { ms: 0, n: 0 }
 
 const PATTERN = /^(0|[1-9]\d{0,15})-(0|[1-9]\d{0,15})$/
@@ -36,4 +43,9 @@ export function idsFrom (first: EventId, count: number): EventId[] {
 
 export function isSameEventId (a: EventId, b: EventId): boolean {
   return a.n === b.n && a.ms === b.ms
+}
+
+/** True when `a` comes before `b`. Across the lives of a topic, too: ids rise from one to the next. */
+export function isBefore (a: EventId, b: EventId): boolean {
+  return compareEventIds(a, b) < 0
 }

@@ -7,19 +7,15 @@ import type { TopicsObserver } from './observer.ts'
 import type { TailBudget, Tailed } from './tail-budget.ts'
 import type { TopicFollower, TopicItem, TopicSink } from './follower.ts'
 
-/** All that one turn of the event loop brought, as one Buffer shared by every reader. */
+/** What arrived in one turn of the event loop, as one Buffer shared by every reader. */
 export interface Batch {
   /** Place in the feed: 0, 1, 2… */
   index: number
   frames: Buffer
   /** Events in it; gaps and ends do not count. */
   events: number
-  /** The cursor after it. */
-  cursor: string
-  /** Topics whose end is told in it. */
-  ended: readonly string[]
-  /** Every topic of the feed is closed and told to its end. */
-  isLast: boolean
+  /** The place after it. */
+  place: FeedPlace
 }
 
 /** What a feed asks of its readers. */
@@ -32,8 +28,14 @@ export interface FeedReader {
 export interface FeedPlace {
   index: number
   positions: readonly EventId[]
+  /** Topics that are closed; their ends come before this place. */
   closed: ReadonlySet<string>
   cursor: string
+}
+
+/** True when nothing comes after a place: every topic is closed. */
+export function isFinished ({ closed, positions }: FeedPlace): boolean {
+  return closed.size === positions.length
 }
 
 /** Bytes one feed may keep, what all keep together, and who hears of batches. */
@@ -62,7 +64,6 @@ export class Feed implements Tailed {
   #nextIndex = 0
   #pending: Buffer[] = []
   #pendingEvents = 0
-  #pendingEnds: string[] = []
   /** Time in the id of the first event that is pending. */
   #pendingMs = 0
   #moved: Deferred<void> | undefined
@@ -123,25 +124,21 @@ export class Feed implements Tailed {
   #take (at: number, item: TopicItem): void {
     this.#positions[at] = item.id
     const topic = this.topics[at]!
-    if (item.kind === 'end') {
-      this.#closed.add(topic)
-      this.#pendingEnds.push(topic)
-    } else {
-      this.#closed.delete(topic)
-    }
+    if (item.kind === 'end') this.#closed.add(topic)
+    else this.#closed.delete(topic)
     if (item.kind === 'event' && this.#pendingEvents++ === 0) this.#pendingMs = item.id.ms
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
-    this.#pending.push(encodeIdLine(formatCursor(this.topics, this.#positions)), item.body)
+    if (item.kind === 'reopened') this.#pending.push(item.body)
+    else this.#pending.push(encodeIdLine(formatCursor(this.topics, this.#positions)), item.body)
   }
 
   #flush (): void {
     const frames = Buffer.concat(this.#pending)
     const index = this.#nextIndex++
     this.#place = this.#placeNow()
-    this.#tail.push({ index, frames, events: this.#pendingEvents, cursor: this.#place.cursor, ended: this.#pendingEnds, isLast: this.#closed.size === this.topics.length })
+    this.#tail.push({ index, frames, events: this.#pendingEvents, place: this.#place })
     this.#observe(frames.length)
     this.#pending = []
-    this.#pendingEnds = []
     this.#pendingEvents = 0
     this.#tailBytes += frames.length
     this.#trimTo(this.#maxTailBytes)

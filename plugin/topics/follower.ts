@@ -1,15 +1,18 @@
 import { errors } from './errors.ts'
-import { compareEventIds, formatEventId, ORIGIN } from './event-id.ts'
+import { compareEventIds, formatEventId, isBefore, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, endBody, gapBody } from './frames.ts'
-import type { Jump, LogEntry, TopicListener, TopicLog } from './log/topic-log.ts'
+import type { LogEntry, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
 import type { TopicsObserver } from './observer.ts'
 import { retryUntilAvailable } from './retry.ts'
-import { describeGap, numberAfter, resume } from './resume.ts'
+import { describeGap, endOf, isNext, resume } from './resume.ts'
 
-/** One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. */
+/**
+ * One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. A topic that was closed and
+ * then deleted is open again: that is `reopened`, and its body is empty.
+ */
 export interface TopicItem {
-  kind: 'event' | 'gap' | 'end'
+  kind: 'event' | 'gap' | 'end' | 'reopened'
   id: EventId
   body: Buffer
 }
@@ -43,6 +46,7 @@ export class TopicFollower implements TopicListener {
   readonly #hooks: FollowerHooks
   readonly #sinks = new Set<TopicSink>()
   #last: EventId = ORIGIN
+  #expireAfterMs = 0
   #isClosed = false
   #repairing: Promise<void> | undefined
   #isInDoubt = false
@@ -61,7 +65,8 @@ export class TopicFollower implements TopicListener {
 
   async start (): Promise<void> {
     const ends = await this.#log.follow(this.topic, this)
-    this.#last = ends.last
+    this.#last = endOf(ends)
+    this.#expireAfterMs = ends.expireAfterMs
     this.#isClosed = ends.isClosed
     this.#isStarted = true
     // Something came between the log's answer and this line.
@@ -107,11 +112,16 @@ export class TopicFollower implements TopicListener {
   /** False when the entry does not join what is there. */
   #take (entry: LogEntry): boolean {
     const { id } = entry
-    if (id.n === this.#last.n + 1 && id.ms >= this.#last.ms) {
-      this.#tell({ kind: 'event', id, body: encodeBody(entry) })
-      return true
-    }
-    return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
+    if (!this.#isNext(id)) return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
+    this.#tell({ kind: 'event', id, body: encodeBody(entry) })
+    return true
+  }
+
+  /** After a pause in which the topic may have been forgotten, the next number can be one of its next life. */
+  #isNext ({ ms, n }: EventId): boolean {
+    const last = this.#last
+    const isSameLife = last.n === 0 || this.#expireAfterMs === 0 || ms - last.ms < this.#expireAfterMs
+    return n === last.n + 1 && ms >= last.ms && isSameLife
   }
 
   /** Repairs until there is no doubt left; while the log is away, until it is back. */
@@ -141,29 +151,40 @@ export class TopicFollower implements TopicListener {
       this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
     }
     this.#last = position
-    await this.#readUpTo(ends.last, ends.jumps)
-    this.#setClosed(ends.isClosed)
+    if (!ends.isClosed) this.#reopen()
+    await this.#readUpTo(ends)
+    if (ends.isClosed) this.#close()
   }
 
-  async #readUpTo (target: EventId, jumps: readonly Jump[]): Promise<void> {
-    while (this.#last.n < target.n) {
+  async #readUpTo (ends: TopicEnds): Promise<void> {
+    while (isBefore(this.#last, endOf(ends))) {
       const page = await this.#log.read(this.topic, this.#last, PAGE)
       // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself would spin.
-      if (page[0]?.id.n !== numberAfter(this.#last.n, { jumps })) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
+      if (!page[0] || !isNext(this.#last, page[0].id, ends)) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
       for (const entry of page) {
         this.#tell({ kind: 'event', id: entry.id, body: encodeBody(entry) })
       }
     }
   }
 
-  #setClosed (isClosed: boolean): void {
-    const isNew = isClosed && !this.#isClosed
-    this.#isClosed = isClosed
-    if (isNew) this.#tell({ kind: 'end', id: this.#last, body: endBody(this.topic) })
+  #close (): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#tell({ kind: 'end', id: this.#last, body: endBody(this.topic) })
+  }
+
+  #reopen (): void {
+    if (!this.#isClosed) return
+    this.#isClosed = false
+    this.#tell({ kind: 'reopened', id: this.#last, body: NOTHING })
   }
 
   #tell (item: TopicItem): void {
     this.#last = item.id
+    // What comes after the end says by itself that the topic was open again; its next end is a new one.
+    if (item.kind !== 'end') this.#isClosed = false
     for (const sink of this.#sinks) sink(item)
   }
 }
+
+const NOTHING = Buffer.alloc(0)

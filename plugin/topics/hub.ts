@@ -1,9 +1,12 @@
 import { errors } from './errors.ts'
+import { isSameEventId } from './event-id.ts'
+import type { EventId } from './event-id.ts'
 import { Feed } from './feed.ts'
 import { TopicFollower } from './follower.ts'
 import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
 import { Pages } from './pages.ts'
+import { endOf } from './resume.ts'
 import { TailBudget } from './tail-budget.ts'
 import type { TopicLog } from './log/topic-log.ts'
 
@@ -91,6 +94,17 @@ export class Hub {
       leave(this.#feeds, key, feed => { this.#dropFeed(feed) })
     }
     return { feed, release }
+  }
+
+  /**
+   * True when the log itself says that all topics are closed and that they end at these positions. That answer ends an
+   * EventSource for good, and a feed may not have heard yet that a topic was deleted, and with that opened again.
+   */
+  async isFinished (feed: Feed, positions: readonly EventId[]): Promise<boolean> {
+    const ends = await Promise.all(feed.topics.map(topic => this.pages.endsNow(topic)))
+    if (ends.every((end, at) => end.isClosed && isSameEventId(endOf(end), positions[at]!))) return true
+    await feed.confirm(feed.topics.map((_, at) => at))
+    return false
   }
 
   #count (topics: readonly string[], change: 1 | -1): void {

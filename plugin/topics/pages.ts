@@ -1,7 +1,8 @@
-import { formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
+import { formatEventId, isBefore, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { encodeBody, encodeIdLine } from './frames.ts'
-import type { Location, LogEntry, TopicLog } from './log/topic-log.ts'
+import type { Location, LogEntry, SeekStart, TopicEnds, TopicLog } from './log/topic-log.ts'
+import { isNext } from './resume.ts'
 
 /** One entry of a page, encoded. */
 export interface PageEntry { id: EventId, body: Buffer }
@@ -19,17 +20,27 @@ const KEPT_MS = 1_000
 export class Page {
   readonly entries: readonly PageEntry[]
   readonly bytes: number
+  readonly #ends: TopicEnds
   #frames: Buffer | undefined
 
-  constructor (entries: readonly LogEntry[]) {
+  /** `ends` were read after the entries: a topic that was forgotten meanwhile is noticed. */
+  constructor (entries: readonly LogEntry[], ends: TopicEnds) {
+    this.#ends = ends
     this.entries = entries.map(entry => ({ id: entry.id, body: encodeBody(entry) }))
     this.bytes = this.entries.reduce((sum, { body }) => sum + body.length, 0)
   }
 
-  /** The entries whose number is not above `n`; the very list of the page when that is all, as it mostly is. */
-  upTo (n: number): readonly PageEntry[] {
+  /** The entries up to a position; the very list of the page when that is all, as it mostly is. */
+  upTo (target: EventId): readonly PageEntry[] {
     const last = this.entries.at(-1)
-    return last === undefined || last.id.n <= n ? this.entries : this.entries.filter(({ id }) => id.n <= n)
+    const isAll = last === undefined || !isBefore(target, last.id)
+    return isAll ? this.entries : this.entries.filter(({ id }) => !isBefore(target, id))
+  }
+
+  /** True when nothing lies between a position and the first entry. */
+  follows (position: EventId): boolean {
+    const [first] = this.entries
+    return first !== undefined && isNext(position, first.id, this.#ends)
   }
 
   /** The whole page as a connection to this topic alone gets it; made once. */
@@ -47,6 +58,7 @@ export class Pages {
   readonly #log: TopicLog
   readonly #pages = new Shared<Page>(page => page.bytes)
   readonly #locations = new Shared<Location>(() => LOCATION_BYTES)
+  readonly #seeks = new Shared<EventId>(() => LOCATION_BYTES)
   readonly #lives = new Map<string, number>()
   #age = 0
   #reading = 0
@@ -58,7 +70,7 @@ export class Pages {
 
   /** The entries after a position, oldest first; empty at the end of the topic. */
   read (topic: string, after: EventId): Promise<Page> {
-    // 0-0 lies before the first event of every life of a topic: a page kept there could be that of one that was forgotten.
+    // 0-0 is also written by hand: a page kept there could be that of a life of the topic that was forgotten meanwhile.
     return this.#pages.get(this.#key(topic, after), () => this.#read(topic, after), !isSameEventId(after, ORIGIN))
   }
 
@@ -68,6 +80,17 @@ export class Pages {
    */
   locate (topic: string, id: EventId): Promise<Location> {
     return this.#locations.get(this.#key(topic, id), () => this.#log.locate(topic, id))
+  }
+
+  /** Both ends of a topic as they are now; only who asks while the log is being asked shares the answer. */
+  async endsNow (topic: string): Promise<TopicEnds> {
+    return (await this.#locations.get(`now ${topic}`, () => this.#log.locate(topic, ORIGIN), false)).ends
+  }
+
+  /** Where a client without a cursor begins, as of the topic's position `now`: clients that come at one moment share it. */
+  seek (topic: string, start: SeekStart, now: EventId): Promise<EventId> {
+    const key = `${this.#key(topic, now)} ${JSON.stringify(start)}`
+    return this.#seeks.get(key, () => this.#log.seek(topic, start))
   }
 
   /** What is kept of a topic is not given any more: it was deleted, or nobody here hears of it from now on. */
@@ -88,7 +111,8 @@ export class Pages {
     if (this.#reading >= MAX_READING) await new Promise<void>(resolve => { this.#waiting.push(resolve) })
     else this.#reading++
     try {
-      return new Page(await this.#log.read(topic, after, PAGE))
+      const entries = await this.#log.read(topic, after, PAGE)
+      return new Page(entries, (await this.#log.locate(topic, after)).ends)
     } finally {
       // The place goes straight to the next in line.
       const next = this.#waiting.shift()
@@ -121,7 +145,7 @@ class Shared<T> {
     this.#answers.set(key, answer)
     asked.then(value => {
       if (!isKept) return this.#answers.delete(key)
-      answer.expiresAt = Date.now() + KEPT_MS
+      answer.expiresAt = performance.now() + KEPT_MS
       answer.bytes = this.#bytesOf(value)
       this.#bytes += answer.bytes
     }, () => this.#answers.delete(key))
@@ -130,7 +154,7 @@ class Shared<T> {
 
   /** Oldest first, and what is still under way stays. */
   #dropOld (): void {
-    const now = Date.now()
+    const now = performance.now()
     for (const [key, { expiresAt, bytes }] of this.#answers) {
       const isOld = expiresAt <= now || (this.#bytes > MAX_KEPT_BYTES && expiresAt !== Infinity)
       if (!isOld) return

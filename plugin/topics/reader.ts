@@ -1,8 +1,8 @@
 import type { SseStream } from '../reply/stream.ts'
-import { formatCursor, parseCursor, topicTag } from './cursor.ts'
-import type { Cursor } from './cursor.ts'
-import { formatEventId, isSameEventId } from './event-id.ts'
+import { formatCursor } from './cursor.ts'
+import { formatEventId, isBefore, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
+import { isFinished } from './feed.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
 import type { Hub } from './hub.ts'
@@ -35,11 +35,13 @@ export class Reader implements FeedReader {
   readonly #hub: Hub
   readonly #feed: Feed
   readonly #stream: SseStream
-  readonly #positions: EventId[]
+  #positions: EventId[]
   readonly #starts: readonly TopicStart[]
-  readonly #toldEnds = new Set<string>()
+  /** Topics whose end the client was sent, and nothing after it. */
+  #ended: ReadonlySet<string> = new Set()
   #nextIndex = 0
-  #cursor = ''
+  /** Where the reader is in its feed, once it has joined. */
+  #place: FeedPlace | undefined
   #isWaiting = false
   #onFallen: (() => void) | undefined
   readonly #over: Promise<void>
@@ -71,17 +73,16 @@ export class Reader implements FeedReader {
         return
       }
       if (this.#stream.isFull) return this.#waitForRoom()
-      this.#stream.write(batch.frames, batch.events)
+      if (batch.frames.length > 0) this.#stream.write(batch.frames, batch.events)
       this.#nextIndex = batch.index + 1
-      this.#cursor = batch.cursor
-      for (const topic of batch.ended) this.#toldEnds.add(topic)
-      if (batch.isLast) this.#stream.end()
+      this.#place = batch.place
+      if (isFinished(batch.place)) this.#stream.end()
     }
   }
 
   #open (): void {
     const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
-    const cursor = formatCursor(this.#feed.topics, this.#positions)
+    const cursor = formatCursor(this.#feed.topics, this.#starts.map(({ position, sent }) => sent ?? position))
     this.#stream.write(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
   }
 
@@ -96,7 +97,7 @@ export class Reader implements FeedReader {
       const place = this.#feed.place
       for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
       const apart = this.#apartFrom(place)
-      const isAhead = apart.some(at => this.#positions[at]!.n > place.positions[at]!.n)
+      const isAhead = apart.some(at => isBefore(place.positions[at]!, this.#positions[at]!))
       // Told by the log itself that nothing lies between, although the ids differ: a position before the first entry.
       const mayJoin = apart.length === 0 || (confirmed === place.index && !isAhead)
       if (mayJoin && this.#feed.holds(place.index)) return this.#join(place)
@@ -118,20 +119,20 @@ export class Reader implements FeedReader {
 
   async #join (place: FeedPlace): Promise<void> {
     this.#nextIndex = place.index
-    this.#cursor = place.cursor
-    await this.#tellEnds(place.closed)
+    this.#place = place
+    await this.#tellEnds(place)
   }
 
   /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
   async #readTopic (at: number, target: EventId): Promise<void> {
-    while (this.#positions[at]!.n < target.n && await this.#stream.room()) {
+    while (isBefore(this.#positions[at]!, target) && await this.#stream.room()) {
       const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!))
       if (!page) return
-      const isJoined = page.entries[0]?.id.n === this.#positions[at]!.n + 1
-      if (!isJoined && await this.#toldGap(at)) continue
-      const wanted = page.upTo(target.n)
+      if (!page.follows(this.#positions[at]!) && await this.#toldGap(at)) continue
+      const wanted = page.upTo(target)
       // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
       if (wanted.length === 0) return
+      this.#reopen(this.#feed.topics[at]!)
       this.#stream.write(this.#framesOf(at, page, wanted), wanted.length)
     }
   }
@@ -173,7 +174,7 @@ export class Reader implements FeedReader {
     this.pump()
     await fallen
     this.#feed.delete(this)
-    this.#restorePositions()
+    this.#leave(this.#place!)
   }
 
   #waitForRoom (): void {
@@ -184,21 +185,22 @@ export class Reader implements FeedReader {
     })
   }
 
-  /** While joined only the cursor is kept; reading the log again needs the positions. */
-  #restorePositions (): void {
-    // The feed wrote it: it can be read, and says something of every topic.
-    const cursor = parseCursor(this.#cursor) as Exclude<Cursor, { kind: 'malformed' }>
-    this.#feed.topics.forEach((topic, at) => {
-      this.#positions[at] = cursor.kind === 'plain' ? cursor.id : cursor.positions.get(topicTag(topic))!
-    })
+  /** Reading the log again begins where the reader was in its feed. */
+  #leave ({ positions, closed }: FeedPlace): void {
+    this.#positions = [...positions]
+    this.#ended = closed
   }
 
-  /** Tells the topics that were closed before the reader joined; the feed tells those that close later. */
-  async #tellEnds (closed: ReadonlySet<string>): Promise<void> {
-    const untold = [...closed].filter(topic => !this.#toldEnds.has(topic))
-    for (const topic of untold) this.#toldEnds.add(topic)
-    if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(this.#cursor), endBody(topic)])), 0)
-    if (closed.size === this.#feed.topics.length) this.#stream.end()
+  /** A topic with events after its end was open again: its next end is a new one. */
+  #reopen (topic: string): void {
+    if (this.#ended.has(topic)) this.#ended = new Set([...this.#ended].filter(ended => ended !== topic))
+  }
+
+  /** Reports the topics that were closed before the reader joined; the feed reports those that close later. */
+  async #tellEnds (place: FeedPlace): Promise<void> {
+    const untold = [...place.closed].filter(topic => !this.#ended.has(topic))
+    if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(place.cursor), endBody(topic)])), 0)
+    if (isFinished(place)) this.#stream.end()
   }
 }
 

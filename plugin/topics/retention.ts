@@ -24,6 +24,13 @@ export const RETENTION_DEFAULTS: Retention = {
   idempotencyMs: 24 * 60 * 60 * 1000
 }
 
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** For how long a log remembers, since its last append, that there was a topic: beyond its expiry, so that clients learn of it. */
+export function rememberedMs (expireAfterMs: number): number {
+  return expireAfterMs + Math.max(expireAfterMs, DAY_MS)
+}
+
 const MAX_MS = 366 * 24 * 60 * 60 * 1000
 const LOWEST: Record<keyof Retention, number> = { maxEvents: 1, maxAgeMs: 0, expireAfterMs: 0, idempotencyMs: 1 }
 const HIGHEST: Record<keyof Retention, number> = { maxEvents: 100_000_000, maxAgeMs: MAX_MS, expireAfterMs: MAX_MS, idempotencyMs: MAX_MS }

@@ -2,9 +2,8 @@ import { show } from '../common/show.ts'
 import { readCursor, topicTag } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
 import { errors } from './errors.ts'
-import { formatEventId } from './event-id.ts'
+import { formatEventId, isBefore, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
-import type { TopicLog } from './log/topic-log.ts'
 import type { ResumeOutcome, TopicsObserver } from './observer.ts'
 import type { Pages } from './pages.ts'
 import { describeGap, positionBeforeFirst, resume } from './resume.ts'
@@ -23,7 +22,13 @@ export interface SubscribeOptions {
 }
 
 /** Where one topic of a connection begins. */
-export interface TopicStart { position: EventId, gap: Gap | undefined, isAtEnd: boolean }
+export interface TopicStart {
+  position: EventId
+  /** The position as the client sent it, where it is written differently: `0-0` is also that before the first event. */
+  sent?: EventId
+  gap: Gap | undefined
+  isAtEnd: boolean
+}
 
 /** Upper bound of `last`. */
 export const MAX_LAST = 10_000
@@ -41,7 +46,7 @@ export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOpti
 }
 
 /** What is asked to find the start of a connection, and who hears of resumes. */
-export interface StartInit { log: TopicLog, pages: Pages, observer: TopicsObserver, options: SubscribeOptions }
+export interface StartInit { pages: Pages, observer: TopicsObserver, options: SubscribeOptions }
 
 /**
  * Finds where each topic of a connection begins. `now` holds the topics' newest positions, in the same order.
@@ -63,11 +68,11 @@ function outcomeOf ({ gap, isAtEnd }: TopicStart): ResumeOutcome {
   return gap ? gap.reason : isAtEnd ? 'empty' : 'exact'
 }
 
-async function startWithoutCursor ({ log, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {
+async function startWithoutCursor ({ pages, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {
   if (last === undefined && sinceMs === undefined) return startNow(now)
-  const found = await log.seek(topic, last !== undefined ? { last } : { sinceMs: Date.now() - sinceMs! })
+  const found = await pages.seek(topic, last !== undefined ? { last } : { withinMs: sinceMs! }, now)
   // The log may have moved on since `now` was read; the feed brings what came after it.
-  return startAt(found.n > now.n ? now : found, now)
+  return startAt(isBefore(now, found) ? now : found, now)
 }
 
 /** Undefined when the cursor says nothing of this topic. */
@@ -79,14 +84,15 @@ async function startFromCursor (init: StartInit, topic: string, now: EventId, cu
   }
   if (isOnly) return startAfter(init, topic, now, cursor.id)
   // A plain id comes from a connection to one topic: the one that has this very entry.
-  const { exists } = await init.pages.locate(topic, cursor.id)
-  return exists ? startAt(cursor.id, now) : undefined
+  const { exists, ends } = await init.pages.locate(topic, cursor.id)
+  const isLast = ends.last.n > 0 && isSameEventId(cursor.id, ends.last)
+  return exists || isLast ? startAt(cursor.id, now) : undefined
 }
 
 async function startAfter ({ pages, options }: StartInit, topic: string, now: EventId, cursor: EventId): Promise<TopicStart> {
   const location = await pages.locate(topic, cursor)
   const { position, gap } = resume(cursor, location)
-  if (!gap) return startAt(position, now)
+  if (!gap) return { ...startAt(position, now), sent: cursor }
   return startBehindGap(describeGap(topic, formatEventId(cursor), { position, gap }, location), position, now, options)
 }
 
@@ -101,7 +107,7 @@ function startNow (now: EventId): TopicStart {
 }
 
 function startAt (position: EventId, now: EventId): TopicStart {
-  return { position, gap: undefined, isAtEnd: position.n >= now.n }
+  return { position, gap: undefined, isAtEnd: !isBefore(position, now) }
 }
 
 function startBehindGap (gap: Gap, position: EventId, now: EventId, { afterGap }: SubscribeOptions): TopicStart {

@@ -39,8 +39,8 @@ async function open ({ hub, topics, options }: SubscriptionInit, stream: SseStre
   const cursor = stream.lastEventId ?? joinCursors(options.after)
   // Read before the log is asked: events that arrive meanwhile are in the feed, after this place.
   const { positions, closed } = feed.place
-  const starts = await findStart({ log: hub.log, pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
-  const isFinished = closed.size === topics.length && starts.every(start => start.isAtEnd)
-  if (isFinished && cursor !== undefined) return undefined
+  const starts = await findStart({ pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
+  const isAtEnd = closed.size === topics.length && starts.every(start => start.isAtEnd)
+  if (isAtEnd && cursor !== undefined && await hub.isFinished(feed, starts.map(start => start.position))) return undefined
   return () => new Reader({ hub, stream, feed, starts }).run()
 }

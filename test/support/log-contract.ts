@@ -1,9 +1,10 @@
 import type { Test } from 'tap'
 import { errors } from '../../plugin/topics/errors.ts'
 import { formatEventId, ORIGIN } from '../../plugin/topics/event-id.ts'
+import { resume } from '../../plugin/topics/resume.ts'
 import type { EventId } from '../../plugin/topics/event-id.ts'
 import type { RetentionRule } from '../../plugin/topics/retention.ts'
-import type { LogEntry, NewEvent, TopicListener, TopicLog } from '../../plugin/topics/log/topic-log.ts'
+import type { LogEntry, NewEvent, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../plugin/topics/log/topic-log.ts'
 
 /** Makes a fresh log with this retention; the suite stops it. */
 export type MakeLog = (t: Test, retention?: readonly RetentionRule[]) => Promise<TopicLog>
@@ -185,29 +186,52 @@ function testRead (t: Test, makeLog: MakeLog): void {
     t.same(await log.read('none', ORIGIN, ALL), [])
   })
 
-  t.test('seek finds the place before the last events, and before those of a time', async t => {
+  t.test('seek finds the position before the last events, and before those of a time', async t => {
     const log = await makeLog(t)
     t.same(await log.seek('none', { last: 5 }), ORIGIN)
-    t.same(await log.seek('none', { sinceMs: 0 }), ORIGIN)
+    t.same(await log.seek('none', { withinMs: 1_000 }), ORIGIN)
     await log.append('a', newEvents(6))
+    await until(async () => (await log.locate('a', ORIGIN)).ends.nowMs > (await log.locate('a', ORIGIN)).ends.last.ms + 20)
     const { ids } = await log.append('a', newEvents(3, 'late'))
-    const after = async (start: Parameters<TopicLog['seek']>[1]) => dataOf(await readAll(log, 'a', await log.seek('a', start)))
+    const after = async (start: SeekStart) => dataOf(await readAll(log, 'a', await log.seek('a', start)))
     t.same(await after({ last: 2 }), ['late2', 'late3'])
     t.same(await after({ last: 0 }), [])
+    t.equal((await after({ last: 9 })).length, 9)
     t.equal((await after({ last: 100 })).length, 9)
-    t.equal((await after({ sinceMs: 0 })).length, 9)
-    t.same((await after({ sinceMs: ids[0]!.ms })).slice(-3), ['late1', 'late2', 'late3'])
-    t.same(await after({ sinceMs: ids[0]!.ms + 10_000 }), [])
+    t.equal((await after({ withinMs: 60_000 })).length, 9)
+    await until(async () => (await log.locate('a', ORIGIN)).ends.nowMs > ids[0]!.ms + 20)
+    t.same(await after({ withinMs: 1 }), [])
+  })
+
+  // Positions were made up of the time of one event and the number of another, and a client that came back with one was not
+  // recognised: a false gap, and everything retained again.
+  t.test('every position that seek finds is one that the resume rule recognises, also when what it lies before is trimmed', async t => {
+    const log = await makeLog(t, [{ topics: 'a', maxEvents: 12 }])
+    for (let round = 0; round < 5; round++) {
+      const { ids } = await log.append('a', newEvents(3))
+      const now = async (): Promise<number> => (await log.locate('a', ORIGIN)).ends.nowMs
+      await until(async () => await now() > ids[0]!.ms)
+      const { ends: { nowMs } } = await log.locate('a', ORIGIN)
+      const starts = [...Array.from({ length: 16 }, (_, last) => ({ last })), ...Array.from({ length: 16 }, (_, at) => ({ withinMs: nowMs - ids[0]!.ms + at }))]
+      for (const start of starts) {
+        const position = await log.seek('a', start)
+        t.same(resume(position, await log.locate('a', position)), { position }, JSON.stringify(start))
+      }
+    }
+    const position = await log.seek('a', { last: 12 })
+    await log.append('a', newEvents(5))
+    t.match(resume(position, await log.locate('a', position)), { gap: { reason: 'trimmed', missed: 5 } })
   })
 }
 
 function testEnds (t: Test, makeLog: MakeLog): void {
   t.test('locate tells both ends, and whether this very entry is there', async t => {
     const log = await makeLog(t)
-    t.same(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, count: 0, bornMs: 0, isClosed: false, jumps: [] }, exists: false })
+    t.match(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, count: 0, bornMs: 0, forgottenMs: 0, isClosed: false, jumps: [] }, exists: false })
     const { ids } = await log.append('a', newEvents(3))
     const { ends, exists } = await log.locate('a', ids[1]!)
-    t.same({ ends: { ...ends, jumps: [] }, exists }, { ends: { first: ids[0], last: ids[2], count: 3, bornMs: ids[0]!.ms, isClosed: false, jumps: [] }, exists: true })
+    t.match({ ends, exists }, { ends: { first: ids[0], last: ids[2], count: 3, bornMs: ids[0]!.ms, isClosed: false }, exists: true })
+    t.ok(ends.nowMs >= ids[2]!.ms, "the log's clock")
     t.equal((await log.locate('a', { ms: ids[1]!.ms + 1, n: 2 })).exists, false)
     t.equal((await log.locate('a', { ms: ids[2]!.ms, n: 4 })).exists, false)
   })
@@ -231,7 +255,7 @@ function testEnds (t: Test, makeLog: MakeLog): void {
     await log.delete('a')
     await log.delete('never used')
     const { ends } = await log.locate('a', ids[2]!)
-    t.same({ ...ends, jumps: [] }, { first: undefined, last: ids[2], count: 0, bornMs: ids[0]!.ms, isClosed: false, jumps: [] })
+    t.match(ends, { first: undefined, last: ids[2], count: 0, bornMs: ids[0]!.ms, isClosed: false })
     t.same(await readAll(log, 'a'), [])
     t.same((await log.append('a', newEvents(1))).ids.map(id => id.n), [4])
     t.equal((await log.append('a', newEvents(3), { idempotencyKey: 'k' })).isRepeat, true, 'what was published once is not published again')
@@ -321,5 +345,26 @@ function testRetention (t: Test, makeLog: MakeLog): void {
     t.same(await readAll(log, 'idle'), [])
     t.same((await log.append('idle', newEvents(1))).ids.map(id => id.n), [1])
     t.equal((await log.locate('kept', ORIGIN)).ends.last.n, 3)
+  })
+
+  t.test('of a topic that was forgotten the log remembers when it ended, over its next life too', async t => {
+    const log = await makeLog(t, [{ topics: '*', expireAfterMs: 60 }])
+    const forgotten = async (): Promise<TopicEnds> => {
+      await until(async () => {
+        const { last, isClosed } = (await log.locate('a', ORIGIN)).ends
+        return last.n === 0 && !isClosed
+      })
+      return (await log.locate('a', ORIGIN)).ends
+    }
+    const { ids: first } = await log.append('a', newEvents(2))
+    t.match(await forgotten(), { bornMs: 0, forgottenMs: first[0]!.ms + 1, expireAfterMs: 60 })
+    const { ids: second } = await log.append('a', newEvents(1))
+    t.match((await log.locate('a', ORIGIN)).ends, { bornMs: second[0]!.ms, forgottenMs: first[0]!.ms + 1 })
+    await log.close('a')
+    t.match(await forgotten(), { bornMs: 0, forgottenMs: second[0]!.ms + 1, isClosed: false })
+    await log.close('a')
+    t.match((await log.locate('a', ORIGIN)).ends, { forgottenMs: second[0]!.ms + 1, isClosed: true })
+    t.match(await forgotten(), { forgottenMs: second[0]!.ms + 1, isClosed: false })
+    t.same((await log.append('a', newEvents(1))).ids.map(id => id.n), [1])
   })
 }

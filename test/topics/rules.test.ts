@@ -121,7 +121,7 @@ t.test('a bad start is refused with its range', async t => {
 })
 
 const id = (ms: number, n: number): EventId => ({ ms, n })
-const ends = (over: Partial<TopicEnds>): TopicEnds => ({ first: id(100, 5), last: id(200, 9), count: 5, bornMs: 10, isClosed: false, jumps: [], ...over })
+const ends = (over: Partial<TopicEnds>): TopicEnds => ({ first: id(100, 5), last: id(200, 9), count: 5, bornMs: 10, forgottenMs: 0, expireAfterMs: 0, nowMs: 500, isClosed: false, jumps: [], ...over })
 
 t.test('the resume rule, row by row', async t => {
   const jumps = [{ from: id(150, 7), to: 1_000 }]
@@ -129,7 +129,7 @@ t.test('the resume rule, row by row', async t => {
     ['the entry is there', id(150, 7), {}, true, { position: id(150, 7) }],
     ['the neighbour just below the first', id(90, 4), {}, false, { position: id(90, 4) }],
     ['the last of an emptied log', id(200, 9), { first: undefined, count: 0 }, false, { position: id(200, 9) }],
-    ['before the first event ever', id(0, 0), { first: id(100, 1) }, false, { position: id(0, 0) }],
+    ['before the first event ever', id(0, 0), { first: id(100, 1) }, false, { position: id(100, 0) }],
     ['trimmed', id(50, 2), {}, false, { position: id(100, 4), gap: { reason: 'trimmed', missed: 2 } }],
     ['trimmed from an emptied log', id(50, 2), { first: undefined, count: 0 }, false, { position: id(200, 9), gap: { reason: 'trimmed', missed: 7 } }],
     ['another entry with this number', id(151, 7), {}, false, { position: id(100, 4), gap: { reason: 'unknown' } }],
@@ -137,8 +137,19 @@ t.test('the resume rule, row by row', async t => {
     ['of an earlier life', id(5, 7), {}, false, { position: id(100, 4), gap: { reason: 'expired' } }],
     ['a forgotten topic', id(5, 7), { first: undefined, last: id(0, 0), count: 0, bornMs: 0 }, false, { position: id(0, 0), gap: { reason: 'expired' } }],
     ['lost with a failover', id(160, 9), { last: id(200, 1_000), jumps }, false, { position: id(150, 7), gap: { reason: 'fork' } }],
-    ['lost with a failover, and what both have is trimmed', id(160, 9), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(190, 999), gap: { reason: 'fork' } }],
+    ['lost with a failover, and what both have is trimmed', id(160, 9), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(150, 7), gap: { reason: 'fork' } }],
     ['just before a jump whose other side is the first', id(150, 7), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(150, 7) }],
+    ['the first entry behind a jump: the entry before the jump is its neighbour', id(50, 2), { first: id(190, 1_000), last: id(200, 1_002), jumps }, false, { position: id(150, 7), gap: { reason: 'trimmed', missed: 5 } }],
+    ['a smaller number with a later time is of another topic', id(300, 2), {}, false, { position: id(100, 4), gap: { reason: 'unknown' } }],
+    ['no event, then as now', id(0, 0), { first: undefined, last: id(0, 0), count: 0, bornMs: 0 }, false, { position: id(0, 0) }],
+    ['no event yet, and the first are trimmed', id(0, 0), {}, false, { position: id(100, 4), gap: { reason: 'trimmed', missed: 4 } }],
+    ['no event yet, and a life of the topic came and went', id(0, 0), { first: undefined, last: id(0, 0), count: 0, bornMs: 0, forgottenMs: 5 }, false, { position: id(5, 0), gap: { reason: 'expired' } }],
+    ['no event yet, a life came and went, and another began', id(0, 0), { first: id(10, 1), forgottenMs: 5 }, false, { position: id(10, 0), gap: { reason: 'expired' } }],
+    ['no event since the life before was forgotten', id(5, 0), { first: id(10, 1), forgottenMs: 5 }, false, { position: id(10, 0) }],
+    ['no event since the life before was forgotten, then as now', id(5, 0), { first: undefined, last: id(0, 0), count: 0, bornMs: 0, forgottenMs: 5 }, false, { position: id(5, 0) }],
+    ['before the first event of this life', id(10, 0), { first: id(10, 1) }, false, { position: id(10, 0) }],
+    ['before the first event of this life, which is trimmed', id(10, 0), {}, false, { position: id(100, 4), gap: { reason: 'trimmed', missed: 4 } }],
+    ['before the first event of another life', id(8, 0), { first: id(10, 1), forgottenMs: 9 }, false, { position: id(10, 0), gap: { reason: 'expired' } }],
     ['trimmed over a jump', id(50, 2), { first: id(190, 1_001), last: id(200, 1_002), jumps }, false, { position: id(190, 1_000), gap: { reason: 'trimmed', missed: 6 } }]
   ] as const) t.same(resume(cursor, { ends: ends(over), exists }), wanted, what)
   t.equal(numberAfter(7, { jumps }), 1_000)

@@ -1,7 +1,8 @@
 import { errors } from '../errors.ts'
 import { compareEventIds, idsFrom, isSameEventId, ORIGIN } from '../event-id.ts'
 import type { EventId } from '../event-id.ts'
-import { createRetention } from '../retention.ts'
+import { positionBeforeFirst } from '../resume.ts'
+import { createRetention, rememberedMs } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { fingerprintOf, keyNameOf } from './idempotency.ts'
 import type { KeyedAppend } from './idempotency.ts'
@@ -20,6 +21,8 @@ interface Topic {
   head: number
   last: EventId
   bornMs: number
+  /** 1 ms after the last entry of the life before this one, 0 when there was none. */
+  forgottenMs: number
   isClosed: boolean
   /** Clock of the last append or close. */
   touchedAt: number
@@ -87,19 +90,19 @@ export class MemoryLog implements TopicLog {
   async locate (name: string, id: EventId): Promise<Location> {
     const topic = this.#peek(name)
     const at = firstAfter(topic.entries, topic.head, id) - 1
-    return { ends: endsOf(topic), exists: at >= topic.head && isSameEventId(topic.entries[at]!.id, id) }
+    return { ends: this.#endsOf(name, topic), exists: at >= topic.head && isSameEventId(topic.entries[at]!.id, id) }
   }
 
   async seek (name: string, start: SeekStart): Promise<EventId> {
-    const { entries, head, last } = this.#peek(name)
-    const at = 'last' in start ? Math.max(head, entries.length - start.last) : firstAfter(entries, head, { ms: start.sinceMs - 1, n: Infinity })
-    const first = entries[at]
-    return first ? { ms: first.id.ms, n: first.id.n - 1 } : last
+    const topic = this.#peek(name)
+    const { entries, head } = topic
+    const index = 'last' in start ? entries.length - start.last : firstAfter(entries, head, { ms: this.#now() - start.withinMs - 1, n: Infinity })
+    return index > head ? entries[index - 1]!.id : positionBeforeFirst(this.#endsOf(name, topic))
   }
 
   async follow (name: string, listener: TopicListener): Promise<TopicEnds> {
     this.#listeners.set(name, listener)
-    return endsOf(this.#peek(name))
+    return this.#endsOf(name, this.#peek(name))
   }
 
   async unfollow (name: string, listener: TopicListener): Promise<void> {
@@ -123,15 +126,21 @@ export class MemoryLog implements TopicLog {
     this.#listeners.clear()
   }
 
-  /** The topic as it is now, without one that has expired or entries that are too old. */
+  /** The topic as it is now: without entries that are too old, and empty when it has expired. */
   #peek (name: string): Topic {
     const topic = this.#topics.get(name)
     if (topic && !this.#hasExpired(name, topic)) {
       this.#trim(name, topic)
       return topic
     }
-    this.#topics.delete(name)
-    return { entries: [], head: 0, last: ORIGIN, bornMs: 0, isClosed: false, touchedAt: this.#now(), keys: new Map() }
+    if (!topic) return emptyTopic(this.#now(), 0)
+    this.#forget(name, topic)
+    return emptyTopic(this.#now(), endedMs(topic))
+  }
+
+  #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, isClosed }: Topic): TopicEnds {
+    const { expireAfterMs } = this.#retentionOf(name)
+    return { first: entries[head]?.id, last, count: entries.length - head, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), isClosed, jumps: [] }
   }
 
   #topic (name: string): Topic {
@@ -171,7 +180,7 @@ export class MemoryLog implements TopicLog {
 
   /** Gives each event its id: one time for all, never before the last one's, and the next numbers. */
   #number (topic: Topic, events: readonly NewEvent[]): LogEntry[] {
-    const ms = Math.max(topic.last.ms, this.#now())
+    const ms = Math.max(topic.last.ms, topic.forgottenMs + 1, this.#now())
     return events.map((event, at) => ({ ...event, id: { ms, n: topic.last.n + 1 + at } }))
   }
 
@@ -194,14 +203,27 @@ export class MemoryLog implements TopicLog {
         return
       }
       const [name, topic] = value
-      if (this.#hasExpired(name, topic)) this.#topics.delete(name)
+      if (this.#hasExpired(name, topic)) this.#forget(name, topic)
       else this.#dropStaleKeys(name, topic)
     }
   }
+
+  /** Of an expired topic only its end is remembered, for a while; then nothing. */
+  #forget (name: string, topic: Topic): void {
+    if (!this.#hasExpired(name, topic)) return
+    const idleMs = this.#now() - topic.touchedAt
+    if (idleMs >= rememberedMs(this.#retentionOf(name).expireAfterMs)) this.#topics.delete(name)
+    else if (topic.last.n > 0 || topic.isClosed) this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
+  }
 }
 
-function endsOf ({ entries, head, last, bornMs, isClosed }: Topic): TopicEnds {
-  return { first: entries[head]?.id, last, count: entries.length - head, bornMs, isClosed, jumps: [] }
+/** What is remembered of a topic that is forgotten. */
+function endedMs ({ last, forgottenMs }: Pick<Topic, 'last' | 'forgottenMs'>): number {
+  return last.n > 0 ? last.ms + 1 : forgottenMs
+}
+
+function emptyTopic (touchedAt: number, forgottenMs: number): Topic {
+  return { entries: [], head: 0, last: ORIGIN, bornMs: 0, forgottenMs, isClosed: false, touchedAt, keys: new Map() }
 }
 
 /** Index of the first entry after a position, from `head` on, by halving. */

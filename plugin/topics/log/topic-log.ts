@@ -10,7 +10,7 @@ export interface NewEvent {
 /** An event as the log has it. */
 export interface LogEntry extends NewEvent { readonly id: EventId }
 
-/** Both ends of a topic's log. A topic nobody published to yet has `first` undefined, `last` 0-0, count 0 and `bornMs` 0. */
+/** Both ends of a topic's log. A topic without any event so far has `first` undefined, `last` 0-0, `count` 0 and `bornMs` 0. */
 export interface TopicEnds {
   /** The oldest entry that is retained; undefined when none is. */
   readonly first: EventId | undefined
@@ -18,8 +18,14 @@ export interface TopicEnds {
   readonly last: EventId
   /** Entries retained. */
   readonly count: number
-  /** Unix ms of the topic's very first entry; 0 when there was none. A topic that was forgotten is born anew. */
+  /** Unix ms of the topic's very first entry; 0 when there was none. A topic that was forgotten starts a new life. */
   readonly bornMs: number
+  /** 1 ms after the last entry of the life before this one, where that is remembered; otherwise 0. */
+  readonly forgottenMs: number
+  /** A topic without appends for this many ms is forgotten; 0 when never. */
+  readonly expireAfterMs: number
+  /** The log's clock at this moment, in Unix ms. */
+  readonly nowMs: number
   /** The topic was closed: it takes no more events. */
   readonly isClosed: boolean
   /** Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first. */
@@ -52,8 +58,8 @@ export interface AppendOptions {
   publisher?: string | undefined
 }
 
-/** Where to begin without a cursor: with the last so many entries, or with those from a Unix time in ms on. */
-export type SeekStart = { last: number } | { sinceMs: number }
+/** Where to begin without a cursor: with the last entries, this many, or with those of the last `withinMs` by the log's clock. */
+export type SeekStart = { last: number } | { withinMs: number }
 
 /** Where a log tells of trouble; a part of Fastify's logger. */
 export interface LogLogger {
@@ -102,7 +108,11 @@ export interface TopicLog {
   read: (topic: string, after: EventId, limit: PageLimit) => Promise<LogEntry[]>
   /** Both ends, and whether the entry with this very id is retained. */
   locate: (topic: string, id: EventId) => Promise<Location>
-  /** The position just before the entries to begin with; the end of the topic when there are none. */
+  /**
+   * The position just before the entries to begin with; the end of the topic when there are none. It is the id of the entry
+   * before them where that one is retained, so that a client that comes back with it is recognised. Its cost does not
+   * depend on how many entries follow.
+   */
   seek: (topic: string, start: SeekStart) => Promise<EventId>
   /**
    * Begins to tell a listener of this topic; everything appended after the returned ends is told, perhaps already before

@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs'
 import { errors } from '../../errors.ts'
 import { idsFrom, isSameEventId, ORIGIN } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
-import { createRetention } from '../../retention.ts'
+import { positionBeforeFirst } from '../../resume.ts'
+import { createRetention, rememberedMs } from '../../retention.ts'
 import type { RetentionOf, RetentionRule } from '../../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
@@ -96,8 +97,8 @@ export class LmdbLog implements TopicLog {
     return this.#look(() => {
       const meta = this.#peek(topic)
       const first = this.#firstKept(topic, meta)
-      const n = 'last' in start ? Math.max(first, meta.last.n - start.last + 1) : this.#firstSince(topic, first, meta.last.n, start.sinceMs)
-      return n > meta.last.n ? meta.last : { ms: this.#entry(topic, n).id.ms, n: n - 1 }
+      const n = 'last' in start ? meta.last.n - start.last + 1 : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
+      return n > first ? this.#entry(topic, n - 1).id : positionBeforeFirst(this.#ends(topic, meta))
     })
   }
 
@@ -167,21 +168,22 @@ export class LmdbLog implements TopicLog {
     if (key && earlier) return earlier.fingerprint === key.fingerprint ? { ids: idsFrom(earlier.first, earlier.count), isRepeat: true } : 'reused'
     const meta = this.#peek(topic)
     if (meta.isClosed) return 'closed'
-    const ids = idsFrom({ ms: Math.max(meta.last.ms, this.#now()), n: meta.last.n + 1 }, events.length)
+    const { last: { ms, n }, forgottenMs = 0 } = meta
+    const ids = idsFrom({ ms: Math.max(ms, forgottenMs + 1, this.#now()), n: n + 1 }, events.length)
     const last = ids.at(-1)!
     const first = Math.max(this.#firstKept(topic, meta), last.n - this.#retentionOf(topic).maxEvents + 1)
-    this.#putMeta(topic, { first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
+    this.#putMeta(topic, { ...meta, first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
     events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
     this.#drop(topic, meta.first, first - 1)
     if (key) void this.#db.keys.put([topic, key.name], { first: ids[0]!, count: ids.length, fingerprint: key.fingerprint, usedAt: this.#now() })
     return { ids, isRepeat: false }
   }
 
-  /** The topic as it is now; one that has expired is as good as new. */
+  /** The topic as it is now; one that has expired is empty. */
   #peek (topic: string): Meta {
     const meta = this.#db.topics.get(topic)
     const isThere = meta !== undefined && !this.#hasExpired(topic, meta)
-    return isThere ? meta : { first: 1, last: ORIGIN, bornMs: 0, isClosed: false, touchedAt: this.#now() }
+    return isThere ? meta : emptyMeta(this.#now(), endedMs(meta))
   }
 
   #putMeta (topic: string, meta: Meta): void {
@@ -221,7 +223,9 @@ export class LmdbLog implements TopicLog {
     const meta = this.#peek(topic)
     const page: LogEntry[] = []
     let bytes = 0
-    for (let n = Math.max(after.n + 1, this.#firstKept(topic, meta)); n <= meta.last.n && page.length < limit.count; n++) {
+    // The number of an earlier life says nothing about this one.
+    const next = after.ms < meta.bornMs ? 1 : after.n + 1
+    for (let n = Math.max(next, this.#firstKept(topic, meta)); n <= meta.last.n && page.length < limit.count; n++) {
       const entry = this.#entry(topic, n)
       bytes += Buffer.byteLength(entry.data)
       if (page.length > 0 && bytes > limit.bytes) break
@@ -233,7 +237,9 @@ export class LmdbLog implements TopicLog {
   #ends (topic: string, meta: Meta): TopicEnds {
     const first = this.#firstKept(topic, meta)
     const count = Math.max(0, meta.last.n - first + 1)
-    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last: meta.last, count, bornMs: meta.bornMs, isClosed: meta.isClosed, jumps: [] }
+    const { last, bornMs, forgottenMs = 0, isClosed } = meta
+    const { expireAfterMs } = this.#retentionOf(topic)
+    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last, count, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), isClosed, jumps: [] }
   }
 
   #drop (topic: string, first: number, last: number): void {
@@ -265,13 +271,27 @@ export class LmdbLog implements TopicLog {
     for (const { key, value } of someKeys) if (this.#isStale(key[0], value)) void keys.remove(key)
   }
 
-  /** A long topic is dropped in steps, so that no single transaction takes long. */
+  /**
+   * A long topic is dropped in steps, so that no single transaction takes long. What remains for a while is that there
+   * was one.
+   */
   #forget (topic: string, meta: Meta): void {
     const end = Math.min(meta.last.n, meta.first + DROPPED_PER_STEP - 1)
     this.#drop(topic, meta.first, end)
     if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
-    else void this.#db.topics.remove(topic)
+    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) void this.#db.topics.remove(topic)
+    else if (meta.last.n > 0 || meta.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
   }
+}
+
+/** What is remembered of a topic that is forgotten. */
+function endedMs (meta: Meta | undefined): number {
+  if (meta === undefined) return 0
+  return meta.last.n > 0 ? meta.last.ms + 1 : meta.forgottenMs ?? 0
+}
+
+function emptyMeta (touchedAt: number, forgottenMs: number): Meta {
+  return { first: 1, last: ORIGIN, bornMs: 0, forgottenMs, isClosed: false, touchedAt }
 }
 
 function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {

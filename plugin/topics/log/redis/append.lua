@@ -46,10 +46,10 @@ for _, command in ipairs(needed) do
 end
 
 local now = now_ms()
-local state = adopt_lineage(meta, now)
+local state = adopt_lineage(meta, now, expire)
 if state.closed then return {'closed'} end
 
-local ms = math.max(now, state.ms)
+local ms = math.max(now, state.ms, state.past + 1)
 local first = state.skip or state.n + 1
 local text = string.format('%.0f', ms)
 local frames, size = {}, 0
@@ -65,13 +65,13 @@ end
 if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
 
 local n = string.format('%.0f', first)
-redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage)
+redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage, 'touched', string.format('%.0f', now))
 if state.skip then redis.call('HDEL', meta, 'skip') end
 if state.n == 0 and not state.skip then redis.call('HSET', meta, 'born', text) end
 if key then redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. ' ' .. fingerprint, 'PX', key_ttl) end
 if expire > 0 then
   redis.call('PEXPIRE', stream, expire)
-  redis.call('PEXPIRE', meta, expire)
+  redis.call('PEXPIRE', meta, remembered(expire))
 end
 
 if size <= LARGE then

@@ -5,13 +5,40 @@
 -- not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a jump
 -- "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
 
-local MAX_JUMPS = 32
+--
+-- A topic without appends for `expire` ms is forgotten, its numbers too. That there was one is remembered for a while longer,
+-- in the field 'past': 1 ms after its last event. Readers that were there before it learn that they missed it.
 
-local function adopt_lineage (meta, now)
-  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born')
+local MAX_JUMPS = 32
+local DAY = 86400000
+
+-- How long a topic's state is kept after its last append.
+local function remembered (expire)
+  return expire + math.max(expire, DAY)
+end
+
+local function is_idle (touched, now, expire)
+  return expire > 0 and touched and now - tonumber(touched) >= expire
+end
+
+local function forget (meta, n, ms, past)
+  local kept = redis.call('PTTL', meta)
+  local ended = n and string.format('%.0f', ms + 1) or past or '0'
+  redis.call('DEL', meta)
+  redis.call('HSET', meta, 'past', ended)
+  if kept > 0 then redis.call('PEXPIRE', meta, kept) end
+  return ended
+end
+
+local function adopt_lineage (meta, now, expire)
+  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched')
+  if is_idle(fields[9], now, expire) then
+    fields = {[8] = forget(meta, fields[1], fields[2], fields[8])}
+  end
   local state = {
     n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',
-    jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0'
+    jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0',
+    past = tonumber(fields[8] or 0)
   }
   local info = redis.call('INFO', 'replication')
   local at = string.find(info, 'master_replid:', 1, true)

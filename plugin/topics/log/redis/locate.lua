@@ -1,17 +1,18 @@
 -- Both ends of a topic, and whether one entry is there, in one atomic step.
 --
 -- KEYS  1  sse:{topic}:log   2  sse:{topic}:meta
--- ARGV  1  an entry id       2  ms an event is kept, 0: whatever its age
--- Reply {ms, n, born, closed, jumps, count, id of the first entry or '', 1 when the entry is there}
+-- ARGV  1  an entry id       2  ms an event is kept, 0: whatever its age   3  ms an idle topic is kept, 0: for ever
+-- Reply {ms, n, born, closed, jumps, count, id of the first entry or '', 1 when the entry is there, past, now}
 
 local stream, meta = KEYS[1], KEYS[2]
 local now = now_ms()
-local state = adopt_lineage(meta, now)
+local state = adopt_lineage(meta, now, tonumber(ARGV[3]))
 local max_age = tonumber(ARGV[2])
 if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
 local first = first_from(stream, '-')
 local found = #redis.call('XRANGE', stream, ARGV[1], ARGV[1], 'COUNT', 1)
 return {
   string.format('%.0f', state.ms), string.format('%.0f', state.n), state.born, state.closed and 1 or 0, state.jumps,
-  redis.call('XLEN', stream), first and first[1] or '', found
+  redis.call('XLEN', stream), first and first[1] or '', found,
+  string.format('%.0f', state.past), string.format('%.0f', now)
 }

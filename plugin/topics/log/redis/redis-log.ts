@@ -4,6 +4,7 @@ import { show } from '../../../common/show.ts'
 import { errors } from '../../errors.ts'
 import { formatEventId, idsFrom, ORIGIN, parseEventId } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
+import { endOf } from '../../resume.ts'
 import { createRetention } from '../../retention.ts'
 import type { Retention, RetentionOf, RetentionRule } from '../../retention.ts'
 import { ClusterClient } from '../../../common/redis/ioredis.ts'
@@ -19,6 +20,7 @@ import { parseRedisMessage } from './redis-message.ts'
 import { ReplicaWait } from './redis-replicas.ts'
 import { defineScripts } from './redis-scripts.ts'
 import type { LocateReply, ScriptCommands } from './redis-scripts.ts'
+import { firstFrom, numberBefore, numberBelow, seekNumber } from './redis-seek.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { Appended, AppendOptions, Jump, LogEntry, LogHealth, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
 
@@ -75,7 +77,7 @@ export class RedisLog implements TopicLog {
       target: this.#target,
       commandTimeoutMs: options.commandTimeoutMs,
       define: defineScripts,
-      probe: client => client.topicLocate(this.#key(PROBED_TOPIC, 'log'), this.#key(PROBED_TOPIC, 'meta'), formatEventId(ORIGIN), 0)
+      probe: client => client.topicLocate(this.#key(PROBED_TOPIC, 'log'), this.#key(PROBED_TOPIC, 'meta'), formatEventId(ORIGIN), 0, 0)
     })
     this.#client = this.#link.client
   }
@@ -132,15 +134,17 @@ export class RedisLog implements TopicLog {
   }
 
   async locate (topic: string, id: EventId): Promise<Location> {
-    const reply = await this.#ask(() => this.#client.topicLocate(this.#key(topic, 'log'), this.#key(topic, 'meta'), formatEventId(id), this.#retentionOf(topic).maxAgeMs))
-    return toLocation(reply)
+    const { maxAgeMs, expireAfterMs } = this.#retentionOf(topic)
+    const reply = await this.#ask(() => this.#client.topicLocate(this.#key(topic, 'log'), this.#key(topic, 'meta'), formatEventId(id), maxAgeMs, expireAfterMs))
+    return toLocation(reply, expireAfterMs)
   }
 
   async seek (topic: string, start: SeekStart): Promise<EventId> {
-    const [kind, value] = 'last' in start ? ['last', start.last] as const : ['since', start.sinceMs] as const
-    const first = await this.#ask(() => this.#client.topicSeek(this.#key(topic, 'log'), kind, value))
-    const id = parseEventId(first)
-    return id ? { ms: id.ms, n: id.n - 1 } : (await this.locate(topic, ORIGIN)).ends.last
+    const { ends } = await this.locate(topic, ORIGIN)
+    const next = async (text: string) => this.#ask(() => firstFrom(this.#client, this.#key(topic, 'log'), text))
+    if ('last' in start) return seekNumber(numberBelow(start.last, ends), ends, next)
+    const first = await next(`${ends.nowMs - start.withinMs}-0`)
+    return first === undefined ? endOf(ends) : seekNumber(numberBefore(first.n, ends), ends, next)
   }
 
   async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
@@ -289,9 +293,19 @@ function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   return [{ id, data, event: values.get('event'), retry: retry === undefined ? undefined : Number(retry) }]
 }
 
-function toLocation ([ms, n, born, closed, jumps, count, first, found]: LocateReply): Location {
+function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now]: LocateReply, expireAfterMs: number): Location {
   return {
-    ends: { first: parseEventId(first), last: { ms: Number(ms), n: Number(n) }, count, bornMs: Number(born), isClosed: closed === 1, jumps: toJumps(jumps) },
+    ends: {
+      first: parseEventId(first),
+      last: { ms: Number(ms), n: Number(n) },
+      count,
+      bornMs: Number(born),
+      forgottenMs: Number(past),
+      expireAfterMs,
+      nowMs: Number(now),
+      isClosed: closed === 1,
+      jumps: toJumps(jumps)
+    },
     exists: found === 1
   }
 }

@@ -9,8 +9,7 @@ export interface ScriptCommands {
   topicAppend: (stream: string, meta: string, args: readonly string[]) => Promise<string[]>
   topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
   topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
-  topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number) => Promise<LocateReply>
-  topicSeek: (stream: string, kind: 'last' | 'since', value: number) => Promise<string>
+  topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number, expireAfterMs: number) => Promise<LocateReply>
   topicClose: (meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
   topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
 }
@@ -18,8 +17,8 @@ export interface ScriptCommands {
 /** What `page.lua` replies: where to go on when the page is empty, and the entries. */
 export type PageReply = [next: string, ...entries: [id: string, fields: string[]][]]
 
-/** What `locate.lua` replies: ms, n, born, closed, jumps, count, first id, found. */
-export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number]
+/** What `locate.lua` replies. */
+export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number, past: string, now: string]
 
 const lineage = load('lineage')
 const entry = load('entry')
@@ -30,8 +29,7 @@ export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: 
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
-  topicSeek: { lua: entry + load('seek'), numberOfKeys: 1 },
-  topicClose: { lua: load('close'), numberOfKeys: 1 },
+  topicClose: { lua: lineage + load('close'), numberOfKeys: 1 },
   topicDelete: { lua: load('delete'), numberOfKeys: 2 }
 }
 

@@ -1,0 +1,196 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Test } from 'tap'
+import { injectSse } from '../../plugin/index.ts'
+import type { InjectedStream } from '../../plugin/index.ts'
+import { LmdbLog, MemoryLog, RedisLog } from '../../plugin/topics/index.ts'
+import type { RetentionRule, TopicLog } from '../../plugin/topics/index.ts'
+import { deferred } from '../../plugin/common/deferred.ts'
+import { until } from '../support/log-contract.ts'
+import { dataOf, gapIn } from '../support/redis-app.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { buildTopicsApp, publish } from '../support/topics-app.ts'
+
+/** What a client keeps must be recognised by every log, whatever happened to the topic meanwhile. */
+type MakeLog = (t: Test, retention: RetentionRule[]) => TopicLog | Promise<TopicLog>
+
+const logs: Record<string, MakeLog> = {
+  memory: (t, retention) => new MemoryLog({ retention }),
+  LMDB: async (t, retention) => {
+    const folder = await mkdtemp(join(tmpdir(), 'lives-'))
+    t.teardown(() => rm(folder, { recursive: true, force: true }))
+    return new LmdbLog({ folder, retention, durability: 'process' })
+  },
+  Redis: async (t, retention) => new RedisLog({ connection: (await RedisServer.start(t)).url, retention })
+}
+
+const logOf = new Map<FastifyInstance, TopicLog>()
+
+for (const [name, makeLog] of Object.entries(logs)) {
+  t.test(`the ${name} log`, async t => {
+    const build = async (t: Test, retention: RetentionRule[] = []): Promise<FastifyInstance> => {
+      const log = await makeLog(t, retention)
+      const app = await buildTopicsApp(t, { log })
+      logOf.set(app, log)
+      await until(() => app.topics.info('a').then(() => true, () => false))
+      return app
+    }
+    testStarts(t, build)
+    testReopened(t, build)
+    testLives(t, build)
+  })
+}
+
+function connect (app: FastifyInstance, query: string, cursor?: string): Promise<InjectedStream> {
+  return injectSse(app, { url: `/events?${query}`, headers: cursor === undefined ? {} : { 'last-event-id': cursor } })
+}
+
+type Build = (t: Test, retention?: RetentionRule[]) => Promise<FastifyInstance>
+
+function testStarts (t: Test, build: Build): void {
+  // The id of stream.open was made up of the time of one event and the number of another. Whoever came back with it was told
+  // of a gap "unknown" and got everything retained again.
+  t.test('a client that began with last or since and lost its connection before its first event goes on exactly', async t => {
+    const app = await build(t)
+    for (const text of ['1', '2', '3', '4', '5']) await publish(app, 'a', text)
+    for (const start of ['last=2', 'last=0', 'last=5', 'last=9', 'sinceMs=60000', 'sinceMs=1']) {
+      const whole = await connect(app, `topic=a&${start}`)
+      const cut = await connect(app, `topic=a&${start}`)
+      const [open] = await cut.next()
+      cut.close()
+      const again = await connect(app, 'topic=a', open!.id)
+      const end = `end of ${start}`
+      await publish(app, 'a', end)
+      const wanted = await readTo(whole, end)
+      t.same(wanted.filter(data => data.startsWith('stream.')), ['stream.open'], start)
+      t.same(await readTo(again, end), wanted, start)
+      for (const stream of [whole, again]) stream.close()
+    }
+  })
+
+  t.test('of several topics a client goes on exactly from each frame of its first replay', async t => {
+    const app = await build(t)
+    for (const text of ['1', '2', '3', '4']) for (const topic of ['a', 'b', 'c']) await publish(app, topic, `${topic}${text}`)
+    const query = 'topic=a&topic=b&topic=c'
+    const whole = await connect(app, `${query}&last=3`)
+    const events = await whole.next(10)
+    whole.close()
+    const all = dataOf(events).slice(1)
+    t.equal(all.length, 9)
+    for (const [at, { id }] of events.entries()) {
+      const again = await connect(app, query, id)
+      const rest = dataOf(await again.next(10 - at)).slice(1)
+      again.close()
+      t.same(rest, all.slice(at), `after frame ${at}`)
+    }
+  })
+}
+
+/** Names and data up to an event. */
+async function readTo (stream: InjectedStream, last: string): Promise<string[]> {
+  const seen: string[] = []
+  while (seen.at(-1) !== last) seen.push(...dataOf(await stream.next()))
+  return seen
+}
+
+function testReopened (t: Test, build: Build): void {
+  // The feed of an open stream kept the end of a topic that was deleted since: newcomers were sent stream.end, and whoever
+  // had read it to its end got 204, after which an EventSource never comes back.
+  t.test('a topic that is closed and then deleted is open again, for those who are there and for those who come', async t => {
+    const app = await build(t)
+    const both = await connect(app, 'topic=a&topic=b')
+    const only = await connect(app, 'topic=a')
+    await publish(app, 'a', '1')
+    await app.topics.close('a')
+    t.same(dataOf(await both.next(3)), ['stream.open', '1', 'stream.end'])
+    const ended = (await only.end()).at(-1)!.id
+    t.equal((await connect(app, 'topic=a', ended)).statusCode, 204)
+    await app.topics.delete('a')
+    const again = await connect(app, 'topic=a', ended)
+    t.equal(again.statusCode, 200)
+    const newcomer = await connect(app, 'topic=a&topic=b')
+    await newcomer.next()
+    await publish(app, 'a', '2')
+    t.same(dataOf(await both.next()), ['2'])
+    t.same(dataOf(await again.next(2)), ['stream.open', '2'])
+    t.same(dataOf(await newcomer.next()), ['2'])
+    await app.topics.close('a')
+    for (const stream of [both, newcomer]) t.same(dataOf(await stream.next()), ['stream.end'], 'its second end is told too')
+    t.same(dataOf(await again.end()), ['stream.open', '2', 'stream.end'])
+    for (const stream of [both, newcomer]) stream.close()
+  })
+}
+
+async function forget (app: FastifyInstance, topic: string): Promise<void> {
+  await until(async () => (await app.topics.info(topic)).last === null)
+}
+
+function testLives (t: Test, build: Build): void {
+  t.test('a client that was there before a topic had events is told of a life of the topic that came and went', async t => {
+    const app = await build(t, [{ topics: '*', expireAfterMs: 150 }])
+    for (const query of ['topic=one', 'topic=one&topic=two']) {
+      const before = await connect(app, query)
+      const [open] = await before.next()
+      before.close()
+      const unused = await connect(app, query, open!.id)
+      t.same(dataOf(await unused.next()), ['stream.open'])
+      unused.close()
+      await publish(app, 'one', 'missed')
+      await forget(app, 'one')
+      const empty = await connect(app, query, open!.id)
+      t.match(gapIn(await empty.next(2)), { topic: 'one', reason: 'expired', resumedAt: null })
+      const told = empty.events.at(-1)!.id
+      empty.close()
+      await publish(app, 'one', 'new')
+      const late = await connect(app, query, open!.id)
+      t.match(gapIn(await late.next(3)), { topic: 'one', reason: 'expired' })
+      t.equal(late.events.at(-1)!.data, 'new')
+      late.close()
+      const exact = await connect(app, query, told)
+      t.same(dataOf(await exact.next(2)), ['stream.open', 'new'], 'once it was told it goes on exactly')
+      exact.close()
+      await forget(app, 'one')
+    }
+  })
+
+  t.test('a client of a topic that never had an event is told of no gap, however long it was away', async t => {
+    const app = await build(t, [{ topics: '*', expireAfterMs: 50 }])
+    const before = await connect(app, 'topic=a')
+    const [open] = await before.next()
+    before.close()
+    await publish(app, 'other', 'x')
+    await forget(app, 'other')
+    await publish(app, 'a', '1')
+    const after = await connect(app, 'topic=a', open!.id)
+    t.same(dataOf(await after.next(2)), ['stream.open', '1'])
+    after.close()
+  })
+
+  // Its position said number 0, and the first event of the topic's next life has the number 1.
+  t.test('a slow client of several topics is told when one is forgotten while it reads another', async t => {
+    const app = await build(t, [{ topics: 'b', expireAfterMs: 150 }, { topics: '*' }])
+    const opened = await connect(app, 'topic=a&topic=b')
+    const [open] = await opened.next()
+    opened.close()
+    await publish(app, 'a', 'a1')
+    await publish(app, 'b', 'old1', 'old2', 'old3')
+    const { promise: mayRead, settle } = deferred<void>()
+    const log = logOf.get(app)!
+    const read = log.read.bind(log)
+    log.read = async (topic, ...rest) => {
+      if (topic === 'a') await mayRead
+      return read(topic, ...rest)
+    }
+    const slow = await connect(app, 'topic=a&topic=b', open!.id)
+    await forget(app, 'b')
+    await publish(app, 'b', 'new1', 'new2', 'new3')
+    settle()
+    const events = await slow.next(6)
+    t.same(dataOf(events), ['stream.open', 'a1', 'stream.gap', 'new1', 'new2', 'new3'])
+    t.match(gapIn(events), { topic: 'b', reason: 'expired' })
+    slow.close()
+  })
+}
