@@ -37,9 +37,9 @@ const RIVAL = '@fastify/sse'
 const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given) {
   refuseConflict(app)
   checkGrantRoutes(app)
-  const { options, drainMs } = resolvePluginOptions(given)
+  const { options, drain } = resolvePluginOptions(given)
   const routes = new RouteSettingsTable(options)
-  const registry = new StreamRegistry(drainMs)
+  const registry = new StreamRegistry(drain)
   const heartbeats = new HeartbeatTimer()
 
   app.decorateReply('sse', function (this: FastifyReply, source?: unknown, callOptions?: SseOptions) {

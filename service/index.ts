@@ -67,7 +67,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   inflateBodies(app)
   gateBodies(app, { maxBodiesBytes: config.maxBodiesBytes, requestMs: timeouts.requestMs })
   readBodies(app, config)
-  await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs })
+  await app.register(sse, { heartbeatMs: config.heartbeatMs, drainMs: config.drainMs, answersWhileClosing: true })
   const log = createLog(config)
   const drain = addDrain(app, config.drainDelayMs)
   const streams = new OpenStreams()

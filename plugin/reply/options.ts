@@ -2,6 +2,7 @@ import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
 import { checkEventName, defaultSerializer, MAX_RETRY_MS } from './wire.ts'
 import type { Serializer, WireEvent } from './wire.ts'
+import type { DrainInit } from './stream-registry.ts'
 import type { CloseReason, SseStream } from './stream.ts'
 
 /** What happens when `push()` or `write()` meets a client whose buffer is full. */
@@ -45,6 +46,11 @@ export interface SseRouteOptions extends SseOptions {
 export interface SsePluginOptions extends SseOptions {
   /** `app.close()` ends all streams within this many ms, and destroys what is left then. Default 5,000. */
   drainMs?: number
+  /**
+   * Set it to true together with Fastify's `return503OnClosing: false`: clients that come back while the app still closes are
+   * then asked to retry, so that none has to wait for the end of the drain. Default false.
+   */
+  answersWhileClosing?: boolean
 }
 
 /** Options with every default filled in. */
@@ -91,7 +97,10 @@ export const checks: Record<keyof SseOptions, Check> = {
   onClose: { range: 'a function', ok: isFunction }
 }
 
-const drainCheck = integer(0, MAX_TIMER_MS, 'ms')
+const drainChecks: Record<keyof DrainInit, Check> = {
+  drainMs: integer(0, MAX_TIMER_MS, 'ms'),
+  answersWhileClosing: { range: 'true or false', ok: value => typeof value === 'boolean' }
+}
 const eventsCheck: Check = { range: 'an object of JSON schemas by event name', ok: value => isObject(value) && Object.values(value).every(isObject) && Object.keys(value).every(isEventName) }
 
 /**
@@ -110,11 +119,12 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
   return resolved
 }
 
-/** Takes `drainMs` off the options given at registration. */
-export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drainMs: number } {
-  const { drainMs = DEFAULT_DRAIN_MS, ...rest } = given
-  checkOption('plugin', 'drainMs', drainMs, { drainMs: drainCheck })
-  return { options: resolveOptions('plugin', defaults, rest), drainMs }
+/** Takes the options of the drain off those given at registration. */
+export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drain: DrainInit } {
+  const { drainMs = DEFAULT_DRAIN_MS, answersWhileClosing = false, ...rest } = given
+  const drain = { drainMs, answersWhileClosing }
+  for (const [name, value] of Object.entries(drain)) checkOption('plugin', name, value, drainChecks)
+  return { options: resolveOptions('plugin', defaults, rest), drain }
 }
 
 /** Takes `events` off the options given on a route. */

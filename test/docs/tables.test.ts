@@ -34,7 +34,7 @@ async function rangeTold (register: () => PromiseLike<unknown>): Promise<string>
 }
 
 t.test('the README lists the options of a stream with their defaults and ranges', async t => {
-  const rows = tableRows('README.md', 'Option').filter(([name]) => name !== 'drainMs' && name !== 'events')
+  const rows = tableRows('README.md', 'Option').filter(([name]) => !['drainMs', 'answersWhileClosing', 'events'].includes(name!))
   t.same(namesIn(rows), Object.keys(checks))
   for (const [name = '', shownDefault, allowed] of rows) {
     const value = defaults[name as keyof typeof defaults]
@@ -44,10 +44,11 @@ t.test('the README lists the options of a stream with their defaults and ranges'
 })
 
 t.test('the README lists the options of registration and of routes with their defaults and ranges', async t => {
-  const [drain, events, ...others] = tableRows('README.md', 'Option').filter(([name = '']) => !Object.hasOwn(checks, name))
+  const [drain, answers, events, ...others] = tableRows('README.md', 'Option').filter(([name = '']) => !Object.hasOwn(checks, name))
   t.same(others, [])
   t.equal(drain?.[1], String(DEFAULT_DRAIN_MS))
   t.equal(drain?.[2], await rangeTold(() => Fastify().register(sse, { drainMs: -1 })))
+  t.same(answers?.slice(0, 3), ['answersWhileClosing', 'false', await rangeTold(() => Fastify().register(sse, { answersWhileClosing: 1 } as object))])
   t.equal(events?.[0], 'events')
   t.equal(events?.[2], await rangeTold(async () => {
     const app = Fastify()

@@ -1,7 +1,10 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { checkExactness } from '../support/exactness.ts'
+import { open } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
+import { Nginx } from '../support/nginx.ts'
+import { stablePort } from '../support/ports.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
 import { call } from '../support/service-app.ts'
@@ -71,4 +74,38 @@ t.test(`two instances restarted one after the other ${ROUNDS} times under load: 
   await checkExactness(t, services[0].origin, TOPICS, publishers, clients)
   t.ok(clients.every(({ connects }) => connects > ROUNDS), 'every client was moved more than once')
   t.comment(`${acknowledged()} events, ${publishers.reduce((sum, { failures }) => sum + failures, 0)} tries of publishers cut, ${clients.reduce((sum, { connects }) => sum + connects, 0)} streams`)
+})
+
+/** A real nginx in front of both, which tries the other one when one does not answer. */
+async function startNginx (t: Test, services: readonly ServiceProcess[]): Promise<string> {
+  const port = await stablePort()
+  const servers = services.map(({ origin }) => `server ${new URL(origin).host};`).join(' ')
+  await Nginx.start(t, `pid nginx.pid;
+events {}
+http {
+  access_log access.log;
+  upstream sse { ${servers} }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://sse; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host localhost; proxy_buffering off; } }
+}`, port)
+  return `http://127.0.0.1:${port}`
+}
+
+// Through nginx a client was dark for 18.7 s although the other instance stood ready: it did what its `retry:` said.
+t.test('behind nginx every client of an instance that restarts is asked to come back after 1 to 3 s, and the other one is there', async t => {
+  const redis = await RedisServer.start(t)
+  const env = { REDIS_URL: redis.url, DRAIN_MS: '10000', DRAIN_DELAY_MS: '100' }
+  const services = await Promise.all([ServiceProcess.start(t, env), ServiceProcess.start(t, env)])
+  const origin = await startNginx(t, services)
+  const clients = await Promise.all(Array.from({ length: 8 }, () => open(t, `${origin}/events?topic=a`)))
+  await Promise.all(clients.map(({ inbox }) => inbox.until('stream.open')))
+  services[0]!.command.kill('SIGTERM')
+  t.equal(await services[0]!.command.exit(), 0)
+  const ended = clients.filter(({ inbox }) => inbox.isOver)
+  t.ok(ended.length > 0 && ended.length < clients.length, `${ended.length} were on it`)
+  for (const { inbox } of ended) {
+    const retryMs = Number(/retry: (\d+)\n+$/.exec(inbox.text)?.[1])
+    t.ok(retryMs >= 1_000 && retryMs <= 3_100, `${retryMs}`)
+    const back = await open(t, `${origin}/events?topic=a`)
+    await back.inbox.until('stream.open')
+  }
 })
