@@ -35,7 +35,10 @@ export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHea
 export async function authenticate (app: FastifyInstance, config: ServiceConfig): Promise<void> {
   const asks = asksForCredentials(config)
   checkHosts(app, config.allowedHosts ?? (asks || config.isOpenToAll ? undefined : LOOPBACK_HOSTS))
-  if (!asks) return warnIfOpen(app, config)
+  if (!asks) {
+    checkPages(app, config.corsOrigins)
+    return warnIfOpen(app, config)
+  }
   if (config.cookieName !== undefined) await app.register(cookie)
   app.addHook('onRoute', route => { if (needsGrant(route)) route.grant = true })
   await app.register(auth, authOptions(config))
@@ -47,6 +50,13 @@ function checkHosts (app: FastifyInstance, hosts: readonly string[] | undefined)
   app.addHook('onRequest', async request => { if (!PROBED.has(pathOf(request.url))) site.checkHost(request) })
 }
 
+/** Where nobody signs in, a page of another origin may change something only if `CORS_ORIGINS` lets it use the service. */
+function checkPages (app: FastifyInstance, origins: readonly string[] = []): void {
+  if (origins.includes('*')) return
+  const site = new SiteCheck({ origins })
+  app.addHook('onRequest', async request => site.checkChange(request))
+}
+
 const isPreflight = ({ method }: RouteOptions): boolean => method === 'OPTIONS'
 
 function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void {
@@ -55,12 +65,12 @@ function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void
 
 /** Of a configuration that asks for credentials. */
 function authOptions (config: ServiceConfig): AuthOptions {
-  const { cookieName, proxyHeader, proxyFrom, corsOrigins = [] } = config
+  const { cookieName, proxyHeader, proxyFrom, maxLifetimeMs, corsOrigins = [] } = config
   const jwt = jwtOptions(config)
   return {
     ...(jwt && { jwt }),
     ...(cookieName === undefined ? {} : { cookie: { name: cookieName, jwt: true } }),
-    ...(proxyHeader === undefined ? {} : { proxy: { header: proxyHeader, from: proxyFrom! } }),
+    ...(proxyHeader === undefined ? {} : { proxy: { header: proxyHeader, from: proxyFrom!, ...maxLifetimeMs !== undefined && { maxLifetimeMs } } }),
     oneTimeToken: { store: createTokenStore(config) },
     // `*` lets every page read what needs no credentials; it is no origin to be trusted with them.
     origins: corsOrigins.filter(origin => origin !== '*')

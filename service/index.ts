@@ -78,7 +78,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   const answerOtherMethods = watchMethods(app)
   describeTokenCalls(app)
   await authenticate(app, config)
-  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }))
+  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }), config.maxLifetimeMs)
   await topicsRoutes(app, config)
   healthRoutes(app, { log, drain })
   metricsRoute(app)

@@ -81,6 +81,7 @@ export const authChecks: Record<string, OptionCheck> = {
   'proxy.verify': verify,
   'proxy.subscribe': patterns,
   'proxy.publish': patterns,
+  'proxy.maxLifetimeMs': integer(1_000, MAX_TIMER_MS, 'ms'),
   store: tokenChecks.store,
   origins: { range: 'a list of origins such as "https://app.example"', ok: value => Array.isArray(value) && value.every(isOrigin) },
   hosts: { range: 'a list of hosts such as "app.example" or "app.example:8443"', ok: value => isFilledList(value, isHost) },

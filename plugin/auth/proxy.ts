@@ -17,7 +17,14 @@ export interface ProxyOptions {
   /** Patterns of topics for every subject. Default: the route decides. */
   subscribe?: readonly string[]
   publish?: readonly string[]
+  /**
+   * Without `verify`: how long a grant lasts, in ms; the proxy is asked again by the next request. Default 3,600,000: whoever
+   * was signed out there listens for no longer.
+   */
+  maxLifetimeMs?: number
 }
+
+export const PROXY_LIFETIME_MS = 3_600_000
 
 /** The header as a source. It counts by the address of the socket, whatever `X-Forwarded-For` says. */
 export function proxySource (options: ProxyOptions): Source {
@@ -31,7 +38,7 @@ export function proxySource (options: ProxyOptions): Source {
     read: request => isFrom(trusted, request.raw.socket.remoteAddress) ? decode(readOnce(request, header)) : undefined,
     async verify (subject, request) {
       if (!isSubject(subject)) return null
-      if (options.verify === undefined) return { subject, subscribe: options.subscribe, publish: options.publish }
+      if (options.verify === undefined) return { subject, subscribe: options.subscribe, publish: options.publish, expiresAtMs: Date.now() + (options.maxLifetimeMs ?? PROXY_LIFETIME_MS) }
       const init = await options.verify(subject, request)
       return init === null ? null : checkGrantInit('proxy.verify', init)
     }

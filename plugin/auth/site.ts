@@ -31,12 +31,17 @@ export class SiteCheck {
 
   /** For what browsers send by themselves, and for one-time tokens. Throws 403 `FST_SSE_BAD_ORIGIN`. */
   checkPage (request: FastifyRequest): void {
-    const { origin, 'sec-fetch-site': site, 'sec-purpose': purpose } = request.headers
-    if (isPrefetch(purpose)) throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
-    if (origin !== undefined && this.#origins.has(origin)) return
-    if (origin !== undefined && !isOwn(origin, request)) throw new errors.FST_SSE_BAD_ORIGIN(`pages of ${show(origin)} may not use the credentials of this server: list that origin if they shall`)
-    if (site === undefined || site === 'same-origin' || site === 'none') return
-    throw new errors.FST_SSE_BAD_ORIGIN('pages of another origin may not use the credentials of this server: list their origin if they shall')
+    if (isPrefetch(request.headers['sec-purpose'])) throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
+    if (!this.#isTrusted(request)) throw new errors.FST_SSE_BAD_ORIGIN(`${pageOf(request)} may not use the credentials of this server: add that origin to those that are allowed if it should`)
+  }
+
+  /**
+   * For requests without credentials. A page of any site can make a browser send them, and text needs no preflight: what they
+   * change is changed, although the page cannot read the answer. Throws 403 `FST_SSE_BAD_ORIGIN` unless the method is safe.
+   */
+  checkChange (request: FastifyRequest): void {
+    if (SAFE_METHODS.has(request.method) || this.#isTrusted(request)) return
+    throw new errors.FST_SSE_BAD_ORIGIN(`${pageOf(request)} may not change anything here: add that origin to those that are allowed if it should`)
   }
 
   /** For a one-time token in the URL: only what a script opens may spend it, no link, image or frame. Throws 403 `FST_SSE_BAD_ORIGIN`. */
@@ -45,7 +50,20 @@ export class SiteCheck {
     if (dest !== undefined && dest !== 'empty') throw new errors.FST_SSE_BAD_ORIGIN('a one-time token is for EventSource and fetch: open the stream from a script')
     this.checkPage(request)
   }
+
+  /** True for our own pages, for those of origins that are listed, and for whatever is no page: browsers send these headers by themselves. */
+  #isTrusted (request: FastifyRequest): boolean {
+    const { origin, 'sec-fetch-site': site } = request.headers
+    if (origin !== undefined && this.#origins.has(origin)) return true
+    if (origin !== undefined && !isOwn(origin, request)) return false
+    return site === undefined || site === 'same-origin' || site === 'none'
+  }
 }
+
+/** RFC 9110, 9.2.1. */
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+const pageOf = ({ headers: { origin } }: FastifyRequest): string => origin === undefined ? 'pages of another origin' : `pages of ${show(origin)}`
 
 const isPrefetch = (purpose: string | string[] | undefined): boolean => purpose !== undefined && /^prefetch\b/i.test(String(purpose))
 

@@ -1,7 +1,7 @@
 import { PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
 import { authChecks } from 'fastify-resumable-sse/auth'
 import { weaknessOf } from './secret.ts'
-import { anyText, list, oneOf, proxies, PROXIES, readableFile } from './variable.ts'
+import { anyText, duration, list, oneOf, proxies, PROXIES, readableFile } from './variable.ts'
 import type { Read, Variable } from './variable.ts'
 
 const MIN_SECRET_BYTES = 32
@@ -19,6 +19,13 @@ const secret: Read<string> = text => asOption('jwt.secret')(text) !== undefined 
 function secretProblems (text: string): string[] {
   const weakness = asOption('jwt.secret')(text) === undefined ? undefined : weaknessOf(text)
   return weakness === undefined ? [] : [`must be random, and this one ${weakness}: make one with openssl rand -base64 48`]
+}
+
+/** As long as a timer can be. */
+const MAX_LIFETIME_MS = 24 * 86_400_000
+const lifetime: Read<number> = text => {
+  const ms = duration(text)
+  return ms !== undefined && ms >= 1_000 && ms <= MAX_LIFETIME_MS ? ms : undefined
 }
 
 /** Who may publish and listen: rows of the table in config.ts. */
@@ -102,6 +109,13 @@ export const authVariables = {
     allowed: PROXIES,
     read: proxies,
     meaning: 'The proxies from which `PROXY_HEADER` counts.'
+  },
+  MAX_LIFETIME: {
+    property: 'maxLifetimeMs',
+    default: undefined,
+    allowed: 'a duration such as 30s, 10m, 2h or 1d, from 1s to 24d',
+    read: lifetime,
+    meaning: 'A stream is ended after this time, minus up to a tenth at random; the client reconnects, and its rights are checked again. Not set: one hour for subjects of `PROXY_HEADER`, and for others as long as their token.'
   },
   ALLOWED_HOSTS: {
     property: 'allowedHosts',

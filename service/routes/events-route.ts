@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { checkSubscribeOptions } from 'fastify-resumable-sse/topics'
 import type { SubscribeOptions } from 'fastify-resumable-sse/topics'
+import { PROXY_LIFETIME_MS } from 'fastify-resumable-sse/auth'
 import { checkTopics } from 'fastify-resumable-sse/topics'
 import { parseDuration } from '../config/duration.ts'
 import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
@@ -28,9 +29,9 @@ const schema = {
 }
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20]`: the stream. */
-export function eventsRoute (app: FastifyInstance, gate: StreamGate): void {
+export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
   app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
-    return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))))
+    return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))), lifetimeOf(request, maxLifetimeMs))
   })
 }
 
@@ -54,4 +55,10 @@ function explain ({ query }: FastifyRequest): void {
 
 function subscribeOptions ({ lastEventId, since, last }: Query): SubscribeOptions {
   return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last }
+}
+
+/** Streams of a proxy's subjects end also where nothing is configured: nobody else could tell that somebody was signed out there. */
+function lifetimeOf (request: FastifyRequest, configuredMs: number | undefined): { maxLifetimeMs: number } {
+  const isOfProxy = (request as { grant?: { source: string } | null }).grant?.source === 'proxy'
+  return { maxLifetimeMs: configuredMs ?? (isOfProxy ? PROXY_LIFETIME_MS : 0) }
 }

@@ -91,6 +91,7 @@ const CASES: Record<VariableName, Case> = {
   COOKIE_NAME: { unset: undefined, good: [['__Host-session', '__Host-session']], bad: ['a b', 'a;b', 'a=b'], beside: { JWT_SECRET: SECRET } },
   PROXY_HEADER: { unset: undefined, good: [['X-User', 'X-User']], bad: ['x user', 'x:user', 'x\nuser'], beside: { PROXY_FROM: '127.0.0.1' } },
   PROXY_FROM: { unset: undefined, good: [['10.0.0.0/8, ::1', ['10.0.0.0/8', '::1']]], bad: [...EVERYBODY, '10.0.0.0/33', 'proxy.example', '10.0.0.1,', '10.0.0.0/8/8', '10.0.0.0/'], beside: { PROXY_HEADER: 'x-user' } },
+  MAX_LIFETIME: { unset: undefined, good: [['1s', 1_000], ['8h', 28_800_000], ['24d', 2_073_600_000]], bad: ['0', '0s', '999ms', '25d', '3600', 'never', '-1h'] },
   ALLOWED_HOSTS: { unset: undefined, good: [['events.example, [::1]:8080', ['events.example', '[::1]:8080']]], bad: ['https://events.example', '*.example', 'a b', 'a,'] },
   OPEN_TO_ALL: { unset: false, good: [['yes', true], ['no', false]], bad: ['true', '1', 'YES', 'no '] }
 }
