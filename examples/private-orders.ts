@@ -18,7 +18,8 @@ import topics, { MemoryLog } from 'fastify-resumable-sse/topics'
 /** `POST /login` signs in whoever says his name, `POST /orders` tells a customer, `GET /orders?ot=` streams to him alone. */
 export async function build (): Promise<FastifyInstance> {
   const app = Fastify({ logger: true })
-  await app.register(cookie, { secret: randomBytes(32).toString('hex') })
+  // The same for every process and after every restart, from `openssl rand -hex 32`: a new secret signs everybody out.
+  await app.register(cookie, { secret: process.env.COOKIE_SECRET ?? randomBytes(32).toString('hex') })
   await app.register(sse)
   await app.register(topics, { log: new MemoryLog() })
   await app.register(auth, {
