@@ -34,19 +34,14 @@ if key then
   end
 end
 
--- Without one of these rights the script would fail after its first write, and what is answered with an error would be there.
-local needed = {
+local refused = denied({
   {'XADD', stream, '*', 'data', ''}, {'XTRIM', stream, 'MINID', '0'}, {'HSET', meta, 'n', '0'}, {'HDEL', meta, 'skip'},
   {'PEXPIRE', stream, '1'}, {publish, channel, ''}, key and {'SET', key, ''} or nil
-}
-for _, command in ipairs(needed) do
-  if not redis.acl_check_cmd(unpack(command)) then
-    return redis.error_reply('NOPERM this user may not run ' .. command[1] .. ' on ' .. command[2] .. ', which a publish needs')
-  end
-end
+}, 'a publish')
+if refused then return refused end
 
 local now = now_ms()
-local state = adopt_lineage(meta, now, expire)
+local state = adopt_lineage(stream, meta, now, expire)
 if state.closed then return {'closed'} end
 
 local ms = math.max(now, state.ms, state.past + 1)

@@ -1,7 +1,10 @@
 -- Closes a topic: it takes no more events.
 --
 -- KEYS  1  sse:{topic}:meta
--- ARGV  1  sse:{topic}   2  PUBLISH, or SPUBLISH on a cluster   3  ms an idle topic is kept, 0: for ever
+-- ARGV  1  sse:{topic}:db0, the channel   2  PUBLISH, or SPUBLISH on a cluster   3  ms an idle topic is kept, 0: forever
+
+local refused = denied({{'HSET', KEYS[1], 'n', '0'}, {'PEXPIRE', KEYS[1], '1'}, {ARGV[2], ARGV[1], ''}}, 'closing a topic')
+if refused then return refused end
 
 local now, expire = now_ms(), tonumber(ARGV[3])
 local fields = redis.call('HMGET', KEYS[1], 'touched', 'n', 'ms', 'past')

@@ -4,13 +4,22 @@
 -- server's replication id changes with every promotion (and with a restart that may have lost something), so when it is
 -- not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a jump
 -- "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
-
 --
 -- A topic without appends for `expire` ms is forgotten, its numbers too. That there was one is remembered for a while longer,
 -- in the field 'past': 1 ms after its last event. Readers that were there before it learn that they missed it.
 
 local MAX_JUMPS = 32
 local DAY = 86400000
+
+-- The error for the first of these commands that the user has no right to; nil for a user who may run all of them. An error means that
+-- nothing was done, so a script asks before its first write.
+local function denied (commands, purpose)
+  for _, command in ipairs(commands) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      return redis.error_reply('NOPERM this user may not run ' .. command[1] .. ' on ' .. command[2] .. ', which ' .. purpose .. ' needs')
+    end
+  end
+end
 
 -- How long a topic's state is kept after its last append.
 local function remembered (expire)
@@ -30,7 +39,26 @@ local function forget (meta, n, ms, past)
   return ended
 end
 
-local function adopt_lineage (meta, now, expire)
+-- Removes our entries after an id, up to those with the number `before`; all of them where it is nil.
+local function remove_after (stream, id, before)
+  local entry = redis.call('XRANGE', stream, '(' .. id, '+', 'COUNT', 1)[1]
+  while entry do
+    local n = tonumber(string.match(entry[1], '%d+$'))
+    if before and n >= before then return end
+    -- Another program's entries have the number 0.
+    if n > 0 then redis.call('XDEL', stream, entry[1]) end
+    entry = redis.call('XRANGE', stream, '(' .. entry[1], '+', 'COUNT', 1)[1]
+  end
+end
+
+-- A batch whose write to the append-only file was cut off can come back in part when Redis is started again, or even later: above
+-- the topic's number, or inside of a skip. It was never acknowledged, and its publisher may have published it again.
+local function remove_torn (stream, state)
+  remove_after(stream, string.format('%.0f-%.0f', state.ms, state.n))
+  for from, to in string.gmatch(state.jumps, '([^,:]+):(%d+)') do remove_after(stream, from, tonumber(to)) end
+end
+
+local function adopt_lineage (stream, meta, now, expire)
   local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched')
   if is_idle(fields[9], now, expire) then
     fields = {[8] = forget(meta, fields[1], fields[2], fields[8])}
@@ -45,6 +73,7 @@ local function adopt_lineage (meta, now, expire)
   state.lineage = string.sub(info, at + 14, at + 53)
   if fields[4] == state.lineage or state.n == 0 then return state end
 
+  remove_torn(stream, state)
   -- Not the same distance every time: two lines that lost sight of each other must not skip to the same number.
   state.skip = (state.skip or state.n + 1) + 1000000 + now % 1000000
   local from = string.format('%.0f-%.0f:', state.ms, state.n)

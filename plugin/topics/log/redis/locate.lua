@@ -6,7 +6,7 @@
 
 local stream, meta = KEYS[1], KEYS[2]
 local now = now_ms()
-local state = adopt_lineage(meta, now, tonumber(ARGV[3]))
+local state = adopt_lineage(stream, meta, now, tonumber(ARGV[3]))
 local max_age = tonumber(ARGV[2])
 if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
 local first = first_from(stream, '-')

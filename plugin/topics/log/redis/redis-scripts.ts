@@ -30,7 +30,7 @@ export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: 
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
   topicClose: { lua: lineage + load('close'), numberOfKeys: 1 },
-  topicDelete: { lua: load('delete'), numberOfKeys: 2 }
+  topicDelete: { lua: lineage + load('delete'), numberOfKeys: 2 }
 }
 
 /** Gives a connection the scripts as commands. */
