@@ -5,8 +5,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
 import type { Test } from 'tap'
 import { run, startService } from '../support/commands.ts'
+import { stablePort } from '../support/ports.ts'
 import { fetchAll } from '../support/client.ts'
 import { TestService } from '../support/service-app.ts'
+import { ServiceProcess } from '../support/service-process.ts'
 import { CommandCall, runCommand } from '../support/terminal.ts'
 
 // `resumable-sse publish` against the real service.
@@ -75,6 +77,19 @@ t.test('with --ndjson each line is an event with its own name and data; empty li
   t.same(await eventsOf(t, service, 'news'), [['default', '{"a":1}'], ['own', 'x']])
 })
 
+t.test('with --ndjson data stays as it was written', async t => {
+  const service = await TestService.start(t)
+  const call = new CommandCall(['publish', 'news', '--ndjson', '--event', 'n', '--url', service.origin])
+  call.stdin.end(' { "data" : {"id":9007199254740993,"2":1.10,"1":1e400} }\r\n')
+  t.equal(await call.code, 0)
+  t.same(await eventsOf(t, service, 'news'), [['n', '{"id":9007199254740993,"2":1.10,"1":1e400}']])
+  for (const line of ['{}', '[1]', 'null', '7']) {
+    const call = new CommandCall(['publish', 'other', '--ndjson', '--event', 'n', '--url', service.origin])
+    call.stdin.end(line)
+    t.match(await call.result(), { code: 1, err: /^resumable-sse: line 1: 400 TOPICS_BAD_EVENT: event on line 1: (must be an object|field "data" is missing)/ }, line)
+  }
+})
+
 t.test('a line that is not JSON is told with its number, and nothing that came with it is published', async t => {
   const service = await TestService.start(t)
   const call = new CommandCall(['publish', 'news', '--ndjson', '--url', service.origin])
@@ -111,21 +126,106 @@ const created = (response: ServerResponse): unknown => response.writeHead(201).e
 
 // A service that restarts behind a proxy: 502 from the proxy, or a connection that breaks under the answer.
 t.test('what may pass is tried again with the same idempotency key, and the token goes with it', async t => {
-  const { url, asked } = await startScript(t, badGateway, response => response.destroy(), created)
-  const { code, out, err } = await runCommand(['publish', 'news', 'x', '--url', url, '--token', 'secret'])
+  const cut = (response: ServerResponse): unknown => response.writeHead(201, { 'content-length': 100 }).write('{"ids":', () => response.destroy())
+  const { url, asked } = await startScript(t, badGateway, response => response.destroy(), cut, created)
+  const { code, out, err } = await runCommand(['publish', 'news', 'x', '--url', url, '--token', 'secret\n'])
   t.same({ code, out }, { code: 0, out: '1-1\n' })
-  t.equal(err, `resumable-sse: 502 Bad Gateway; trying again in 200 ms\nresumable-sse: ${url} cannot be reached: other side closed; trying again in 400 ms\n`)
+  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 60 s\nresumable-sse: the service is back, publishing goes on\n')
   t.equal(new Set(asked.map(({ headers }) => headers['idempotency-key'])).size, 1)
   t.equal(asked[2]?.headers.authorization, 'Bearer secret')
 })
 
-t.test('it gives up after five tries', async t => {
-  const { url, asked } = await startScript(t, badGateway, badGateway, badGateway, badGateway, badGateway)
-  const { code, err } = await runCommand(['publish', 'news', 'x', '--url', url], { RESUMABLE_SSE_TOKEN: 'from-env' })
+t.test('it gives up after its time, and says whether the events may have been published', async t => {
+  const { url, asked } = await startScript(t, badGateway, badGateway, badGateway, badGateway, badGateway, badGateway)
+  const { code, err } = await runCommand(['publish', 'news', 'x', '--url', url, '--wait', '1s'], { RESUMABLE_SSE_TOKEN: 'from-env' })
   t.equal(code, 1)
-  t.match(err, /trying again in 1600 ms\nresumable-sse: 502 Bad Gateway\n$/)
-  t.equal(asked.length, 5)
+  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 1 s\nresumable-sse: 502 Bad Gateway; given up after 1 s, and the events may have been published\n')
+  t.ok(asked.length > 2)
   t.equal(asked[0]?.headers.authorization, 'Bearer from-env')
+  const nobody = `http://127.0.0.1:${await stablePort()}`
+  t.match(await runCommand(['publish', 'news', 'x', '--url', nobody, '--wait=0']), { code: 1, err: /^resumable-sse: http:.* cannot be reached: connect ECONNREFUSED .*; given up after 0 s, nothing was published\n$/ })
+})
+
+// A publisher behind a limit on publishes: 429 says when to come back.
+t.test('Retry-After is waited for, whatever it says', async t => {
+  const limited = (seconds: string) => (response: ServerResponse): unknown => response.writeHead(429, { 'retry-after': seconds }).end()
+  const { url } = await startScript(t, limited('1'), limited('Fri, 31 Dec 1999 23:59:59 GMT'), created)
+  const begin = performance.now()
+  t.match(await runCommand(['publish', 'news', 'x', '--url', url]), { code: 0, out: '1-1\n', err: /^resumable-sse: 429 Too Many Requests; waiting up to 60 s\n/ })
+  t.ok(performance.now() - begin >= 1_000)
+})
+
+t.test('what will not pass is not tried again', async t => {
+  t.match(await runCommand(['publish', 'news', 'x', '--url', 'http://127.0.0.1:1']), { code: 1, err: 'resumable-sse: http://127.0.0.1:1 cannot be reached: bad port\n' })
+  const { url, asked } = await startScript(t, badGateway, response => response.writeHead(409).end('null'))
+  t.match(await runCommand(['publish', 'news', 'x', '--url', url]), { code: 1, err: /\nresumable-sse: 409 Conflict\n$/ })
+  t.equal(asked.length, 2)
+})
+
+// A token with a line end was shown as a TypeError with its stack, after no try.
+t.test('a command line that cannot work is said to be wrong before any request', async t => {
+  for (const [argv, message] of [
+    [['news', 'x', '--token', 'se\ncret'], /--token must hold nothing but printable ASCII/], [['news', 'x', '--url', 'http://user:secret@127.0.0.1'], /--url must not hold a user or a password/],
+    [['news', 'x', '--wait', 'soon'], /--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw "soon"/], [[], /publish needs a topic: resumable-sse publish TOPIC DATA/]
+  ] as const) {
+    for (const command of argv.includes('--wait' as never) || argv.length === 0 ? ['publish'] : ['publish', 'tail']) {
+      const { code, err } = await runCommand([command, ...(command === 'tail' ? argv.filter(arg => arg !== 'x') : argv)])
+      t.equal(code, 2)
+      t.match(err, message)
+      t.notMatch(err, /cret/)
+    }
+  }
+})
+
+t.test('a line that is refused is named, and what came before it is published', async t => {
+  const service = await TestService.start(t)
+  const call = new CommandCall(['publish', 'news', '--url', service.origin])
+  call.stdin.write('one\n')
+  await call.out.until('-1\n')
+  call.stdin.end('two\nth\0ree\n')
+  t.match(await call.result(), { code: 1, err: /^resumable-sse: lines 2 to 3: 400 TOPICS_BAD_EVENT: event on line 2: .*NUL/ })
+  const alone = new CommandCall(['publish', 'news', '--url', service.origin])
+  alone.stdin.end('\0')
+  t.match(await alone.result(), { code: 1, err: /^resumable-sse: line 1: 400 TOPICS_BAD_EVENT/ })
+  t.match(await service.counts('news'), [{ count: 1 }])
+})
+
+t.test('a line that never ends is an error before it fills the memory, and the work on its parts grows as they do', async t => {
+  const call = new CommandCall(['publish', 'news', '--url', 'http://127.0.0.1:1'])
+  const chunk = 'x'.repeat(65_536)
+  for (let sent = 0; sent < 256; sent++) call.stdin.write(chunk)
+  call.stdin.write('x')
+  t.match(await call.result(), { code: 1, err: 'resumable-sse: line 1 has more than 16777216 characters\n' })
+})
+
+t.test('on a terminal it says what it waits for', async t => {
+  const service = await TestService.start(t)
+  const call = new CommandCall(['publish', 'news', '--url', service.origin], {}, { isTerminal: true })
+  await call.err.until('each line you type is published; Ctrl-D ends\n')
+  call.stdin.end('typed\n')
+  t.match(await call.result(), { code: 0, out: /-1\n$/ })
+})
+
+// As with `tail -f log | resumable-sse publish`, over a restart of the service: every line once, in its order.
+t.test('piped lines are published as they come, and each once over a restart', async t => {
+  const service = await ServiceProcess.start(t)
+  const call = new CommandCall(['publish', 'build', '--url', service.origin])
+  const said = (line: number): Promise<unknown> => call.out.until(`-${line}\n`)
+  call.stdin.write('line 1\n')
+  await said(1)
+  call.stdin.write('line 2\n')
+  await said(2)
+  await service.kill()
+  call.stdin.write('line 3\n')
+  await call.err.until('waiting up to 60 s\n')
+  call.stdin.write('line 4\nline 5\n')
+  await service.start()
+  await said(5)
+  call.stdin.end()
+  t.match(await call.result(), { code: 0, err: /^resumable-sse: http:\/\/127\.0\.0\.1:\d+ cannot be reached: .*; waiting up to 60 s\nresumable-sse: the service is back, publishing goes on\n$/ })
+  await fetch(`${service.origin}/topics/build/close`, { method: 'POST' })
+  const { text } = await fetchAll(t, `${service.origin}/events?topic=build&lastEventId=0-0`)
+  t.same([...text.matchAll(/^data: (line.*)$/gm)].map(([, line]) => line), ['line 1', 'line 2', 'line 3', 'line 4', 'line 5'])
 })
 
 t.test('the built command reads stdin of the shell, and stops quietly when nobody reads on', async t => {

@@ -7,6 +7,8 @@ import type { Test } from 'tap'
 import { TestService } from '../support/service-app.ts'
 import { ServiceProcess } from '../support/service-process.ts'
 import { CommandCall, runCommand } from '../support/terminal.ts'
+import { stablePort } from '../support/ports.ts'
+import { TopicOfCursor } from '../../service/cli/commands/topic-of-cursor.ts'
 
 // `resumable-sse tail` against the real service.
 
@@ -28,7 +30,7 @@ t.test('it prints id, name and data of each event, and ends with 0 when it is to
   await call.out.until('lines')
   call.leave()
   t.equal(await call.code, 0)
-  t.match(call.out.text, /^\d+-1 message one\n\d+-2 score {"home":1}\n\d+-3 message two\nlines\n$/)
+  t.match(call.out.text, /^\d+-1 message one\n\d+-2 score {"home":1}\n\d+-3 message two\\nlines\n$/)
   t.equal(call.err.text, 'resumable-sse: listening\n')
 })
 
@@ -51,7 +53,59 @@ t.test('--after begins behind an id; it tells finished topics and ends with 0', 
   const both = tail(t, ['a', '--after', id, '--url', service.origin])
   t.equal(await both.code, 0)
   t.match(both.out.text, /^\d+-2 message 2\n$/)
-  t.match(both.err.text, /^resumable-sse: listening\nresumable-sse: stream.end {"topic":"a"}\nresumable-sse: no stream, trying again in 3000 ms\n$/)
+  t.equal(both.err.text, 'resumable-sse: listening\nresumable-sse: topic a is finished: these were all its events\n')
+})
+
+t.test('of several topics it says which one a line is of, and ends when all are finished', async t => {
+  const service = await TestService.start(t)
+  await service.publish('b', [{ data: 'b1' }])
+  await service.publish('a', [{ data: 'a1' }])
+  const call = tail(t, ['b', 'a', 'b', '--last', '10', '--url', service.origin])
+  await call.out.until('a1\n')
+  await service.publish('b', [{ data: 'b2', event: 'x' }, { data: 'b3' }])
+  await service.call('/topics/a/close', { method: 'POST' })
+  await service.call('/topics/b/close', { method: 'POST' })
+  t.equal(await call.code, 0)
+  t.same(call.out.text.trim().split('\n').map(line => line.split(' ').slice(1).join(' ')).sort(), ['a message a1', 'b message b1', 'b message b3', 'b x b2'])
+  t.match(call.err.text, /topic a is finished: these were all its events\n/)
+  const cursor = call.out.text.split(' ')[0]!
+  const json = tail(t, ['a', 'b', '--json', '--after', cursor, '--url', service.origin])
+  t.equal(await json.code, 0)
+  t.same(json.out.text.trim().split('\n').map(line => JSON.parse(line) as unknown).at(-1), { id: call.out.text.trim().split('\n').at(-1)!.split(' ')[0], topic: 'b', event: 'message', data: 'b3' })
+})
+
+t.test('the topic of an event is the one whose position has moved', async t => {
+  const topicOf = new TopicOfCursor(['a', 'b', 'c'], 'unreadable')
+  t.same(['1,1,1', '1,2,1', '2,2,1', '2,2,1', '3,2,2', '5-5', '3,2,3'].map(cursor => topicOf.next(cursor)), ['?', 'b', 'a', '?', '?', '?', '?'])
+  t.equal(new TopicOfCursor(['a', 'b'], '1,1').next('1,2'), 'b')
+  t.equal(new TopicOfCursor(['a']).next('5-5'), 'a')
+})
+
+// A publisher could move the cursor, set colours and the title of the terminal, and forge lines.
+t.test('what a publisher sends is one line without control characters, on a terminal and in files', async t => {
+  const service = await TestService.start(t)
+  const controls = [...Array.from({ length: 31 }, (_, at) => at + 1), ...Array.from({ length: 33 }, (_, at) => at + 0x7f), 0x202e, 0x2066, 0x2028]
+  const data = controls.map(code => String.fromCharCode(code)).join('')
+  await service.publish('news', [{ data: `x\n1795656361789-9 message forged ${data}`, event: `n${data.replace(/[\r\n]/g, '')}` }, { data: 'end' }])
+  for (const flags of [[], ['--json']]) {
+    const call = tail(t, ['news', '--last', '10', ...flags, '--url', service.origin])
+    await call.out.until('end')
+    t.equal(call.out.text.trimEnd().split('\n').length, 2)
+    // eslint-disable-next-line no-control-regex -- what must not be there
+    t.notMatch(call.out.text.replaceAll('\n', ''), /[\u0000-\u001f\u007f-\u009f\u202e\u2066\u2028]/)
+    t.match(call.out.text, flags.length > 0 ? /forged .*\\u001b.*\\u009b/ : /^\d+-\d+ n\\u0001.*x\\n1795656361789-9 message forged \\u0001.*\\t\\n.*\\u001b.*\\u007f.*\\u009b.*\\u202e/)
+  }
+  const url = await startScript(t, response => response.writeHead(400).end('{"code":"X","message":"bad\\u001b[31m"}'))
+  t.match(await runCommand(['tail', 'news', '--url', url]), { code: 1, err: 'resumable-sse: 400 X: bad\\u001b[31m\n' })
+})
+
+t.test('what will not pass ends it with a reason, and why there is no stream is said', async t => {
+  t.match(await runCommand(['tail', 'news', '--url', 'http://127.0.0.1:1']), { code: 1, err: 'resumable-sse: http://127.0.0.1:1 cannot be reached: bad port\n' })
+  t.match(await runCommand(['tail', 'build/*']), { code: 2, err: /a topic is named in full, saw "build\/\*"/ })
+  t.match(await runCommand(['tail']), { code: 2, err: /tail needs a topic/ })
+  const call = tail(t, ['news', '--url', `http://127.0.0.1:${await stablePort()}`])
+  await call.err.until('no stream, trying again in 3000 ms\n')
+  t.match(call.err.text, /^resumable-sse: http:.* cannot be reached: connect ECONNREFUSED .*\nresumable-sse: no stream/)
 })
 
 t.test('a gap is told, with what was missed', async t => {

@@ -11,7 +11,9 @@ export class CommandCall {
   readonly code: Promise<number | undefined>
   readonly #leaving = new AbortController()
 
-  constructor (argv: string[], env: Record<string, string> = {}) {
+  /** `isTerminal`: stdin is a terminal and not a pipe. */
+  constructor (argv: string[], env: Record<string, string> = {}, { isTerminal = false } = {}) {
+    Object.assign(this.stdin, { isTTY: isTerminal })
     this.code = main(argv, env, { stdin: this.stdin, stdout: into(this.out), stderr: into(this.err), signal: this.#leaving.signal })
   }
 

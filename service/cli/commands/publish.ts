@@ -1,104 +1,185 @@
 import { randomUUID } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { PublishEvent } from 'fastify-resumable-sse/topics'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
-import { describeRefusal } from '../error-response.ts'
+import { parseDuration } from '../../config/duration.ts'
+import { describeAnswer, request, RequestError } from '../request.ts'
+import type { Answer } from '../request.ts'
+import { linesOf } from './lines.ts'
+import type { Line } from './lines.ts'
 
-/** As many events as one publish may hold. */
+/** Events of one publish. */
 const MAX_BATCH_EVENTS = 1_000
 
-/** Pauses before each further try, in ms: as long as a restart behind a proxy takes. */
-const PAUSES_MS = [200, 400, 800, 1_600]
+/** As long as a restart behind a proxy takes on a busy machine. */
+const DEFAULT_WAIT = '60s'
+/** Pauses before further tries, in ms: the first one, doubled up to the last one. */
+const FIRST_PAUSE_MS = 200
+const LAST_PAUSE_MS = 2_000
+/** Whatever Retry-After says. */
+const MAX_PAUSE_MS = 60_000
+/** A try that has no answer after this time has failed. */
+const TRY_TIMEOUT_MS = 60_000
 
 /** `resumable-sse publish TOPIC [DATA]`. Prints the id of each event. */
 export const publish: Command = {
   usage: 'TOPIC [DATA]',
-  summary: 'Publish DATA, or each line of stdin, and print the ids.',
+  summary: 'Publish DATA, or each line of stdin as soon as it is there, and print the ids.',
   flags: {
     event: { value: 'NAME', meaning: 'Name of the events.' },
     ndjson: { value: undefined, meaning: 'Each line of stdin is JSON: {"event"?, "data", "retry"?}.' },
+    wait: { value: 'DURATION', meaning: `How long to wait for a service that is away: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.` },
     ...CLIENT_FLAGS
   },
   async run (call, terminal) {
     const { topic, data } = operands(call)
-    const post = createPost(call, topic, terminal)
-    if (data !== undefined) await post([named(call, { data })])
-    else await publishLines(call, terminal.stdin, post)
+    const publisher = new Publisher(call, topic, terminal)
+    if (data !== undefined) await publisher.publish([JSON.stringify({ event: call.values.get('event'), data })])
+    else await publishLines(call, terminal, publisher)
   }
 }
 
 function operands ({ others, switches }: Call): { topic: string, data: string | undefined } {
   const [topic, data, ...more] = others
-  if (topic === undefined) throw new UsageError('publish needs a topic')
+  if (topic === undefined) throw new UsageError('publish needs a topic: resumable-sse publish TOPIC DATA, or … | resumable-sse publish TOPIC')
   if (more.length > 0) throw new UsageError('publish takes one DATA: put quotes around data with blanks')
   if (data !== undefined && switches.has('ndjson')) throw new UsageError('--ndjson is about stdin: leave DATA out')
   return { topic, data }
 }
 
-type Post = (events: readonly PublishEvent[]) => Promise<void>
-
-/** What is there goes out together; what comes later does not hold it up. */
-async function publishLines (call: Call, stdin: Readable, post: Post): Promise<void> {
-  let count = 0
+/** Lines that are there together are one batch. The next ones wait in stdin until it is published. */
+async function publishLines (call: Call, { stdin, stderr }: Terminal, publisher: Publisher): Promise<void> {
+  if ((stdin as { isTTY?: boolean }).isTTY) stderr.write('resumable-sse: each line you type is published; Ctrl-D ends\n')
+  const toEvent = call.switches.has('ndjson') ? eventOfJson : eventOfText
   for await (const lines of linesOf(stdin)) {
-    const events = call.switches.has('ndjson') ? lines.flatMap((line, at) => parseLine(call, line, count + at + 1)) : lines.map(data => named(call, { data }))
-    count += lines.length
-    for (let at = 0; at < events.length; at += MAX_BATCH_EVENTS) await post(events.slice(at, at + MAX_BATCH_EVENTS))
+    const filled = call.switches.has('ndjson') ? lines.filter(({ text }) => text.trim() !== '') : lines
+    // All of them first: where one is no event, none that came with it is published.
+    const events = filled.map(line => toEvent(line, call.values.get('event')))
+    for (let at = 0; at < events.length; at += MAX_BATCH_EVENTS) {
+      const end = Math.min(at + MAX_BATCH_EVENTS, events.length)
+      await publisher.publish(events.slice(at, end), nameOf(filled[at]!, filled[end - 1]!))
+    }
   }
 }
 
-/** The whole lines of each chunk, without their ends; what follows the last end is a line too. */
-async function * linesOf (stdin: Readable): AsyncGenerator<string[]> {
-  let rest = ''
-  for await (const chunk of stdin.setEncoding('utf8') as AsyncIterable<string>) {
-    const lines = (rest + chunk).split(/\r?\n/)
-    rest = lines.pop()!
-    yield lines
-  }
-  if (rest !== '') yield [rest]
+function nameOf (first: Line, last: Line): string {
+  return first.number === last.number ? `line ${first.number}: ` : `lines ${first.number} to ${last.number}: `
 }
 
-function parseLine (call: Call, line: string, number: number): PublishEvent[] {
-  if (line.trim() === '') return []
+function eventOfText ({ text }: Line, event: string | undefined): string {
+  return JSON.stringify({ event, data: text })
+}
+
+/** The line as it stands: numbers and the order of keys stay. A name is added where it has none. */
+function eventOfJson ({ number, text }: Line, event: string | undefined): string {
+  let value: unknown
   try {
-    return [named(call, JSON.parse(line) as PublishEvent)]
+    value = JSON.parse(text)
   } catch (error) {
     throw new CommandError(`line ${number} is not JSON: ${(error as Error).message}`)
   }
+  const isNamed = typeof value !== 'object' || value === null || Array.isArray(value) || Object.hasOwn(value, 'event')
+  if (event === undefined || isNamed) return text
+  const members = text.trim().slice(1)
+  return `{"event":${JSON.stringify(event)}${Object.keys(value as object).length > 0 ? ',' : ''}${members}`
 }
 
-function named ({ values }: Call, event: PublishEvent): PublishEvent {
-  const name = values.get('event')
-  return name === undefined ? event : { event: name, ...event }
-}
+/** Publishes batches one after the other, each exactly once. */
+class Publisher {
+  readonly #url: string
+  readonly #headers: Record<string, string>
+  readonly #waitMs: number
+  readonly #terminal: Terminal
 
-/** Sends a batch until it is acknowledged or refused; the key keeps a repeat from standing in the log twice. */
-function createPost (call: Call, topic: string, { stdout, stderr }: Terminal): Post {
-  const { urlOf, headers } = serviceOf(call)
-  const url = urlOf(`/topics/${encodeURIComponent(topic)}/events`)
-  return async events => {
-    const init = { method: 'POST', body: JSON.stringify(events), headers: { ...headers, 'content-type': 'application/json', 'idempotency-key': randomUUID() } }
-    let answer = await send(url, init)
-    for (const ms of PAUSES_MS) {
-      if (answer instanceof Response && answer.status < 500) break
-      stderr.write(`resumable-sse: ${await describe(answer, url)}; trying again in ${ms} ms\n`)
-      await pause(ms)
-      answer = await send(url, init)
+  constructor (call: Call, topic: string, terminal: Terminal) {
+    const { urlOf, headers } = serviceOf(call)
+    this.#url = urlOf(`/topics/${encodeURIComponent(topic)}/events`)
+    this.#headers = { ...headers, 'content-type': 'application/x-ndjson' }
+    this.#waitMs = waitOf(call)
+    this.#terminal = terminal
+  }
+
+  /**
+   * Publishes events, each one as JSON on a line, and prints their ids. The idempotency key stays the same over all tries, so
+   * that none of them is in the log twice. `name` says in an error which events they are. Rejects with a `CommandError`.
+   */
+  async publish (events: readonly string[], name = ''): Promise<void> {
+    const { stdout, stderr } = this.#terminal
+    const init = { method: 'POST', body: events.join('\n'), headers: { ...this.#headers, 'idempotency-key': randomUUID() } }
+    const isAway = new Away(this.#waitMs)
+    for (;;) {
+      const answer = await request(this.#url, { ...init, signal: AbortSignal.timeout(TRY_TIMEOUT_MS) }).catch((error: RequestError) => error)
+      if (isAcknowledged(answer)) {
+        if (isAway.hasBegun) stderr.write('resumable-sse: the service is back, publishing goes on\n')
+        const { ids } = JSON.parse(answer.text) as { ids: string[] }
+        stdout.write(ids.map(id => `${id}\n`).join(''))
+        return
+      }
+      const isFirst = !isAway.hasBegun
+      const pauseMs = isAway.next(answer)
+      if (pauseMs === undefined) throw new CommandError(`${name}${describe(answer)}${isTemporary(answer) ? isAway.outcome : ''}`)
+      if (isFirst) stderr.write(`resumable-sse: ${describe(answer)}; waiting up to ${this.#waitMs / 1_000} s\n`)
+      await pause(pauseMs)
     }
-    if (!(answer instanceof Response) || answer.status !== 201) throw new CommandError(await describe(answer, url))
-    const { ids } = await answer.json() as { ids: string[] }
-    stdout.write(ids.map(id => `${id}\n`).join(''))
   }
 }
 
-/** An answer, or why there is none. */
-async function send (url: string, init: RequestInit): Promise<Response | Error> {
-  return fetch(url, init).catch((error: Error) => error)
+/** How long a service is away, and what may have become of a publish meanwhile. */
+class Away {
+  readonly #waitMs: number
+  #since: number | undefined
+  #pauseMs = FIRST_PAUSE_MS
+  #mayBeDone = false
+
+  constructor (waitMs: number) {
+    this.#waitMs = waitMs
+  }
+
+  get hasBegun (): boolean { return this.#since !== undefined }
+
+  /** After another try that failed: how long to wait before the next one, in ms; undefined when there should be none. */
+  next (answer: Answer | RequestError): number | undefined {
+    if (!isTemporary(answer)) return undefined
+    this.#mayBeDone ||= mayBeDone(answer)
+    this.#since ??= performance.now()
+    const leftMs = this.#since + this.#waitMs - performance.now()
+    if (leftMs <= 0) return undefined
+    const pauseMs = Math.max(this.#pauseMs, retryAfterMs(answer))
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LAST_PAUSE_MS)
+    return Math.min(pauseMs, leftMs, MAX_PAUSE_MS)
+  }
+
+  /** For the message of the end, when it did not come back. Any other error says by itself that nothing was published. */
+  get outcome (): string {
+    return `; given up after ${this.#waitMs / 1_000} s, ${this.#mayBeDone ? 'and the events may have been published' : 'nothing was published'}`
+  }
 }
 
-async function describe (answer: Response | Error, url: string): Promise<string> {
-  if (answer instanceof Response) return describeRefusal(answer)
-  return `${new URL(url).origin} cannot be reached: ${(answer.cause as Error).message}`
+function isAcknowledged (answer: Answer | RequestError): answer is Answer {
+  return !(answer instanceof RequestError) && answer.status === 201
+}
+
+/** 408 and 429 ask for another try; so does every 5xx, as a proxy sends them while the service restarts. */
+function isTemporary (answer: Answer | RequestError): boolean {
+  return answer instanceof RequestError ? answer.isTemporary : answer.status >= 500 || answer.status === 429 || answer.status === 408
+}
+
+function mayBeDone (answer: Answer | RequestError): boolean {
+  return answer instanceof RequestError ? answer.mayBeDone : answer.status >= 500
+}
+
+function retryAfterMs (answer: Answer | RequestError): number {
+  const seconds = answer instanceof RequestError ? 0 : Number(answer.headers.get('retry-after') ?? 0)
+  return Number.isFinite(seconds) ? 1_000 * seconds : 0
+}
+
+function describe (answer: Answer | RequestError): string {
+  return answer instanceof RequestError ? answer.message : describeAnswer(answer)
+}
+
+function waitOf ({ values }: Call): number {
+  const text = values.get('wait') ?? DEFAULT_WAIT
+  const ms = text === '0' ? 0 : parseDuration(text)
+  if (ms === undefined) throw new UsageError(`--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(text)}`)
+  return ms
 }

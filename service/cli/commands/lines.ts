@@ -1,0 +1,31 @@
+import type { Readable } from 'node:stream'
+import { CommandError } from '../command.ts'
+
+/** A line of input without its end, counted from 1. */
+export interface Line { number: number, text: string }
+
+/** Characters of a line, at most: as many bytes as the service can be told to accept in one event. */
+const MAX_LINE = 16_777_216
+
+/**
+ * The lines of each chunk, as soon as they are complete; characters after the last line end are a line, too. LF and CR LF end
+ * a line. Rejects with a `CommandError` where a line is too long for any event.
+ */
+export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
+  let number = 1
+  let rest: string[] = []
+  let length = 0
+  for await (const chunk of input.setEncoding('utf8') as AsyncIterable<string>) {
+    const [first = '', ...others] = chunk.split('\n')
+    rest.push(first)
+    length += first.length
+    if (length > MAX_LINE) throw new CommandError(`line ${number} has more than ${MAX_LINE} characters`)
+    if (others.length === 0) continue
+    const texts = [rest.join(''), ...others.slice(0, -1)]
+    yield texts.map(text => ({ number: number++, text: text.endsWith('\r') ? text.slice(0, -1) : text }))
+    rest = [others.at(-1)!]
+    length = rest[0]!.length
+  }
+  const text = rest.join('')
+  if (text !== '') yield [{ number, text }]
+}
