@@ -26,28 +26,20 @@ const TAG_LENGTH = 6
 const MAX_CURSOR_LENGTH = 1024
 const PART = /^[A-Za-z0-9_-]{6}[0-9a-z]{1,11}-[0-9a-z]{1,11}$/
 
-const tags = new Map<string, string>()
-const MAX_TAGS_KEPT = 10_000
-
-/** The tag of a topic: 6 characters of base64url, from its SHA-256. */
+/** The tag of a topic: 6 characters of base64url, from its SHA-256. It takes microseconds: whoever needs it often keeps it. */
 export function topicTag (topic: string): string {
-  const known = tags.get(topic)
-  if (known !== undefined) return known
-  if (tags.size >= MAX_TAGS_KEPT) tags.clear()
-  const tag = createHash('sha256').update(topic).digest('base64url').slice(0, TAG_LENGTH)
-  tags.set(topic, tag)
-  return tag
+  return createHash('sha256').update(topic).digest('base64url').slice(0, TAG_LENGTH)
 }
 
 /** One position of a vector cursor. */
-export function formatPosition (topic: string, { ms, n }: EventId): string {
-  return `${topicTag(topic)}${ms.toString(36)}-${n.toString(36)}`
+export function formatPosition (tag: string, { ms, n }: EventId): string {
+  return `${tag}${ms.toString(36)}-${n.toString(36)}`
 }
 
-/** The cursor of a connection; `topics` are sorted, and `positions` stand in the same order. */
-export function formatCursor (topics: readonly string[], positions: readonly EventId[]): string {
-  if (topics.length === 1) return formatEventId(positions[0]!)
-  return topics.map((topic, at) => formatPosition(topic, positions[at]!)).join(',')
+/** The cursor of a connection, from the tags of its sorted topics and their positions in the same order. */
+export function formatCursor (tags: readonly string[], positions: readonly EventId[]): string {
+  if (tags.length === 1) return formatEventId(positions[0]!)
+  return tags.map((tag, index) => formatPosition(tag, positions[index]!)).join(',')
 }
 
 /**

@@ -8,6 +8,8 @@ export const errors = {
   TOPICS_BAD_TOPIC: defineError('TOPICS_BAD_TOPIC', 'topic must be 1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ / - beginning with a letter or digit, saw %s', 400),
   /** A subscription names no topic, or too many for one connection. */
   TOPICS_BAD_TOPIC_COUNT: defineError('TOPICS_BAD_TOPIC_COUNT', 'a connection takes 1 to %s topics, saw %s', 400),
+  /** Two topics of one connection have the same tag in its cursor. */
+  TOPICS_SAME_TAG: defineError('TOPICS_SAME_TAG', 'topics "%s" and "%s" have the same tag in a cursor, so one connection cannot resume both: open one for each', 400),
   /** The streams of this process would follow more topics than it may. */
   TOPICS_TOO_MANY_FOLLOWED: defineError('TOPICS_TOO_MANY_FOLLOWED', 'this process follows at most %s topics, and follows %s: there is no room for %s more', 503),
   /** An event to publish is malformed. */

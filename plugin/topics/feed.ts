@@ -1,13 +1,16 @@
 import { deferred } from '../common/deferred.ts'
 import type { Deferred } from '../common/deferred.ts'
-import { formatCursor } from './cursor.ts'
+import { formatPosition } from './cursor.ts'
+import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
+import type { FlushQueue } from './flush-queue.ts'
 import { encodeIdLine } from './frames.ts'
+import type { EncodeEntry } from './frames.ts'
 import type { TopicsObserver } from './observer.ts'
 import type { TailBudget, Tailed } from './tail-budget.ts'
 import type { TopicFollower, TopicItem, TopicSink } from './follower.ts'
 
-/** What arrived in one turn of the event loop, as one Buffer shared by every reader. */
+/** What arrived together, as one Buffer shared by every reader. */
 export interface Batch {
   /** Place in the feed: 0, 1, 2… */
   index: number
@@ -22,6 +25,8 @@ export interface Batch {
 export interface FeedReader {
   /** There is something new: take what there is room for, without waiting. */
   pump: () => void
+  /** `pump` threw. */
+  fail: (error: unknown) => void
 }
 
 /** A place between two batches, with everything a reader needs to join there. */
@@ -38,8 +43,19 @@ export function isFinished ({ closed, positions }: FeedPlace): boolean {
   return closed.size === positions.length
 }
 
-/** Bytes one feed may keep, what all keep together, and who hears of batches. */
-export interface FeedInit { maxTailBytes: number, budget: TailBudget, observer: TopicsObserver }
+export interface FeedInit {
+  /** Bytes that this feed may keep. */
+  maxTailBytes: number
+  /** What all feeds keep together. */
+  budget: TailBudget
+  /** Where all feeds wait for their turn. */
+  queue: FlushQueue
+  observer: TopicsObserver
+  encode: EncodeEntry
+}
+
+/** Bytes on the wire of one batch: what a reader writes at once to a client that has room. */
+const MAX_BATCH_BYTES = 64 * 1024
 
 /** Readers visited before the event loop gets a turn. */
 const SLICE = 1_000
@@ -51,33 +67,41 @@ const SLICE = 1_000
 export class Feed implements Tailed {
   /** Sorted. */
   readonly topics: readonly string[]
+  readonly tags: readonly string[]
+  /** How its events are written. */
+  readonly encode: EncodeEntry
   readonly #followers: readonly TopicFollower[]
   readonly #sinks: TopicSink[] = []
   readonly #maxTailBytes: number
   readonly #budget: TailBudget
+  readonly #queue: FlushQueue
   readonly #observer: TopicsObserver
   readonly #readers = new Set<FeedReader>()
   readonly #positions: EventId[]
+  /** The positions as parts of a cursor. */
+  readonly #parts: string[]
   readonly #closed = new Set<string>()
   #tail: Batch[] = []
   #tailBytes = 0
   #nextIndex = 0
-  #pending: Buffer[] = []
-  #pendingEvents = 0
-  /** Time in the id of the first event that is pending. */
-  #pendingMs = 0
+  #pending: { at: number, item: TopicItem }[] = []
+  #isStopped = false
   #moved: Deferred<void> | undefined
   #place: FeedPlace
   #isWalking = false
   #mustWalkAgain = false
 
-  constructor (followers: readonly TopicFollower[], { maxTailBytes, budget, observer }: FeedInit) {
+  constructor (followers: readonly TopicFollower[], { maxTailBytes, budget, queue, observer, encode }: FeedInit) {
     this.topics = followers.map(follower => follower.topic)
+    this.tags = followers.map(follower => follower.tag)
+    this.encode = encode
     this.#followers = followers
     this.#maxTailBytes = maxTailBytes
     this.#budget = budget
     this.#observer = observer
+    this.#queue = queue
     this.#positions = followers.map(follower => follower.last)
+    this.#parts = followers.map(({ tag, last }) => formatPosition(tag, last))
     for (const follower of followers) if (follower.isClosed) this.#closed.add(follower.topic)
     this.#place = this.#placeNow()
     followers.forEach((follower, at) => {
@@ -106,69 +130,102 @@ export class Feed implements Tailed {
   add (reader: FeedReader): void { this.#readers.add(reader) }
   delete (reader: FeedReader): void { this.#readers.delete(reader) }
 
-  /** Compares topics with their log; settles when what was missing has its place here. For a reader that stands elsewhere. */
-  async confirm (ats: readonly number[]): Promise<void> {
-    await Promise.all(ats.map(at => this.#followers[at]!.confirm()))
+  /** Compares topics with their log; settles when what was missing has its place here. For a reader that is elsewhere. */
+  async resync (ats: readonly number[]): Promise<void> {
+    await Promise.all(ats.map(at => this.#followers[at]!.resync()))
     if (this.#pending.length > 0) {
       this.#moved ??= deferred()
       await this.#moved.promise
     }
   }
 
-  /** Stops listening to the topics. */
+  /** Stops listening to the topics; what is pending has no readers any more. */
   stop (): void {
+    this.#isStopped = true
+    this.#pending = []
+    this.#queue.delete(this)
+    this.#moved?.settle()
     this.#budget.forget(this)
     this.#followers.forEach((follower, at) => follower.delete(this.#sinks[at]!))
   }
 
   #take (at: number, item: TopicItem): void {
-    this.#positions[at] = item.id
-    const topic = this.topics[at]!
-    if (item.kind === 'end') this.#closed.add(topic)
-    else this.#closed.delete(topic)
-    if (item.kind === 'event' && this.#pendingEvents++ === 0) this.#pendingMs = item.id.ms
-    if (this.#pending.length === 0) setImmediate(() => this.#flush())
-    if (item.kind === 'reopened') this.#pending.push(item.body)
-    else this.#pending.push(encodeIdLine(formatCursor(this.topics, this.#positions)), item.body)
+    if (this.#pending.length === 0) this.#queue.add(this)
+    this.#pending.push({ at, item })
   }
 
-  #flush (): void {
-    const frames = Buffer.concat(this.#pending)
+  /** Makes one batch of what is pending, bounded in bytes, and passes it on; true when more is pending. */
+  flush (): boolean {
+    const { frames, events, firstMs } = this.#encodePending()
     const index = this.#nextIndex++
     this.#place = this.#placeNow()
-    this.#tail.push({ index, frames, events: this.#pendingEvents, place: this.#place })
-    this.#observe(frames.length)
-    this.#pending = []
-    this.#pendingEvents = 0
+    this.#tail.push({ index, frames, events, place: this.#place })
     this.#tailBytes += frames.length
-    this.#trimTo(this.#maxTailBytes)
-    this.#budget.moved(this, this.#tailBytes)
+    if (events > 0 && this.#readers.size > 0) this.#observe(events, frames.length, firstMs)
     this.#fanOut()
+    if (this.#isWalking) this.#trim()
+    if (this.#pending.length > 0) return true
     this.#moved?.settle()
     this.#moved = undefined
+    return false
   }
 
-  #observe (bytes: number): void {
-    if (this.#pendingEvents === 0 || this.#readers.size === 0) return
+  #encodePending (): { frames: Buffer, events: number, firstMs: number } {
+    const parts: Buffer[] = []
+    const batch = { events: 0, firstMs: 0 }
+    let bytes = 0
+    let taken = 0
+    for (; taken < this.#pending.length && bytes < MAX_BATCH_BYTES; taken++) {
+      const { at, item } = this.#pending[taken]!
+      this.#apply(at, item)
+      if (item.kind === 'event' && batch.events++ === 0) batch.firstMs = item.id.ms
+      if (item.kind === 'reopened') continue
+      const idLine = encodeIdLine(this.#cursor)
+      const body = item.body(this.encode)
+      parts.push(idLine, body)
+      bytes += idLine.length + body.length
+    }
+    this.#pending = this.#pending.slice(taken)
+    return { ...batch, frames: Buffer.concat(parts) }
+  }
+
+  #apply (at: number, item: TopicItem): void {
+    this.#positions[at] = item.id
+    this.#parts[at] = item.position
+    if (item.kind === 'end') this.#closed.add(this.topics[at]!)
+    else this.#closed.delete(this.topics[at]!)
+  }
+
+  get #cursor (): string {
+    return this.topics.length === 1 ? formatEventId(this.#positions[0]!) : this.#parts.join(',')
+  }
+
+  #observe (events: number, bytes: number, firstMs: number): void {
     // The log's clock may be ahead of this one.
-    this.#observer.onBatch({ events: this.#pendingEvents, bytes, lagMs: Math.max(0, Date.now() - this.#pendingMs) })
+    this.#observer.onBatch({ events, bytes, lagMs: Math.max(0, Date.now() - firstMs) })
   }
 
-  /** Keeps the newest batch only; readers further behind read the log. */
+  /** Keeps nothing; readers that are behind read the log. Returns the bytes that remain. */
   shrink (): number {
-    this.#trimTo(0)
+    this.#dropTo(0, 0)
     return this.#tailBytes
   }
 
-  /** The newest batch always stays, or its readers would have to read from the log what has just come. */
-  #trimTo (maxBytes: number): void {
+  /** The newest batch stays while readers are still being visited, or they would read from the log what has just arrived. */
+  #trim (): void {
+    if (this.#isStopped) return
+    this.#dropTo(this.#maxTailBytes, this.#isWalking ? 1 : 0)
+    this.#budget.moved(this, this.#tailBytes)
+  }
+
+  #dropTo (maxBytes: number, minBatches: number): void {
     let drop = 0
-    while (this.#tailBytes > maxBytes && drop < this.#tail.length - 1) this.#tailBytes -= this.#tail[drop++]!.frames.length
+    while (this.#tailBytes > maxBytes && drop < this.#tail.length - minBatches) this.#tailBytes -= this.#tail[drop++]!.frames.length
     if (drop > 0) this.#tail = this.#tail.slice(drop)
   }
 
   #placeNow (): FeedPlace {
-    return { index: this.#nextIndex, positions: [...this.#positions], closed: new Set(this.#closed), cursor: formatCursor(this.topics, this.#positions) }
+    return { index: this.#nextIndex, positions: [...this.#positions], closed: new Set(this.#closed), cursor: this.#cursor }
   }
 
   #fanOut (): void {
@@ -178,12 +235,12 @@ export class Feed implements Tailed {
     this.#walk(this.#readers.values())
   }
 
-  /** Visits the readers in slices; a reader met later simply takes more. */
+  /** Visits the readers in slices; a reader that is visited later simply takes more. */
   #walk (readers: Iterator<FeedReader>): void {
     for (let visited = 0; visited < SLICE; visited++) {
       const { done, value } = readers.next()
       if (done) return this.#walked()
-      value.pump()
+      pump(value)
     }
     setImmediate(() => this.#walk(readers))
   }
@@ -191,5 +248,15 @@ export class Feed implements Tailed {
   #walked (): void {
     this.#isWalking = false
     if (this.#mustWalkAgain) this.#fanOut()
+    else this.#trim()
+  }
+}
+
+/** One reader that fails does not keep the others from what is new. */
+function pump (reader: FeedReader): void {
+  try {
+    reader.pump()
+  } catch (error) {
+    reader.fail(error)
   }
 }

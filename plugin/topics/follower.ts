@@ -1,20 +1,44 @@
+import { formatPosition, topicTag } from './cursor.ts'
 import { errors } from './errors.ts'
 import { compareEventIds, formatEventId, isBefore, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
-import { encodeBody, endBody, gapBody } from './frames.ts'
+import { endBody, gapBody } from './frames.ts'
+import type { EncodeEntry } from './frames.ts'
 import type { LogEntry, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
 import type { TopicsObserver } from './observer.ts'
 import { retryUntilAvailable } from './retry.ts'
 import { describeGap, endOf, isNext, resume } from './resume.ts'
 
 /**
- * One thing that happened in a topic, encoded once for all feeds. `id` is the position after it. A topic that was closed and
- * then deleted is open again: that is `reopened`, and its body is empty.
+ * One thing that happened in a topic. A topic that was closed and then deleted is open again: that is `reopened`, and has no
+ * body. What is made of an item is made once and shared by all feeds.
  */
-export interface TopicItem {
-  kind: 'event' | 'gap' | 'end' | 'reopened'
-  id: EventId
-  body: Buffer
+export class TopicItem {
+  readonly kind: 'event' | 'gap' | 'end' | 'reopened'
+  /** The position after it. */
+  readonly id: EventId
+  /** That position as a part of a cursor. */
+  readonly position: string
+  readonly #topic: string
+  readonly #content: LogEntry | Buffer
+  readonly #bodies = new Map<EncodeEntry, Buffer>()
+
+  /** An event is given as the log has it, anything else as its body. */
+  constructor ({ kind, id, topic, tag, content }: { kind: TopicItem['kind'], id: EventId, topic: string, tag: string, content: LogEntry | Buffer }) {
+    this.kind = kind
+    this.id = id
+    this.position = formatPosition(tag, id)
+    this.#topic = topic
+    this.#content = content
+  }
+
+  /** Everything of its frame but the id line. */
+  body (encode: EncodeEntry): Buffer {
+    if (Buffer.isBuffer(this.#content)) return this.#content
+    const body = this.#bodies.get(encode) ?? encode(this.#topic, this.#content)
+    this.#bodies.set(encode, body)
+    return body
+  }
 }
 
 /** Hears what happens in a topic, in order and without holes: what is missing is there as a gap. */
@@ -37,24 +61,26 @@ const PAGE = { count: 500, bytes: 1024 * 1024 }
  * ```
  *   n == last + 1          taken
  *   id <= last             a repeat, dropped
- *   anything else, doubt   one repair: the log is read from `last` on, and what comes meanwhile waits for its turn there
+ *   anything else          one resync: the log is read from `last` on, and what arrives meanwhile waits for its turn there
  * ```
  */
 export class TopicFollower implements TopicListener {
   readonly topic: string
+  readonly tag: string
   readonly #log: TopicLog
   readonly #hooks: FollowerHooks
   readonly #sinks = new Set<TopicSink>()
   #last: EventId = ORIGIN
   #expireAfterMs = 0
   #isClosed = false
-  #repairing: Promise<void> | undefined
-  #isInDoubt = false
+  #resyncing: Promise<void> | undefined
+  #mustResync = false
   #isStarted = false
   #isStopped = false
 
   constructor (topic: string, log: TopicLog, hooks: FollowerHooks) {
     this.topic = topic
+    this.tag = topicTag(topic)
     this.#log = log
     this.#hooks = hooks
   }
@@ -70,10 +96,10 @@ export class TopicFollower implements TopicListener {
     this.#isClosed = ends.isClosed
     this.#isStarted = true
     // Something came between the log's answer and this line.
-    if (this.#isInDoubt) this.onDoubt()
+    if (this.#mustResync) this.onDoubt()
   }
 
-  /** Gives up a repair that waits for the log. */
+  /** Gives up a resync that waits for the log. */
   stop (): void {
     this.#isStopped = true
   }
@@ -82,9 +108,9 @@ export class TopicFollower implements TopicListener {
   delete (sink: TopicSink): void { this.#sinks.delete(sink) }
 
   onEntries (entries: readonly LogEntry[]): void {
-    // A repair reads them from the log in their order; taking them now would put them before what is missing.
-    if (this.#repairing || !this.#isStarted) {
-      this.#isInDoubt = true
+    // A resync reads them from the log in their order; taking them now would put them before what is missing.
+    if (this.#resyncing || !this.#isStarted) {
+      this.#mustResync = true
       return
     }
     for (const entry of entries) {
@@ -93,27 +119,27 @@ export class TopicFollower implements TopicListener {
   }
 
   onClosed (): void {
-    // The last entries may still be missing: the repair ends with the topic's state.
+    // The last entries may still be missing: the resync ends with the topic's state.
     this.onDoubt()
   }
 
   onDoubt (): void {
     this.#hooks.onDoubt(this.topic)
-    this.#isInDoubt = true
-    if (this.#isStarted) this.#repairing ??= this.#repair()
+    this.#mustResync = true
+    if (this.#isStarted) this.#resyncing ??= this.#resync()
   }
 
-  /** Compares with the log; settles when what was missing has been told. */
-  async confirm (): Promise<void> {
+  /** Compares with the log; settles when what was missing has been passed on. */
+  async resync (): Promise<void> {
     this.onDoubt()
-    await this.#repairing
+    await this.#resyncing
   }
 
   /** False when the entry does not join what is there. */
   #take (entry: LogEntry): boolean {
     const { id } = entry
     if (!this.#isNext(id)) return id.n <= this.#last.n && compareEventIds(id, this.#last) <= 0
-    this.#tell({ kind: 'event', id, body: encodeBody(entry) })
+    this.#emit('event', id, entry)
     return true
   }
 
@@ -124,18 +150,18 @@ export class TopicFollower implements TopicListener {
     return n === last.n + 1 && ms >= last.ms && isSameLife
   }
 
-  /** Repairs until there is no doubt left; while the log is away, until it is back. */
-  async #repair (): Promise<void> {
+  /** Compares until nothing may have been missed; while the log is away, until it is back. */
+  async #resync (): Promise<void> {
     try {
       const isOver = (): boolean => this.#isStopped
-      while (this.#isInDoubt && !isOver()) {
-        this.#isInDoubt = false
+      while (this.#mustResync && !isOver()) {
+        this.#mustResync = false
         await retryUntilAvailable(() => this.#compare(), isOver, error => this.#hooks.onTrouble(this.topic, error))
       }
     } catch (error) {
       this.#hooks.onTrouble(this.topic, error)
     } finally {
-      this.#repairing = undefined
+      this.#resyncing = undefined
     }
   }
 
@@ -148,7 +174,7 @@ export class TopicFollower implements TopicListener {
     if (gap) {
       const told = describeGap(this.topic, formatEventId(last), { position, gap }, location)
       this.#hooks.observer.onGap(gap.reason)
-      this.#tell({ kind: 'gap', id: position, body: gapBody(told) })
+      this.#emit('gap', position, gapBody(told))
     }
     this.#last = position
     if (!ends.isClosed) this.#reopen()
@@ -161,28 +187,27 @@ export class TopicFollower implements TopicListener {
       const page = await this.#log.read(this.topic, this.#last, PAGE)
       // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself would spin.
       if (!page[0] || !isNext(this.#last, page[0].id, ends)) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
-      for (const entry of page) {
-        this.#tell({ kind: 'event', id: entry.id, body: encodeBody(entry) })
-      }
+      for (const entry of page) this.#emit('event', entry.id, entry)
     }
   }
 
   #close (): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#tell({ kind: 'end', id: this.#last, body: endBody(this.topic) })
+    this.#emit('end', this.#last, endBody(this.topic))
   }
 
   #reopen (): void {
     if (!this.#isClosed) return
     this.#isClosed = false
-    this.#tell({ kind: 'reopened', id: this.#last, body: NOTHING })
+    this.#emit('reopened', this.#last, NOTHING)
   }
 
-  #tell (item: TopicItem): void {
-    this.#last = item.id
+  #emit (kind: TopicItem['kind'], id: EventId, content: LogEntry | Buffer): void {
+    this.#last = id
     // What comes after the end says by itself that the topic was open again; its next end is a new one.
-    if (item.kind !== 'end') this.#isClosed = false
+    if (kind !== 'end') this.#isClosed = false
+    const item = new TopicItem({ kind, id, topic: this.topic, tag: this.tag, content })
     for (const sink of this.#sinks) sink(item)
   }
 }

@@ -1,5 +1,6 @@
 import { encodeEvent } from '../reply/wire.ts'
-import type { NewEvent } from './log/topic-log.ts'
+import { formatEventId } from './event-id.ts'
+import type { LogEntry, NewEvent } from './log/topic-log.ts'
 import type { Gap } from './resume.ts'
 
 /** In-band events of the service are named `stream.*`; publishing such a name is refused. */
@@ -8,6 +9,20 @@ export const RESERVED_PREFIX = 'stream.'
 /** Everything of an event's frame but its id line; made once and shared by all feeds. */
 export function encodeBody ({ event, data, retry }: NewEvent): Buffer {
   return encodeEvent({ event, data, retry })
+}
+
+/**
+ * How the events of a subscription are written: as they were published, or each in an envelope that says which topic it is
+ * of. The name, the id line and `retry` are the same in both.
+ */
+export type EncodeEntry = (topic: string, entry: LogEntry) => Buffer
+
+export const encodePlain: EncodeEntry = (_topic, entry) => encodeBody(entry)
+
+/** `{"topic","id","event","data"}` as the data; `id` is the event's own, `data` its data as text. */
+export const encodeEnvelope: EncodeEntry = (topic, { id, event, data, retry }) => {
+  const envelope = JSON.stringify({ topic, id: formatEventId(id), event: event ?? 'message', data })
+  return encodeEvent({ event, data: envelope, retry })
 }
 
 /** The id line that stands before a body. Cursors hold no byte that would need checking again. */
@@ -37,4 +52,28 @@ export function gapBody (gap: Gap): Buffer {
 /** Tells that a closed topic was read to its end. */
 export function endBody (topic: string): Buffer {
   return encodeEvent({ event: 'stream.end', data: JSON.stringify({ topic }) })
+}
+
+/** Frames in a row, small enough to be written at once. */
+export interface Slice<T> { frames: Buffer, events: number, last: T }
+
+/**
+ * Bytes on the wire of one slice. A client that stops reading costs what was written since it had room, so that is bounded
+ * by bytes that go out: a cursor of 1 KB before an event of one byte counts.
+ */
+const MAX_SLICE_BYTES = 64 * 1024
+
+/** Puts entries into slices, each with the id line before it; one that is larger than a slice is a slice of its own. */
+export function * sliceEntries<T extends { body: Buffer }> (entries: readonly T[], cursorOf: (entry: T) => string): Generator<Slice<T>> {
+  let parts: Buffer[] = []
+  let bytes = 0
+  for (const [index, entry] of entries.entries()) {
+    const idLine = encodeIdLine(cursorOf(entry))
+    parts.push(idLine, entry.body)
+    bytes += idLine.length + entry.body.length
+    if (bytes < MAX_SLICE_BYTES && index < entries.length - 1) continue
+    yield { frames: Buffer.concat(parts), events: parts.length / 2, last: entry }
+    parts = []
+    bytes = 0
+  }
 }

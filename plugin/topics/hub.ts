@@ -2,7 +2,10 @@ import { errors } from './errors.ts'
 import { isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { Feed } from './feed.ts'
+import { FlushQueue } from './flush-queue.ts'
 import { TopicFollower } from './follower.ts'
+import { encodePlain } from './frames.ts'
+import type { EncodeEntry } from './frames.ts'
 import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
 import { Pages } from './pages.ts'
@@ -52,6 +55,7 @@ export class Hub {
   readonly #maxTailBytes: number
   readonly #maxTopics: number
   readonly #budget: TailBudget
+  readonly #queue = new FlushQueue()
   /** Told when the log could not be asked about a topic. */
   readonly onTrouble: (topic: string, error: unknown) => void
   readonly #feeds = new Map<string, Shared<Feed>>()
@@ -84,10 +88,10 @@ export class Hub {
     return until.finally(() => { this.#lagging-- })
   }
 
-  /** The feed over these topics (sorted, without repeats). Rejects with what the log rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`. */
-  async acquire (topics: readonly string[]): Promise<FeedLease> {
-    const key = topics.join('\n')
-    const feed = await use(this.#feeds, key, () => this.#makeFeed(topics))
+  /** The feed over these topics (sorted, without repeats), for readers with the same `encode`. Rejects with what the log rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`. */
+  async acquire (topics: readonly string[], encode: EncodeEntry = encodePlain): Promise<FeedLease> {
+    const key = [encode.name, ...topics].join('\n')
+    const feed = await use(this.#feeds, key, () => this.#makeFeed(topics, encode))
     this.#count(topics, 1)
     const release = (): void => {
       this.#count(topics, -1)
@@ -103,7 +107,7 @@ export class Hub {
   async isFinished (feed: Feed, positions: readonly EventId[]): Promise<boolean> {
     const ends = await Promise.all(feed.topics.map(topic => this.pages.endsNow(topic)))
     if (ends.every((end, at) => end.isClosed && isSameEventId(endOf(end), positions[at]!))) return true
-    await feed.confirm(feed.topics.map((_, at) => at))
+    await feed.resync(feed.topics.map((_, at) => at))
     return false
   }
 
@@ -115,14 +119,18 @@ export class Hub {
     }
   }
 
-  async #makeFeed (topics: readonly string[]): Promise<Feed> {
+  async #makeFeed (topics: readonly string[], encode: EncodeEntry): Promise<Feed> {
     this.#refuseTooMany(topics)
     const following = topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic)))
     const followed = await Promise.allSettled(following)
     const failed = followed.find(result => result.status === 'rejected')
-    if (!failed) return new Feed(await Promise.all(following), { maxTailBytes: this.#maxTailBytes, budget: this.#budget, observer: this.observer })
+    if (!failed) return this.#createFeed(await Promise.all(following), encode)
     topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
     throw failed.reason
+  }
+
+  #createFeed (followers: readonly TopicFollower[], encode: EncodeEntry): Feed {
+    return new Feed(followers, { maxTailBytes: this.#maxTailBytes, budget: this.#budget, queue: this.#queue, observer: this.observer, encode })
   }
 
   #refuseTooMany (topics: readonly string[]): void {

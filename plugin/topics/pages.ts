@@ -1,6 +1,7 @@
 import { formatEventId, isBefore, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
-import { encodeBody, encodeIdLine } from './frames.ts'
+import { encodePlain, sliceEntries } from './frames.ts'
+import type { EncodeEntry, Slice } from './frames.ts'
 import type { Location, LogEntry, SeekStart, TopicEnds, TopicLog } from './log/topic-log.ts'
 import { isNext } from './resume.ts'
 
@@ -21,12 +22,12 @@ export class Page {
   readonly entries: readonly PageEntry[]
   readonly bytes: number
   readonly #ends: TopicEnds
-  #frames: Buffer | undefined
+  #slices: readonly Slice<PageEntry>[] | undefined
 
   /** `ends` were read after the entries: a topic that was forgotten meanwhile is noticed. */
-  constructor (entries: readonly LogEntry[], ends: TopicEnds) {
+  constructor (entries: readonly LogEntry[], ends: TopicEnds, encode: (entry: LogEntry) => Buffer) {
     this.#ends = ends
-    this.entries = entries.map(entry => ({ id: entry.id, body: encodeBody(entry) }))
+    this.entries = entries.map(entry => ({ id: entry.id, body: encode(entry) }))
     this.bytes = this.entries.reduce((sum, { body }) => sum + body.length, 0)
   }
 
@@ -44,9 +45,9 @@ export class Page {
   }
 
   /** The whole page as a connection to this topic alone gets it; made once. */
-  get frames (): Buffer {
-    this.#frames ??= Buffer.concat(this.entries.flatMap(({ id, body }) => [encodeIdLine(formatEventId(id)), body]))
-    return this.#frames
+  get slices (): readonly Slice<PageEntry>[] {
+    this.#slices ??= [...sliceEntries(this.entries, ({ id }) => formatEventId(id))]
+    return this.#slices
   }
 }
 
@@ -68,10 +69,11 @@ export class Pages {
     this.#log = log
   }
 
-  /** The entries after a position, oldest first; empty at the end of the topic. */
-  read (topic: string, after: EventId): Promise<Page> {
+  /** The entries after a position, oldest first; empty at the end of the topic. Readers with another `encode` have pages of their own. */
+  read (topic: string, after: EventId, encode: EncodeEntry = encodePlain): Promise<Page> {
     // 0-0 is also written by hand: a page kept there could be that of a life of the topic that was forgotten meanwhile.
-    return this.#pages.get(this.#key(topic, after), () => this.#read(topic, after), !isSameEventId(after, ORIGIN))
+    const key = `${encode.name} ${this.#key(topic, after)}`
+    return this.#pages.get(key, () => this.#read(topic, after, encode), !isSameEventId(after, ORIGIN))
   }
 
   /**
@@ -107,12 +109,13 @@ export class Pages {
     return `${this.#age}.${this.#lives.get(topic) ?? 0} ${topic} ${formatEventId(id)}`
   }
 
-  async #read (topic: string, after: EventId): Promise<Page> {
+  async #read (topic: string, after: EventId, encode: EncodeEntry): Promise<Page> {
     if (this.#reading >= MAX_READING) await new Promise<void>(resolve => { this.#waiting.push(resolve) })
     else this.#reading++
     try {
       const entries = await this.#log.read(topic, after, PAGE)
-      return new Page(entries, (await this.#log.locate(topic, after)).ends)
+      const { ends } = await this.#log.locate(topic, after)
+      return new Page(entries, ends, entry => encode(topic, entry))
     } finally {
       // The place goes straight to the next in line.
       const next = this.#waiting.shift()

@@ -1,10 +1,11 @@
 import type { SseStream } from '../reply/stream.ts'
-import { formatCursor } from './cursor.ts'
+import { formatCursor, formatPosition } from './cursor.ts'
 import { formatEventId, isBefore, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { isFinished } from './feed.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
-import { encodeIdLine, endBody, gapFrame, openFrame } from './frames.ts'
+import { encodeIdLine, endBody, gapFrame, openFrame, sliceEntries } from './frames.ts'
+import type { Slice } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { retryUntilAvailable, pause } from './retry.ts'
 import type { Page, PageEntry } from './pages.ts'
@@ -44,6 +45,7 @@ export class Reader implements FeedReader {
   #place: FeedPlace | undefined
   #isWaiting = false
   #onFallen: (() => void) | undefined
+  #onFailed: ((error: unknown) => void) | undefined
   readonly #over: Promise<void>
 
   constructor ({ hub, feed, stream, starts }: ReaderInit) {
@@ -57,7 +59,7 @@ export class Reader implements FeedReader {
 
   /** Streams until the stream is over. Rejects with what the log rejects with. */
   async run (): Promise<void> {
-    this.#open()
+    await this.#open()
     while (this.#stream.isOpen) {
       await this.#hub.lag(this.#catchUp())
       if (this.#stream.isOpen) await this.#follow()
@@ -73,17 +75,22 @@ export class Reader implements FeedReader {
         return
       }
       if (this.#stream.isFull) return this.#waitForRoom()
-      if (batch.frames.length > 0) this.#stream.write(batch.frames, batch.events)
+      if (batch.frames.length > 0 && !this.#stream.write(batch.frames, batch.events)) return
       this.#nextIndex = batch.index + 1
       this.#place = batch.place
       if (isFinished(batch.place)) this.#stream.end()
     }
   }
 
-  #open (): void {
+  /** The stream ends with this error. */
+  fail (error: unknown): void {
+    this.#onFailed?.(error)
+  }
+
+  async #open (): Promise<void> {
     const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
-    const cursor = formatCursor(this.#feed.topics, this.#starts.map(({ position, sent }) => sent ?? position))
-    this.#stream.write(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
+    const cursor = formatCursor(this.#feed.tags, this.#starts.map(({ position, sent }) => sent ?? position))
+    await this.#stream.sendFrame(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
   }
 
   /**
@@ -92,28 +99,28 @@ export class Reader implements FeedReader {
    * not come to. Then the feed looks at the log, too.
    */
   async #catchUp (): Promise<void> {
-    let confirmed = -1
+    let resynced = -1
     while (this.#stream.isOpen) {
       const place = this.#feed.place
       for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
-      const apart = this.#apartFrom(place)
-      const isAhead = apart.some(at => isBefore(place.positions[at]!, this.#positions[at]!))
+      const differing = this.#differingFrom(place)
+      const isAhead = differing.some(at => isBefore(place.positions[at]!, this.#positions[at]!))
       // Told by the log itself that nothing lies between, although the ids differ: a position before the first entry.
-      const mayJoin = apart.length === 0 || (confirmed === place.index && !isAhead)
+      const mayJoin = differing.length === 0 || (resynced === place.index && !isAhead)
       if (mayJoin && this.#feed.holds(place.index)) return this.#join(place)
-      if (confirmed === place.index) await this.#doubt(apart)
-      confirmed = place.index
-      if (apart.length > 0) await Promise.race([this.#feed.confirm(apart), this.#over])
+      if (resynced === place.index) await this.#reportLost(differing)
+      resynced = place.index
+      if (differing.length > 0) await Promise.race([this.#feed.resync(differing), this.#over])
     }
   }
 
   /** The log has nothing new for the feed, and the reader is still ahead of it: the log may have lost what the client has. */
-  async #doubt (ats: readonly number[]): Promise<void> {
+  async #reportLost (ats: readonly number[]): Promise<void> {
     await pause()
     for (const at of ats) await this.#toldGap(at)
   }
 
-  #apartFrom (place: FeedPlace): number[] {
+  #differingFrom (place: FeedPlace): number[] {
     return this.#positions.flatMap((position, at) => isSameEventId(position, place.positions[at]!) ? [] : [at])
   }
 
@@ -126,25 +133,25 @@ export class Reader implements FeedReader {
   /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
   async #readTopic (at: number, target: EventId): Promise<void> {
     while (isBefore(this.#positions[at]!, target) && await this.#stream.room()) {
-      const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!))
+      const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.encode))
       if (!page) return
       if (!page.follows(this.#positions[at]!) && await this.#toldGap(at)) continue
       const wanted = page.upTo(target)
       // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
       if (wanted.length === 0) return
       this.#reopen(this.#feed.topics[at]!)
-      this.#stream.write(this.#framesOf(at, page, wanted), wanted.length)
+      for (const { frames, events, last } of this.#slicesOf(at, page, wanted)) {
+        if (!await this.#stream.sendFrame(frames, events)) return
+        this.#positions[at] = last.id
+      }
     }
   }
 
-  #framesOf (at: number, page: Page, wanted: readonly PageEntry[]): Buffer {
-    this.#positions[at] = wanted.at(-1)!.id
-    if (this.#positions.length === 1 && wanted === page.entries) return page.frames
-    const positions = [...this.#positions]
-    return Buffer.concat(wanted.flatMap(({ id, body }) => {
-      positions[at] = id
-      return [encodeIdLine(formatCursor(this.#feed.topics, positions)), body]
-    }))
+  #slicesOf (at: number, page: Page, wanted: readonly PageEntry[]): Iterable<Slice<PageEntry>> {
+    if (this.#positions.length === 1 && wanted === page.entries) return page.slices
+    const { tags } = this.#feed
+    const parts = this.#positions.map((position, index) => formatPosition(tags[index]!, position))
+    return sliceEntries(wanted, ({ id }) => tags.length === 1 ? formatEventId(id) : parts.with(at, formatPosition(tags[at]!, id)).join(','))
   }
 
   /** Asks the log how the cursor stands; when events are gone the client is told. False when none are. */
@@ -158,7 +165,7 @@ export class Reader implements FeedReader {
     const told = describeGap(topic, formatEventId(after), { position, gap }, found)
     this.#hub.observer.onGap(gap.reason)
     this.#positions[at] = position
-    const frame = gapFrame(told, formatCursor(this.#feed.topics, this.#positions))
+    const frame = gapFrame(told, formatCursor(this.#feed.tags, this.#positions))
     return this.#stream.sendFrame(frame, 0)
   }
 
@@ -169,11 +176,17 @@ export class Reader implements FeedReader {
 
   /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */
   async #follow (): Promise<void> {
-    const fallen = new Promise<void>(resolve => { this.#onFallen = resolve })
+    const fallen = new Promise<void>((resolve, reject) => {
+      this.#onFallen = resolve
+      this.#onFailed = reject
+    })
     this.#feed.add(this)
-    this.pump()
-    await fallen
-    this.#feed.delete(this)
+    try {
+      this.pump()
+      await fallen
+    } finally {
+      this.#feed.delete(this)
+    }
     this.#leave(this.#place!)
   }
 

@@ -19,6 +19,11 @@ export interface SubscribeOptions {
   last?: number | undefined
   /** After a gap go on from the earliest event retained, or from now. Default `earliest`. */
   afterGap?: 'earliest' | 'now' | undefined
+  /**
+   * True to write each event's data as JSON `{"topic","id","event","data"}`, with the event's own id and its data as text, for
+   * clients of several topics that need to know which one an event is of. Default false.
+   */
+  envelope?: boolean | undefined
 }
 
 /** Where one topic of a connection begins. */
@@ -36,12 +41,13 @@ const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
 export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOptions {
-  const { after, sinceMs, last, afterGap } = options
+  const { after, sinceMs, last, afterGap, envelope } = options
   if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
   if (sinceMs !== undefined && !isBetween(sinceMs, 1, MAX_SINCE_MS)) throw new errors.TOPICS_BAD_START('since', `1 ms to ${MAX_SINCE_MS} ms`, show(sinceMs))
   if (last !== undefined && !isBetween(last, 0, MAX_LAST)) throw new errors.TOPICS_BAD_START('last', `an integer from 0 to ${MAX_LAST}`, show(last))
   if (last !== undefined && sinceMs !== undefined) throw new errors.TOPICS_BAD_START('last', 'given without "since"', 'both')
   if (afterGap !== undefined && afterGap !== 'earliest' && afterGap !== 'now') throw new errors.TOPICS_BAD_START('afterGap', '"earliest" or "now"', show(afterGap))
+  if (envelope !== undefined && typeof envelope !== 'boolean') throw new errors.TOPICS_BAD_START('envelope', 'true or false', show(envelope))
   return options
 }
 

@@ -1,6 +1,7 @@
 import type { OpenableSource, SourceRun } from '../reply/source.ts'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
 import type { SseStream } from '../reply/stream.ts'
+import { encodeEnvelope, encodePlain } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { Reader } from './reader.ts'
 import { findStart } from './start.ts'
@@ -34,7 +35,7 @@ function joinCursors (after: SubscribeOptions['after']): string | undefined {
  */
 async function open ({ hub, topics, options }: SubscriptionInit, stream: SseStream): Promise<SourceRun | undefined> {
   stream.checkTopics(topics)
-  const { feed, release } = await hub.acquire(topics)
+  const { feed, release } = await hub.acquire(topics, options.envelope ? encodeEnvelope : encodePlain)
   void stream.closed.then(release)
   const cursor = stream.lastEventId ?? joinCursors(options.after)
   // Read before the log is asked: events that arrive meanwhile are in the feed, after this place.

@@ -1,6 +1,6 @@
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
-import { MAX_CURSOR_TOPICS } from './cursor.ts'
+import { MAX_CURSOR_TOPICS, topicTag } from './cursor.ts'
 
 /**
  * What a topic may be called, as a regular expression. No braces: a Redis key puts the topic into a hash tag. No wildcard
@@ -15,10 +15,22 @@ export function checkTopic (topic: unknown): string {
   return topic
 }
 
-/** Checks the topics of one connection: sorted and without repeats. Throws `TOPICS_BAD_TOPIC` and `TOPICS_BAD_TOPIC_COUNT`. */
+/** Checks the topics of one connection: sorted and without repeats. Throws `TOPICS_BAD_TOPIC`, `TOPICS_BAD_TOPIC_COUNT` and `TOPICS_SAME_TAG`. */
 export function checkTopics (topics: unknown): string[] {
   const given = Array.isArray(topics) ? topics : [topics]
   const sorted = [...new Set(given.map(checkTopic))].sort()
   if (sorted.length === 0 || sorted.length > MAX_CURSOR_TOPICS) throw new errors.TOPICS_BAD_TOPIC_COUNT(MAX_CURSOR_TOPICS, sorted.length)
+  if (sorted.length > 1) refuseSameTags(sorted)
   return sorted
+}
+
+/** In a cursor a topic is its tag: of two with the same one a client could not resume. */
+function refuseSameTags (topics: readonly string[]): void {
+  const byTag = new Map<string, string>()
+  for (const topic of topics) {
+    const tag = topicTag(topic)
+    const other = byTag.get(tag)
+    if (other !== undefined) throw new errors.TOPICS_SAME_TAG(other, topic)
+    byTag.set(tag, topic)
+  }
 }

@@ -94,6 +94,7 @@ export const streamQuery = {
     lastEventId: { type: 'string', description: 'a cursor. For clients that cannot set the header Last-Event-ID, which wins. Given several times, the last one that is a cursor counts. One that cannot be read is reported in the stream.', examples: [ID] },
     since: { type: 'string', pattern: '^\\d{1,9}(?:ms|s|m|h|d)$', description: 'a duration such as 30s, 10m, 2h or 1d, up to 366d. A client without a cursor begins with the events of this time. Not together with last.', examples: ['10m'] },
     last: { type: 'integer', minimum: 0, maximum: MAX_LAST, description: `an integer from 0 to ${MAX_LAST}. A client without a cursor begins with so many events of each topic. Not together with since.` },
+    envelope: { type: 'boolean', description: 'true or false. With true the data of each event is JSON {"topic","id","event","data"}: the topic, the own id of the event, its name, and its data as text.', examples: [true] },
     ot: { type: 'string', description: 'a one-time token. For EventSource, which can send no header.' }
   }
 } as const

@@ -8,7 +8,7 @@ import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
 /** The query as the schema has it. */
-interface Query { topic: string[], lastEventId?: string, since?: string, last?: number }
+interface Query { topic: string[], lastEventId?: string, since?: string, last?: number, envelope?: boolean }
 interface EventsRoute { Querystring: Query }
 
 const schema = {
@@ -28,23 +28,28 @@ const schema = {
   }
 }
 
-/** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20]`: the stream. */
+/** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&envelope=true]`: the stream. */
 export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
   app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
     return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))), lifetimeOf(request, maxLifetimeMs))
   })
 }
 
-/** One topic is a list of one, and digits are a number; the schema judges what comes of it. */
+/** One topic is a list of one, digits are a number, true and false are themselves; the schema judges the result. */
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
-  const { topic, last, lastEventId, ...rest } = request.query as { topic?: unknown, last?: unknown, lastEventId?: string | string[] }
+  const { topic, last, lastEventId, envelope, ...rest } = request.query as { topic?: unknown, last?: unknown, lastEventId?: string | string[], envelope?: unknown }
   request.query = {
     ...rest,
     ...topic === undefined ? {} : { topic: [topic].flat() },
     // A client that began at a cursor may add the newest one beside it.
     ...lastEventId === undefined ? {} : { lastEventId: [lastEventId].flat().filter(cursor => cursor !== '').join(', ') },
+    ...envelope === undefined ? {} : { envelope: toBoolean(envelope) },
     ...last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last }
   } as Query
+}
+
+function toBoolean (text: unknown): unknown {
+  return text === 'true' ? true : text === 'false' ? false : text
 }
 
 function explain ({ query }: FastifyRequest): void {
@@ -53,8 +58,8 @@ function explain ({ query }: FastifyRequest): void {
   if (typeof last === 'number') checkSubscribeOptions({ last })
 }
 
-function subscribeOptions ({ lastEventId, since, last }: Query): SubscribeOptions {
-  return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last }
+function subscribeOptions ({ lastEventId, since, last, envelope }: Query): SubscribeOptions {
+  return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last, envelope }
 }
 
 /** Streams of a proxy's subjects end also where nothing is configured: nobody else could tell that somebody was signed out there. */

@@ -166,6 +166,15 @@ t.test('last and since choose where a client without a cursor begins', async t =
   }
 })
 
+t.test('with an envelope each event says which topic it is of', async t => {
+  const service = await TestService.start(t)
+  const { id } = (await service.publish('news', { event: 'score', data: { home: 1 } })).json as { id: string }
+  for (const [query, data] of [['true', JSON.stringify({ topic: 'news', id, event: 'score', data: '{"home":1}' })], ['false', '{"home":1}']] as const) {
+    const { inbox } = await open(t, `${service.origin}/events?topic=news&last=1&envelope=${query}`)
+    await inbox.until(`id: ${id}\nevent: score\ndata: ${data}\n\n`)
+  }
+})
+
 t.test('a cursor comes as Last-Event-ID or as lastEventId, and the header wins', async t => {
   const service = await TestService.start(t)
   const { ids } = (await service.publish('news', ['1', '2', '3'].map(data => ({ data })))).json as { ids: string[] }

@@ -114,9 +114,9 @@ t.test('a query of the stream that cannot be read is refused with its name and r
   const service = await TestService.start(t)
   const topics = (count: number): string => Array.from({ length: count }, (_, at) => `topic=t${at}`).join('&')
   const queries: [string, string, RegExp][] = [
-    ['', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, ot\), saw none/],
-    ['topics=news', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, ot\), saw topics/],
-    ['topic=a&toString=1', 'SERVICE_BAD_QUERY', /"toString" must be one of topic, lastEventId, since, last, ot, saw an unknown one/],
+    ['', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, envelope, ot\), saw none/],
+    ['topics=news', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, envelope, ot\), saw topics/],
+    ['topic=a&toString=1', 'SERVICE_BAD_QUERY', /"toString" must be one of topic, lastEventId, since, last, envelope, ot, saw an unknown one/],
     ['topic=a&__proto__=1', 'SERVICE_BAD_QUERY', /"__proto__" must be one of/],
     [topics(45), 'TOPICS_BAD_TOPIC_COUNT', /1 to 44 topics, saw 45/],
     ['topic=a&'.repeat(45), 'SERVICE_BAD_QUERY', /"topic" must be 1 to 44 topics, as in \?topic=news&topic=weather, saw \["a",/],
@@ -128,6 +128,8 @@ t.test('a query of the stream that cannot be read is refused with its name and r
     ...['', '1e3', ' 5', '5.0', '0x10', '+5', '9'.repeat(10), 'ten'].map((last): [string, string, RegExp] => [`topic=a&last=${last}`, 'SERVICE_BAD_QUERY', /"last" must be an integer from 0 to 10000, saw "/]),
     ['topic=a&last=10001', 'TOPICS_BAD_START', /"last" must be an integer from 0 to 10000, saw 10001/],
     ['topic=a&last=1&last=2', 'SERVICE_BAD_QUERY', /"last" must be given once/],
+    ['topic=a&envelope=yes', 'SERVICE_BAD_QUERY', /"envelope" must be true or false, saw "yes"/],
+    ['topic=room.t18&topic=room.6erp', 'TOPICS_SAME_TAG', /have the same tag/],
     ['topic=a&last=1&since=1s', 'TOPICS_BAD_START', /"last" must be given without "since"/]
   ]
   for (const [query, code, message] of queries) {

@@ -50,12 +50,12 @@ t.test('a follower keeps asking a log that is away, and says so; any other error
     return locate(...args)
   }
   await log.append('a', newEvents(1))
-  await feed.confirm([0])
+  await feed.resync([0])
   t.equal(troubles.length, 2)
   t.equal(feed.place.positions[0]?.n, 1)
   failures = 1
   log.failure = new TypeError('a bug')
-  await feed.confirm([0])
+  await feed.resync([0])
   t.equal(troubles.at(-1), log.failure)
   release()
 })

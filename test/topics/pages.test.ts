@@ -34,7 +34,7 @@ t.test('readers at the same place share one read, also a moment later', async t 
   const [first, second] = await Promise.all([pages.read('a', ids[0]!), pages.read('a', ids[0]!)])
   t.equal(first, second)
   t.equal(await pages.read('a', ids[0]!), first)
-  t.equal(first.frames, second.frames, 'and its bytes')
+  t.equal(first.slices, second.slices, 'and its bytes')
   t.equal(log.reads, 1)
   await pages.read('a', ids[1]!)
   t.equal(log.reads, 2, 'another place is another read')

@@ -148,7 +148,7 @@ t.test('readers are visited in slices, and a batch that comes meanwhile reaches 
     void log.append('a', newEvents(1))
     setImmediate(() => { visitedInOneTurn = seen.filter(count => count > 0).length })
   }
-  seen.forEach((_, at) => { feed.add({ pump: pump(at) }) })
+  seen.forEach((_, at) => { feed.add({ pump: pump(at), fail: () => t.fail() }) })
   await log.append('a', newEvents(1))
   await until(() => seen.every(count => count === 2))
   t.equal(visitedInOneTurn, 1_000, 'the loop has a turn between slices')

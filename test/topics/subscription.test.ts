@@ -245,3 +245,27 @@ t.test('what was deleted a moment ago is not given to anybody, and its loss is t
     after.close()
   }
 })
+
+t.test('with an envelope each event says which topic it is of; id, name and retry stay, and so do those who do not ask', async t => {
+  const app = await buildTopicsApp(t)
+  app.get('/wrapped', (_request, reply) => reply.sse(app.topics.subscribe(['a', 'b'], { envelope: true, last: 1 })))
+  const [a1] = await publish(app, 'a', '{"x":1}')
+  const wrapped = await connect(app, '/wrapped')
+  const plain = await connect(app, '/events?topic=a&topic=b&last=1')
+  await wrapped.next(2)
+  await plain.next(2)
+  const { ids: [b1] } = await app.topics.publish('b', { event: 'score', data: 'two\nlines', retry: 5_000 })
+  await wrapped.next()
+  await plain.next()
+  const [, first, second] = wrapped.events
+  t.same(JSON.parse(first!.data), { topic: 'a', id: a1, event: 'message', data: '{"x":1}' })
+  t.same(JSON.parse(second!.data), { topic: 'b', id: b1, event: 'score', data: 'two\nlines' })
+  t.same(wrapped.events.map(({ id, event }) => [id, event]), plain.events.map(({ id, event }) => [id, event]))
+  t.same(data(plain.events), ['stream.open', '{"x":1}', 'score'])
+  t.equal(wrapped.retryMs, 5_000)
+  const again = await connect(app, '/wrapped', first!.id)
+  t.same(data(await again.next(2)), ['stream.open', 'score'], 'a cursor is the same with and without')
+  await app.topics.close('a')
+  t.same(JSON.parse((await wrapped.next())[0]!.data), { topic: 'a' }, 'events of the stream itself are not wrapped')
+  for (const stream of [wrapped, plain, again]) stream.close()
+})

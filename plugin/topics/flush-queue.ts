@@ -1,0 +1,41 @@
+/** Something with work that can be done a bit at a time. */
+export interface Flushable {
+  /** Does a bounded part of the work; true when there is more. */
+  flush: () => boolean
+}
+
+/** How long feeds are flushed before the event loop gets a turn. */
+const SLICE_MS = 5
+
+/**
+ * Feeds with something pending, in the order in which it arrived. One event may be pending in as many feeds as there are
+ * clients, each with topics of its own: they are flushed in slices of a few milliseconds, so that the process keeps
+ * answering meanwhile.
+ */
+export class FlushQueue {
+  readonly #waiting = new Set<Flushable>()
+  #isScheduled = false
+
+  add (feed: Flushable): void {
+    this.#waiting.add(feed)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => { this.#run() })
+  }
+
+  delete (feed: Flushable): void {
+    this.#waiting.delete(feed)
+  }
+
+  #run (): void {
+    const endMs = performance.now() + SLICE_MS
+    this.#isScheduled = false
+    for (const feed of this.#waiting) {
+      this.#waiting.delete(feed)
+      if (feed.flush()) this.add(feed)
+      if (performance.now() >= endMs) break
+    }
+    const [next] = this.#waiting
+    if (next) this.add(next)
+  }
+}
