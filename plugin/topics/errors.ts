@@ -32,7 +32,7 @@ export const errors = {
   TOPICS_LOG_IN_USE: defineError('TOPICS_LOG_IN_USE', 'the log in %s is in use by another process: give each process a folder of its own, or use the Redis log for one log with many processes', 500),
   /** The files of an LMDB log are damaged. */
   TOPICS_LOG_CORRUPT: defineError('TOPICS_LOG_CORRUPT', 'the log in %s is damaged (%s): move the folder away and start anew, or restore it from a backup', 500),
-  /** The log cannot be reached or refused the work for now; nothing was acknowledged. */
+  /** The log cannot be reached or refused the work for now; nothing was acknowledged. With `mayBeDone: true` it may have been done all the same, else it was not. */
   TOPICS_LOG_UNAVAILABLE: defineError('TOPICS_LOG_UNAVAILABLE', 'the log is not available: %s', 503)
 } as const
 

@@ -1,5 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { until } from '../support/log-contract.ts'
+import { RedisServer } from '../support/redis-server.ts'
 import { refused, shape } from '../support/refusal.ts'
 import { TestService } from '../support/service-app.ts'
 import type { Answer } from '../support/service-app.ts'
@@ -38,4 +40,20 @@ t.test('a key with other events is 422, whatever the body type; the same events 
   const compressed = await fetch(`${service.origin}/topics/orders/events`, { method: 'POST', body: gzipSync('paid'), headers: { ...KEY, 'content-encoding': 'gzip', 'content-type': 'text/plain' } })
   t.equal(compressed.headers.get('idempotency-replayed'), 'true')
   t.match(await service.counts('orders'), [{ count: 1 }])
+})
+
+// A publisher that gets an error has to know whether its events are in the log: after a time-out nobody does, and the answer
+// was the same as for events that certainly are not.
+t.test('an error says whether the events may have been appended, and a repeat with the key is done once', async t => {
+  const redis = await RedisServer.start(t)
+  const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url })
+  const publish = (): Promise<Answer> => service.publish('orders', { data: 'paid' }, { headers: KEY })
+  await service.publish('orders', { data: 'first' })
+  redis.pause()
+  t.match((await publish()).json, { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE', message: 'Service Unavailable: it is not known whether this was done: repeat a publish with the same Idempotency-Key' })
+  redis.unpause()
+  await until(async () => (await publish()).status === 201)
+  t.match(await service.counts('orders'), [{ count: 2 }])
+  await redis.kill()
+  await until(async () => (await publish()).text.includes('"message":"Service Unavailable"}'))
 })

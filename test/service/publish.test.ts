@@ -166,7 +166,7 @@ t.test('what will not pass is not tried again', async t => {
 t.test('a command line that cannot work is said to be wrong before any request', async t => {
   for (const [argv, message] of [
     [['news', 'x', '--token', 'se\ncret'], /--token must hold nothing but printable ASCII/], [['news', 'x', '--url', 'http://user:secret@127.0.0.1'], /--url must not hold a user or a password/],
-    [['news', 'x', '--wait', 'soon'], /--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw "soon"/], [[], /publish needs a topic: resumable-sse publish TOPIC DATA/]
+    [['news', 'x', '--wait', 'soon'], /--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw "soon"/], [[], /publish needs a topic/]
   ] as const) {
     for (const command of argv.includes('--wait' as never) || argv.length === 0 ? ['publish'] : ['publish', 'tail']) {
       const { code, err } = await runCommand([command, ...(command === 'tail' ? argv.filter(arg => arg !== 'x') : argv)])

@@ -20,6 +20,8 @@ const START_MS = 3_000
 const LOWEST_VERSION = 7
 /** What Redis refuses is asked for again after this long. */
 const RECHECK_MS = 1_000
+/** What ioredis says when there was no answer in time. */
+const TIMED_OUT = 'Command timed out'
 const COMMAND = 'command'
 const RIGHTS = 'rights'
 
@@ -69,12 +71,17 @@ export class RedisLink<C extends Redis | Cluster> {
     return command()
   }
 
+  /** True when Redis may have carried out a command that failed with this error of ioredis. */
+  mayBeDone ({ message }: Error): boolean {
+    return message === TIMED_OUT || isCutOff(message)
+  }
+
   /** What an error of ioredis means, and whether the command may have been done all the same. */
   explain ({ message }: Error): string {
     const { target: { address }, commandTimeoutMs } = this.#init
     const reason = this.trouble.problem
     if (isNotSent(message)) return `there is no connection to Redis at ${address}${reason === undefined ? ': is it running, and is its URL right?' : `: ${reason}`}`
-    if (message === 'Command timed out') return `${message}: no answer from Redis within ${commandTimeoutMs} ms; it may have been done all the same`
+    if (message === TIMED_OUT) return `${message}: no answer from Redis within ${commandTimeoutMs} ms; it may have been done all the same`
     if (isCutOff(message)) return `the connection to Redis at ${address} was lost${reason === undefined ? '' : ` (${reason})`}; it may have been done all the same`
     return message
   }

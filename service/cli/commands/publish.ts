@@ -41,7 +41,7 @@ export const publish: Command = {
 
 function operands ({ others, switches }: Call): { topic: string, data: string | undefined } {
   const [topic, data, ...more] = others
-  if (topic === undefined) throw new UsageError('publish needs a topic: resumable-sse publish TOPIC DATA, or … | resumable-sse publish TOPIC')
+  if (topic === undefined) throw new UsageError('publish needs a topic')
   if (more.length > 0) throw new UsageError('publish takes one DATA: put quotes around data with blanks')
   if (data !== undefined && switches.has('ndjson')) throw new UsageError('--ndjson is about stdin: leave DATA out')
   return { topic, data }

@@ -222,8 +222,13 @@ export class RedisLog implements TopicLog {
   async #waitForReplicas (topic: string): Promise<void> {
     const { replicas, replicasTimeoutMs } = this.#options
     if (replicas === 0) return
-    const reached = await this.#ask(async () => this.#waitOn(this.#connectionOf(topic)).wait(replicas, replicasTimeoutMs))
-    if (reached < replicas) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; they may stay or be lost`)
+    try {
+      const reached = await this.#ask(async () => this.#waitOn(this.#connectionOf(topic)).wait(replicas, replicasTimeoutMs))
+      if (reached < replicas) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; they may stay or be lost`)
+    } catch (error) {
+      // The master has them, whatever became of the question how many others do.
+      throw Object.assign(error as Error, { mayBeDone: true })
+    }
   }
 
   #waitOn (connection: Redis): ReplicaWait {
@@ -257,7 +262,7 @@ export class RedisLog implements TopicLog {
     try {
       return await this.#link.run(command)
     } catch (cause) {
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), { cause })
+      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), { cause, mayBeDone: this.#link.mayBeDone(cause as Error) })
     }
   }
 }
