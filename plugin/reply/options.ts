@@ -81,7 +81,7 @@ const integer = (min: number, max: number, unit: string): Check => ({
   ok: value => isBetween(value, min, max)
 })
 
-/** One row per option: its allowed range in words, and the test. Shown in error messages and in the README's table. */
+/** One row per option: its allowed range in words, and the test. Shown in error messages and in docs/plugin.md. */
 export const checks: Record<keyof SseOptions, Check> = {
   heartbeatMs: { range: `0 or an integer from 10 to ${MAX_TIMER_MS} (ms)`, ok: value => value === 0 || isBetween(value, 10, MAX_TIMER_MS) },
   retryMs: { range: `false or an integer from 0 to ${MAX_RETRY_MS} (ms)`, ok: value => value === false || isBetween(value, 0, MAX_RETRY_MS) },

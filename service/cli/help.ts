@@ -3,7 +3,7 @@ import { FILE_VARIABLES, flagOf } from '../config/read-config.ts'
 import type { Command } from './command.ts'
 import type { Variable } from '../config/variable.ts'
 
-/** Without the backticks and links that the README shows as code and links. */
+/** Without the backticks and links that the documentation shows as code and links. */
 const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
 
 /** Sections of `--help`: a variable belongs to the first one that names the beginning of its name. */

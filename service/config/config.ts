@@ -7,7 +7,7 @@ import type { Variable } from './variable.ts'
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /**
- * All there is to set, a row each. A new setting is one row here and one in the README's table, which a test compares;
+ * All there is to set, a row each. A new setting is one row here and one in docs/configuration.md, which a test compares;
  * the environment variable, the flag, `--help` and `ServiceConfig` come from the row.
  */
 export const variables = {

@@ -5,7 +5,7 @@ import { parseDuration } from './duration.ts'
 /** How a value is read from its text; undefined rejects it. */
 export type Read<T> = (text: string) => T | undefined
 
-/** One setting of the service: a row of the table in config.ts, and of the README's. */
+/** One setting of the service: a row of the table in config.ts, and of the one in docs/configuration.md. */
 export interface Variable<T = unknown> {
   /** Its name in `ServiceConfig`. */
   property: string

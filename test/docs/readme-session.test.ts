@@ -8,7 +8,14 @@ import { call } from '../support/service-app.ts'
 import { Session, stepsOf } from '../support/session.ts'
 
 t.test('the session in the README runs and shows what the README shows', async t => {
-  const steps = stepsOf('README.md', 'Try it')
+  const steps = stepsOf('README.md', 'Run the service')
+  t.same(steps.map(step => step.kind), ['start', 'listen', 'call', 'more', 'call', 'listen'])
+  const session = new Session(t)
+  for (const step of steps) await session.take(step)
+})
+
+t.test('the guide to the service runs and shows what it shows', async t => {
+  const steps = stepsOf('docs/guides/service.md')
   t.same(steps.map(step => step.kind), ['start', 'listen', 'call', 'more', 'call', 'listen', 'call', 'call', 'listen'])
   const session = new Session(t)
   for (const step of steps) await session.take(step)
@@ -32,8 +39,8 @@ const writtenAt = (): Record<string, number> => Object.fromEntries(['plugin/dist
 }))
 
 // They were `npm start`, whose build wrote the files of the first instance anew while it ran.
-t.test('the commands for two instances in the README start them beside each other, and leave what is built alone', async t => {
-  const { text = '' } = blocksOf('README.md').find(({ language, text }) => language === 'console' && text.includes('PORT=8081')) ?? {}
+t.test('the commands for two instances in docs/configuration.md start them beside each other, and leave what is built alone', async t => {
+  const { text = '' } = blocksOf('docs/configuration.md').find(({ language, text }) => language === 'console' && text.includes('PORT=8081')) ?? {}
   const [build, ...starts] = text.split('\n').map(line => line.replace(/^\$ /, ''))
   t.equal(build, 'npm run build')
   const before = writtenAt()

@@ -33,8 +33,8 @@ async function rangeTold (register: () => PromiseLike<unknown>): Promise<string>
   return /must be (.*), saw/.exec(error instanceof Error ? error.message : '')?.[1] ?? `no range in ${String(error)}`
 }
 
-t.test('the README lists the options of a stream with their defaults and ranges', async t => {
-  const rows = tableRows('README.md', 'Option').filter(([name]) => !['drainMs', 'answersWhileClosing', 'events'].includes(name!))
+t.test('docs/plugin.md lists the options of a stream with their defaults and ranges', async t => {
+  const rows = tableRows('docs/plugin.md', 'Option').filter(([name]) => !['drainMs', 'answersWhileClosing', 'events'].includes(name!))
   t.same(namesIn(rows), Object.keys(checks))
   for (const [name = '', shownDefault, allowed] of rows) {
     const value = defaults[name as keyof typeof defaults]
@@ -43,8 +43,8 @@ t.test('the README lists the options of a stream with their defaults and ranges'
   }
 })
 
-t.test('the README lists the options of registration and of routes with their defaults and ranges', async t => {
-  const [drain, answers, events, ...others] = tableRows('README.md', 'Option').filter(([name = '']) => !Object.hasOwn(checks, name))
+t.test('docs/plugin.md lists the options of registration and of routes with their defaults and ranges', async t => {
+  const [drain, answers, events, ...others] = tableRows('docs/plugin.md', 'Option').filter(([name = '']) => !Object.hasOwn(checks, name))
   t.same(others, [])
   t.equal(drain?.[1], String(DEFAULT_DRAIN_MS))
   t.equal(drain?.[2], await rangeTold(() => Fastify().register(sse, { drainMs: -1 })))
@@ -58,13 +58,13 @@ t.test('the README lists the options of registration and of routes with their de
   }))
 })
 
-t.test('the README lists the variables of the service: a row of its table for each of the code\'s, cell by cell', async t => {
-  const told = Object.entries<Variable>(variables).map(([name, { default: value = 'none', allowed, meaning }]) => [name, value, allowed, meaning])
-  t.same(tableRows('README.md', 'Variable'), told)
+t.test('docs/configuration.md lists the variables of the service: a row of its table for each of the code\'s, cell by cell', async t => {
+  const told = Object.entries<Variable>(variables).map(([name, { default: value = 'none', allowed, meaning }]) => [name, value, allowed, meaning.replaceAll('](docs/', '](')])
+  t.same(tableRows('docs/configuration.md', 'Variable'), told)
 })
 
-t.test('the README lists the logs that LOG takes', async t => {
-  const logs = namesIn(tableRows('README.md', 'Value of `LOG`'))
+t.test('docs/configuration.md lists the logs that LOG takes', async t => {
+  const logs = namesIn(tableRows('docs/configuration.md', 'Value of `LOG`'))
   t.same(logs.map(log => variables.LOG.read(log)), logs)
   t.equal(logs.length, variables.LOG.allowed.match(/"/g)!.length / 2)
 })
@@ -72,12 +72,12 @@ t.test('the README lists the logs that LOG takes', async t => {
 /** Files that only the page asks for. */
 const PARTS_OF_THE_CONSOLE = '/console/'
 
-t.test('the README lists the calls of the service', async t => {
+t.test('docs/http.md lists the calls of the service', async t => {
   // With credentials, which bring calls of their own.
   const app = await buildService(readConfig({ LOG_LEVEL: 'silent', LOG: 'memory', JWT_SECRET: SECRET }))
   t.teardown(() => app.close())
   const shown = new Map<string, Set<string>>()
-  for (const call of namesIn(tableRows('README.md', 'Call'))) {
+  for (const call of namesIn(tableRows('docs/http.md', 'Call'))) {
     const [method = '', path = ''] = call.split(' ')
     shown.set(path, (shown.get(path) ?? new Set()).add(method))
   }

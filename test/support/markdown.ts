@@ -1,11 +1,14 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** Root of the repository, with a slash at its end. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Everything written for users. */
-export const DOCS = ['README.md', 'docs/plugin.md', 'docs/auth.md', 'docs/one-time-tokens.md', 'docs/topics.md', 'docs/protocol.md', 'docs/http.md', 'docs/redis.md', 'docs/operations.md', 'docs/deploy.md', 'docs/faults.md', 'CONTRIBUTING.md', 'CHANGELOG.md'] as const
+export const DOCS: readonly string[] = [
+  'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md',
+  ...readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.md') && file !== 'benchmarks.md').sort().map(file => `docs/${file}`)
+]
 
 /** A fenced block: its language, its text without the fences, and where it stands. */
 export interface Block { file: string, line: number, section: string, language: string, text: string }
