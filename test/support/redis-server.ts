@@ -14,6 +14,7 @@ export interface RedisServerOptions {
   args?: string[]
   /** What stands before all other arguments: a configuration file. */
   first?: string[]
+  /** The program. Default: that of the environment's REDIS_SERVER, so that every test can be run on another server, or redis-server. */
   command?: string
 }
 
@@ -27,7 +28,7 @@ export class RedisServer {
   #process: ChildProcess | undefined
   #isPaused = false
 
-  private constructor (port: number, folder: string, { args = [], first = [], command = 'redis-server' }: RedisServerOptions) {
+  private constructor (port: number, folder: string, { args = [], first = [], command = process.env.REDIS_SERVER || 'redis-server' }: RedisServerOptions) {
     this.port = port
     this.folder = folder
     this.#args = args

@@ -1,0 +1,1 @@
+export const VALKEY_SERVER: string
