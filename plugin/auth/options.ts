@@ -1,6 +1,7 @@
 import { KeyObject } from 'node:crypto'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
+import { withoutUndefined } from '../common/given.ts'
 import type { CookieOptions } from './cookie.ts'
 import { isPattern } from './grant-init.ts'
 import { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
@@ -95,7 +96,8 @@ const SOURCES = [...GROUPS, 'oneTimeToken'] as const
 const NAMES = [...SOURCES, ...Object.keys(authChecks).filter(name => !name.includes('.'))]
 
 /** Checks everything once and fills in the defaults. Throws `FST_SSE_BAD_OPTION`, without the value of a secret. */
-export function resolveAuthOptions (given: AuthOptions): AuthOptions & typeof AUTH_DEFAULTS {
+export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof AUTH_DEFAULTS {
+  const given = givenOptions(options)
   for (const [name, value] of Object.entries(given)) {
     if (!NAMES.includes(name)) throw bad(name, `one of ${NAMES.join(', ')}`, 'an unknown option')
     if (isGroup(name)) checkGroup(name, value)
@@ -106,8 +108,12 @@ export function resolveAuthOptions (given: AuthOptions): AuthOptions & typeof AU
   if (given.jwt) checkKey(given.jwt)
   if (given.cookie) checkCookie(given.cookie, given.jwt)
   if (given.proxy) needAll('proxy', given.proxy, ['header', 'from'])
-  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
-  return { ...AUTH_DEFAULTS, ...chosen }
+  return { ...AUTH_DEFAULTS, ...given } as AuthOptions & typeof AUTH_DEFAULTS
+}
+
+/** An explicit `undefined` is an option that was not given, in groups too. */
+function givenOptions (options: AuthOptions): AuthOptions {
+  return Object.fromEntries(Object.entries(withoutUndefined(options)).map(([name, value]) => [name, isGroup(name) && isObject(value) ? withoutUndefined(value) : value]))
 }
 
 const isGroup = (name: string): name is (typeof GROUPS)[number] => GROUPS.some(group => group === name)

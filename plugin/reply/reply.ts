@@ -146,7 +146,9 @@ function failureHandler (reply: FastifyReply, stream: SseStream, options: Resolv
     mayRefuse (error: unknown): boolean {
       if (!isErrorStatusToRetry(error) || !asksForSse(reply.request.headers.accept)) return false
       told.add(stream)
-      reply.log.warn({ err: error, topics: stream.topics }, 'event stream refused for now: the client is told to come back')
+      // A limit is there for clients to run into: they must not be able to fill the log.
+      const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
+      reply.log[level]({ err: error, topics: stream.topics }, 'event stream rejected for now: the client is asked to come back')
       stream.closeWithRetry('error', Math.round(REFUSAL_RETRY_MS * (1 + Math.random())))
       return true
     },

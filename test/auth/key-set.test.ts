@@ -143,3 +143,20 @@ t.test('a token that does not say which of several keys signed it', async t => {
   issuer.keys = [RSA, { ...RSA, kid: 'another' }]
   t.match(await me(await byRsa({ kid: undefined })), { status: 401, json: { message: /does not say which key signed it/ } })
 })
+
+// The age of the keys went by the wall clock: set back by an hour, it prolonged the life of a key that was withdrawn.
+t.test('a clock that is set back does not prolong the life of a key', async t => {
+  const { issuer, me } = await startKnown(t)
+  const now = performance.now.bind(performance)
+  let passedMs = 0
+  mock.method(performance, 'now', () => now() + passedMs)
+  t.teardown(() => mock.restoreAll())
+  mock.timers.setTime(Date.now() - 60 * MINUTE_MS)
+  issuer.fetches = 0
+  passedMs = 11 * MINUTE_MS
+  t.equal((await me(await byRsa())).status, 200)
+  t.equal(issuer.fetches, 1)
+  issuer.failure = 500
+  passedMs = 80 * MINUTE_MS
+  t.equal((await me(await byRsa())).status, 503)
+})

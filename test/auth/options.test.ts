@@ -1,6 +1,7 @@
 import { createSecretKey, generateKeyPairSync } from 'node:crypto'
 import cookie from '@fastify/cookie'
 import t from 'tap'
+import { tokenChecks } from '../../plugin/auth/one-time/one-time-token-options.ts'
 import type { Test } from 'tap'
 import { auth, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { AuthOptions } from '../../plugin/auth/index.ts'
@@ -41,6 +42,7 @@ t.test('each option out of its range fails the registration with its name, its r
     'proxy.verify': [{ header: 'x', from: ['::1'] }, 7],
     'proxy.subscribe': [{ header: 'x', from: ['::1'] }, 'news', ['a b'], [7]],
     'proxy.publish': [{ header: 'x', from: ['::1'] }, 'news'],
+    'proxy.maxLifetimeMs': [{ header: 'x', from: ['::1'] }, 0, 999, 2_147_483_648, Infinity, '1h'],
     store: [{}, {}, 7, null],
     origins: [{}, 'https://app.example', ['app.example'], ['https://app.example/'], ['*'], ['null'], [7]],
     hosts: [{}, [], ['https://app.example'], ['a b'], [7], ['*.example']],
@@ -86,7 +88,13 @@ t.test('options that do not go together', async t => {
     [{ oneTimeToken: {} }, /option "store"/]
   ]
   for (const [options, message] of bad) t.match(await toldOf(t, options), message)
-  t.equal(await toldOf(t, { jwt, cookie: undefined, proxy: undefined, origins: undefined, store }), undefined)
+  // An explicit undefined is an option that was not given, wherever it stands.
+  const none = (names: string[]): object => Object.fromEntries(names.map(name => [name, undefined]))
+  const jwtNone = none(Object.keys(authChecks).filter(name => name.startsWith('jwt.')).map(name => name.slice('jwt.'.length)))
+  t.equal(await toldOf(t, { jwt: { ...jwtNone, ...jwt }, cookie: undefined, proxy: undefined, origins: undefined, expiryWarningMs: undefined, store }), undefined)
+  t.equal(await toldOf(t, { jwt, oneTimeToken: { ...none(Object.keys(tokenChecks)), store } }), undefined)
+  t.match(await toldOf(t, { jwt, oneTimeToken: { store: undefined } }), /option "store"/)
+  t.match(await toldOf(t, { jwt: jwtNone }), /"jwt" must be given with one of secret, publicKey, jwksUrl, saw none of them/)
 })
 
 t.test('a cookie needs @fastify/cookie, and a signed one its secret; before or after', async t => {

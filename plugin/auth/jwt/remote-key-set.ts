@@ -33,7 +33,8 @@ export class RemoteKeySet {
   readonly #log: FastifyBaseLogger
   /** Written by jose: the keys, and when they came. */
   readonly #fetched: Partial<ExportedJWKSCache> = {}
-  #failure: { error: unknown, pausedUntilMs: number } | undefined
+  #fetchedAt = instant()
+  #failure: { error: unknown, failedAt: Instant } | undefined
 
   constructor (url: string | URL, log: FastifyBaseLogger) {
     this.#log = log
@@ -57,8 +58,10 @@ export class RemoteKeySet {
 
   /** Where the last fetch failed, the next is not waited for: it might take as long as a fetch may. */
   async #refresh (): Promise<void> {
-    const { uat } = this.#fetched
-    if (uat === undefined || Date.now() < uat + REFRESH_MS) return
+    if (this.#fetched.uat === undefined) return
+    const ageMs = since(this.#fetchedAt)
+    if (ageMs < REFRESH_MS) return
+    if (ageMs >= MAX_AGE_MS) return this.#keys.reload()
     // A failure is told by the fetch itself.
     const refreshed = this.#keys.reload().catch(() => {})
     if (this.#failure === undefined) await refreshed
@@ -66,19 +69,26 @@ export class RemoteKeySet {
 
   /** jose asks for no more than one at a time. */
   async #fetchUnlessPaused (...[url, options]: Parameters<FetchImplementation>): Promise<Response> {
-    if (this.#failure && Date.now() < this.#failure.pausedUntilMs) throw this.#failure.error
+    if (this.#failure && since(this.#failure.failedAt) < PAUSE_MS) throw this.#failure.error
     try {
       const response = await fetchKeySet(url, options)
       this.#failure = undefined
+      this.#fetchedAt = instant()
       return response
     } catch (error) {
-      this.#failure = { error, pausedUntilMs: Date.now() + PAUSE_MS }
+      this.#failure = { error, failedAt: instant() }
       const { uat } = this.#fetched
       this.#log.warn({ err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() }, 'the key set could not be fetched; it is tried again, and keys that are known are used until they are an hour old')
       throw error
     }
   }
 }
+
+/** A moment by both clocks: one that is set back must not prolong the life of a key, and the other one stops while a machine sleeps. */
+interface Instant { wallMs: number, monotonicMs: number }
+
+const instant = (): Instant => ({ wallMs: Date.now(), monotonicMs: performance.now() })
+const since = ({ wallMs, monotonicMs }: Instant): number => Math.max(Date.now() - wallMs, performance.now() - monotonicMs)
 
 /** Rejects unless what comes is a key set. */
 async function fetchKeySet (url: string, options: RequestInit): Promise<Response> {

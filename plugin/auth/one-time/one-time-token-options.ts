@@ -1,4 +1,5 @@
 import { errors } from '../../reply/errors.ts'
+import { withoutUndefined } from '../../common/given.ts'
 import { show } from '../../common/show.ts'
 import type { TokenStore } from './token-store.ts'
 
@@ -25,7 +26,7 @@ export interface OneTimeTokenOptions {
   maxPerSubject?: number
   /** Tokens that may be asked for from one address within `limitWindowMs`. Default 600. */
   maxPerAddress?: number
-  /** Tokens that are not valid that one address may show within `limitWindowMs`. Default 60. */
+  /** How often one address may show the same token that is not valid within `limitWindowMs`. Default 60. */
   maxFailures?: number
   /** The window of the three limits, in ms. Default 60,000. */
   limitWindowMs?: number
@@ -71,13 +72,13 @@ export const tokenChecks: Record<keyof OneTimeTokenOptions, Check> = {
   insecure: { range: 'true or false', ok: value => typeof value === 'boolean' },
   maxPerSubject: integer(1, 1_000_000, 'tokens'),
   maxPerAddress: integer(1, 1_000_000, 'tokens'),
-  maxFailures: integer(1, 1_000_000, 'tokens'),
+  maxFailures: integer(1, 1_000_000, 'tries'),
   limitWindowMs: integer(1, 86_400_000, 'ms')
 }
 
 /** Fills in the defaults. Throws `FST_SSE_BAD_OPTION` naming the option, its range and the value seen. */
 export function resolveTokenOptions (given: OneTimeTokenOptions): ResolvedTokenOptions {
-  const options = { ...tokenDefaults, ...given }
+  const options = { ...tokenDefaults, ...withoutUndefined(given) }
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(tokenChecks, name) ? tokenChecks[name as keyof OneTimeTokenOptions] : undefined
     if (!check) throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', name, `one of ${Object.keys(tokenChecks).join(', ')}`, 'an unknown option')

@@ -42,7 +42,7 @@ export class OneTimeTokens {
     const { maxFailures: max, limitWindowMs: windowMs } = options
     this.options = options
     this.counter = counter
-    this.#failures = new RateLimit(counter, { what: 'one-time tokens that are not valid', per: 'address', max, windowMs })
+    this.#failures = new RateLimit(counter, { what: 'tries of a one-time token that is not valid', per: 'address', max, windowMs })
   }
 
   /** Checks the options; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
@@ -77,17 +77,20 @@ export class OneTimeTokens {
 
   /**
    * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one or
-   * with two, with 429 when the address has shown too many such, and with 503 when the store is away.
+   * with two, with 429 when the address has shown this one too often, and with 503 when the store is away. A token has 256 bits and
+   * cannot be guessed, so that the limit is only there for the store; whoever shares an address must not be locked out by it.
    */
   async find (request: FastifyRequest): Promise<FoundToken> {
     // As the query parser read it.
     const token = (request.query as Record<string, unknown>)[TOKEN_PARAMETER]
-    const address = addressOf(request.ip)
-    await this.#failures.check(request, address)
-    const found = typeof token === 'string' && TOKEN.test(token) ? await this.#look(request, token) : undefined
+    if (typeof token !== 'string' || !TOKEN.test(token)) throw badToken()
+    const tokenHash = hashOf(token)
+    const key = `${addressOf(request.ip)} ${tokenHash}`
+    await this.#failures.check(request, key)
+    const found = await this.#look(request, tokenHash)
     if (found) return found
-    await this.#failures.count(request, address)
-    throw new errors.FST_SSE_BAD_TOKEN('unknown, spent, too old or of another origin')
+    await this.#failures.count(request, key)
+    throw badToken()
   }
 
   /**
@@ -120,8 +123,7 @@ export class OneTimeTokens {
     this.store.release(session, turn).catch((err: unknown) => log.debug({ err }, 'the end of a stream could not be noted in the token store'))
   }
 
-  async #look (request: FastifyRequest, token: string): Promise<FoundToken | undefined> {
-    const tokenHash = hashOf(token)
+  async #look (request: FastifyRequest, tokenHash: string): Promise<FoundToken | undefined> {
     const secret = readSecret(request, cookieName(tokenHash, this.options.insecure))
     const presented = { tokenHash, secretHash: secret && hashOf(secret), fingerprint: fingerprintOf(request) }
     const found = await this.store.find(presented, this.limits)
@@ -153,6 +155,8 @@ async function createCounter (app: FastifyInstance): Promise<RateCounter> {
   })
   return counter as RateCounter
 }
+
+const badToken = (): Error => new errors.FST_SSE_BAD_TOKEN('unknown, spent, too old or of another origin')
 
 /** 256 bits. */
 function newSecret (): string {
