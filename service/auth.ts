@@ -17,7 +17,7 @@ const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 
 /** Paths that need no grant. */
-const isOpen = (url: string): boolean => PROBED.has(url) || url === '/openapi.json' || url.startsWith('/console')
+const isOpen = (url: string): boolean => PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
 
 /** True for a route that is closed to those who do not show who they are, where credentials are asked for. */
 export const needsGrant = (route: RouteOptions): boolean => !isOpen(route.url) && !isPreflight(route)

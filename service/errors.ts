@@ -28,6 +28,8 @@ export const errors = {
   SERVICE_METHOD_NOT_ALLOWED: defineError('SERVICE_METHOD_NOT_ALLOWED', '%s takes %s, saw %s', 405),
   /** A request was not sent to its end in time. */
   SERVICE_TIMEOUT: defineError('SERVICE_TIMEOUT', 'the request did not come to its end in time', 408),
+  /** The client left before its request was complete. Only ever in the log, at `debug`. */
+  SERVICE_ABORTED: defineError('SERVICE_ABORTED', 'the client left before its request was complete', 400),
   /** The bodies that are being received take as much memory together as they may. */
   SERVICE_BUSY: defineError('SERVICE_BUSY', 'too many bytes of request bodies are being processed (MAX_BODIES_BYTES): try again in a moment', 503),
   /** A body is larger than its limit. */

@@ -19,6 +19,7 @@ import { watchMethods } from './http/methods.ts'
 import { addMetrics, metricsRoute } from './metrics/index.ts'
 import { OpenStreams } from './streams/open-streams.ts'
 import { describeRoutes, openapiRoute } from './http/openapi.ts'
+import { secureResponses } from './http/response-headers.ts'
 import { boundPipelining } from './http/pipelining.ts'
 import { limitPublishing } from './routes/publish-rate.ts'
 import { QuietLog, serializers } from './http/quiet-log.ts'
@@ -30,7 +31,7 @@ import type { Timeouts } from './http/timeouts.ts'
 import { secureOptions } from './http/tls.ts'
 import { describeTokenCalls } from './routes/token-calls.ts'
 import { topicsRoutes } from './routes/topics-routes.ts'
-import { onClientError, readableUrl, refuseUnread } from './http/malformed-requests.ts'
+import { onClientError, refuseUnread, routableUrl } from './http/malformed-requests.ts'
 
 export { ConfigError, readConfig } from './config/read-config.ts'
 export type { ServiceConfig } from './config/config.ts'
@@ -49,7 +50,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
     // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
     clientErrorHandler: onClientError,
-    rewriteUrl: ({ url = '/' }) => readableUrl(url),
+    rewriteUrl: routableUrl,
     trustProxy: config.trustProxy ?? false,
     // As long as a request line can be: a topic that is too long is refused as a topic, with its own limit.
     routerOptions: { maxParamLength: 16 * 1024 }
@@ -62,8 +63,9 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   boundPipelining(app, connections)
   boundClose(app, config.drainMs)
   tellRefusals(app, config)
+  secureResponses(app, { hasTls: config.tlsCert !== undefined })
   await allowOrigins(app, config.corsOrigins)
-  refuseUnread(app)
+  refuseUnread(app, config)
   inflateBodies(app)
   gateBodies(app, { maxBodiesBytes: config.maxBodiesBytes, requestMs: timeouts.requestMs })
   readBodies(app, config)

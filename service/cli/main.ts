@@ -1,5 +1,4 @@
 import cluster from 'node:cluster'
-import { createRequire } from 'node:module'
 import { check } from './check.ts'
 import { UsageError } from './command.ts'
 import type { Call, Command, Terminal } from './command.ts'
@@ -12,6 +11,7 @@ import { describeFailure } from './failure.ts'
 import { parseFlags, suggest } from './flags.ts'
 import { describeAll, describeCommand } from './help.ts'
 import { serve } from './serve.ts'
+import { packageVersion } from '../version.ts'
 
 type Env = Call['env']
 
@@ -35,7 +35,7 @@ export async function main (argv: readonly string[], env: Env, terminal: Termina
 async function runService (argv: readonly string[], env: Env, { stdout, stderr }: Terminal): Promise<number | undefined> {
   const { switches } = parseFlags(argv, { values: [], switches: SWITCHES })
   if (switches.has('help')) return tell(stdout, describeAll(COMMANDS))
-  if (switches.has('version')) return tell(stdout, `${version()}\n`)
+  if (switches.has('version')) return tell(stdout, `${packageVersion()}\n`)
   const config = readConfig(env, argv)
   if (cluster.isPrimary) for (const warning of warningsOf(config, env)) stderr.write(`resumable-sse: warning: ${warning}\n`)
   if (switches.has('check')) return tell(stdout, await check(config))
@@ -63,10 +63,4 @@ function fail (error: unknown, { stderr }: Terminal): number {
   const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
   stderr.write(`resumable-sse: ${isUsage ? `${error.message}\nresumable-sse --help tells all there is` : describeFailure(error)}\n`)
   return isUsage ? 2 : 1
-}
-
-/** That of the package, which lies one folder above, or two where it is built. */
-function version (): string {
-  const { version } = createRequire(import.meta.url)('resumable-sse/package.json') as { version: string }
-  return version
 }

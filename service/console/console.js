@@ -132,3 +132,6 @@ $('publish').addEventListener('submit', async event => {
 $('drop').addEventListener('click', () => session?.drop())
 $('stop').addEventListener('click', () => session?.stop())
 $('clear').addEventListener('click', () => $('rows').replaceChildren())
+$('publish').elements.data.addEventListener('keydown', event => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) $('publish').requestSubmit()
+})

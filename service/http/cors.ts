@@ -7,7 +7,7 @@ const PREFLIGHT_SECONDS = 7_200
 
 const SHARED: FastifyCorsOptions = {
   methods: ['GET', 'HEAD', 'POST', 'DELETE'],
-  allowedHeaders: ['last-event-id', 'authorization', 'cache-control', 'content-type', 'content-encoding', 'idempotency-key'],
+  allowedHeaders: ['last-event-id', 'authorization', 'cache-control', 'content-type', 'content-encoding', 'idempotency-key', 'x-request-id', 'x-requested-with', 'traceparent', 'tracestate', 'baggage'],
   exposedHeaders: ['idempotency-replayed', 'retry-after', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
   maxAge: PREFLIGHT_SECONDS
 }

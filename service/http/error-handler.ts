@@ -26,6 +26,8 @@ function inOurWords (error: Thrown, request: FastifyRequest, maxBodyBytes: numbe
   switch (error.code ?? '') {
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errors.SERVICE_BODY_TOO_LARGE(maxBodyBytes)
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return badMediaType(request)
+    // The client has left inside its body; nobody reads the answer.
+    case 'ECONNRESET': return request.raw.complete ? error : new errors.SERVICE_ABORTED()
     default: return error.validationContext === undefined ? error : explained(error, request)
   }
 }

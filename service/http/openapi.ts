@@ -1,12 +1,11 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import type { ServiceConfig } from '../config/config.ts'
+import { asksForCredentials } from '../auth.ts'
+import { packageVersion } from '../version.ts'
 import { addSchemas } from './schemas.ts'
 import { describeSecurity, securitySchemes } from './security.ts'
 import { validateBySchema } from './validator.ts'
-
-/** Version of the HTTP interface, not of the program: it changes when a client could notice. */
-const API_VERSION = '1.0.0'
 
 /** Describes and validates all routes that are added from here on by their schemas. */
 export async function describeRoutes (app: FastifyInstance, config: ServiceConfig): Promise<void> {
@@ -18,15 +17,40 @@ export async function describeRoutes (app: FastifyInstance, config: ServiceConfi
       info: {
         title: 'resumable-sse',
         description: 'Publish events to topics over HTTP and listen to them as Server-Sent Events. Streams resume exactly where they stopped.',
-        version: API_VERSION,
+        version: packageVersion(),
         license: { name: 'MIT', identifier: 'MIT' }
       },
+      servers: [{ url: '/', description: 'Where this document comes from' }],
+      ...asksForCredentials(config) ? {} : { security: [] },
       components: { securitySchemes: securitySchemes(config) },
       tags: [{ name: 'Stream', description: 'Listening' }, { name: 'Topics', description: 'Publishing, and what there is' }, { name: 'Service', description: 'The service itself' }]
     },
+    transformObject: described => 'openapiObject' in described ? amend(described.openapiObject as Document) : described.swaggerObject,
     refResolver: { buildLocalReference: ({ $id }) => String($id) }
   })
   describeSecurity(app, config)
+}
+
+/** What is changed in a document. */
+interface Document { paths: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: object }> } }>> }
+
+/**
+ * Says what schemas of requests cannot: a batch of NDJSON is text (it is validated as the list of its lines), and the body of
+ * POST /events/auth may be left out.
+ */
+function amend (document: Document): object {
+  for (const [path, calls] of Object.entries(document.paths)) {
+    for (const { requestBody } of Object.values(calls)) {
+      const lines = requestBody?.content['application/x-ndjson']
+      if (lines) lines.schema = ndjsonText(lines.schema)
+      if (requestBody && path === '/events/auth') requestBody.required = false
+    }
+  }
+  return document
+}
+
+function ndjsonText (schema: { title?: string, description?: string }): object {
+  return { type: 'string', title: schema.title, description: `Each line is an Event as JSON. ${schema.description}`, contentMediaType: 'application/x-ndjson' }
 }
 
 /** `GET /openapi.json`: this interface as OpenAPI 3.1, made from the schemas that requests are validated by. */

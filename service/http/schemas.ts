@@ -121,7 +121,7 @@ export function publishBody ({ maxArrayEvents, maxBatchEvents }: { maxArrayEvent
       'application/json': {
         schema: {
           title: 'One event or a batch',
-          if: { type: 'array' },
+          if: { type: 'array', items: {} },
           then: batch(maxArrayEvents),
           else: { $ref: 'Event#' },
           'x-examples': { event: { value: event.examples[0] }, json: { value: event.examples[1] }, batch: { value: event.examples } }
@@ -131,7 +131,7 @@ export function publishBody ({ maxArrayEvents, maxBatchEvents }: { maxArrayEvent
         schema: { ...batch(maxBatchEvents), title: 'A batch, one event per line', 'x-examples': { batch: { value: event.examples.map(event => JSON.stringify(event) + '\n').join('') } } }
       },
       'text/plain': {
-        schema: { type: 'string', title: 'The data of one event', 'x-examples': { text: { value: 'hello' } } }
+        schema: { type: 'string', not: { pattern: '\\u0000' }, title: 'The data of one event', description: 'text without NUL. It travels as it is.', 'x-examples': { text: { value: 'hello' } } }
       }
     }
   }
@@ -149,9 +149,9 @@ const REFUSALS = {
   415: 'The body is of a type, or encoded in a way, that is not taken.',
   421: 'The Host header names no host that is served.',
   422: 'The idempotency key was already used for other events; nothing was added.',
-  429: 'Too many publishes for now; Retry-After says when to come back.',
+  429: 'Too many publishes, tokens or streams for now; Retry-After says when to come back where that is known.',
   500: 'Something failed that nobody expected.',
-  503: 'The log cannot be reached for now; nothing was acknowledged.'
+  503: 'The log cannot be reached, or the process takes no more for now; nothing was acknowledged.'
 } as const
 
 /** The refusals of a call, for its responses; 500 is among those of every call. */

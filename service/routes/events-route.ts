@@ -8,7 +8,7 @@ import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
 /** The query as the schema has it. */
-interface Query { topic: string[], lastEventId?: string, since?: string, last?: number, envelope?: boolean }
+interface Query { topic: string[], lastEventId?: string, since?: string, last?: number, envelope?: boolean, ot?: string }
 interface EventsRoute { Querystring: Query }
 
 const schema = {
@@ -24,13 +24,15 @@ const schema = {
       content: { 'text/event-stream': { schema: { type: 'string', example: ':\nretry: 3000\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
     },
     204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
-    ...refusals(400, 401, 403, 406, 421, 503)
+    ...refusals(400, 401, 403, 406, 421, 429, 503)
   }
 }
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&envelope=true]`: the stream. */
 export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
   app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
+    // The URL gives access, so no cache may keep it with the stream.
+    if (request.query.ot !== undefined) reply.header('cache-control', 'private, no-store, no-transform')
     return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))), lifetimeOf(request, maxLifetimeMs))
   })
 }

@@ -72,5 +72,11 @@ t.test('with CORS a path that is not there is still 404, and OPTIONS still says 
   t.equal(headers.get('allow'), 'GET, HEAD, DELETE, OPTIONS')
   const { send, inbox } = await connect(t, service.origin)
   send(get('*', { method: 'OPTIONS', headers: 'Connection: close\r\n' }))
-  t.match(await inbox.ended(), /^HTTP\/1\.1 404 /)
+  t.match(await inbox.ended(), /^HTTP\/1\.1 204 [^]*allow: GET, HEAD, POST, DELETE, OPTIONS/, 'about the server as a whole')
+})
+
+t.test('a preflight allows the headers of tracing and of HTTP clients', async t => {
+  const service = await TestService.start(t, { CORS_ORIGINS: PAGE })
+  const { headers } = await service.call('/events', { method: 'OPTIONS', headers: { origin: PAGE, 'access-control-request-method': 'GET', 'access-control-request-headers': 'traceparent' } })
+  for (const name of ['traceparent', 'tracestate', 'x-request-id', 'last-event-id']) t.match(headers.get('access-control-allow-headers'), name)
 })

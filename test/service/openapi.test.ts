@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
+import { packageVersion } from '../../service/version.ts'
 import { open } from '../support/client.ts'
 import { operationsOf, readOpenapi } from '../support/openapi.ts'
 import type { OpenapiDocument, Operation } from '../support/openapi.ts'
@@ -202,4 +203,56 @@ t.test('the schema of an event refuses what the topics refuse, and nothing else'
     if (isAs('/components/schemas/Event', event) !== isTaken) t.fail(`OPENAPI_SEED=${seed}: ${JSON.stringify(event)} is ${isTaken ? '' : 'not '}taken by the topics`)
   }
   t.pass(`seed ${seed}`)
+})
+
+// What Spectral and Redocly asked for, as far as it can be said in a test.
+t.test('the document says where it is served, what version it is of, and that nobody is asked who they are', async t => {
+  const whole = document as unknown as { servers: { url: string }[], security: unknown[], info: { version: string } }
+  t.match(whole.servers, [{ url: '/' }])
+  t.same(whole.security, [])
+  t.equal(whole.info.version, packageVersion())
+  const guarded = await readOpenapi(await TestService.start(t, { JWT_SECRET: SECRET }))
+  t.notOk(Object.hasOwn(guarded, 'security'), 'each call says it by itself')
+})
+
+t.test('the examples of a body are of its schema\'s type, and every list has items', async t => {
+  for (const { name, operation } of operations) {
+    for (const [type, { schema, examples = {} }] of Object.entries(operation.requestBody?.content ?? {})) {
+      const isText = Object.values(examples).every(({ value }) => typeof value === 'string')
+      if (type !== 'application/json') t.same([schema.type, isText], ['string', true], `${name} ${type}`)
+    }
+  }
+  const lists = JSON.stringify(document).match(/\{[^{}]*"type":"array"[^{}]*/g) ?? []
+  t.ok(lists.length > 0)
+  for (const list of lists) t.match(list, '"items"')
+})
+
+t.test('what the document refuses of text and of the calls for tokens the service refuses, and what it takes is taken', async t => {
+  const text = operations.find(({ path }) => path === '/topics/{topic}/events')!.operation.requestBody!.content['text/plain']!.schema
+  t.notOk(ajv.validate(text, 'a\0b'))
+  t.match(await service.publish('news', 'a\0b', { type: 'text/plain' }), { status: 400, json: { code: 'TOPICS_BAD_EVENT' } })
+  const guarded = await TestService.start(t, { JWT_SECRET: SECRET })
+  const calls = operationsOf(await readOpenapi(guarded))
+  const admin = bearer(await sign({ topics: { subscribe: ['*'], publish: ['*'], revoke: true } }))
+  const bodies: Record<string, object[]> = {
+    '/events/auth': [{ topics: [''] }, { topics: ['a b'] }, { topics: ['a.*'] }, { topics: ['x'.repeat(257)] }, { topics: Array(45).fill('a') }, { topics: Array(44).fill('a') }, {}],
+    '/events/revoke': [{ subject: '' }, { subject: 'a\u0085' }, { subject: 'a\n' }, { subject: 'ann' }, { subject: 'x'.repeat(257) }, { session: 'short' }, {}]
+  }
+  for (const [path, all] of Object.entries(bodies)) {
+    const { requestBody } = calls.find(call => call.path === path)!.operation
+    t.equal((requestBody as { required?: boolean }).required, path === '/events/revoke')
+    for (const body of all) {
+      const { status } = await guarded.call(path, { method: 'POST', body, headers: admin })
+      t.equal(ajv.validate(requestBody!.content['application/json']!.schema, body), status < 300, `${path} ${JSON.stringify(body).slice(0, 60)} ${status}`)
+    }
+  }
+})
+
+t.test('every status that GET /events answers with is in the document', async t => {
+  const limited = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1' })
+  const first = await open(t, `${limited.origin}/events?topic=news`)
+  await first.inbox.until('stream.open')
+  const { status } = await limited.call('/events?topic=news', { headers: { accept: '*/*' } })
+  t.equal(status, 429)
+  t.ok(operations.find(({ path }) => path === '/events')!.operation.responses[status])
 })
