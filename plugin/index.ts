@@ -14,7 +14,9 @@ import { StreamRegistry } from './reply/stream-registry.ts'
 import { HeartbeatTimer } from './reply/heartbeat.ts'
 import { checkGrantRoutes } from './reply/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
-import { startReply } from './reply/reply.ts'
+import { abandonStream, startReply } from './reply/reply.ts'
+import { keepEventSources } from './reply/route-errors.ts'
+import { watchSpareConnections } from './reply/spare-connections.ts'
 import type { SseSource } from './reply/source.ts'
 import type { SseStream } from './reply/stream.ts'
 import type { AnyEvents, SseEvents } from './reply/events.ts'
@@ -50,14 +52,36 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
 
   app.addHook('onRoute', function (route) {
     refuseRival(this)
-    routes.add(this, route)
+    if (routes.add(this, route)) keepEventSources(this, route, { abandon: abandonStream, sendAway })
     watchHandler(route)
   })
   app.addHook('onReady', async () => {
     refuseRival(app)
     routes.compile()
+    warnOfShortTimeout(app, routes.heartbeatMs)
   })
-  app.addHook('preClose', () => registry.drain())
+  const closeSpare = watchSpareConnections(app)
+  app.addHook('preClose', async () => {
+    await registry.drain()
+    closeSpare()
+  })
+}
+
+/** In place of an error that would end an EventSource for good. */
+function sendAway (reply: FastifyReply, err: unknown, retryMs: number): void {
+  // A limit is there for clients to run into: they must not be able to fill the log.
+  const level = (err as { statusCode?: number }).statusCode === 429 || reply.statusCode === 429 ? 'debug' : 'warn'
+  reply.log[level]({ err, retryMs }, 'event stream rejected for now: the client is asked to retry')
+  const stream = reply.code(200).sse()
+  stream.closeWithRetry('error', retryMs)
+}
+
+/** Node cuts a connection on which nothing moved for so long: an idle stream would be cut before its first heartbeat. */
+function warnOfShortTimeout (app: FastifyInstance, heartbeatMs: number): void {
+  const timeoutMs = app.initialConfig.connectionTimeout ?? 0
+  if (timeoutMs === 0 || (heartbeatMs > 0 && timeoutMs > heartbeatMs)) return
+  const heartbeats = heartbeatMs === 0 ? 'heartbeats are off' : `heartbeatMs is ${heartbeatMs}`
+  app.log.warn(`connectionTimeout (${timeoutMs} ms) cuts idle event streams, because ${heartbeats}: set it to 0, or heartbeatMs below it`)
 }
 
 function refuseConflict (app: FastifyInstance): void {

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { types } from 'node:util'
 
 /** What a client is told of an error inside the stream. */
 export interface ErrorReport { statusCode: number, code?: string, error: string, message: string }
@@ -10,14 +11,19 @@ const RETRY_STATUSES: ReadonlySet<number> = new Set([429, 503])
 export function reportOf (error: unknown): ErrorReport {
   const statusCode = statusOf(error)
   const name = STATUS_CODES[statusCode] ?? 'Error'
-  if (statusCode >= 500 || !(error instanceof Error)) return { statusCode, error: name, message: name }
+  if (statusCode >= 500 || !isError(error)) return { statusCode, error: name, message: name }
   const code = 'code' in error && typeof error.code === 'string' ? { code: error.code } : {}
   return { statusCode, ...code, error: name, message: error.message }
 }
 
-/** True for an error that says "not now": 429 and 503. */
-export function isErrorStatusToRetry (error: unknown): boolean {
-  return RETRY_STATUSES.has(statusOf(error))
+/** True for an error that says "not now": 429 and 503. A status that the reply has been given counts before that of the error. */
+export function isErrorStatusToRetry (error: unknown, statusCode = 0): boolean {
+  return RETRY_STATUSES.has(isErrorStatus(statusCode) ? statusCode : statusOf(error))
+}
+
+/** Also for errors of another realm. */
+function isError (error: unknown): error is Error {
+  return error instanceof Error || types.isNativeError(error)
 }
 
 function statusOf (error: unknown): number {

@@ -20,6 +20,8 @@ export const errors = {
   FST_SSE_NOT_ACCEPTABLE: defineError('FST_SSE_NOT_ACCEPTABLE', 'this resource is text/event-stream, which the Accept header "%s" refuses', 406),
   /** An onSend hook wrapped the stream, so that backpressure and flushing would be lost. */
   FST_SSE_WRAPPED: defineError('FST_SSE_WRAPPED', 'an onSend hook piped the event stream through something else; make that hook skip text/event-stream', 500),
+  /** An async handler called `reply.sse()` and returned nothing, so Fastify would answer with an empty body. */
+  FST_SSE_NOT_RETURNED: defineError('FST_SSE_NOT_RETURNED', 'the async handler of %s called reply.sse() and returned nothing: end it with `return reply`', 500),
   /** The source given to `reply.sse()` is none of the supported kinds. */
   FST_SSE_BAD_SOURCE: defineError('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
   /** A fetch Response given as source is not a successful `text/event-stream`. */

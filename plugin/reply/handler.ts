@@ -3,10 +3,18 @@ import { isThenable } from './source-kind.ts'
 
 type Handler = RouteOptions['handler']
 
-const listeners = new WeakMap<FastifyReply, (error: unknown) => void>()
+/** What becomes of the handler that has made a stream. */
+export interface HandlerListener {
+  /** It has thrown or rejected. */
+  failed: (error: unknown) => void
+  /** It was async and has returned nothing; Fastify would answer with an empty body. */
+  returnedNothing: () => void
+}
 
-/** Gives the errors of this request's handler to the listener, from here on and in place of Fastify. */
-export function onHandlerFailure (reply: FastifyReply, listener: (error: unknown) => void): void {
+const listeners = new WeakMap<FastifyReply, HandlerListener>()
+
+/** Tells the listener, in place of Fastify, how the handler of this request ends. */
+export function watchHandlerOf (reply: FastifyReply, listener: HandlerListener): void {
   listeners.set(reply, listener)
 }
 
@@ -21,7 +29,8 @@ export function watchHandler (route: RouteOptions): void {
     try {
       const result: unknown = handler.call(this, request, reply)
       // The reply itself can be awaited, too.
-      return result !== reply && isThenable(result) ? Promise.resolve(result).catch((error: unknown) => tell(reply, error)) : result
+      if (result === reply || !isThenable(result)) return result
+      return Promise.resolve(result).then(value => checkReturned(reply, value), (error: unknown) => tell(reply, error))
     } catch (error) {
       return tell(reply, error)
     }
@@ -31,10 +40,17 @@ export function watchHandler (route: RouteOptions): void {
   route.handler = wrapped
 }
 
+function checkReturned (reply: FastifyReply, value: unknown): unknown {
+  const listener = value === undefined ? listeners.get(reply) : undefined
+  if (listener === undefined) return value
+  listener.returnedNothing()
+  return reply
+}
+
 /** Returns the reply, as a handler that streams does; throws the error where no stream listens for it. */
 function tell (reply: FastifyReply, error: unknown): FastifyReply {
   const listener = listeners.get(reply)
   if (listener === undefined) throw error
-  listener(error)
+  listener.failed(error)
   return reply
 }

@@ -26,6 +26,11 @@ export interface SseOptions {
   lifetimeJitter?: number
   /** Turns `data` into text. Not called for bytes. Default: strings as they are, the rest as JSON. */
   serializer?: Serializer
+  /**
+   * The end of the stream is final. EventSource comes back after every end and would have a finite source run again and again; with this
+   * option the stream ends with an event `stream.end`, and a client that comes back with the id of that event gets 204, which makes it stop. Default false.
+   */
+  final?: boolean
   /** Answer 406 to a client whose Accept header refuses `text/event-stream`. Default true. */
   negotiate?: boolean
   /** Name of the event that reports an error after the first byte; `false` reports nothing. Default `stream.error`. */
@@ -65,6 +70,7 @@ export const defaults: ResolvedOptions = {
   maxLifetimeMs: 0,
   lifetimeJitter: 0.1,
   serializer: defaultSerializer,
+  final: false,
   negotiate: true,
   errorEvent: 'stream.error'
 }
@@ -91,6 +97,7 @@ export const checks: Record<keyof SseOptions, Check> = {
   maxLifetimeMs: integer(0, MAX_TIMER_MS, 'ms'),
   lifetimeJitter: { range: 'a number from 0 to 1', ok: value => typeof value === 'number' && value >= 0 && value <= 1 },
   serializer: { range: 'a function', ok: isFunction },
+  final: { range: 'true or false', ok: value => typeof value === 'boolean' },
   negotiate: { range: 'true or false', ok: value => typeof value === 'boolean' },
   errorEvent: { range: 'false or an event name', ok: value => value === false || isEventName(value) },
   onError: { range: 'a function', ok: isFunction },
@@ -137,8 +144,14 @@ export function resolveRouteOptions (level: string, base: ResolvedOptions, given
 
 function checkOption (level: string, name: string, value: unknown, table: Record<string, Check>): void {
   const check = Object.hasOwn(table, name) ? table[name] : undefined
-  if (!check) throw new errors.FST_SSE_BAD_OPTION(level, name, `one of ${Object.keys(table).join(', ')}`, 'an unknown option')
+  if (!check) throw new errors.FST_SSE_BAD_OPTION(level, name, `one of ${[...Object.keys(table), ...ownOptions(level)].join(', ')}`, 'an unknown option')
   if (value !== undefined && !check.ok(value)) throw new errors.FST_SSE_BAD_OPTION(level, name, check.range, show(value))
+}
+
+/** Options that exist at one level only, and were taken off before. */
+function ownOptions (level: string): string[] {
+  if (level === 'plugin') return Object.keys(drainChecks)
+  return level.startsWith('route') ? ['events'] : []
 }
 
 function withoutUndefined<T extends object> (given: T): { [K in keyof T]: Exclude<T[K], undefined> } {

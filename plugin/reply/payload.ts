@@ -17,6 +17,10 @@ export interface PayloadInit {
   stream: SseStream
   /** Undefined: the stream is used by hand. */
   source: unknown
+  /** The client was told that the end of the stream is final: it gets 204. */
+  isFinished: boolean
+  /** The reply is Fastify's again, as if no stream had been tried; its error handler may begin another one. */
+  onHandedBack: () => void
   /** The source or the handler failed after the first byte, or when the stream was over already. */
   onFailure: (error: unknown, what: Failing) => void
   /** One of them failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal. */
@@ -24,7 +28,7 @@ export interface PayloadInit {
 }
 
 /** Headers that describe the stream and would be wrong on the answer of an error handler. */
-const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering']
+const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering', 'incremental']
 
 /**
  * What `reply.send()` is given: it looks like a stream, so that Fastify runs its whole course (onSend hooks, headers,
@@ -56,7 +60,7 @@ export class StreamPayload extends EventEmitter {
 
   /** Called by Fastify after the onSend hooks. `end: false` means there are trailers, which Fastify writes after our 'end'. */
   pipe (dest: RawResponse, { end = true }: { end?: boolean } = {}): RawResponse {
-    if (dest !== this.#init.reply.raw) throw new errors.FST_SSE_WRAPPED()
+    if (dest !== this.#init.reply.raw) this.#refuseWrapping()
     this.#hasTrailers = !end
     const begin = (): void => { this.#begin().catch((error: unknown) => this.#fail(error)) }
     if (isQueued(dest)) dest.once('socket', begin)
@@ -65,9 +69,22 @@ export class StreamPayload extends EventEmitter {
   }
 
   /** The handler that made the stream has failed. Where nothing can be answered yet, that is answered when it can be. */
-  failHandler (error: unknown): void {
+  failed (error: unknown): void {
     if (this.#hasBegun) this.#fail(error, 'handler')
     else this.#earlyFailure = { error }
+  }
+
+  /** An async handler returned nothing, and Fastify is about to answer for it: an empty 200 would be nobody's wish. */
+  returnedNothing (): void {
+    const { url } = this.#init.reply.request.routeOptions
+    if (this.#state === 'waiting') this.failed(new errors.FST_SSE_NOT_RETURNED(url ?? 'this route'))
+  }
+
+  /** Something else answers in the place of this stream, of which nothing was sent. */
+  abandon (): void {
+    if (this.#state !== 'waiting') return
+    this.#removeHeaders()
+    this.#giveUp('error')
   }
 
   /** Called by Fastify when the response is over before this payload is; the stream hears of that by itself. */
@@ -77,6 +94,7 @@ export class StreamPayload extends EventEmitter {
     const { source, stream } = this.#init
     this.#hasBegun = true
     if (this.#giveUpIfOver()) return
+    if (this.#init.isFinished) return this.#answerNoContent()
     if (this.#earlyFailure) return this.#fail(this.#earlyFailure.error, 'handler')
     const run = await this.#open()
     if (this.#giveUpIfOver()) return
@@ -108,11 +126,12 @@ export class StreamPayload extends EventEmitter {
 
   /**
    * Nothing that was written may leave before this has settled, also when the stream is over by then: else writing and ending at
-   * once would be a way around it. Only a shutdown that found nothing written need not wait.
+   * once would be a way around it. A stream that was sent away (a shutdown, an error) with nothing written is not worth a one-time token.
    */
   async #admit (): Promise<void> {
     const { stream, reply } = this.#init
-    if (stream.closeReason === 'shutdown' && stream.written.events === 0) return
+    const isSentAway = stream.closeReason === 'shutdown' || stream.closeReason === 'error'
+    if (isSentAway && stream.written.events === 0) return
     await admitStream(stream, reply)
   }
 
@@ -150,7 +169,7 @@ export class StreamPayload extends EventEmitter {
 
   #answerNoContent (): void {
     const { raw } = this.#init.reply.hijack()
-    for (const name of ['content-type', 'trailer', 'transfer-encoding']) raw.removeHeader(name)
+    for (const name of ['content-type', 'incremental', 'trailer', 'transfer-encoding']) raw.removeHeader(name)
     raw.statusCode = 204
     raw.end()
     this.#giveUp('end')
@@ -163,12 +182,26 @@ export class StreamPayload extends EventEmitter {
     this.#handBack(error)
   }
 
+  /** What the hook said of its own payload would make the error unreadable. */
+  #refuseWrapping (): never {
+    const { reply } = this.#init
+    reply.removeHeader('content-encoding')
+    const vary = String(reply.getHeader('vary') ?? '').split(',').map(field => field.trim()).filter(field => field !== '' && !/^accept-encoding$/i.test(field))
+    if (vary.length > 0) reply.header('vary', vary.join(', '))
+    else reply.removeHeader('vary')
+    throw new errors.FST_SSE_WRAPPED()
+  }
+
+  #removeHeaders (): void {
+    for (const name of STREAM_HEADERS) this.#init.reply.removeHeader(name)
+  }
+
   /** Hands the error to Fastify's error handler, with a reply as if no stream had been tried. */
   #handBack (error: unknown): void {
-    const { reply, stream } = this.#init
     this.#state = 'given up'
-    stream.close('error')
-    for (const name of STREAM_HEADERS) reply.removeHeader(name)
+    this.#init.stream.close('error')
+    this.#removeHeaders()
+    this.#init.onHandedBack()
     this.emit('error', error)
   }
 }

@@ -5,6 +5,8 @@ import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
 import { acceptsSse, asksForSse, readLastEventId } from './negotiate.ts'
+import { retryMsAfter } from './route-errors.ts'
+import { FINAL_ID } from './wire.ts'
 import { encoderFor } from './route-settings.ts'
 import type { RouteSettings } from './route-settings.ts'
 import { checkSource, topicsOf } from './source.ts'
@@ -13,7 +15,7 @@ import { SseStream } from './stream.ts'
 import type { CloseReason } from './stream.ts'
 import { HeadPayload, StreamPayload } from './payload.ts'
 import type { Failing } from './payload.ts'
-import { onHandlerFailure } from './handler.ts'
+import { watchHandlerOf } from './handler.ts'
 import { isErrorStatusToRetry, reportOf } from './error-report.ts'
 import { DEFAULT_STALL_MS } from './heartbeat.ts'
 import type { HeartbeatTimer } from './heartbeat.ts'
@@ -26,9 +28,6 @@ export interface StreamCloseMessage extends StreamOpenMessage { reason: CloseRea
 
 const openChannel = channel('sse.stream.open')
 const closeChannel = channel('sse.stream.close')
-
-/** `retry:` of a refusal that is meant to pass is drawn from 1 to 2 times this, so that clients do not return together. */
-const REFUSAL_RETRY_MS = 2_000
 
 interface ReplyInit {
   reply: FastifyReply
@@ -57,21 +56,37 @@ export function startReply (init: ReplyInit): SseStream | FastifyReply {
 function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyReply {
   const { reply, source } = init
   const stream = createStream(init, settings)
-  started.add(reply)
+  started.set(reply, undefined)
   setHeaders(reply)
   if (reply.request.method === 'HEAD') {
     stream.close('end')
     reply.send(new HeadPayload())
   } else {
     const failure = failureHandler(reply, stream, settings.options)
-    const payload = new StreamPayload({ reply, stream, source, ...failure })
-    onHandlerFailure(reply, error => payload.failHandler(error))
+    const isFinished = settings.options.final && stream.lastEventId === FINAL_ID
+    if (isFinished) finish(stream, source)
+    const payload = new StreamPayload({ reply, stream, source, isFinished, onHandedBack: () => started.delete(reply), ...failure })
+    started.set(reply, payload)
+    watchHandlerOf(reply, payload)
     reply.send(payload)
   }
   return source === undefined ? stream : reply
 }
 
-const started = new WeakSet<FastifyReply>()
+/** Replies that are turned into a stream, with their payload; HEAD has none. */
+const started = new WeakMap<FastifyReply, StreamPayload | undefined>()
+
+/** Gives up the stream of a reply, if there is one that has sent nothing, for an answer of another kind. */
+export function abandonStream (reply: FastifyReply): void {
+  started.get(reply)?.abandon()
+  started.delete(reply)
+}
+
+/** A client that was told that the end is final has come back, as EventSource does: nothing is started for it. */
+function finish (stream: SseStream, source: unknown): void {
+  dispose(source)
+  stream.close('end')
+}
 
 function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
   if (started.has(reply)) throw new errors.FST_SSE_ALREADY_STARTED('turned into an event stream')
@@ -83,12 +98,17 @@ function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
   if (options.negotiate && !acceptsSse(accept)) throw new errors.FST_SSE_NOT_ACCEPTABLE(accept)
 }
 
+/** `incremental` asks proxies to pass each byte on at once (draft-ietf-httpbis-incremental). */
+const STREAM_DEFAULTS = [
+  ['cache-control', 'no-cache, no-transform'], ['x-accel-buffering', 'no'], ['incremental', '?1'], ['x-content-type-options', 'nosniff']
+] as const
+
 /** Never `Connection`, which HTTP/2 forbids; what the application set already stays. */
 function setHeaders (reply: FastifyReply): void {
   reply.header('content-type', 'text/event-stream')
   reply.removeHeader('content-length')
   reply.removeHeader('etag')
-  for (const [name, value] of [['cache-control', 'no-cache, no-transform'], ['x-accel-buffering', 'no'], ['x-content-type-options', 'nosniff']] as const) {
+  for (const [name, value] of STREAM_DEFAULTS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
 }
@@ -149,7 +169,7 @@ function failureHandler (reply: FastifyReply, stream: SseStream, options: Resolv
       // A limit is there for clients to run into: they must not be able to fill the log.
       const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
       reply.log[level]({ err: error, topics: stream.topics }, 'event stream rejected for now: the client is asked to come back')
-      stream.closeWithRetry('error', Math.round(REFUSAL_RETRY_MS * (1 + Math.random())))
+      stream.closeWithRetry('error', retryMsAfter())
       return true
     },
     onFailure (error: unknown, what: Failing): void {

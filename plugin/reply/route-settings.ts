@@ -25,18 +25,24 @@ export class RouteSettingsTable {
   readonly #base: RouteSettings
   readonly #toCompile: { instance: FastifyInstance, route: RouteOptions, settings: RouteSettings, events: Record<string, unknown> }[] = []
 
+  /** The longest time between heartbeats on any route; 0 when they are off on one. */
+  heartbeatMs: number
+
   constructor (options: ResolvedOptions) {
+    this.heartbeatMs = options.heartbeatMs
     this.#base = { options, serializers: new Map() }
   }
 
-  /** For the `onRoute` hook; `instance` is the one the route belongs to. */
-  add (instance: FastifyInstance, route: RouteOptions): void {
+  /** For the `onRoute` hook; `instance` is the one the route belongs to. True when the route says that it streams. */
+  add (instance: FastifyInstance, route: RouteOptions): boolean {
     const given = givenOptions(route)
-    if (given === undefined) return
+    if (given === undefined) return false
     const { options, events } = resolveRouteOptions(`route ${String(route.method)} ${route.url}`, this.#base.options, given)
     const settings: RouteSettings = { options, serializers: new Map() }
     this.#toCompile.push({ instance, route, settings, events })
     route.config = { ...route.config, [kSettings]: settings } as NonNullable<RouteOptions['config']>
+    this.heartbeatMs = longer(this.heartbeatMs, options.heartbeatMs)
+    return true
   }
 
   /** For the `onReady` hook. Throws what the compiler throws for a schema that is not valid. */
@@ -62,6 +68,10 @@ export class RouteSettingsTable {
 export function encoderFor ({ options, serializers }: RouteSettings): (event: WireEvent) => Buffer {
   if (serializers.size === 0) return event => encodeEvent(event, options.serializer)
   return event => encodeEvent(event, serializers.get(event.event || 'message') ?? options.serializer)
+}
+
+function longer (one: number, other: number): number {
+  return one === 0 || other === 0 ? 0 : Math.max(one, other)
 }
 
 function givenOptions (route: RouteOptions): SseRouteOptions | undefined {

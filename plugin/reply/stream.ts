@@ -1,4 +1,5 @@
-import { encodeComment, encodeRetry } from './wire.ts'
+import { setMaxListeners } from 'node:events'
+import { encodeComment, encodeRetry, FINAL_FRAME } from './wire.ts'
 import type { WireEvent } from './wire.ts'
 import { closeWithConnection, isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
@@ -104,7 +105,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
 
   /** Aborts when the stream is over, its `reason` being an Error whose `cause` is the close reason. */
   get signal (): AbortSignal {
-    this.#abort ??= new AbortController()
+    this.#abort ??= createAbort()
     if (this.#reason !== undefined && !this.#abort.signal.aborted) this.#abort.abort(abortReason(this.#reason))
     return this.#abort.signal
   }
@@ -177,6 +178,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   close (reason: CloseReason, last?: SseEvent<E>): void {
     if (this.#state === 'closed') return
     if (last !== undefined) this.#writer.put(this.#init.encode(last), 1)
+    if (reason === 'end' && this.#init.options.final) this.#writer.put(FINAL_FRAME, 1)
     this.#close(reason, reason === 'slow')
   }
 
@@ -265,6 +267,13 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     this.#close(this.#init.raw.writableEnded ? 'error' : 'client', false)
     this.#init.onGone()
   }
+}
+
+/** Any number of things may hang on the signal of one stream: Node warns of a leak from the eleventh on. */
+function createAbort (): AbortController {
+  const abort = new AbortController()
+  setMaxListeners(0, abort.signal)
+  return abort
 }
 
 function abortReason (reason: CloseReason): Error {

@@ -42,6 +42,11 @@ export const PREAMBLE: Buffer = Buffer.from(':\n')
 /** The comment that keeps an idle connection alive. */
 export const HEARTBEAT: Buffer = Buffer.from(':\n')
 
+/** The id of the event that says that the end of a stream is final. No cursor and no id of a log looks like it. */
+export const FINAL_ID = 'stream.end'
+/** The last event of such a stream. */
+export const FINAL_FRAME: Buffer = Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`)
+
 const EOL = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex -- control bytes are what is looked for
 const ID_FORBIDDEN = /[\u0000-\u001f\u007f]|^ | $/
@@ -100,7 +105,8 @@ export function checkEventName (name: unknown): string {
 }
 
 function checkFields (event: WireEvent): void {
-  if (typeof event !== 'object' || event === null) throw bad('event', 'must be an object { id?, event?, data?, retry? }', event)
+  if (typeof event !== 'object' || event === null) throw bad('event', 'must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
+  if (Symbol.iterator in event || Symbol.asyncIterator in event || 'then' in event) throw bad('event', 'must be one event: give a source of many, or a promise, to reply.sse()', event)
   for (const key in event) {
     if (!FIELDS.has(key)) throw bad(key, 'is unknown: an event is { id?, event?, data?, retry? }, wrap anything else as { data }', event)
   }

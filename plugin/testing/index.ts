@@ -1,2 +1,2 @@
 export { injectSse } from './inject-sse.ts'
-export type { InjectedEvent, InjectedStream } from './inject-sse.ts'
+export type { InjectedEvent, InjectedStream, InjectSseOptions } from './inject-sse.ts'

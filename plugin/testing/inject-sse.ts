@@ -23,23 +23,31 @@ export interface InjectedStream extends AsyncIterable<InjectedEvent> {
   text: string
   /** The last `retry:` received, in ms. */
   retryMs: number | undefined
-  /** Waits for the next `count` events (default 1); calls made at the same time get one after the other. Rejects when the stream ends first. */
+  /**
+   * Waits for the next `count` events (default 1); calls made at the same time get one after the other. Rejects when the stream ends first,
+   * and when `timeoutMs` has passed (see `InjectSseOptions`).
+   */
   next: (count?: number) => Promise<InjectedEvent[]>
-  /** Waits for the end of the stream and returns all its events. */
+  /** Waits for the end of the stream and returns all its events. Rejects when `timeoutMs` has passed. */
   end: () => Promise<InjectedEvent[]>
   /** Leaves, as a client that closes its connection. Does nothing when the stream has ended. */
   close: () => void
+}
+
+export interface InjectSseOptions {
+  /** How long `next()` and `end()` wait, in ms, before they reject with what has arrived so far. 0 waits for any time. Default 0. */
+  timeoutMs?: number | undefined
 }
 
 /**
  * Opens a stream in a test without a socket, through `app.inject`, and parses what it sends.
  * Resolves when the headers are there, also for a status other than 200. Close the stream, or let it end.
  */
-export async function injectSse (app: FastifyInstance, options: InjectOptions | string): Promise<InjectedStream> {
+export async function injectSse (app: FastifyInstance, options: InjectOptions | string, { timeoutMs = 0 }: InjectSseOptions = {}): Promise<InjectedStream> {
   const request = typeof options === 'string' ? { url: options } : options
   const response = await app.inject({ ...request, headers: { accept: 'text/event-stream', ...request.headers }, payloadAsStream: true })
   const { statusCode, headers } = response
-  const stream = new Injected({ statusCode, headers, leave: () => { response.raw.res.destroy() } })
+  const stream = new Injected({ statusCode, headers, timeoutMs, leave: () => { response.raw.res.destroy() } })
   void stream.read(response.stream())
   return stream
 }
@@ -55,8 +63,10 @@ class Injected implements InjectedStream {
   #lastId: string | undefined
   readonly #wakes: (() => void)[] = []
   readonly #leave: () => void
+  readonly #timeoutMs: number
 
-  constructor ({ statusCode, headers, leave }: { statusCode: number, headers: InjectedStream['headers'], leave: () => void }) {
+  constructor ({ statusCode, headers, timeoutMs, leave }: { statusCode: number, headers: InjectedStream['headers'], timeoutMs: number, leave: () => void }) {
+    this.#timeoutMs = timeoutMs
     this.statusCode = statusCode
     this.headers = headers
     this.#leave = leave
@@ -85,8 +95,12 @@ class Injected implements InjectedStream {
     this.#tell()
   }
 
-  async next (count = 1): Promise<InjectedEvent[]> {
+  next (count = 1): Promise<InjectedEvent[]> {
     const wanted = this.#taken += count
+    return this.#inTime(`event ${wanted}`, this.#upTo(wanted, count))
+  }
+
+  async #upTo (wanted: number, count: number): Promise<InjectedEvent[]> {
     while (this.events.length < wanted) {
       if (this.#isOver) throw new Error(`the stream ended after ${this.events.length} events, ${wanted} were waited for`)
       await this.#more()
@@ -94,7 +108,11 @@ class Injected implements InjectedStream {
     return this.events.slice(wanted - count, wanted)
   }
 
-  async end (): Promise<InjectedEvent[]> {
+  end (): Promise<InjectedEvent[]> {
+    return this.#inTime('the end', this.#untilOver())
+  }
+
+  async #untilOver (): Promise<InjectedEvent[]> {
     while (!this.#isOver) await this.#more()
     return this.events
   }
@@ -107,6 +125,19 @@ class Injected implements InjectedStream {
     while (!this.#isOver || this.#taken < this.events.length) {
       if (this.#taken < this.events.length) yield this.events[this.#taken++]!
       else await this.#more()
+    }
+  }
+
+  async #inTime<T> (what: string, work: Promise<T>): Promise<T> {
+    if (this.#timeoutMs === 0) return work
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`${what} did not arrive within ${this.#timeoutMs} ms; so far: ${JSON.stringify(this.events)}`)), this.#timeoutMs)
+    })
+    try {
+      return await Promise.race([work, late])
+    } finally {
+      clearTimeout(timer)
     }
   }
 

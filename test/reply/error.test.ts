@@ -177,16 +177,25 @@ t.test('a source that answers by itself, or cuts the connection, and then fails 
 
 t.test('an onSend hook that wraps the stream is told not to', async t => {
   const wrap: Record<string, (payload: NodeJS.ReadableStream) => unknown> = {
+    '/vary': payload => payload.pipe(new PassThrough()),
     '/pipe': payload => payload.pipe(new PassThrough()),
     '/pipeline': payload => pipeline(payload, new PassThrough(), () => {})
   }
   const app = await buildApp(t)
-  for (const path of ['/pipe', '/pipeline']) {
-    app.get(path, { onSend: async (request, reply, payload) => payload && typeof (payload as NodeJS.ReadableStream).pipe === 'function' ? wrap[path]!(payload as NodeJS.ReadableStream) : payload }, (request, reply) => reply.sse('a'))
+  for (const path of Object.keys(wrap)) {
+    app.get(path, {
+      onSend: async (request, reply, payload) => {
+        if (typeof (payload as Partial<NodeJS.ReadableStream>).pipe !== 'function') return payload
+        reply.header('content-encoding', 'br').header('vary', path === '/vary' ? 'Origin, Accept-Encoding' : 'accept-encoding')
+        return wrap[path]!(payload as NodeJS.ReadableStream)
+      }
+    }, (request, reply) => reply.sse('a'))
   }
-  for (const path of ['/pipe', '/pipeline']) {
-    const { statusCode, body } = await app.inject(path)
+  for (const path of Object.keys(wrap)) {
+    const { statusCode, headers, body } = await app.inject(path)
     t.match({ statusCode, ...JSON.parse(body) as object }, { statusCode: 500, code: 'FST_SSE_WRAPPED' }, path)
+    // It was still said to be compressed, and nobody could read it.
+    t.match(headers, { 'content-encoding': undefined, vary: path === '/vary' ? 'Origin' : undefined }, path)
   }
 })
 

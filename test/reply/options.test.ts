@@ -35,6 +35,7 @@ const values: Record<keyof SseOptions, [unknown[], unknown[]]> = {
   maxLifetimeMs: [[-1, 1.5, MAX_TIMER + 1, '1', null], [0, MAX_TIMER]],
   lifetimeJitter: [[-0.1, 1.1, NaN, '0', null], [0, 0.5, 1]],
   serializer: [['json', null, {}], [String]],
+  final: [['yes', 1, null], [true, false]],
   negotiate: [[0, 'yes', null], [true, false]],
   errorEvent: [[true, '', 'open', 'error', 'a\nb', null, 5], [false, 'oops']],
   onError: [[null, 'x', {}], [() => {}]],

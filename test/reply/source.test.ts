@@ -161,12 +161,42 @@ t.test('what cannot be encoded throws and leaves the stream as it was', async t 
   t.equal((await (await injectSse(app, '/')).end()).length, 1)
 })
 
-t.test('an async handler that forgets to return the reply is told so in the log', async t => {
+// Fastify answered for a handler that had returned nothing: 200 with an empty body, which EventSource asked for again and again. Only a log
+// at level warn showed it, and Fastify has no log unless it is asked for one.
+t.test('an async handler that forgets to return the reply is answered with 500, and with a line in the log', async t => {
   const log = new Inbox()
   const app = await buildApp(t, {}, { logger: logInto(log, 'warn') })
   const closed: Promise<unknown>[] = []
-  app.get('/', async (request, reply) => { closed.push(reply.sse().closed) })
-  t.match(await app.inject('/'), { statusCode: 200, body: '' })
+  app.get('/manual', async (request, reply) => { closed.push(reply.sse().closed) })
+  app.get('/written', async (request, reply) => {
+    const stream = reply.sse()
+    closed.push(stream.closed)
+    await stream.send({ data: 'a' })
+  })
+  app.get('/source', async (request, reply) => { reply.sse(['a'], { onClose: reason => { closed.push(Promise.resolve(reason)) } }) })
+  app.get('/callback', (request, reply) => { reply.sse(['a']) })
+  app.get('/late', async (request, reply) => {
+    const stream = reply.sse()
+    await new Promise(resolve => { setTimeout(resolve, 20) })
+    stream.end({ data: 'after the headers' })
+  })
+  for (const path of ['/manual', '/written', '/source']) {
+    const { statusCode, headers, body } = await app.inject(path)
+    t.match({ statusCode, ...JSON.parse(body) as object }, { statusCode: 500, code: 'FST_SSE_NOT_RETURNED', message: `the async handler of ${path} called reply.sse() and returned nothing: end it with \`return reply\`` })
+    t.match(headers, { 'content-type': /^application\/json/, 'cache-control': undefined, incremental: undefined })
+  }
+  t.same(await Promise.all(closed), ['error', 'error', 'error'])
+  t.match(log.text, 'FST_SSE_NOT_RETURNED')
+  t.match(await app.inject('/callback'), { statusCode: 200, body: /data: a/ }, 'a plain function need not return it')
+  t.match(await app.inject('/late'), { statusCode: 200, body: /data: after the headers/ }, 'the stream had begun: nothing is lost')
+})
+
+t.test('the same in a handler that the plugin cannot watch is told in the log', async t => {
+  const log = new Inbox()
+  const app = await buildApp(t, {}, { logger: logInto(log, 'warn') })
+  const closed: Promise<unknown>[] = []
+  app.setNotFoundHandler(async (request, reply) => { closed.push(reply.code(200).sse().closed) })
+  await app.inject('/')
   t.same(await Promise.all(closed), ['error'])
   await log.until('an async handler that calls reply.sse() must return the reply')
 })
