@@ -7,6 +7,7 @@ import { createBanner } from './banner.ts'
 import type { ServiceConfig } from '../config/config.ts'
 import { buildService } from '../index.ts'
 import { describeLog } from '../log.ts'
+import { logLibraryOutput } from './library-output.ts'
 import { stopOnSignals, stopWhenTold } from './signals.ts'
 import { renewOnSignal } from '../http/tls.ts'
 import { runWorkers } from './workers.ts'
@@ -20,6 +21,7 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
     return
   }
   const app = await buildService(config)
+  logLibraryOutput(app.log)
   // One that fails is a bug: Node tells it and exits with 1.
   const stop = (): void => { void app.drain().then(() => process.exit(0)) }
   if (cluster.isWorker) stopWhenTold(stop)
