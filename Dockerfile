@@ -1,18 +1,21 @@
-# The service in a container. docs/deploy.md tells how to run it; test/deploy/dockerfile.test.ts runs its steps.
+# The service in a container: see docs/deploy.md. test/deploy/dockerfile.test.ts runs its steps.
+# Node 24 is the oldest line with long-term support whose HTTP/2 closes every broken connection. The tag is not pinned to a digest:
+# a rebuild then brings the patches of Node and Debian. Pin it where builds must repeat: FROM node:24-bookworm-slim@sha256:…
 
-FROM node:20-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY plugin/package.json plugin/
 COPY service/package.json service/
-RUN npm ci
+# No package needs its install script: lmdb brings its binaries as packages.
+RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
 COPY plugin plugin
 COPY service service
 RUN npm run build -w fastify-resumable-sse -w resumable-sse
-RUN npm prune --omit=dev
+RUN npm prune --omit=dev --ignore-scripts
 
-FROM node:20-bookworm-slim
+FROM node:24-bookworm-slim
 WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
@@ -23,8 +26,8 @@ COPY --from=build /app/service/dist service/dist
 RUN mkdir data && chown node:node data
 USER node
 ENV NODE_ENV=production
-# In a container the service must listen beyond loopback to be reached at all. So it starts with a key for tokens (JWT_SECRET
-# and its like) or a proxy that authenticates, or when it is told in so many words that anybody may: OPEN_TO_ALL=yes.
+# In a container the service must listen beyond loopback to be reached at all. So it starts only with a key for tokens (JWT_SECRET and
+# the like), a proxy that authenticates, or OPEN_TO_ALL=yes, which lets everybody publish and subscribe.
 ENV HOST=0.0.0.0 PORT=8080 DATA_DIR=/app/data
 EXPOSE 8080
 VOLUME /app/data

@@ -5,7 +5,7 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { installValkey, isValkeyThere, VALKEY_COMMAND } from './support/valkey.js'
 
-const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium', python3: 'python3' }
+const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium', python3: 'python3', haproxy: 'haproxy', lighttpd: 'lighttpd' }
 const PATHS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
 
 const isThere = command => PATHS.some(folder => {

@@ -58,6 +58,17 @@ t.test('compose starts what depends on each other in order, and the instances ar
   }
 })
 
+t.test('no container of compose has more rights than it needs, and only the instances reach Redis', async t => {
+  for (const [name, { read_only: isReadOnly, cap_drop: dropped, security_opt: security }] of Object.entries(compose.services)) {
+    t.match({ isReadOnly, dropped, security }, { isReadOnly: true, dropped: ['ALL'], security: ['no-new-privileges:true'] }, name)
+  }
+  t.same(Object.entries(compose.services).filter(([, { cap_add: added }]) => added).map(([name]) => name), ['nginx'])
+  t.equal(compose.services.redis!.user, 'redis', 'its entry point needs no rights to change to it')
+  const inside = Object.keys(compose.networks).filter(name => compose.networks[name]?.internal === true)
+  t.same(compose.services.redis!.networks, inside)
+  t.same(Object.entries(compose.services).filter(([, { networks = [] }]) => networks.some(network => inside.includes(network))).map(([name]) => name), ['redis', 'one', 'two'])
+})
+
 t.test('nginx knows the instances of compose by name and port, and Redis is set up as docs/redis.md says', async t => {
   const servers = [...readDoc('deploy/nginx.conf').matchAll(/server (\w+):(\d+)/g)].map(([, name, port]) => [name, port])
   t.same(servers, Object.keys(compose.services).filter(name => compose.services[name]!.build).map(name => [name, imageEnvironment().PORT]))

@@ -34,8 +34,9 @@ t.test('nginx takes deploy/nginx.conf; events flow at once over HTTP/2, HTTP/1.1
   t.equal((await publish(http, 'at once')).status, 201)
   for (const curl of curls) await curl.until(({ out }) => out.includes('data: at once\n\n'))
   await plain.inbox.until('data: at once\n\n')
-  for (const path of ['/metrics']) t.equal((await call(http + path)).status, 404)
-  t.equal((await call(`${http}/healthz`)).status, 200)
+  for (const path of ['/metrics', '/healthz', '/readyz', '/console', '/console/console.js', '/openapi.json', '/']) t.equal((await call(http + path)).status, 404, path)
+  t.equal((await call(`${http}/topics/news`)).status, 200)
+  t.match((await call(`${http}/events/none`)).json, { statusCode: 404 }, 'the service answers')
 })
 
 t.test('an idle stream lives past proxy_read_timeout by its heartbeats', async t => {
@@ -80,7 +81,9 @@ t.test('what stands behind a path is in no log of nginx: tokens travel there', a
   await one.kill()
   await two.kill()
   t.equal((await call(`${http}/events?topic=news&lastEventId=very-secret`)).text, 'retry: 3000\n')
-  await when(() => nginx.accesses.split('"GET /events HTTP/1.1" 200').length > 2)
+  // The error log of all but /events named the whole request.
+  t.equal((await call(`${http}/topics/news?ot=very-secret`)).status, 502)
+  await when(() => nginx.accesses.includes('"GET /topics/news HTTP/1.1" 502'))
   t.notMatch(nginx.accesses + nginx.errors, 'very-secret')
 })
 

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { variables } from '../../service/config/config.ts'
 import { readConfig } from '../../service/config/read-config.ts'
 import { run } from '../support/commands.ts'
+import { certificateFiles } from '../support/http2-client.ts'
 import { blocksOf, readDoc, ROOT } from '../support/markdown.ts'
 import { startDeployedNginx } from '../support/nginx.ts'
 import { stablePort } from '../support/ports.ts'
@@ -34,7 +35,7 @@ const commandWith = (text: string): string => {
 
 /** Runs a command as root would, with the machine's folders below one of the test's. */
 function doAt (root: string, command: string): void {
-  for (const folder of ['etc/nginx', 'etc/systemd/system']) mkdirSync(join(root, folder), { recursive: true })
+  for (const folder of ['etc/nginx/conf.d', 'etc/systemd/system']) mkdirSync(join(root, folder), { recursive: true })
   execFileSync('bash', ['-c', `umask 000; ${command.replaceAll('sudo ', '').replaceAll(' /etc/', ` ${root}/etc/`)}`], { cwd: ROOT })
 }
 
@@ -95,13 +96,27 @@ t.test('two of it serve behind nginx, which the commands lead to them', async t 
   const { env } = makeEnvironment(root)
   const { url } = await RedisServer.start(t)
   doAt(root, commandWith('deploy/nginx.conf'))
-  const config = readFileSync(join(root, 'etc/nginx/nginx.conf'), 'utf8')
-  t.notMatch(config, /server (?:one|two):|\/dev\/stdout/)
   const ports: [number, number] = [await stablePort(), await stablePort()]
   for (const port of ports) await startUnit(t, port, { ...env, REDIS_URL: url })
   const { http } = await startDeployedNginx(t, ports)
-  t.match(await call(`${http}/readyz`), { status: 200 })
   t.match(await call(`${http}/topics/news`), { status: 401 })
+})
+
+// The commands wrote over /etc/nginx/nginx.conf: the other sites of the machine were gone.
+t.test('nginx takes it as one more site, and everything else stays as it was', async t => {
+  const root = t.testdir()
+  doAt(root, commandWith('deploy/nginx.conf'))
+  t.same(readdirSync(join(root, 'etc/nginx')), ['conf.d'])
+  const { cert, key } = certificateFiles(t)
+  const file = join(root, 'etc/nginx/conf.d/resumable-sse.conf')
+  const site = readFileSync(file, 'utf8')
+  t.notMatch(site, /server (?:one|two):|\/dev\/stdout|worker_|server_name _;/)
+  writeFileSync(file, site.replace('/etc/nginx/tls/cert.pem', cert).replace('/etc/nginx/tls/key.pem', key).replaceAll('/var/log/nginx', root))
+  // As Debian has it: settings of its own, and sites.
+  writeFileSync(join(root, 'nginx.conf'), `pid ${root}/pid; events {} http { access_log ${root}/access.log; ssl_protocols TLSv1.2; gzip on; server { listen 80 default_server; server_name _; } include ${root}/etc/nginx/conf.d/*.conf; }`)
+  const nginx = run(t, 'nginx', ['-t', '-c', join(root, 'nginx.conf'), '-e', join(root, 'error.log')], { PATH: `${process.env.PATH}:/usr/sbin` })
+  await nginx.ended
+  t.match(nginx.err, 'test is successful')
 })
 
 t.test('the unit is put where systemd looks, and enabled for the ports that nginx asks', async t => {

@@ -12,9 +12,15 @@ export interface ComposeService {
   volumes?: string[]
   depends_on?: Record<string, { condition: string }>
   healthcheck?: { test: string[] }
+  networks?: string[]
+  user?: string
+  read_only?: boolean
+  cap_drop?: string[]
+  cap_add?: string[]
+  security_opt?: string[]
 }
 
-export interface Compose { services: Record<string, ComposeService>, volumes: Record<string, unknown> }
+export interface Compose { services: Record<string, ComposeService>, networks: Record<string, { internal?: boolean } | null>, volumes: Record<string, unknown> }
 
 export function readCompose (): Compose {
   return parse(readDoc('compose.yaml'), { merge: true }) as Compose
