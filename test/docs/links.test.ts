@@ -3,7 +3,11 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import { anchorsOf, blocksOf, DOCS, proseOf, readDoc, ROOT } from '../support/markdown.ts'
 
-const LANGUAGES = new Set(['ts', 'js', 'console', 'text'])
+/** The second line is that of docs/proxies.md, whose blocks test/deploy/proxies.test.ts runs. */
+const LANGUAGES = new Set([
+  'ts', 'js', 'console', 'text',
+  'haproxy', 'caddy', 'vcl', 'apache', 'squid', 'lighttpd', 'yaml'
+])
 
 /** Targets of the links of a file. */
 function linksOf (file: string): string[] {
