@@ -1,14 +1,18 @@
 #!/usr/bin/env node
-import { main } from './cli/main.ts'
+import { createRequire } from 'node:module'
 
 // `tail | head -1`: nobody reads on.
 process.stdout.on('error', () => process.exit(0))
 
-const code = await main(process.argv.slice(2), process.env, {
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signal: new AbortController().signal
-})
-// What a start left open, as connections to Redis, would keep a process that failed to listen.
-if (code !== undefined) process.exit(code)
+const args = process.argv.slice(2)
+if (args.length === 1 && args[0] === '--version') {
+  // Answered before anything else is loaded, as fast as Node starts: scripts and health checks ask often.
+  const { version } = createRequire(import.meta.url)('resumable-sse/package.json') as { version: string }
+  process.stdout.write(`${version}\n`)
+} else {
+  const { main } = await import('./cli/main.ts')
+  const { stdin, stdout, stderr } = process
+  const code = await main(args, process.env, { stdin, stdout, stderr, signal: new AbortController().signal })
+  // What a start left open, as connections to Redis, would keep a process that failed to listen.
+  if (code !== undefined) process.exit(code)
+}

@@ -41,6 +41,9 @@ t.test('the built command tells the version of the package', async t => {
   const command = run(t, process.execPath, ['service/dist/cli.js', '--version'])
   t.equal(await command.exit(), 0)
   t.match(command.out, /^\d+\.\d+\.\d+\n$/)
+  // The one above loads nothing but the version; beside other flags it is an answer of the whole command.
+  const among = await runCommand(['serve', '--version'])
+  t.match(among, { code: 0, out: command.out })
 })
 
 t.test('what no command takes is told with what was perhaps meant, and exits with 2', async t => {
