@@ -72,6 +72,8 @@ export class TopicFollower implements TopicListener {
   readonly #sinks = new Set<TopicSink>()
   #last: EventId = ORIGIN
   #expireAfterMs = 0
+  /** The log's clock when it was last compared with. */
+  #comparedMs = 0
   #isClosed = false
   #resyncing: Promise<void> | undefined
   #mustResync = false
@@ -93,6 +95,7 @@ export class TopicFollower implements TopicListener {
     const ends = await this.#log.follow(this.topic, this)
     this.#last = endOf(ends)
     this.#expireAfterMs = ends.expireAfterMs
+    this.#comparedMs = ends.nowMs
     this.#isClosed = ends.isClosed
     this.#isStarted = true
     // Something came between the log's answer and this line.
@@ -146,7 +149,8 @@ export class TopicFollower implements TopicListener {
   /** After a pause in which the topic may have been forgotten, the next number can be one of its next life. */
   #isNext ({ ms, n }: EventId): boolean {
     const last = this.#last
-    const isSameLife = last.n === 0 || this.#expireAfterMs === 0 || ms - last.ms < this.#expireAfterMs
+    const knownMs = last.n === 0 ? this.#comparedMs : last.ms
+    const isSameLife = this.#expireAfterMs === 0 || ms - knownMs < this.#expireAfterMs
     return n === last.n + 1 && ms >= last.ms && isSameLife
   }
 
@@ -170,6 +174,7 @@ export class TopicFollower implements TopicListener {
     const last = this.#last
     const location = await this.#log.locate(this.topic, last)
     const { ends } = location
+    this.#comparedMs = ends.nowMs
     const { position, gap } = resume(last, location)
     if (gap) {
       const told = describeGap(this.topic, formatEventId(last), { position, gap }, location)

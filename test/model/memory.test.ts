@@ -1,5 +1,6 @@
 import t from 'tap'
 import { runMemorySchedule } from '../support/model/memory-schedule.ts'
+import { runLivesSchedule } from '../support/model/lives-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 
 t.test('every client has every event once and in order, or is told what it missed', async t => {
@@ -13,3 +14,7 @@ for (const sabotage of ['resume rule', 'repair'] as const) {
     t.match(Object.values(wrong).flat().join(), /something is missing|ends at/)
   })
 }
+
+t.test('over closing, deleting, opening again and forgetting nothing is lost without a word, and every cursor is recognised', async t => {
+  t.same(await whatIsWrong(seeds(400), runLivesSchedule), {})
+})

@@ -9,7 +9,8 @@ import type { Received } from './connection.ts'
 /** What the log is known to hold or have held: data by topic and id. */
 export type Truth = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-type Step = { kind: 'event', id: EventId, data: string } | { kind: 'gap', gap: Gap }
+/** What a client received of a topic. */
+export type Step = { kind: 'event', id: EventId, data: string } | { kind: 'gap', gap: Gap }
 
 /**
  * What one client has received of one topic, from its first position on, and the promise checked against it: every event
@@ -106,6 +107,10 @@ export class Journal {
   check (ends: ReadonlyMap<string, TopicEnds>, truth: Truth): string[] {
     const found = [...this.#topics].flatMap(([topic, journal]) => journal.check(ends.get(topic)!, truth.get(topic) ?? new Map()))
     return [...this.problems, ...found]
+  }
+
+  stepsOf (topic: string): { start: EventId | undefined, steps: readonly Step[] } {
+    return this.#topics.get(topic)!
   }
 
   /** How many events of a topic the client has, and where it stands. */

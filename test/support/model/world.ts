@@ -2,6 +2,7 @@ import { formatEventId, ORIGIN } from '../../../plugin/topics/event-id.ts'
 import { Hub } from '../../../plugin/topics/hub.ts'
 import { retryUntilAvailable } from '../../../plugin/topics/retry.ts'
 import { createSubscription } from '../../../plugin/topics/subscription.ts'
+import type { SubscribeOptions } from '../../../plugin/topics/start.ts'
 import type { TopicEnds, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
 import { Journal } from './journal.ts'
@@ -20,15 +21,18 @@ export class ModelClient {
   /** Events it has got so far, those of the stream itself not counted. */
   received = 0
 
-  constructor (topics: string[]) {
+  readonly #options: SubscribeOptions
+
+  constructor (topics: string[], options: SubscribeOptions = {}) {
     this.topics = topics
+    this.#options = options
     this.journal = new Journal(topics)
   }
 
   connect (instance: Instance): void {
     if (this.isFinished || this.connection?.isOpen) return
     const { hub } = instance
-    const subscription = createSubscription({ hub, topics: this.topics, options: {} })
+    const subscription = createSubscription({ hub, topics: this.topics, options: this.#options })
     const connection = new Connection(subscription, this.journal.cursor, event => {
       if (this.connection !== connection) return
       if (event.event === undefined) this.received++
@@ -70,8 +74,8 @@ export class World {
   /** Events that all clients have got so far. */
   get received (): number { return this.clients.reduce((sum, { received }) => sum + received, 0) }
 
-  addClient (): ModelClient {
-    const client = new ModelClient(this.random.some(TOPICS))
+  addClient (options?: SubscribeOptions): ModelClient {
+    const client = new ModelClient(this.random.some(TOPICS), options)
     this.clients.push(client)
     return client
   }
@@ -110,6 +114,13 @@ export class World {
 
   /** Connects everybody and waits until each client has reached the end of its topics; returns what is wrong. */
   async settle (): Promise<string[]> {
+    const ends = await this.arrive()
+    const failures = this.clients.flatMap(client => client.connection?.failure ? [String(client.connection.failure)] : [])
+    return [...failures, ...this.clients.flatMap((client, at) => client.journal.check(ends, this.truth).map(problem => `client ${at} ${problem}`))]
+  }
+
+  /** Connects everybody and waits until each client has reached the end of its topics, if it ever does. */
+  async arrive (): Promise<Map<string, TopicEnds>> {
     await this.settlePublishes()
     for (const topic of TOPICS) await this.publishAnyway(topic)
     for (const client of this.clients) client.connection?.go()
@@ -118,8 +129,7 @@ export class World {
       for (const client of this.clients) client.connect(this.random.pick(this.instances))
       await pause(round)
     }
-    const failures = this.clients.flatMap(client => client.connection?.failure ? [String(client.connection.failure)] : [])
-    return [...failures, ...this.clients.flatMap((client, at) => client.journal.check(ends, this.truth).map(problem => `client ${at} ${problem}`))]
+    return ends
   }
 
   async stop (): Promise<void> {
@@ -155,7 +165,11 @@ const MAX_ROUNDS = 2_000
 
 function hasArrived (client: ModelClient, ends: ReadonlyMap<string, TopicEnds>): boolean {
   if (client.connection?.isRefused) client.isFinished = true
-  return client.isFinished || client.topics.every(topic => client.journal.lastOf(topic)?.n === ends.get(topic)!.last.n)
+  return client.isFinished || client.topics.every(topic => {
+    const { last } = ends.get(topic)!
+    const at = client.journal.lastOf(topic)
+    return at?.n === last.n && (last.n === 0 || at.ms === last.ms)
+  })
 }
 
 /** A turn of the loop; a few ms when it takes longer. */
