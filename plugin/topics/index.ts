@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
+import { withoutUndefined } from '../common/given.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { formatEventId } from './event-id.ts'
@@ -150,7 +151,8 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
   }
 }
 
-function checkOptions ({ log, observer = NO_OBSERVER, ...given }: TopicsOptions): Required<TopicsOptions> {
+function checkOptions (options: TopicsOptions): Required<TopicsOptions> {
+  const { log, observer = NO_OBSERVER, ...given } = withoutUndefined(options)
   if (typeof log?.append !== 'function') throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
   if (typeof observer?.onBatch !== 'function') throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
   for (const [name, value] of Object.entries(given)) {

@@ -1,3 +1,4 @@
+import { withoutUndefined } from '../common/given.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { matchesPattern } from '../common/pattern.ts'
@@ -44,7 +45,8 @@ export function createRetention (rules: readonly RetentionRule[] = []): Retentio
   return topic => resolved.find(({ topics }) => matchesPattern(topics, topic))?.retention ?? RETENTION_DEFAULTS
 }
 
-function resolveRule ({ topics, ...given }: RetentionRule, where: string): { topics: string, retention: Retention } {
+function resolveRule (rule: RetentionRule, where: string): { topics: string, retention: Retention } {
+  const { topics, ...given } = withoutUndefined(rule)
   if (typeof topics !== 'string' || topics === '') throw new errors.TOPICS_BAD_OPTION(`${where}.topics`, 'a topic pattern such as "orders.*"', show(topics))
   for (const [name, value] of Object.entries(given)) checkOption(where, name, value)
   return { topics, retention: { ...RETENTION_DEFAULTS, ...given } }

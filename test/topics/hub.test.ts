@@ -69,3 +69,10 @@ t.test('bad options of the topics are refused with their range', async t => {
     await t.rejects(async () => app.register(topics, options as never), { code: 'TOPICS_BAD_OPTION', message })
   }
 })
+
+t.test('an explicit undefined is an option that is not given', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(topics, { log: new MemoryLog(), maxEventBytes: undefined, observer: undefined } as never)
+  await app.topics.publish('a', { data: 'x' })
+})

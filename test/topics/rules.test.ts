@@ -85,6 +85,7 @@ t.test('the first retention rule that matches counts, and a bad one is refused w
   t.same(of('a.1'), { ...RETENTION_DEFAULTS, maxEvents: 5 })
   t.same(of('b'), { ...RETENTION_DEFAULTS, maxAgeMs: 7 })
   t.same(createRetention()('b'), RETENTION_DEFAULTS)
+  t.same(createRetention([{ topics: '*', maxEvents: undefined } as never])('b'), RETENTION_DEFAULTS, 'an explicit undefined is not given')
   for (const [rule, message] of [
     [{ topics: '' }, /retention\[0\]\.topics.*topic pattern/], [{ topics: 1 }, /topics/], [{ topics: '*', maxEvents: 0 }, /maxEvents.*1 to 100000000, saw 0/],
     [{ topics: '*', maxAgeMs: -1 }, /maxAgeMs/], [{ topics: '*', expireAfterMs: 1.5 }, /expireAfterMs/], [{ topics: '*', idempotencyMs: 1e15 }, /idempotencyMs/], [{ topics: '*', maxEvent: 1 }, /maxEvent".*one of/]
