@@ -8,6 +8,8 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
+import type { OpenedStream } from '../../plugin/index.ts'
+import type { TopicSource } from '../../plugin/topics/index.ts'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { AuthOptions, GrantInit } from '../../plugin/auth/index.ts'
 import { buildApp, listen } from '../support/app.ts'
@@ -203,6 +205,31 @@ t.test('a source of the application with topics of its own is held to the grant,
   const headers = { 'x-user': 'alice' }
   t.match(await app.inject({ url: '/news', headers }), { statusCode: 200, body: /data: here/ })
   t.match(await app.inject({ url: '/secret', headers }), { statusCode: 403 })
+})
+
+// The topics were found by looking at the object: wrapped in another one, or returned by a function, a subscription had none.
+t.test('a subscription is held to the grant however it is wrapped', async t => {
+  const wraps: Record<string, (source: TopicSource) => unknown> = {
+    bare: source => source,
+    function: source => () => source,
+    async: source => async () => source,
+    opened: source => ({ open: (stream: OpenedStream) => source.open(stream) }),
+    twice: source => async () => ({ open: (stream: OpenedStream) => source.open(stream) }),
+    spread: source => ({ ...source, open: source.open.bind(source) })
+  }
+  const { origin } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] } }, {
+    after: app => app.get<{ Params: { wrap: string, topic: string } }>('/wrapped/:wrap/:topic', { grant: true }, (request, reply) => {
+      return reply.sse(wraps[request.params.wrap]!(app.topics.subscribe(request.params.topic)) as TopicSource)
+    })
+  })
+  const headers = { 'x-user': 'alice', accept: 'text/event-stream' }
+  for (const wrap of Object.keys(wraps)) {
+    t.match(await ask(t, `${origin}/wrapped/${wrap}/secret`, headers), { status: 403, json: { code: 'FST_SSE_FORBIDDEN' } }, wrap)
+    const { statusCode, inbox, close } = await listenTo(t, origin, `/wrapped/${wrap}/news`, headers)
+    t.equal(statusCode, 200, wrap)
+    await inbox.until('stream.open')
+    close()
+  }
 })
 
 t.test('a client of HTTP/1.0, which names no host', async t => {
