@@ -6,7 +6,7 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Everything written for users. */
 export const DOCS: readonly string[] = [
-  'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md',
+  'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md',
   ...readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.md') && file !== 'benchmarks.md').sort().map(file => `docs/${file}`)
 ]
 
