@@ -24,7 +24,7 @@ t.test('the Redis log keeps the contract on a cluster', async t => {
     }
   })
   testLogContract(t, async (t, retention = []) => {
-    const log = new RedisLog({ connection, prefix: `${randomUUID()}:`, retention })
+    const log = new RedisLog({ connection, prefix: `${randomUUID()}:`, retention, commandTimeoutMs: 60_000 })
     t.teardown(() => log.stop())
     await log.start(silentLogger)
     return log

@@ -7,7 +7,7 @@ import { RedisServer, silentLogger } from '../support/redis-server.ts'
 t.test('the Redis log keeps the contract', async t => {
   const server = await RedisServer.start(t)
   testLogContract(t, async (t, retention = []) => {
-    const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention })
+    const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention, commandTimeoutMs: 60_000 })
     t.teardown(() => log.stop())
     await log.start(silentLogger)
     return log

@@ -53,7 +53,10 @@ for at = 0, count - 1 do
   local fields = {'data', data}
   if event ~= '' then fields[#fields + 1] = 'event' fields[#fields + 1] = event end
   if retry ~= '' then fields[#fields + 1] = 'retry' fields[#fields + 1] = retry end
-  redis.call('XADD', stream, 'MAXLEN', '=', max_events, text .. '-' .. string.format('%.0f', first + at), unpack(fields))
+  local id = text .. '-' .. string.format('%.0f', first + at)
+  -- Trimmed once, not with each entry: exact trimming walks over everything that was deleted from the oldest node.
+  if at < count - 1 then redis.call('XADD', stream, id, unpack(fields))
+  else redis.call('XADD', stream, 'MAXLEN', '=', max_events, id, unpack(fields)) end
   size = size + #data
   if size <= LARGE then frames[at + 1] = #event .. ' ' .. #data .. ' ' .. retry .. '\n' .. event .. data end
 end
