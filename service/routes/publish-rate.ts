@@ -2,6 +2,7 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf } from '../http/client-address.ts'
 import { errors } from '../errors.ts'
+import { RateWindows } from './rate-windows.ts'
 
 /**
  * Limits how often one subject, or one address where nobody signs in, may publish: `perSecond` requests, whatever is in
@@ -14,6 +15,7 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
     global: false,
     max: perSecond,
     timeWindow: 1_000,
+    store: RateWindows,
     enableDraftSpec: true,
     keyGenerator: publisherOf,
     errorResponseBuilder: (request, { max }) => new errors.SERVICE_TOO_MANY_PUBLISHES(max)

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Grant } from '../../plugin/auth/grant.ts'
 import { publisherOf } from '../../service/routes/publish-rate.ts'
+import { RateWindows } from '../../service/routes/rate-windows.ts'
 import { refused, shape } from '../support/refusal.ts'
 import { TestService } from '../support/service-app.ts'
 
@@ -34,4 +35,28 @@ t.test('who signs in is counted by subject, whatever the address; who does not b
   t.equal(publisherOf({ ip: '2001:db8::1' }), publisherOf({ ip: '2001:db8::ffff:2' }))
   t.not(publisherOf({ ip: '2001:db8:0:1::1' }), publisherOf({ ip: '2001:db8:0:2::1' }))
   t.equal(publisherOf({ ip: '::ffff:10.0.0.1' }), publisherOf({ ip: '10.0.0.1' }))
+})
+
+// The library's own store compares with the wall clock: a publisher at its limit was rejected until the old time came again.
+t.test('a clock that is set back does not keep a publisher out', async t => {
+  const service = await TestService.start(t, { PUBLISH_RATE: '1' })
+  const until = async (status: number): Promise<void> => { while ((await service.publish('news', { data: 'x' })).status !== status); }
+  await until(429)
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  Date.now = () => now() - 3_600_000
+  await until(201)
+  await until(429)
+})
+
+t.test('of more publishers than are counted, the least recent one is forgotten', async t => {
+  const windows = new RateWindows()
+  const count = (key: string): number => {
+    let seen = 0
+    windows.child().incr(key, (error, { current }) => { seen = error ? NaN : current }, 60_000)
+    return seen
+  }
+  t.same(['a', 'b', 'a'].map(count), [1, 1, 2])
+  for (let at = 0; at < 9_999; at++) count(`${at}`)
+  t.same([count('a'), count('b')], [3, 1])
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { show } from '../../plugin/common/show.ts'
 import { checkEvents, EVENT_PATTERN } from '../../plugin/topics/new-event.ts'
 
 t.test('what the data itself throws is told, whatever it is', async t => {
@@ -27,4 +28,9 @@ t.test('what is checked already is not checked again', async t => {
   const checked = checkEvents({ data }, limits)
   t.equal(checkEvents(checked, limits)[0], checked[0])
   t.equal(serialized, 1)
+})
+
+// It was shown as [object Object].
+t.test('a value with a BigInt inside is shown as it is', async t => {
+  t.equal(show({ id: 5n, list: [1n] }), '{"id":"5n","list":["1n"]}')
 })
