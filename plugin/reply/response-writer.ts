@@ -80,7 +80,9 @@ export class ResponseWriter {
 
   /** One tick of the heartbeat timer, while frames may still come. */
   tick (): void {
-    if (this.#needDrain) return this.watchStall()
+    // Also a few bytes that stay: an HTTP/2 session may be dead without saying so (Node before 22.23, after a malformed frame).
+    if (this.#needDrain || this.bufferedBytes > 0) return this.watchStall()
+    this.#endWatch()
     if (this.#init.options.heartbeatMs === 0) return
     if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.put(HEARTBEAT, 0)
   }
@@ -119,9 +121,13 @@ export class ResponseWriter {
 
   readonly #drained = (): void => {
     this.#needDrain = false
+    this.#endWatch()
+    this.#init.onDrain()
+  }
+
+  #endWatch (): void {
     this.#unwatchStall?.()
     this.#unwatchStall = undefined
-    this.#init.onDrain()
   }
 
   /** How long a client may take no byte at all, in ms. */
