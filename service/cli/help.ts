@@ -10,7 +10,7 @@ const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\
 const GROUPS: readonly [title: string, beginnings: readonly string[]][] = [
   ['Where it listens', ['HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'LOG_LEVEL']],
   ['Where events are kept, and for how long', ['LOG', 'DATA_DIR', 'DURABILITY', 'MAX_EVENTS', 'MAX_AGE', 'EXPIRE_AFTER', 'RETENTION', 'IDEMPOTENCY_']],
-  ['Redis', ['REDIS_', 'PREFIX', 'REPLICAS', 'CANARY_', 'PROBE_']],
+  ['Redis', ['REDIS_', 'PREFIX', 'REPLICAS', 'REPLICAS_', 'CANARY_', 'PROBE_']],
   ['Who may publish and subscribe', ['JWT_', 'JWKS_', 'COOKIE_', 'PROXY_', 'OPEN_TO_ALL']],
   ['Limits', ['MAX_', 'PUBLISH_RATE']],
   ['Shutdown', ['DRAIN_']],

@@ -25,6 +25,7 @@ t.test('--help tells every variable with its flag, meaning, values and default, 
       t.ok(out.includes(`  --${flagOf(name)}, ${name}\n${fileLine}      ${withoutMarkdown(meaning)}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
     }
     for (const title of ['Where it listens', 'Redis', 'Limits', 'Examples']) t.match(out, `\n${title}:\n`)
+    t.notMatch(out, '\nOther:\n', 'a new variable is named in a group of help.ts')
     t.equal(out.match(/^ {2}--[a-z-]+, [A-Z_]+$/gm)?.length, Object.keys(variables).length, 'each is in one group')
     for (const command of ['publish TOPIC [DATA]', 'tail TOPIC…', 'token [flags]']) t.match(out, `\nresumable-sse ${command}: `)
   }

@@ -70,6 +70,24 @@ t.test('a database of its own', async t => {
   t.same(await redis.with(client => client.keys('*')), [], 'nothing is in database 0')
 })
 
+// It was "is it running, and is its URL right?" for all of them (U6), and database 99 was used as 0 (F5).
+t.test('--check reports the reason that Redis gave', async t => {
+  const redis = await RedisServer.start(t)
+  await redis.with(client => client.call('ACL', 'SETUSER', 'app', 'on', '>right', '~*', '&*', '+@all', '-select'))
+  const reasons: [string, RegExp][] = [
+    [`redis://app:wrong@127.0.0.1:${redis.port}`, /WRONGPASS/],
+    [`redis://app:right@127.0.0.1:${redis.port}/1`, /NOPERM/],
+    [`${redis.url}/99`, /DB index is out of range/],
+    ['redis://127.0.0.1:1', /ECONNREFUSED/]
+  ]
+  for (const [REDIS_URL, reason] of reasons) {
+    const { code, out, err } = await runCommand(['--check'], { REDIS_URL })
+    t.match({ code, out }, { code: 1, out: '' })
+    t.match(err, reason, REDIS_URL)
+    t.notMatch(err, /wrong@|right@/)
+  }
+})
+
 t.test('a Unix socket', async t => {
   const path = join(folderOf(t), 'redis ö.sock')
   const redis = await RedisServer.start(t, { args: ['--unixsocket', path] })

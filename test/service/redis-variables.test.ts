@@ -58,6 +58,7 @@ t.test('every mistake in the URL is reported at once, by its part, and never wit
     ['redis://:secret@h:', ['saw ""']],
     ['redis://:secret@h_!:1', ['has the host "h_!"']],
     ['redis://:secret@::1:6379', ['has the host ""']],
+    ['redis://:secret@[::1]b:1', ['has the host ""']],
     ['redis://:secret@[h]', ['has the host "h"']],
     ['redis://:secret@', ['has the host ""']],
     ['redis://:secret@a,b', ['has 2 hosts: write redis+sentinel:// or redis+cluster:// for more than one']],
