@@ -151,6 +151,8 @@ t.test('a token store takes the keyPrefix, the database and the options of a cli
   const inner = new Cluster([{ host, port: server.port }], { lazyConnect: true, redisOptions: { keyPrefix: 'd:' } })
   t.doesNotThrow(() => new RedisTokenStore({ connection: cluster }))
   t.doesNotThrow(() => new RedisTokenStore({ connection: inner }))
+  t.throws(() => new RedisTokenStore({ connection: new Cluster([{ host }], { lazyConnect: true, redisOptions: { keyPrefix: '{d}' } }) }), /connection\.keyPrefix/)
+  t.doesNotThrow(() => new RedisLog({ connection: { cluster: [{}, { host }, { port: 1 }, 7_000] } }), 'nodes in every form of ioredis')
   const store = new RedisTokenStore({ connection: client })
   t.teardown(() => store.stop())
   await store.start(() => {}, silentLogger)

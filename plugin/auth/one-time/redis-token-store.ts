@@ -86,8 +86,7 @@ export class RedisTokenStore implements TokenStore {
     clearTimeout(this.#timer)
     this.#silence?.stop()
     this.#link.stop()
-    this.#listener.disconnect()
-    await this.#listening
+    if (this.#listener !== this.#client) this.#listener.disconnect()
   }
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
@@ -181,6 +180,8 @@ export class RedisTokenStore implements TokenStore {
     } catch (error) {
       return this.#listenLater(onChange, error as Error)
     }
+    // Not waited for by the stop: a cluster's client may never answer a subscription that a lost node has had.
+    if (this.#isStopped) return
     this.#retryMs = FIRST_RETRY_MS
     this.#link.trouble.end(MESSAGE)
     if (this.#wasListening) onChange({ kind: 'doubt' })

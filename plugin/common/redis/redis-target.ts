@@ -40,8 +40,9 @@ const NOT_IN_CLUSTER = ['path', 'sentinels'] as const
 /** Checks where Redis is. Calls `refuse` for what cannot be used; a password is never shown. */
 export function parseTarget (connection: RedisConnection | Redis | Cluster, prefix: string, refuse: RefuseOption): RedisTarget {
   if (connection instanceof ClusterClient) {
-    const { keyPrefix = '', redisOptions = {} } = connection.options
-    return clusterTarget(connection, { ...redisOptions, keyPrefix: keyPrefix || redisOptions.keyPrefix || '' }, prefix, refuse)
+    // ioredis copies a keyPrefix of `redisOptions` to the client.
+    const { keyPrefix = '', redisOptions } = connection.options
+    return clusterTarget(connection, { ...redisOptions, keyPrefix }, prefix, refuse)
   }
   // A client has a method of this name.
   if (connection instanceof RedisClient) return serverTarget(connection.options, prefix, refuse)
