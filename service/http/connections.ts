@@ -2,8 +2,8 @@ import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
-/** Why a connection was closed that held no stream: it sent no request, it pipelined behind a stream, or there were too many. */
-export type CutReason = 'idle' | 'pipelining' | 'limit'
+/** Why a connection was closed that held no stream: it was idle, its client answered no ping, it pipelined behind a stream, or there were too many. */
+export type CutReason = 'idle' | 'silent' | 'pipelining' | 'limit'
 
 /** The connections of this process, for its metrics. */
 export class ConnectionCounts {

@@ -8,7 +8,7 @@ export interface Timeouts {
   headMs: number
   /** From the first byte of a request to the last byte of its body. The largest batch needs 1.1 Mbit/s. */
   requestMs: number
-  /** How long a connection may stay open between two requests. */
+  /** How long a connection may stay open between two requests, and how long an HTTP/2 client may take to answer a ping. */
   idleMs: number
   /** Interval at which connections are checked; a time-out is noticed at most this much later. */
   checkMs: number
@@ -30,13 +30,13 @@ export function applyTimeouts (app: FastifyInstance, timeouts: Timeouts, counts:
 }
 
 /** An HTTP/2 session: its open streams, and since when it has none. */
-interface Usage { streams: number, idleSince: number, isClosing: boolean }
+interface Usage { streams: number, idleSince: number, isClosing: boolean, pingedAt: number | undefined }
 
 /** Closes sessions without streams, and destroys those that do not close until the next check. */
 function sweepSessions (app: FastifyInstance, idleMs: number, counts: ConnectionCounts): (now: number) => void {
   const usages = new Map<Http2Session, Usage>()
   app.server.on('session', (session: Http2Session) => {
-    const usage: Usage = { streams: 0, idleSince: performance.now(), isClosing: false }
+    const usage: Usage = { streams: 0, idleSince: performance.now(), isClosing: false, pingedAt: undefined }
     usages.set(session, usage)
     session.once('close', () => usages.delete(session))
     session.on('stream', (stream: ServerHttp2Stream) => {
@@ -48,7 +48,27 @@ function sweepSessions (app: FastifyInstance, idleMs: number, counts: Connection
     })
   })
   return now => {
-    for (const [session, usage] of usages) if (usage.streams === 0 && now - usage.idleSince >= idleMs) endSession(session, usage, counts)
+    for (const [session, usage] of usages) {
+      if (usage.streams > 0) checkSession(session, usage, { now, idleMs, counts })
+      else if (now - usage.idleSince >= idleMs) endSession(session, usage, counts)
+    }
+  }
+}
+
+/**
+ * Asks the client of open streams whether it is there, and destroys the session when it does not answer. Otherwise it is noticed only
+ * when TCP gives up, and before Node 22.23 never after a malformed frame: Node sends GOAWAY then, reads no further, and
+ * reports nothing.
+ */
+function checkSession (session: Http2Session, usage: Usage, { now, idleMs, counts }: { now: number, idleMs: number, counts: ConnectionCounts }): void {
+  if (usage.pingedAt === undefined) {
+    usage.pingedAt = now
+    session.ping(error => { if (error === null) usage.pingedAt = undefined })
+  } else if (now - usage.pingedAt >= idleMs) {
+    counts.cut('silent')
+    session.destroy()
+    // It waits for a peer that takes nothing; the socket itself may be disposed of, not destroyed.
+    void Promise.allSettled([session.socket?.[Symbol.asyncDispose]()])
   }
 }
 

@@ -118,13 +118,20 @@ function startSlowBody (session: ClientHttp2Session, { type, beginning }: Slow):
 t.test('over HTTP/2 a body that does not come to its end is answered with 408 and its stream closed, while others go on', async t => {
   const service = await TestService.start(t, tlsFiles(t), { requestMs: 500 })
   const session = await openSession(t, service.origin, { rejectUnauthorized: false })
+  let open = 0
+  service.app.server.on('stream', stream => {
+    open++
+    stream.once('close', () => { open-- })
+  })
   const listener = await openHttp2(session, '/events?topic=news')
   await listener.inbox.until('stream.open')
   for (const slow of SLOW_BODIES) {
     const { stream, inbox, answer } = startSlowBody(session, slow)
     t.equal(await answer, 408, slow.name)
-    t.match(await inbox.ended(), /"code":"SERVICE_TIMEOUT"/, slow.name)
-    t.ok(stream.closed, slow.name)
+    t.match(await inbox.until('}'), /"code":"SERVICE_TIMEOUT"/, slow.name)
+    // On the server: Node's client closes a stream only when its own writes are done.
+    await when(() => open === 1)
+    stream.destroy()
   }
   t.equal(await publish(t, service.origin, 'after all'), 201)
   await listener.inbox.until('data: after all\n\n')
