@@ -169,3 +169,14 @@ t.test('what may pass is waited for as long as `retry:` says: errors of a proxy,
   t.equal(call.err.text, `resumable-sse: listening\n${again}resumable-sse: 502 Bad Gateway\n${again}${again}`)
   t.same(cursors, ['5-5', 'Bearer secret', '6-6'])
 })
+
+t.test('a reason of the end is said, and a command that is ended while it connects ends with 0', async t => {
+  const url = await startScript(t, response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end('event: stream.end\ndata: {"topic":"news","reason":"done"}\n\n'))
+  t.match(await runCommand(['tail', 'news', '--url', url]), { code: 0, err: 'resumable-sse: topic news is finished (done): these were all its events\n' })
+  let ask: () => void
+  const asked = new Promise<void>(resolve => { ask = resolve })
+  const call = tail(t, ['news', '--url', await startScript(t, () => ask())])
+  await asked
+  call.leave()
+  t.equal(await call.code, 0)
+})

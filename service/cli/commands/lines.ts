@@ -16,7 +16,7 @@ export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
   let rest: string[] = []
   let length = 0
   for await (const chunk of input.setEncoding('utf8') as AsyncIterable<string>) {
-    const [first = '', ...others] = chunk.split('\n')
+    const [first, ...others] = chunk.split('\n') as [string, ...string[]]
     rest.push(first)
     length += first.length
     if (length > MAX_LINE) throw new CommandError(`line ${number} has more than ${MAX_LINE} characters`)
