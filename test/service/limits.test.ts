@@ -78,7 +78,7 @@ async function startForSubjects (t: Test, env: Record<string, string>): Promise<
   }
 }
 
-const REPLACED = /\nretry: [3-6]\d{4}\n\n$/
+const REPLACED = /\nretry: [3-6]\d{4}\n+$/
 
 const closedAs = async (origin: string, reason: string): Promise<number | undefined> => (await metricsOf(origin)).get(`sse_streams_closed_total{reason="${reason}"}`)
 
