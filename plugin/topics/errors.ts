@@ -20,7 +20,7 @@ export const errors = {
   TOPICS_BAD_BATCH: defineError('TOPICS_BAD_BATCH', 'a batch takes 1 to %s events, saw %s', 400),
   /** A batch to publish is larger than any log can append at once. */
   TOPICS_BATCH_TOO_LARGE: defineError('TOPICS_BATCH_TOO_LARGE', 'a batch must be at most %s bytes on the wire, saw %s: publish it in parts', 413),
-  /** Where a subscription shall begin cannot be read. */
+  /** An option that says where a subscription begins, or what to read, is unknown, of the wrong type or out of range. */
   TOPICS_BAD_START: defineError('TOPICS_BAD_START', '"%s" must be %s, saw %s', 400),
   /** An idempotency key is malformed. */
   TOPICS_BAD_IDEMPOTENCY_KEY: defineError('TOPICS_BAD_IDEMPOTENCY_KEY', 'idempotency key must be 1 to 128 printable ASCII characters, saw %s', 400),

@@ -12,6 +12,8 @@ import { checkEvents, checkPublishOptions, MAX_BATCH_EVENTS } from './new-event.
 import type { PublishEvent, PublishOptions } from './new-event.ts'
 import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
+import { readTopic } from './read-topic.ts'
+import type { ReadOptions, TopicPage } from './read-topic.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 import { createSubscription } from './subscription.ts'
@@ -28,6 +30,7 @@ export type { PublishEvent, PublishOptions } from './new-event.ts'
 export type { TopicsCounts } from './hub.ts'
 export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
 export type { SubscribeOptions } from './start.ts'
+export type { ReadOptions, TopicEvent, TopicPage } from './read-topic.ts'
 export type { TopicSource } from './subscription.ts'
 export { errors as topicsErrors } from './errors.ts'
 export type { TopicsErrorCode } from './errors.ts'
@@ -89,6 +92,12 @@ export interface Topics {
   publish: <E extends SseEvents = AnyEvents>(topic: string, events: PublishEvent<E> | ReadonlyArray<PublishEvent<E>>, options?: PublishOptions) => Promise<Published>
   /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
   subscribe: <E extends SseEvents = AnyEvents>(topics: string | readonly string[], options?: SubscribeOptions) => TopicSource<E>
+  /**
+   * One page of a topic's events, oldest first; empty at the end of the topic and for a topic never published to. It follows the
+   * same resume rule as a stream. Pass the returned `cursor` to the next `read`, or to a stream to continue without a gap.
+   * Rejects with 400 `TOPICS_BAD_TOPIC` and `TOPICS_BAD_START`, and 503 `TOPICS_LOG_UNAVAILABLE`.
+   */
+  read: (topic: string, options?: ReadOptions) => Promise<TopicPage>
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
   close: (topic: string) => Promise<void>
   /** Drops a topic's events and reopens it; its numbers go on. */
@@ -140,6 +149,7 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
       return { ids: ids.map(formatEventId), isRepeat }
     },
     subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    read: async (topic, options = {}) => readTopic(log, checkTopic(topic), options),
     get counts () { return hub.counts },
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),

@@ -121,6 +121,11 @@ function startBehindGap (gap: Gap, position: EventId, now: EventId, { afterGap }
   return { position: now, gap: { ...gap, resumedAt: null }, isAtEnd: false }
 }
 
+/** Several cursors as one text, as Node joins headers. Empty ones are ignored; undefined when there is none. */
+export function joinCursors (after: SubscribeOptions['after']): string | undefined {
+  return [after ?? []].flat().filter(cursor => cursor !== '').join(', ') || undefined
+}
+
 function isBetween (value: unknown, min: number, max: number): boolean {
   return Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 }

@@ -4,7 +4,7 @@ import type { SseStream } from '../reply/stream.ts'
 import { encodeEnvelope, encodePlain } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { Reader } from './reader.ts'
-import { findStart } from './start.ts'
+import { findStart, joinCursors } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 
 export interface SubscriptionInit { hub: Hub, topics: readonly string[], options: SubscribeOptions }
@@ -22,11 +22,6 @@ export interface TopicSource<E extends SseEvents = AnyEvents> extends OpenableSo
 export function createSubscription<E extends SseEvents = AnyEvents> (init: SubscriptionInit): TopicSource<E> {
   // The log's frames are sent as they are: the types of the events do not matter from here on.
   return { topics: init.topics, open: stream => open(init, stream as SseStream) }
-}
-
-/** As Node joins headers; empty ones say nothing. */
-function joinCursors (after: SubscribeOptions['after']): string | undefined {
-  return [after ?? []].flat().filter(cursor => cursor !== '').join(', ') || undefined
 }
 
 /**
