@@ -10,7 +10,7 @@ import { exec, install, pack, project } from '../support/packages.ts'
 
 const COMPILERS = ['5.4', '5.9', '6.0', '7.0']
 const MODULES = { node16: { module: 'node16' }, nodenext: { module: 'nodenext' }, bundler: { module: 'esnext', lib: ['es2022', 'dom'] } }
-/** Newest `@types/node` that the oldest compiler can read has errors of its own there: those are not ours. */
+/** Errors inside `@types/node` are not ours. */
 const FOREIGN = /^(node_modules\/@types\/node\/|\s)/
 
 const readConsumer = (): string => readFileSync(join(ROOT, 'test/install/consumer.ts'), 'utf8')
@@ -68,16 +68,17 @@ t.test('the declarations compile without skipLibCheck: each TypeScript, way to r
       ...Object.fromEntries(library)
     }
   })
-  const all = async (what: string, more: readonly string[] = []): Promise<void> => {
-    await Promise.all(COMPILERS.map(async compiler => {
+  const all = async (what: string, compilers: readonly string[], more: readonly string[] = []): Promise<void> => {
+    await Promise.all(compilers.map(async compiler => {
       t.same(await compile(folder, compiler, [...library.map(([file]) => file), ...more]), [], `TypeScript ${compiler}, ${what}`)
     }))
   }
-  await all('@types/node 20')
+  await all('@types/node 20', COMPILERS)
   for (const compiler of ['5.4', '7.0']) t.match(await compile(folder, compiler, ['tsconfig.wrong.json']), WRONG_TOLD, `TypeScript ${compiler} names what is wrong`)
 
   await install(folder, [await pack(t, 'plugin'), await pack(t, 'service')])
   renameSync(join(folder, 'node_modules/@types/node'), join(folder, 'types-node-20'))
   renameSync(join(folder, 'node_modules/types-node-newest'), join(folder, 'node_modules/@types/node'))
-  await all('newest @types/node', ['tsconfig.everything.json'])
+  // The newest `@types/node` asks for TypeScript 5.6 or later.
+  await all('newest @types/node', COMPILERS.filter(version => version !== '5.4'), ['tsconfig.everything.json'])
 })

@@ -62,7 +62,7 @@ t.test('one line is logged per stream that closes: as a warning when it was slow
     { level: 20, reqId: 'req-6', sse: { reason: 'client', events: 1 } }
   ])
   t.equal(linesWith(log, 'event stream closed').length, 6)
-  t.match(linesWith(log, 'event stream refused for now'), [{ level: 40, err: { message: 'later' } }])
+  t.match(linesWith(log, 'event stream rejected for now'), [{ level: 40, err: { message: 'later' } }])
   t.equal(linesWith(log, '"level":50').length, 1, 'the one error is the source that failed')
   await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
   t.same(linesWith(log, 'prematurely').concat(linesWith(log, 'terminated')), [], 'Fastify says nothing of its own')
