@@ -13,9 +13,9 @@ export const errors = {
   /** A line of NDJSON is not JSON. */
   SERVICE_BAD_LINE: defineError('SERVICE_BAD_LINE', 'line %s must be a JSON object, saw %s', 400),
   /** The process has as many streams as it takes. */
-  SERVICE_TOO_MANY_CONNECTIONS: defineError('SERVICE_TOO_MANY_CONNECTIONS', 'this process takes at most %s streams (MAX_CONNECTIONS), and has them', 503),
+  SERVICE_TOO_MANY_STREAMS: defineError('SERVICE_TOO_MANY_STREAMS', 'this process takes at most %s streams (MAX_STREAMS), and has them', 503),
   /** One address has as many streams as it may. */
-  SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS: defineError('SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', 'an address may have at most %s streams (MAX_CONNECTIONS_PER_ADDRESS), and this one has them', 429),
+  SERVICE_TOO_MANY_STREAMS_OF_ADDRESS: defineError('SERVICE_TOO_MANY_STREAMS_OF_ADDRESS', 'an address may have at most %s streams (MAX_STREAMS_PER_ADDRESS), and this one has them', 429),
   /** The streams of one subject follow as many topics as they may together. */
   SERVICE_TOO_MANY_TOPICS_OF_SUBJECT: defineError('SERVICE_TOO_MANY_TOPICS_OF_SUBJECT', 'the streams of a subject may follow at most %s topics together (half of MAX_TOPICS): close some of them', 429),
   /** The process is on its way out: a new stream should go to another one. */

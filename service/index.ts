@@ -58,7 +58,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   // Fastify types each kind of server apart; to a route they are the same.
   const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config, timeouts) })
   const connections = new ConnectionCounts(app)
-  limitConnections(app, config.maxConnections, connections)
+  limitConnections(app, config.maxStreams, connections)
   applyTimeouts(app, timeouts, connections)
   boundPipelining(app, connections)
   boundClose(app, config.drainMs)
@@ -73,14 +73,14 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   const log = createLog(config)
   const drain = addDrain(app, config.drainDelayMs)
   const streams = new OpenStreams()
-  const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerConnection } = config
+  const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
   await app.register(topics, { ...addMetrics(app, { streams, drain, log, connections }), maxEventBytes, maxBatchEvents, maxTopics })
   await describeRoutes(app, config)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
   describeTokenCalls(app)
   await authenticate(app, config)
-  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerConnection }), config.maxLifetimeMs)
+  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerStream }), config.maxLifetimeMs)
   await topicsRoutes(app, config)
   healthRoutes(app, { log, drain })
   metricsRoute(app)

@@ -157,22 +157,22 @@ export const variables = {
     read: integer(10, 600_000),
     meaning: 'A message is sent through Redis and back this often; when two in a row are not heard the connection is replaced.'
   },
-  MAX_CONNECTIONS: {
-    property: 'maxConnections',
+  MAX_STREAMS: {
+    property: 'maxStreams',
     default: '20000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
     meaning: 'Streams of this process; further clients are asked to retry later. The process needs more file descriptors than this.'
   },
-  MAX_CONNECTIONS_PER_ADDRESS: {
-    property: 'maxConnectionsPerAddress',
+  MAX_STREAMS_PER_ADDRESS: {
+    property: 'maxStreamsPerAddress',
     default: '1000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
     meaning: 'Streams of one client address; see `TRUST_PROXY`. Raise it where many users share an address (NAT).'
   },
-  MAX_CONNECTIONS_PER_SUBJECT: {
-    property: 'maxConnectionsPerSubject',
+  MAX_STREAMS_PER_SUBJECT: {
+    property: 'maxStreamsPerSubject',
     default: '100',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
@@ -185,8 +185,8 @@ export const variables = {
     read: integer(1, 10_000_000),
     meaning: 'Topics that the streams of this process follow together; who comes with more is told to come back.'
   },
-  MAX_TOPICS_PER_CONNECTION: {
-    property: 'maxTopicsPerConnection',
+  MAX_TOPICS_PER_STREAM: {
+    property: 'maxTopicsPerStream',
     default: '44',
     allowed: 'an integer from 1 to 44 (topics)',
     read: integer(1, 44),

@@ -23,7 +23,7 @@ export function limitConnections (app: FastifyInstance, maxStreams: number, coun
     counts.cut('limit')
     if (performance.now() < quietUntil) return
     quietUntil = performance.now() + QUIET_MS
-    app.log.warn({ maxConnections }, 'the process has as many connections as it may, further ones are closed: raise MAX_CONNECTIONS or the limit on open files (ulimit -n), or add an instance')
+    app.log.warn({ maxConnections }, 'the process has as many connections as it may, further ones are closed: raise MAX_STREAMS or the limit on open files (ulimit -n), or add an instance')
   })
 }
 

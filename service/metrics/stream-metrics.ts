@@ -4,7 +4,7 @@ import type { OpenStreams } from '../streams/open-streams.ts'
 import { addCounter, addCounterByLabel, addGauge } from './live-metrics.ts'
 
 const CLOSE_REASONS = Object.keys({ end: 0, client: 0, slow: 0, shutdown: 0, error: 0, lifetime: 0, expired: 0, revoked: 0, replaced: 0 } satisfies Record<CloseReason, 0>) as CloseReason[]
-const REFUSALS = ['SERVICE_TOO_MANY_CONNECTIONS', 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', 'SERVICE_TOO_MANY_TOPICS_OF_SUBJECT', 'TOPICS_TOO_MANY_FOLLOWED', 'TOPICS_BAD_TOPIC_COUNT', 'TOPICS_LOG_UNAVAILABLE', 'SERVICE_DRAINING']
+const REFUSALS = ['SERVICE_TOO_MANY_STREAMS', 'SERVICE_TOO_MANY_STREAMS_OF_ADDRESS', 'SERVICE_TOO_MANY_TOPICS_OF_SUBJECT', 'TOPICS_TOO_MANY_FOLLOWED', 'TOPICS_BAD_TOPIC_COUNT', 'TOPICS_LOG_UNAVAILABLE', 'SERVICE_DRAINING']
 
 /** What streams are and were, read when somebody asks: a delivery costs nothing here. */
 export function watchStreams (registry: Registry, streams: OpenStreams): void {

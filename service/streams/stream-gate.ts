@@ -11,7 +11,7 @@ export interface StreamGateInit {
   limits: StreamLimits
   streams: OpenStreams
   drain: Drain
-  maxTopicsPerConnection: number
+  maxTopicsPerStream: number
 }
 
 /**
@@ -27,10 +27,10 @@ export class StreamGate {
 
   /** The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; what is meant to pass (429, 503) is thrown by `open`. */
   guard (request: FastifyRequest, source: TopicSource): TopicSource {
-    const { maxTopicsPerConnection, streams } = this.#init
+    const { maxTopicsPerStream, streams } = this.#init
     const { topics } = source
-    if (topics.length > maxTopicsPerConnection) {
-      throw this.#refuse(new topicsErrors.TOPICS_BAD_TOPIC_COUNT(maxTopicsPerConnection, topics.length))
+    if (topics.length > maxTopicsPerStream) {
+      throw this.#refuse(new topicsErrors.TOPICS_BAD_TOPIC_COUNT(maxTopicsPerStream, topics.length))
     }
     return {
       topics,

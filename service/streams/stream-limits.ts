@@ -6,9 +6,9 @@ import type { Place } from './places.ts'
 
 /** How many streams there may be at one time; 0 stands for any number. */
 export interface StreamLimitsInit {
-  maxConnections: number
-  maxConnectionsPerAddress: number
-  maxConnectionsPerSubject: number
+  maxStreams: number
+  maxStreamsPerAddress: number
+  maxStreamsPerSubject: number
   /** Topics that all streams may follow together; the streams of one subject may follow half of them. */
   maxTopics: number
   /** Interval of heartbeats: a stream of an address is replaced only when it has been open for two of them. */
@@ -62,7 +62,7 @@ export class StreamLimits {
 
   /**
    * Takes a place; what it returns gives it back, and may be called again. May close another stream of the same owner with
-   * reason `replaced`. Throws `SERVICE_TOO_MANY_CONNECTIONS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT` and changes nothing then.
+   * reason `replaced`. Throws `SERVICE_TOO_MANY_STREAMS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT` and changes nothing then.
    */
   take ({ address: ip, subject, stream, topics }: Asker): () => void {
     const place: Place = { address: addressOf(ip), subject, stream, topics, since: performance.now() }
@@ -79,29 +79,29 @@ export class StreamLimits {
 
   /** Chooses the streams that have to go; none in most cases. */
   #makeRoom (place: Place): ReadonlySet<Place> {
-    const { maxConnections } = this.#init
+    const { maxStreams } = this.#init
     const replaced = new Set<Place>()
     const ofSubject = this.#replacedOfSubject(place)
     if (ofSubject !== undefined) replaced.add(ofSubject)
     const ofAddress = this.#replacedOfAddress(place, ofSubject)
     if (ofAddress !== undefined) replaced.add(ofAddress)
-    if (replaced.size === 0 && isFull(this.#all, maxConnections)) throw new errors.SERVICE_TOO_MANY_CONNECTIONS(maxConnections)
+    if (replaced.size === 0 && isFull(this.#all, maxStreams)) throw new errors.SERVICE_TOO_MANY_STREAMS(maxStreams)
     this.#checkTopics(place, ofSubject)
     return replaced
   }
 
   #replacedOfSubject ({ subject }: Place): Place | undefined {
-    if (subject === undefined || !isFull(this.#bySubject.count(subject), this.#init.maxConnectionsPerSubject)) return undefined
+    if (subject === undefined || !isFull(this.#bySubject.count(subject), this.#init.maxStreamsPerSubject)) return undefined
     return this.#bySubject.choose(subject, () => true)
   }
 
   /** Of an address only a stream of the same subject is replaced, and none that is new: many clients may share an address. */
   #replacedOfAddress ({ address, subject, since }: Place, ofSubject: Place | undefined): Place | undefined {
-    const { maxConnectionsPerAddress, heartbeatMs } = this.#init
-    if (ofSubject?.address === address || !isFull(this.#byAddress.count(address), maxConnectionsPerAddress)) return undefined
+    const { maxStreamsPerAddress, heartbeatMs } = this.#init
+    if (ofSubject?.address === address || !isFull(this.#byAddress.count(address), maxStreamsPerAddress)) return undefined
     const openedBefore = since - 2 * heartbeatMs
     const replaced = this.#byAddress.choose(address, other => other.subject === subject && other.since <= openedBefore)
-    if (replaced === undefined) throw new errors.SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS(maxConnectionsPerAddress)
+    if (replaced === undefined) throw new errors.SERVICE_TOO_MANY_STREAMS_OF_ADDRESS(maxStreamsPerAddress)
     return replaced
   }
 

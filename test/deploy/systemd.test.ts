@@ -61,7 +61,7 @@ t.test('systemd finds nothing wrong with the unit', { skip: hasAnalyze ? false :
 
 t.test('it has no more rights than it needs, and as many descriptors as streams', async t => {
   for (const [name, value] of Object.entries({ DynamicUser: 'yes', NoNewPrivileges: 'yes', ProtectSystem: 'strict', ProtectHome: 'yes', PrivateDevices: 'yes', CapabilityBoundingSet: '', RestrictNamespaces: 'yes', UMask: '0077' })) t.equal(setting(name), value, name)
-  t.ok(Number(setting('LimitNOFILE')) > readConfig({}).maxConnections)
+  t.ok(Number(setting('LimitNOFILE')) > readConfig({}).maxStreams)
 })
 
 t.test('what is written for it is for root alone, whatever the umask, and taken by the service; SIGKILL comes after the drain', async t => {

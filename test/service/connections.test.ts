@@ -24,7 +24,7 @@ function countRequests ({ app }: TestService): () => number {
 }
 
 t.test('a connection that pipelines behind a stream is closed, and what it sent does not grow with it', async t => {
-  const service = await TestService.start(t, { MAX_CONNECTIONS: '5' })
+  const service = await TestService.start(t, { MAX_STREAMS: '5' })
   const requests = countRequests(service)
   const counted: number[] = []
   for (const pipelined of [1_000, PIPELINED]) {

@@ -11,7 +11,7 @@ import { metricsOf } from '../support/metrics.ts'
 import { call, TestService } from '../support/service-app.ts'
 
 const EVENTS = '/events?topic=news'
-const NO_LIMITS = { maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0, maxTopics: 1_000, heartbeatMs: 15_000 }
+const NO_LIMITS = { maxStreams: 0, maxStreamsPerAddress: 0, maxStreamsPerSubject: 0, maxTopics: 1_000, heartbeatMs: 15_000 }
 /** What EventSource survives: an empty stream that says when to come back. */
 const COME_BACK = /^:\nretry: 3000\nretry: \d+\n$/
 
@@ -27,15 +27,15 @@ async function refusals ({ origin }: TestService, code: string): Promise<number 
   return (await metricsOf(origin)).get(`sse_streams_refused_total{code="${code}"}`)
 }
 
-t.test('a stream beyond MAX_CONNECTIONS is told to come back, and finds its place when another one has left', async t => {
-  const service = await TestService.start(t, { MAX_CONNECTIONS: '2' })
+t.test('a stream beyond MAX_STREAMS is told to come back, and finds its place when another one has left', async t => {
+  const service = await TestService.start(t, { MAX_STREAMS: '2' })
   const [first] = [await listen(t, service), await listen(t, service)]
   const third = await listen(t, service)
   t.equal(third.statusCode, 200)
   t.match(await third.inbox.ended(), COME_BACK)
   const { status, json } = await service.call(EVENTS, { headers: { accept: '*/*' } })
-  t.match({ status, json }, { status: 503, json: { statusCode: 503, code: 'SERVICE_TOO_MANY_CONNECTIONS' } })
-  t.equal(await refusals(service, 'SERVICE_TOO_MANY_CONNECTIONS'), 2)
+  t.match({ status, json }, { status: 503, json: { statusCode: 503, code: 'SERVICE_TOO_MANY_STREAMS' } })
+  t.equal(await refusals(service, 'SERVICE_TOO_MANY_STREAMS'), 2)
   t.equal((await metricsOf(service.origin)).get('sse_streams_open'), 2)
   t.equal((await service.publish('news', { data: 1 })).status, 201, 'publishing takes no place')
   first!.close()
@@ -43,18 +43,18 @@ t.test('a stream beyond MAX_CONNECTIONS is told to come back, and finds its plac
 })
 
 t.test('an address counts by itself, and behind a proxy that is trusted it is the one the proxy tells', async t => {
-  const service = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1', TRUST_PROXY: '127.0.0.0/8' })
+  const service = await TestService.start(t, { MAX_STREAMS_PER_ADDRESS: '1', TRUST_PROXY: '127.0.0.0/8' })
   const from = (address: string) => listen(t, service, { 'x-forwarded-for': address })
   t.ok(isOpen(await from('192.0.2.1')))
   t.ok(isOpen(await from('192.0.2.2')))
   t.notOk(isOpen(await from('192.0.2.1')))
   t.notOk(isOpen(await from('198.51.100.9, 192.0.2.2')), 'what the client says itself stands before')
-  t.match((await service.call(EVENTS, { headers: { accept: '*/*', 'x-forwarded-for': '192.0.2.1' } })).json, { statusCode: 429, code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', message: /at most 1 streams/ })
-  t.equal(await refusals(service, 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS'), 3)
+  t.match((await service.call(EVENTS, { headers: { accept: '*/*', 'x-forwarded-for': '192.0.2.1' } })).json, { statusCode: 429, code: 'SERVICE_TOO_MANY_STREAMS_OF_ADDRESS', message: /at most 1 streams/ })
+  t.equal(await refusals(service, 'SERVICE_TOO_MANY_STREAMS_OF_ADDRESS'), 3)
 })
 
 t.test('without TRUST_PROXY nobody chooses an address', async t => {
-  const service = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1' })
+  const service = await TestService.start(t, { MAX_STREAMS_PER_ADDRESS: '1' })
   t.ok(isOpen(await listen(t, service, { 'x-forwarded-for': '192.0.2.1' })))
   t.notOk(isOpen(await listen(t, service, { 'x-forwarded-for': '192.0.2.2' })))
 })
@@ -84,7 +84,7 @@ const closedAs = async (origin: string, reason: string): Promise<number | undefi
 
 // A phone that changed networks was turned away for a quarter of an hour: its old stream counted until the kernel gave up on it.
 t.test('a subject counts by itself, whatever its addresses, and beyond its limit its newest stream takes the place of its oldest', async t => {
-  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_SUBJECT: '2' })
+  const { origin, as } = await startForSubjects(t, { MAX_STREAMS_PER_SUBJECT: '2' })
   const streams = [await as('ann'), await as('bob'), await as('ann'), await as('ann'), await as(''), await as(''), await as('')]
   t.same(streams.map(isOpen), [true, true, true, true, true, true, true])
   t.match(await streams[0]!.inbox.ended(), REPLACED)
@@ -94,7 +94,7 @@ t.test('a subject counts by itself, whatever its addresses, and beyond its limit
 })
 
 t.test('of the streams of a subject one whose client takes nothing is replaced first', async t => {
-  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_SUBJECT: '2' })
+  const { origin, as } = await startForSubjects(t, { MAX_STREAMS_PER_SUBJECT: '2' })
   const good = await as('ann')
   const vanished = await stall(t, origin, '/events?topic=hot', { headers: 'Accept: text/event-stream\r\nX-Subject: ann\r\n' })
   for (let at = 0; at < 40; at++) {
@@ -108,7 +108,7 @@ t.test('of the streams of a subject one whose client takes nothing is replaced f
 })
 
 t.test('of an address a stream of nobody is replaced when it has been open for two heartbeats, and of somebody only by the same', async t => {
-  const { origin, as } = await startForSubjects(t, { MAX_CONNECTIONS_PER_ADDRESS: '1', HEARTBEAT_MS: '200' })
+  const { origin, as } = await startForSubjects(t, { MAX_STREAMS_PER_ADDRESS: '1', HEARTBEAT_MS: '200' })
   const first = await as('')
   t.notOk(isOpen(await as('')), 'it is new')
   await first.inbox.until(text => text.split('\n:').length > 4)
@@ -120,7 +120,7 @@ t.test('of an address a stream of nobody is replaced when it has been open for t
 })
 
 t.test('an owner at both limits gives up one stream where one is enough, else one for each', async t => {
-  const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerAddress: 2, maxConnectionsPerSubject: 2, heartbeatMs: 0 })
+  const limits = new StreamLimits({ ...NO_LIMITS, maxStreamsPerAddress: 2, maxStreamsPerSubject: 2, heartbeatMs: 0 })
   const replaced: string[] = []
   const take = (name: string, address: string): void => {
     limits.take({ address, subject: 'ann', topics: [], stream: { bufferedBytes: 0, closeWithRetry: reason => replaced.push(`${name} ${reason}`) } })
@@ -135,7 +135,7 @@ t.test('an owner at both limits gives up one stream where one is enough, else on
 })
 
 t.test('one subject follows no more than half of the topics that the process may follow, each counted once', async t => {
-  const { origin, as } = await startForSubjects(t, { MAX_TOPICS: '8', MAX_CONNECTIONS_PER_SUBJECT: '3' })
+  const { origin, as } = await startForSubjects(t, { MAX_TOPICS: '8', MAX_STREAMS_PER_SUBJECT: '3' })
   const events = (...topics: string[]): string => `/events?${topics.map(topic => `topic=${topic}`).join('&')}`
   t.ok(isOpen(await as('ann', events('a', 'b', 'c'))))
   t.ok(isOpen(await as('ann', events('a', 'b', 'd'))), 'four different ones')
@@ -144,8 +144,8 @@ t.test('one subject follows no more than half of the topics that the process may
   t.equal((await metricsOf(origin)).get('sse_streams_refused_total{code="SERVICE_TOO_MANY_TOPICS_OF_SUBJECT"}'), 1)
 })
 
-t.test('a stream of more topics than MAX_TOPICS_PER_CONNECTION is refused for good; more than MAX_TOPICS are not for now', async t => {
-  const service = await TestService.start(t, { MAX_TOPICS_PER_CONNECTION: '2', MAX_TOPICS: '3' })
+t.test('a stream of more topics than MAX_TOPICS_PER_STREAM is refused for good; more than MAX_TOPICS are not for now', async t => {
+  const service = await TestService.start(t, { MAX_TOPICS_PER_STREAM: '2', MAX_TOPICS: '3' })
   t.equal((await listen(t, service, {}, '/events?topic=a&topic=b&topic=c')).statusCode, 400)
   t.match((await service.call('/events?topic=a&topic=b&topic=c')).json, { code: 'TOPICS_BAD_TOPIC_COUNT', message: 'a connection takes 1 to 2 topics, saw 3' })
   t.ok(isOpen(await listen(t, service, {}, '/events?topic=a&topic=b&topic=a')), 'a topic that is repeated is one')
@@ -158,7 +158,7 @@ const ROUNDS = 5
 
 // A place that is not given back is gone for good: after a day of such clients nobody would get in any more.
 t.test('a place is given back however a stream ends', async t => {
-  const service = await TestService.start(t, { MAX_CONNECTIONS: '2', MAX_CONNECTIONS_PER_ADDRESS: '2', HEARTBEAT_MS: '20', MAX_EVENTS: '100' })
+  const service = await TestService.start(t, { MAX_STREAMS: '2', MAX_STREAMS_PER_ADDRESS: '2', HEARTBEAT_MS: '20', MAX_EVENTS: '100' })
   const { id } = (await service.publish('closed', { data: 1 })).json as { id: string }
   await service.call('/topics/closed/close', { method: 'POST' })
   const subscribe = service.app.topics.subscribe
@@ -216,11 +216,11 @@ t.test('a place is given back however a stream ends', async t => {
 })
 
 t.test('who has no stream is not remembered, and IPv6 counts by the network of a subscriber', async t => {
-  const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerAddress: 1, heartbeatMs: 1_000_000 })
+  const limits = new StreamLimits({ ...NO_LIMITS, maxStreamsPerAddress: 1, heartbeatMs: 1_000_000 })
   const take = (address: string, subject: string | undefined): () => void => limits.take({ address, subject, topics: [], stream: { bufferedBytes: 0, closeWithRetry () {} } })
   const places = [take('2001:db8::1', 'ann'), take('192.0.2.1', undefined)]
   t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 })
-  t.throws(() => take('2001:db8:0:0:9::1', undefined), { code: 'SERVICE_TOO_MANY_CONNECTIONS_OF_ADDRESS', statusCode: 429 })
+  t.throws(() => take('2001:db8:0:0:9::1', undefined), { code: 'SERVICE_TOO_MANY_STREAMS_OF_ADDRESS', statusCode: 429 })
   t.same(limits.counts, { streams: 2, addresses: 2, subjects: 1 }, 'who is refused takes no place')
   for (const giveBack of [...places, ...places]) giveBack()
   t.same(limits.counts, { streams: 0, addresses: 0, subjects: 0 }, 'and a place given back twice is given back once')
@@ -230,7 +230,7 @@ t.test('who has no stream is not remembered, and IPv6 counts by the network of a
 t.test('what a new stream costs does not grow with the streams of its owner', async t => {
   const looked: number[] = []
   for (const streams of [200, 5_000]) {
-    const limits = new StreamLimits({ ...NO_LIMITS, maxConnectionsPerSubject: streams })
+    const limits = new StreamLimits({ ...NO_LIMITS, maxStreamsPerSubject: streams })
     let looks = 0
     const stream = { get bufferedBytes () { looks++; return 0 }, closeWithRetry () {} }
     for (let at = 0; at <= streams; at++) limits.take({ address: '192.0.2.1', subject: 'ann', topics: [], stream })

@@ -249,7 +249,7 @@ t.test('what the document refuses of text and of the calls for tokens the servic
 })
 
 t.test('every status that GET /events answers with is in the document', async t => {
-  const limited = await TestService.start(t, { MAX_CONNECTIONS_PER_ADDRESS: '1' })
+  const limited = await TestService.start(t, { MAX_STREAMS_PER_ADDRESS: '1' })
   const first = await open(t, `${limited.origin}/events?topic=news`)
   await first.inbox.until('stream.open')
   const { status } = await limited.call('/events?topic=news', { headers: { accept: '*/*' } })

@@ -95,12 +95,12 @@ t.test('a request that meets trouble is one line, which names what it is about a
 })
 
 t.test('so is a stream that comes when there are as many as there may be', async t => {
-  const { service, origin } = await startService(t, { LOG: 'memory', MAX_CONNECTIONS: '1' })
+  const { service, origin } = await startService(t, { LOG: 'memory', MAX_STREAMS: '1' })
   await open(t, `${origin}/events?topic=a`)
   const { inbox } = await open(t, `${origin}/events?topic=b`)
   t.match(await inbox.ended(), 'retry: ')
   t.equal((await call(`${origin}/events?topic=c`)).status, 503)
-  await service.until(({ out }) => out.match(/SERVICE_TOO_MANY_CONNECTIONS/g)?.length === 2)
+  await service.until(({ out }) => out.match(/SERVICE_TOO_MANY_STREAMS/g)?.length === 2)
   const troubles = service.out.trim().split('\n').map(line => JSON.parse(line) as { level: number }).filter(({ level }) => level > 30)
   t.match(troubles, [{ level: 40, topics: ['b'] }, { level: 40, req: { path: '/events' } }])
   t.equal(troubles.length, 2)

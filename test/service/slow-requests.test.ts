@@ -36,7 +36,7 @@ function tlsFiles (t: Test): Record<string, string> {
 }
 
 async function startService (t: Test, scheme: 'http' | 'https'): Promise<Stage> {
-  const env = { LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', MAX_CONNECTIONS: '0', ...scheme === 'https' ? tlsFiles(t) : {} }
+  const env = { LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', MAX_STREAMS: '0', ...scheme === 'https' ? tlsFiles(t) : {} }
   const app = await buildService(readConfig(env), { ...TIMEOUTS, checkMs: 20 })
   t.teardown(() => app.close())
   return { server: app.server, origin: await listen(app) }

@@ -28,7 +28,7 @@ async function start (t: Test, env: Record<string, string>): Promise<Client> {
 
 // Whatever is counted by address was 500 there: publishing, listening, asking for tokens and showing them.
 t.test('a service on a Unix socket publishes and streams, its clients counting as one address', async t => {
-  const { call, listen } = await start(t, { PUBLISH_RATE: '2', MAX_CONNECTIONS_PER_ADDRESS: '1' })
+  const { call, listen } = await start(t, { PUBLISH_RATE: '2', MAX_STREAMS_PER_ADDRESS: '1' })
   const { statusCode, inbox } = await listen('/events?topic=news')
   t.equal(statusCode, 200)
   await inbox.until('stream.open')

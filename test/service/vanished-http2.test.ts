@@ -5,7 +5,7 @@ import { TestService } from '../support/service-app.ts'
 import { when } from '../support/when.ts'
 
 // Clients of HTTP/2 that vanish. After a malformed frame Node 20 sends GOAWAY and never closes the session: its streams counted
-// for good, and 60 such requests filled a service with MAX_CONNECTIONS=60.
+// for good, and 60 such requests filled a service with MAX_STREAMS=60.
 
 const [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const
 
@@ -45,7 +45,7 @@ const WAYS: Record<string, Buffer> = {
 for (const leaves of [true, false]) {
   t.test(`a client of HTTP/2 that vanishes takes no place for good, however it does, ${leaves ? 'and closes its connection' : 'its connection open'}`, async t => {
     const { cert, key } = certificateFiles(t)
-    const service = await TestService.start(t, { TLS_CERT: cert, TLS_KEY: key, MAX_CONNECTIONS_PER_ADDRESS: '1000' }, { idleMs: 400, checkMs: 50 })
+    const service = await TestService.start(t, { TLS_CERT: cert, TLS_KEY: key, MAX_STREAMS_PER_ADDRESS: '1000' }, { idleMs: 400, checkMs: 50 })
     let open = 0
     service.app.server.on('stream', stream => {
       open++

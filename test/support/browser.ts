@@ -66,8 +66,8 @@ export async function startSite (t: Test, { log = new MemoryLog(), port, options
   let connects = 0
   app.addHook('onRequest', async request => { if (request.url.startsWith('/events')) connects++ })
   await describeRoutes(app, readConfig({}))
-  const limits = new StreamLimits({ ...readConfig({}), maxConnections: 0, maxConnectionsPerAddress: 0, maxConnectionsPerSubject: 0 })
-  eventsRoute(app, new StreamGate({ limits, streams: new OpenStreams(), drain: { isDraining: false }, maxTopicsPerConnection: 44 }))
+  const limits = new StreamLimits({ ...readConfig({}), maxStreams: 0, maxStreamsPerAddress: 0, maxStreamsPerSubject: 0 })
+  eventsRoute(app, new StreamGate({ limits, streams: new OpenStreams(), drain: { isDraining: false }, maxTopicsPerStream: 44 }))
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
   await app.listen({ host: '127.0.0.1', port: port ?? await stablePort() })
   const address = app.server.address() as AddressInfo

@@ -2,7 +2,7 @@
 // loader of the tests is in what is measured; run with --expose-gc.
 import { buildService, readConfig } from '../../service/dist/index.js'
 
-const app = await buildService(readConfig({ ...process.env, LOG: 'memory', LOG_LEVEL: 'warn', PORT: '0', MAX_CONNECTIONS: '0', MAX_CONNECTIONS_PER_ADDRESS: '0' }))
+const app = await buildService(readConfig({ ...process.env, LOG: 'memory', LOG_LEVEL: 'warn', PORT: '0', MAX_STREAMS: '0', MAX_STREAMS_PER_ADDRESS: '0' }))
 await app.listen({ host: '127.0.0.1', port: 0 })
 
 /** What is left after everything that can go has gone. */
