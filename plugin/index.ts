@@ -78,7 +78,8 @@ function sendAway (reply: FastifyReply, err: unknown, retryMs: number): void {
 
 /** Node cuts a connection on which nothing moved for so long: an idle stream would be cut before its first heartbeat. */
 function warnOfShortTimeout (app: FastifyInstance, heartbeatMs: number): void {
-  const timeoutMs = app.initialConfig.connectionTimeout ?? 0
+  // Fastify fills in its default.
+  const timeoutMs = app.initialConfig.connectionTimeout!
   if (timeoutMs === 0 || (heartbeatMs > 0 && timeoutMs > heartbeatMs)) return
   const heartbeats = heartbeatMs === 0 ? 'heartbeats are off' : `heartbeatMs is ${heartbeatMs}`
   app.log.warn(`connectionTimeout (${timeoutMs} ms) cuts idle event streams, because ${heartbeats}: set it to 0, or heartbeatMs below it`)

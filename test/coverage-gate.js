@@ -5,8 +5,8 @@ import { relative } from 'node:path'
 /** Percent of lines and branches that each room must reach, over all its files together. */
 const GATES = {
   'plugin/topics': { lines: 99, branches: 96 },
-  plugin: { lines: 100, branches: 100 },
-  service: { lines: 100, branches: 100 }
+  plugin: { lines: 99.8, branches: 99.6 },
+  service: { lines: 100, branches: 99.6 }
 }
 
 const summary = JSON.parse(readFileSync('.tap/report/coverage-summary.json', 'utf8'))

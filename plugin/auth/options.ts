@@ -119,7 +119,6 @@ function givenOptions (options: AuthOptions): AuthOptions {
 const isGroup = (name: string): name is (typeof GROUPS)[number] => GROUPS.some(group => group === name)
 
 function checkGroup (group: string, value: unknown): void {
-  if (value === undefined) return
   if (!isObject(value)) throw bad(group, 'an object', typeof value)
   for (const [name, option] of Object.entries(value)) check(`${group}.${name}`, option)
 }

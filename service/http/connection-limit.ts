@@ -16,7 +16,6 @@ const QUIET_MS = 60_000
  */
 export function limitConnections (app: FastifyInstance, maxStreams: number, counts: ConnectionCounts): void {
   const maxConnections = connectionLimit(maxStreams, openFilesLimit())
-  if (maxConnections === undefined) return
   app.server.maxConnections = maxConnections
   let quietUntil = 0
   app.server.on('drop', () => {
@@ -27,12 +26,11 @@ export function limitConnections (app: FastifyInstance, maxStreams: number, coun
   })
 }
 
-/** Undefined when nothing bounds them. */
-export function connectionLimit (maxStreams: number, maxFiles: number | undefined): number | undefined {
+/** Infinity when nothing bounds them. */
+export function connectionLimit (maxStreams: number, maxFiles: number | undefined): number {
   const byStreams = maxStreams === 0 ? Infinity : maxStreams + Math.max(MIN_EXTRA, Math.ceil(maxStreams / 4))
   const byFiles = maxFiles === undefined ? Infinity : Math.max(1, maxFiles - RESERVED_FILES)
-  const limit = Math.min(byStreams, byFiles)
-  return limit === Infinity ? undefined : limit
+  return Math.min(byStreams, byFiles)
 }
 
 /** The soft limit of the process; undefined where the system does not say (other than Linux), or there is none. */

@@ -63,7 +63,8 @@ function sweepSessions (app: FastifyInstance, idleMs: number, counts: Connection
 function checkSession (session: Http2Session, usage: Usage, { now, idleMs, counts }: { now: number, idleMs: number, counts: ConnectionCounts }): void {
   if (usage.pingedAt === undefined) {
     usage.pingedAt = now
-    session.ping(error => { if (error === null) usage.pingedAt = undefined })
+    // With an error the session is destroyed, and looked at no more.
+    session.ping(() => { usage.pingedAt = undefined })
   } else if (now - usage.pingedAt >= idleMs) {
     counts.cut('silent')
     session.destroy()

@@ -73,7 +73,7 @@ t.test('there may be more connections than streams, but not any number', t => {
   t.equal(connectionLimit(10, undefined), 1_010)
   t.equal(connectionLimit(20_000, 1_024), 960, 'what the system allows, but for the files that the process needs itself')
   t.equal(connectionLimit(0, 10), 1)
-  t.equal(connectionLimit(0, undefined), undefined)
+  t.equal(connectionLimit(0, undefined), Infinity)
   t.end()
 })
 

@@ -183,8 +183,9 @@ function openFiles (path: string): Files {
 async function commit ({ root, tables }: Files, changes: readonly Change[]): Promise<void> {
   const written = root.transaction(() => {
     for (const { table, key, value } of changes) {
-      if (value === undefined) void tables[table].remove(key)
-      else void tables[table].put(key, value)
+      // Each rejects by itself when the commit fails, which would end the process; the transaction says so, too.
+      const change = value === undefined ? tables[table].remove(key) : tables[table].put(key, value)
+      change.catch(() => {})
     }
   })
   const flushed = root.flushed.then()
