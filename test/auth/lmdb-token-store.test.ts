@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -65,4 +66,33 @@ t.test('a store that is not open is not available, and a bad folder is refused',
   await t.rejects(store.revokedSubjects(), { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 })
   await t.rejects(store.issue(newHash(), recordOf('ann'), 1_000), { code: 'FST_SSE_STORE_UNAVAILABLE' })
   for (const folder of ['', undefined, 7]) t.throws(() => new LmdbTokenStore({ folder: folder as string }), { code: 'FST_SSE_BAD_OPTION', message: /"folder" must be the path of a folder, saw/ })
+})
+
+/** Bounds the size of files that this process writes, as a full disk would. */
+function boundFiles (bytes: number | 'unlimited'): void {
+  execFileSync('prlimit', ['--pid', `${process.pid}`, `--fsize=${bytes}:unlimited`])
+}
+
+t.test('on a full disk a token is refused with 503, and what memory has is written when there is room', async t => {
+  const survive = (): void => {}
+  const { error: print } = console
+  process.on('SIGXFSZ', survive)
+  // LMDB prints its errors, and where the output of this test goes to a file, that is bounded, too.
+  console.error = () => {}
+  t.teardown(() => {
+    process.off('SIGXFSZ', survive)
+    console.error = print
+  })
+  const folder = t.testdir()
+  const store = await openStore(t, folder)
+  const [first, second] = [newHash(), newHash()]
+  boundFiles(1)
+  const refused = store.issue(first, recordOf('ann'), 60_000).then(() => undefined, (error: unknown) => error)
+  const error = await refused.finally(() => boundFiles('unlimited'))
+  t.match(error, { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 })
+  await store.issue(second, recordOf('bob'), 60_000)
+  await store.stop()
+  const again = await openStore(t, folder)
+  t.match(await again.find(presented(second), LIMITS), { record: { grant: { subject: 'bob' } } })
+  t.match(await again.find(presented(first), LIMITS), { record: { grant: { subject: 'ann' } } }, 'memory had it')
 })
