@@ -161,3 +161,13 @@ t.test('the serializer of the nearest level turns data into text', async t => {
   t.same(await texts('/'), ['plugin "a"', 'bytes'])
   t.same(await texts('/call'), ['call 1'])
 })
+
+t.test('an unknown option of one call is an error that lists those of a call', async t => {
+  const app = await buildApp(t, {})
+  // @ts-expect-error: an unknown option
+  app.get('/call', (request, reply) => reply.sse('a', { unknown: 1 }))
+  const { code, message } = (await app.inject('/call')).json() as { code: string, message: string }
+  t.equal(code, 'FST_SSE_BAD_OPTION')
+  t.match(message, /heartbeatMs/)
+  t.notMatch(message, /drainMs|events/, 'which belong to registration and to routes')
+})
