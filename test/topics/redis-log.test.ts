@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { newEvents, testLogContract } from '../support/log-contract.ts'
+import { ORIGIN } from '../../plugin/topics/event-id.ts'
+import { newEvents, readAll, testLogContract } from '../support/log-contract.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'
 
 t.test('the Redis log keeps the contract', async t => {
@@ -28,3 +29,19 @@ t.test('an append that cannot be sent fails alone', async t => {
   ])
   t.same(results.map(result => result.status === 'fulfilled' ? result.value.ids[0]?.n : 'failed'), [11, 'failed', 21, 31])
 })
+
+// "Idle for so long" was judged by the clock of the script, the stream expired by the clock of Redis: in the last millisecond a topic could be
+// forgotten while its entries were still there, and they came back to life with the next append.
+for (const [name, act] of [['a look at it', (log: RedisLog) => log.locate('a', ORIGIN)], ['an append', (log: RedisLog) => log.append('a', newEvents(1))], ['a close', (log: RedisLog) => log.close('a')]] as const) {
+  t.test(`a topic is forgotten together with its events: ${name}`, async t => {
+    const server = await RedisServer.start(t)
+    const log = new RedisLog({ connection: server.url, prefix: 'p:', retention: [{ topics: 'a', expireAfterMs: 60_000 }], commandTimeoutMs: 60_000 })
+    t.teardown(() => log.stop())
+    await log.start(silentLogger)
+    await log.append('a', newEvents(3))
+    await server.with(client => client.hset('p:{a}:meta', 'touched', String(Date.now() - 60_000)))
+    await act(log)
+    const events = await readAll(log, 'a')
+    t.same(events.map(({ id }) => id.n), name === 'an append' ? [1] : [])
+  })
+}

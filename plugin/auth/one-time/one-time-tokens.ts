@@ -129,7 +129,9 @@ export class OneTimeTokens {
     const found = await this.store.find(presented, this.limits)
     if (!found || !isOfOrigin(request, found.record.origin)) return undefined
     const { kind, record, endsInMs } = found
-    return { kind, presented, grant: new Grant({ ...record.grant, expiresAtMs: Date.now() + endsInMs }, 'token', tokenHash) }
+    // The store's answer takes time, by which "ends in" would move the end of the grant.
+    const expiresAtMs = Math.min(record.grant.expiresAtMs ?? Infinity, Date.now() + endsInMs)
+    return { kind, presented, grant: new Grant({ ...record.grant, expiresAtMs }, 'token', tokenHash) }
   }
 
   /** To the raw response: Fastify has written its headers there when the stream is admitted. */

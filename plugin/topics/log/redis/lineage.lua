@@ -30,10 +30,12 @@ local function is_idle (touched, now, expire)
   return expire > 0 and touched and now - tonumber(touched) >= expire
 end
 
-local function forget (meta, n, ms, past)
+-- The stream expires by Redis' own clock, which may be a few milliseconds later than the one that is_idle saw: without the deletion
+-- its entries would come back to life with the next append.
+local function forget (stream, meta, n, ms, past)
   local kept = redis.call('PTTL', meta)
   local ended = n and string.format('%.0f', ms + 1) or past or '0'
-  redis.call('DEL', meta)
+  redis.call('DEL', stream, meta)
   redis.call('HSET', meta, 'past', ended)
   if kept > 0 then redis.call('PEXPIRE', meta, kept) end
   return ended
@@ -61,7 +63,7 @@ end
 local function adopt_lineage (stream, meta, now, expire)
   local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched')
   if is_idle(fields[9], now, expire) then
-    fields = {[8] = forget(meta, fields[1], fields[2], fields[8])}
+    fields = {[8] = forget(stream, meta, fields[1], fields[2], fields[8])}
   end
   local state = {
     n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',

@@ -166,7 +166,9 @@ export class RedisLog implements TopicLog {
   }
 
   async close (topic: string): Promise<void> {
-    await this.#ask(() => this.#client.topicClose(this.#key(topic, 'meta'), this.#channel(topic), this.#publish, this.#retentionOf(topic).expireAfterMs))
+    const { expireAfterMs } = this.#retentionOf(topic)
+    const keys = [this.#key(topic, 'log'), this.#key(topic, 'meta')] as const
+    await this.#ask(() => this.#client.topicClose(...keys, this.#channel(topic), this.#publish, expireAfterMs))
   }
 
   async delete (topic: string): Promise<void> {

@@ -10,7 +10,7 @@ export interface ScriptCommands {
   topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
   topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
   topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number, expireAfterMs: number) => Promise<LocateReply>
-  topicClose: (meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
+  topicClose: (stream: string, meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
   topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
 }
 
@@ -29,7 +29,7 @@ export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: 
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
-  topicClose: { lua: lineage + load('close'), numberOfKeys: 1 },
+  topicClose: { lua: lineage + load('close'), numberOfKeys: 2 },
   topicDelete: { lua: lineage + load('delete'), numberOfKeys: 2 }
 }
 
