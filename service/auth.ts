@@ -87,9 +87,11 @@ function createTokenStore (config: ServiceConfig): TokenStore {
 }
 
 function jwtOptions (config: ServiceConfig): JwtOptions | undefined {
-  const { jwtSecret, jwtPublicKey, jwtAlgorithm, jwksUrl, jwtClaim: claim, jwtIssuer: issuer } = config
+  const { jwtSecret, jwtSecretPrevious, jwtPublicKey, jwtAlgorithm, jwksUrl, jwtClaim: claim, jwtIssuer: issuer } = config
   const common = { claim, ...(issuer === undefined ? {} : { issuer }), ...audience(config) }
-  if (jwtSecret !== undefined) return { secret: jwtSecret, ...common }
+  if (jwtSecret !== undefined) {
+    return { secret: jwtSecret, ...jwtSecretPrevious !== undefined && { previousSecret: jwtSecretPrevious }, ...common }
+  }
   if (jwtPublicKey !== undefined) return { publicKey: readFileSync(jwtPublicKey, 'utf8'), algorithm: jwtAlgorithm!, ...common }
   return jwksUrl === undefined ? undefined : { jwksUrl, ...common }
 }

@@ -64,6 +64,7 @@ const isAlgorithm = (value: unknown): boolean => PUBLIC_KEY_ALGORITHMS.some(name
 /** One row per option: its allowed range in words, and the test. Shown in error messages and in the table of docs/auth.md. */
 export const authChecks: Record<string, OptionCheck> = {
   'jwt.secret': { range: `a string or bytes, at least ${MIN_SECRET_BYTES} bytes`, ok: isSecret },
+  'jwt.previousSecret': { range: `a string or bytes, at least ${MIN_SECRET_BYTES} bytes`, ok: isSecret },
   'jwt.publicKey': { range: 'a public key that fits jwt.algorithm, as PEM, JWK or KeyObject; RSA from 2048 bits', ok: value => value !== undefined },
   'jwt.algorithm': { range: `one of ${algorithmNames}`, ok: isAlgorithm },
   'jwt.jwksUrl': { range: 'an https URL, or http on loopback', ok: isKeySetUrl },
@@ -91,6 +92,8 @@ export const authChecks: Record<string, OptionCheck> = {
   recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
 }
 
+/** Options of which an error shows no more than the size. */
+const SECRETS = new Set(['jwt.secret', 'jwt.previousSecret'])
 const GROUPS = ['jwt', 'cookie', 'proxy'] as const
 const SOURCES = [...GROUPS, 'oneTimeToken'] as const
 const NAMES = [...SOURCES, ...Object.keys(authChecks).filter(name => !name.includes('.'))]
@@ -126,7 +129,7 @@ function checkGroup (group: string, value: unknown): void {
 function check (name: string, value: unknown): void {
   const row = Object.hasOwn(authChecks, name) ? authChecks[name] : undefined
   if (!row) throw bad(name, `one of ${Object.keys(authChecks).filter(known => known.startsWith(`${name.split('.')[0]}.`)).join(', ')}`, 'an unknown option')
-  if (value !== undefined && !row.ok(value)) throw bad(name, row.range, name === 'jwt.secret' ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))
+  if (value !== undefined && !row.ok(value)) throw bad(name, row.range, SECRETS.has(name) ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))
 }
 
 function needAll (group: string, value: object, names: readonly string[]): void {
@@ -141,6 +144,7 @@ const KEYS = ['secret', 'publicKey', 'jwksUrl'] as const
 function checkKey (jwt: JwtOptions): void {
   const given = KEYS.filter(name => (jwt as Partial<Record<(typeof KEYS)[number], unknown>>)[name] !== undefined)
   if (given.length !== 1) throw bad('jwt', `given with one of ${KEYS.join(', ')}`, given.length === 0 ? 'none of them' : given.join(' and '))
+  if ('previousSecret' in jwt && given[0] !== 'secret') throw bad('jwt.previousSecret', 'given with jwt.secret only', `it beside jwt.${given[0]}`)
   if ('algorithms' in jwt && given[0] !== 'jwksUrl') throw bad('jwt.algorithms', 'given with jwt.jwksUrl only', `it beside jwt.${given[0]}`)
   if ('algorithm' in jwt && given[0] !== 'publicKey') throw bad('jwt.algorithm', 'given with jwt.publicKey only', `it beside jwt.${given[0]}`)
   if (given[0] !== 'publicKey') return

@@ -21,6 +21,14 @@ export const authConstraints: readonly Constraint[] = [
       : undefined
   },
   {
+    among: ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'],
+    problem: ({ jwtSecret, jwtSecretPrevious }) => {
+      if (jwtSecretPrevious === undefined) return undefined
+      if (jwtSecret === undefined) return 'JWT_SECRET_PREVIOUS needs JWT_SECRET, the secret that replaces it'
+      return jwtSecret === jwtSecretPrevious ? 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: leave it out' : undefined
+    }
+  },
+  {
     among: ['JWT_PUBLIC_KEY', 'JWT_ALGORITHM'],
     problem: ({ jwtPublicKey, jwtAlgorithm }) => {
       if ((jwtPublicKey === undefined) !== (jwtAlgorithm === undefined)) return 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'

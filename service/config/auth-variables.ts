@@ -40,6 +40,16 @@ export const authVariables = {
     show: () => '***',
     meaning: 'Secret shared with the issuer of the tokens, which are HS256: `openssl rand -base64 48`.'
   },
+  JWT_SECRET_PREVIOUS: {
+    property: 'jwtSecretPrevious',
+    default: undefined,
+    allowed: `a random text of at least ${MIN_SECRET_BYTES} bytes`,
+    read: secret,
+    problems: secretProblems,
+    isSecret: () => true,
+    show: () => '***',
+    meaning: 'A second secret, whose tokens are accepted as well: set it while `JWT_SECRET` is being changed.'
+  },
   JWT_PUBLIC_KEY: {
     property: 'jwtPublicKey',
     default: undefined,

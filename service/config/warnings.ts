@@ -10,9 +10,8 @@ type Env = Record<string, string | undefined>
 type Doubt = (config: ServiceConfig) => string | undefined
 
 const DOUBTS: readonly Doubt[] = [
-  ({ jwtSecret }) => jwtSecret !== undefined && looksLikeWords(jwtSecret)
-    ? 'JWT_SECRET looks like words that a person chose, and can be guessed: make one with openssl rand -base64 48'
-    : undefined,
+  ({ jwtSecret }) => soundsChosen('JWT_SECRET', jwtSecret),
+  ({ jwtSecretPrevious }) => soundsChosen('JWT_SECRET_PREVIOUS', jwtSecretPrevious),
   ({ jwksUrl, jwtAudience, jwtIssuer }) => {
     const missing = Object.entries({ JWT_AUDIENCE: jwtAudience, JWT_ISSUER: jwtIssuer }).filter(([, value]) => value === undefined).map(([name]) => name)
     return jwksUrl !== undefined && missing.length > 0 ? `JWKS_URL without ${missing.join(' and ')}: tokens that the issuer made for other services are accepted too` : undefined
@@ -21,6 +20,11 @@ const DOUBTS: readonly Doubt[] = [
     ? 'PROXY_HEADER without TRUST_PROXY: all clients have the address of the proxy, and share the limits of one address'
     : undefined
 ]
+
+function soundsChosen (name: string, secret: string | undefined): string | undefined {
+  if (secret === undefined || !looksLikeWords(secret)) return undefined
+  return `${name} looks like words that a person chose, and can be guessed: make one with openssl rand -base64 48`
+}
 
 /** What an operator should know about a valid configuration, one sentence each; empty when there is nothing. */
 export function warningsOf (config: ServiceConfig, env: Env): string[] {

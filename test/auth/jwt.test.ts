@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import { bearer, KEYS, SECRET, sign } from '../support/tokens.ts'
@@ -23,6 +24,18 @@ t.test('without credentials the answer is 401, saying which to send', async t =>
       json: { statusCode: 401, code: 'FST_SSE_UNAUTHORIZED', message: 'no credentials: send a token as "Authorization: Bearer …"' }
     })
   }
+})
+
+// A changed secret signed everybody out at once, and a rolling restart had instances that rejected each other's tokens.
+t.test('while a secret is being changed, tokens of the new and of the previous one are accepted, and no others', async t => {
+  const [next, other] = [randomBytes(32), randomBytes(32)]
+  const { origin } = await startAuthApp(t, { jwt: { secret: next, previousSecret: SECRET } })
+  const statusOf = async (...signed: Parameters<typeof sign>): Promise<unknown> => (await ask(t, `${origin}/me`, bearer(await sign(...signed)))).status
+  t.equal(await statusOf({}, { key: next }), 200)
+  t.equal(await statusOf(), 200)
+  t.equal(await statusOf({}, { key: other }), 401)
+  t.equal(await statusOf({}, { expiresInS: -1 }), 401, 'an old token of the previous secret')
+  t.equal(await statusOf({ sub: '' }), 401, 'all checks apply to both')
 })
 
 for (const [algorithm, { pem, privateKey, publicKey }] of Object.entries(KEYS)) {

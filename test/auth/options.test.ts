@@ -24,6 +24,7 @@ t.test('each option out of its range fails the registration with its name, its r
   const rsa1024 = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey
   const bad: Record<string, [object, ...unknown[]]> = {
     'jwt.secret': [{}, 'short', 7, Buffer.alloc(31), null],
+    'jwt.previousSecret': [jwt, 'short', 7, Buffer.alloc(31), null],
     'jwt.publicKey': [{ algorithm: 'RS256' }, 'no key', {}, rsa1024, KEYS.ES256.pem, KEYS.RS256.privateKey, KEYS.RS256.privateKey.export({ type: 'pkcs1', format: 'pem' }), KEYS.RS256.privateKey.export({ format: 'jwk' }), createSecretKey(Buffer.alloc(32))],
     'jwt.algorithm': [{ publicKey: KEYS.RS256.pem }, 'none', 'HS256', 'rs256', 7, undefined],
     'jwt.jwksUrl': [{}, 'http://id.example', 'nowhere', 7, 'https://user:secret@', 'ftp://id.example'],
@@ -66,7 +67,7 @@ t.test('docs/auth.md lists the options with their ranges', async t => {
 })
 
 t.test('no secret and no password is told', async t => {
-  const told = [await toldOf(t, { jwt: { secret: 'too-short-a-secret' } }), await toldOf(t, { jwt: { secret: Buffer.from('too-short-a-secret') } }), await toldOf(t, { jwt: { jwksUrl: 'http://user:too-short@id.example' } })]
+  const told = [await toldOf(t, { jwt: { secret: 'too-short-a-secret' } }), await toldOf(t, { jwt: { secret: SECRET, previousSecret: Buffer.from('too-short-a-secret') } }), await toldOf(t, { jwt: { jwksUrl: 'http://user:too-short@id.example' } })]
   t.notMatch(told.join(), /too-short/)
   t.match(told, [/saw 18 bytes$/, /saw 18 bytes$/, /http:\/\/\*\*\*@id\.example/])
 })
@@ -80,6 +81,7 @@ t.test('options that do not go together', async t => {
     [{ jwt: {} }, /"jwt" must be given with one of secret, publicKey, jwksUrl, saw none of them/],
     [{ jwt: { secret: SECRET, jwksUrl: 'https://id.example' } }, /saw secret and jwksUrl/],
     [{ jwt: { secret: SECRET, algorithm: 'RS256' } }, /"jwt.algorithm" must be given with jwt.publicKey only/],
+    [{ jwt: { previousSecret: SECRET, jwksUrl: 'https://id.example' } }, /"jwt.previousSecret" must be given with jwt.secret only/],
     [{ jwt: { secret: SECRET, algorithms: ['RS256'] } }, /"jwt.algorithms" must be given with jwt.jwksUrl only/],
     [{ cookie: { name: 'a', jwt: true } }, /"cookie.jwt" must be given together with jwt/],
     [{ jwt, cookie: { name: 'a', jwt: true, verify } }, /"cookie.verify" must be left out where cookie.jwt is true/],

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
 import { runService, startService } from '../support/commands.ts'
@@ -30,6 +31,22 @@ t.test('a token is held to its topics', async t => {
   t.match(await service.publish('b.1', { data: 1 }, { headers }), { status: 201 })
   t.match(await service.call('/topics/c', { headers }), { status: 403 })
   t.match(await service.call('/events?topic=a.1&topic=b.1', { headers }), { status: 403, json: { message: 'not allowed to subscribe to topic "b.1"' } })
+})
+
+// JWT_SECRET was one value: a new one signed everybody out, and each instance rejected the tokens that the other accepted.
+t.test('during a rolling change of the secret each instance accepts the tokens of both', async t => {
+  const next = randomBytes(32).toString('hex')
+  const tokens = [await sign(listener), await sign(listener, { key: Buffer.from(next) })]
+  const steps = [
+    { JWT_SECRET: SECRET, JWT_SECRET_PREVIOUS: next },
+    { JWT_SECRET: next, JWT_SECRET_PREVIOUS: SECRET },
+    { JWT_SECRET: next }
+  ]
+  const statuses = await Promise.all(steps.map(async env => {
+    const service = await TestService.start(t, env)
+    return Promise.all(tokens.map(async token => (await service.call('/topics/news', { headers: bearer(token) })).status))
+  }))
+  t.same(statuses, [[200, 200], [200, 200], [401, 200]])
 })
 
 t.test('what anybody may see needs no credentials', async t => {

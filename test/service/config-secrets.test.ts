@@ -96,6 +96,7 @@ t.test('what is valid and probably not meant is a warning', async t => {
     [{}, []],
     [{ JWT_SECRET: SECRET }, []],
     [{ JWT_SECRET: 'correct horse battery staple and more' }, [/^JWT_SECRET looks like words/]],
+    [{ JWT_SECRET: SECRET, JWT_SECRET_PREVIOUS: 'correct horse battery staple and more' }, [/^JWT_SECRET_PREVIOUS looks like words/]],
     [{ JWT_SECRET: 'my-Super-Secret_key-f0r-pr0duction!' }, [/^JWT_SECRET looks like words/]],
     [{ JWKS_URL: 'https://id.example' }, [/^JWKS_URL without JWT_AUDIENCE and JWT_ISSUER: tokens that the issuer made for other services/]],
     [{ JWKS_URL: 'https://id.example', JWT_AUDIENCE: 'a' }, [/^JWKS_URL without JWT_ISSUER/]],

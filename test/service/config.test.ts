@@ -81,6 +81,7 @@ const CASES: Record<VariableName, Case> = {
   TLS_CERT: { unset: undefined, good: [[cert, cert]], bad: ['/nowhere/cert.pem', '.'], beside: { TLS_KEY: key } },
   TLS_KEY: { unset: undefined, good: [[key, key]], bad: ['/nowhere/key.pem', 'test'], beside: { TLS_CERT: cert } },
   JWT_SECRET: { unset: undefined, good: [[SECRET, SECRET]], bad: ['too short', SECRET.slice(0, 31)] },
+  JWT_SECRET_PREVIOUS: { unset: undefined, good: [[`${SECRET}-`, `${SECRET}-`]], bad: ['too short'], beside: { JWT_SECRET: SECRET } },
   JWT_PUBLIC_KEY: { unset: undefined, good: [[publicKey, publicKey]], bad: ['/nowhere/key.pem', 'test'], beside: { JWT_ALGORITHM: 'ES256' } },
   JWT_ALGORITHM: { unset: undefined, good: [['ES256', 'ES256']], bad: ['none', 'HS256', 'es256', 'ES256,RS256'], beside: { JWT_PUBLIC_KEY: publicKey } },
   JWKS_URL: { unset: undefined, good: [['https://id.example/keys', 'https://id.example/keys'], ['http://127.0.0.1:81/', 'http://127.0.0.1:81/']], bad: ['http://id.example/keys', 'id.example', 'file:///etc/keys'] },
@@ -118,7 +119,7 @@ t.test('variables that are not ours are left alone', async t => {
 
 t.test('a bad value of any variable is told with its name, the allowed range and the value seen', async t => {
   for (const [name, { bad }] of cases) {
-    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(name === 'JWT_SECRET' ? '***' : value)}`])
+    for (const value of bad) t.same(problemsOf({ [name]: value }), [`${name} must be ${variables[name].allowed}, saw ${JSON.stringify(name.startsWith('JWT_SECRET') ? '***' : value)}`])
   }
 })
 
@@ -226,6 +227,8 @@ t.test('what is said of credentials must fit together', async t => {
   const pem = t.testdir({ private: KEYS.ES256.privateKey.export({ type: 'pkcs8', format: 'pem' }), rsa: KEYS.RS256.pem, text: 'no key' })
   const needed: [Env, string][] = [
     [{ JWT_SECRET: SECRET, JWKS_URL: 'https://id.example' }, 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'],
+    [{ JWT_SECRET_PREVIOUS: SECRET }, 'JWT_SECRET_PREVIOUS needs JWT_SECRET, the secret that replaces it'],
+    [{ JWT_SECRET: SECRET, JWT_SECRET_PREVIOUS: SECRET }, 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: leave it out'],
     [{ JWT_PUBLIC_KEY: publicKey }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
     [{ JWT_ALGORITHM: 'ES256' }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
     [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'private') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw a private key'],

@@ -5,7 +5,11 @@ export const PUBLIC_KEY_ALGORITHMS = ['RS256', 'ES256', 'EdDSA'] as const
 export type PublicKeyAlgorithm = (typeof PUBLIC_KEY_ALGORITHMS)[number]
 
 /** A shared secret of at least 32 bytes; tokens are HS256. */
-export interface SecretKey { secret: string | Uint8Array }
+export interface SecretKey {
+  secret: string | Uint8Array
+  /** The secret before this one: its tokens stay valid while the secret is being changed. Default: none. */
+  previousSecret?: string | Uint8Array
+}
 
 /** A public key as JSON (RFC 7517); `JsonWebKey` is not declared in the same place by all versions of `@types/node`. */
 export interface PublicJwk {

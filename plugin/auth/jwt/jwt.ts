@@ -60,11 +60,22 @@ export class JwtVerifier {
       const refused = REFUSED_HEADERS.find(name => name in header)
       if (header.typ !== undefined && !TYPES.includes(header.typ.toLowerCase())) throw new errors.FST_SSE_UNAUTHORIZED('the token is of another type (header "typ"): get an access token')
       if (refused !== undefined) throw new errors.FST_SSE_UNAUTHORIZED(`the token has the header "${refused}", which is not allowed: get a token without it`)
-      return (await jwtVerify(token, this.#key.key, this.#checks)).payload
+      return await this.#verify(token)
     } catch (error) {
       // What is malformed throws a TypeError before anything is verified.
       if (error instanceof jose.JOSEError || error instanceof TypeError) throw new errors.FST_SSE_UNAUTHORIZED(explain(error, this.#key), { cause: error })
       throw error
+    }
+  }
+
+  /** While a secret is being changed, a token may be signed with either of the two. */
+  async #verify (token: string): Promise<JWTPayload> {
+    const { key, previous } = this.#key
+    try {
+      return (await jwtVerify(token, key, this.#checks)).payload
+    } catch (error) {
+      if (previous === undefined || !(error instanceof jose.JWSSignatureVerificationFailed)) throw error
+      return (await jwtVerify(token, previous, this.#checks)).payload
     }
   }
 

@@ -6,13 +6,20 @@ import { readPublicKey } from './public-key.ts'
 import { RemoteKeySet } from './remote-key-set.ts'
 
 /** A key with the algorithms that may be verified with it: what a token says of itself never chooses. */
-export interface SigningKey { key: JWTVerifyGetKey, algorithms: string[] }
+export interface SigningKey {
+  key: JWTVerifyGetKey
+  /** Tried when a signature does not match `key`. */
+  previous?: Uint8Array
+  algorithms: string[]
+}
 
 /** Makes the key that the options name; they have been checked. */
 export function createSigningKey (options: JwtOptions, log: FastifyBaseLogger): SigningKey {
   if ('secret' in options) {
     const secret = Buffer.from(options.secret as string)
-    return { key: () => secret, algorithms: ['HS256'] }
+    const { previousSecret } = options
+    const previous = previousSecret === undefined ? {} : { previous: Buffer.from(previousSecret as string) }
+    return { key: () => secret, ...previous, algorithms: ['HS256'] }
   }
   if ('publicKey' in options) {
     const key = readPublicKey(options.publicKey)
