@@ -23,6 +23,8 @@ export default [
   { files: ['plugin/common/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/reply/**/*.ts'], rules: forbid('auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/auth/**/*.ts'], rules: forbid('topics', 'client', 'testing', 'service', 'test') },
+  // The client runs in browsers: nothing of the server's rooms may get into its bundle.
+  { files: ['plugin/client/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'common', 'testing', 'service', 'test') },
   { files: ['plugin/topics/**/*.ts'], rules: forbid('client', 'testing', 'service', 'test') },
   { files: ['plugin/index.ts'], rules: forbid('service', 'test') },
   { files: ['service/**/*.ts'], rules: forbid('plugin', 'test') }

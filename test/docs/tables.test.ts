@@ -3,6 +3,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
+import { CONTROL_NAMES } from '../../plugin/client/events.ts'
+import { OPTION_NAMES } from '../../plugin/client/options.ts'
 import type { CloseReason } from '../../plugin/index.ts'
 import { errors as pluginErrors } from '../../plugin/reply/errors.ts'
 import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/reply/options.ts'
@@ -56,6 +58,11 @@ t.test('docs/plugin.md lists the options of registration and of routes with thei
     // @ts-expect-error: not an object
     app.get('/', { sse: { events: 1 } }, () => '')
   }))
+})
+
+t.test('docs/client.md lists the options and the events of a subscription', async t => {
+  t.same(namesIn(tableRows('docs/client.md', 'Option')), OPTION_NAMES)
+  t.same(namesIn(tableRows('docs/client.md', 'Event')), CONTROL_NAMES)
 })
 
 t.test('docs/configuration.md lists the variables of the service: a row of its table for each of the code\'s, cell by cell', async t => {

@@ -10,6 +10,7 @@ import type { AuthOptions, PublicKey } from 'fastify-resumable-sse/auth'
 import topics, { MemoryLog } from 'fastify-resumable-sse/topics'
 import type { PublishEvent, TopicLog, Topics, TopicSource } from 'fastify-resumable-sse/topics'
 import { injectSse } from 'fastify-resumable-sse/testing'
+import { subscribe } from 'fastify-resumable-sse/client'
 
 interface Prices { price: { cents: number }, message: string }
 
@@ -59,3 +60,8 @@ export const answer = (reply: FastifyReply): SseStream => reply.sse(undefined, {
 
 const { events } = await injectSse(app, '/value')
 console.log(events)
+
+const subscription = subscribe<{ score: number }>({ url: 'http://127.0.0.1:1/events', topics: ['news'], parse: Number })
+subscription.addEventListener('score', ({ data }) => data.toFixed())
+subscription.addEventListener('gap', ({ detail }) => detail.missed?.toFixed())
+subscription.close()

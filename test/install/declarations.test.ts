@@ -19,11 +19,12 @@ const readConsumer = (): string => readFileSync(join(ROOT, 'test/install/consume
 const EVERYTHING = `
 import sse from 'fastify-resumable-sse'
 import topics from 'fastify-resumable-sse/topics'
+import { subscribe, subscribeNative } from 'fastify-resumable-sse/client'
 import { RedisTokenStore } from 'fastify-resumable-sse/auth/redis'
 import { RedisLog } from 'fastify-resumable-sse/topics/redis'
 import { LmdbLog } from 'fastify-resumable-sse/topics/lmdb'
 import { buildService, readConfig } from 'resumable-sse'
-export const all = [sse, topics, RedisTokenStore, RedisLog, LmdbLog, buildService, readConfig]
+export const all = [sse, topics, subscribe, subscribeNative, RedisTokenStore, RedisLog, LmdbLog, buildService, readConfig]
 `
 
 function config (file: string, moduleResolution: keyof typeof MODULES, more: object = {}): string {

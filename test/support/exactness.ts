@@ -1,11 +1,21 @@
 import type { Test } from 'tap'
 import { open } from './client.ts'
-import type { ResumingClient } from './resuming-client.ts'
 import { call } from './service-app.ts'
 import type { StubbornPublisher } from './stubborn-publisher.ts'
 
 /** The last event of a topic; what is published begins with its topic, as that of a `StubbornPublisher`. */
 const END = 'end'
+
+/** What is compared of a client. */
+export interface ExactClient {
+  topics: readonly string[]
+  /** In the order in which they came. `cursor` is the id of the event, where the client has one topic only. */
+  events: { cursor: string, data: string }[]
+  gaps: readonly unknown[]
+  refusals: readonly unknown[]
+  /** Settles when all of these have come. */
+  untilData: (wanted: readonly string[]) => Promise<void>
+}
 
 interface Published { id: string, data: string }
 
@@ -13,7 +23,7 @@ interface Published { id: string, data: string }
  * Ends a run and compares all there is: what publishers were told, what the log holds, what clients received. Publishers
  * and clients must have been there from the first event on. Settles when all is compared.
  */
-export async function checkExactness (t: Test, origin: string, topics: readonly string[], publishers: readonly StubbornPublisher[], clients: readonly ResumingClient[]): Promise<void> {
+export async function checkExactness (t: Test, origin: string, topics: readonly string[], publishers: readonly StubbornPublisher[], clients: readonly ExactClient[]): Promise<void> {
   await Promise.all(publishers.map(publisher => publisher.stop()))
   for (const topic of topics) {
     const { status } = await call(`${origin}/topics/${topic}/events`, { method: 'POST', body: `${topic} ${END}`, type: 'text/plain' })
@@ -53,7 +63,7 @@ function checkLog (t: Test, topic: string, log: readonly Published[], acknowledg
   }
 }
 
-function checkClient (t: Test, name: string, topic: string, log: readonly Published[], client: ResumingClient): void {
+function checkClient (t: Test, name: string, topic: string, log: readonly Published[], client: ExactClient): void {
   const events = client.events.filter(({ data }) => data.startsWith(`${topic} `))
   t.same(events.map(({ data }) => data), log.map(({ data }) => data), `${name}: every event, once and in order`)
   if (client.topics.length === 1) t.same(events.map(({ cursor }) => cursor), log.map(({ id }) => id), `${name}: every id`)

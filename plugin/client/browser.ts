@@ -1,0 +1,24 @@
+/** What this client uses of a browser, each optional: in Node there is none of it. */
+
+export interface EventSourceLike {
+  readonly readyState: number
+  addEventListener (type: string, listener: (event: { data: string, lastEventId: string }) => void): void
+  onopen: (() => void) | null
+  onerror: (() => void) | null
+  close (): void
+}
+
+interface StorageLike {
+  getItem (key: string): string | null
+  setItem (key: string, value: string): void
+}
+
+interface Browser {
+  readonly EventSource?: new (url: string, init: { withCredentials: boolean }) => EventSourceLike
+  readonly sessionStorage?: StorageLike
+  readonly document?: EventTarget & { readonly visibilityState: string }
+  readonly location?: { readonly href: string }
+  readonly addEventListener?: EventTarget['addEventListener']
+}
+
+export const browser = globalThis as unknown as Browser

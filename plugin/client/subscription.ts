@@ -1,0 +1,158 @@
+import { Connector } from './connector.ts'
+import type { ConnectorListener } from './connector.ts'
+import { CursorStorage } from './cursor.ts'
+import { TopicEvent } from './events.ts'
+import type { ControlEvents, ErrorDetail, Published, StreamItem, SubscriptionState } from './events.ts'
+import { ItemQueue } from './item-queue.ts'
+import { checkOptions, checkTopics } from './options.ts'
+import type { SubscribeOptions } from './options.ts'
+import type { Transport } from './transport.ts'
+
+/** The data of each event by its name. */
+export type EventMap = Record<string, unknown>
+
+/** The type of an event by its name, as `addEventListener` hands it to a listener. */
+export type EventOf<Events extends EventMap, Name extends string> =
+  Name extends keyof ControlEvents ? ControlEvents[Name]
+    : TopicEvent<Name extends keyof Events ? Events[Name] : Events[keyof Events]>
+
+type Listener<Events extends EventMap, Name extends string> =
+  ((event: EventOf<Events, Name>) => void) | { handleEvent (event: EventOf<Events, Name>): void }
+
+type ListenerOptions<Method extends 'addEventListener' | 'removeEventListener'> = Parameters<EventTarget[Method]>[2]
+
+/** A subscription that failed for good, as `for await` throws it. */
+export class SubscriptionError extends Error {
+  /** The HTTP status, where there was an answer. */
+  readonly status: number | undefined
+
+  constructor ({ message, status, cause }: ErrorDetail) {
+    super(message, { cause })
+    this.name = 'SubscriptionError'
+    this.status = status
+  }
+}
+
+/**
+ * One subscription to topics, over as many connections as it takes. Events are dispatched under their names, as by an EventSource, and
+ * `for await` yields all of them. It ends with `close()`, when all topics are finished, or with an error that another try would not mend.
+ */
+export class Subscription<Events extends EventMap = Record<string, string>> extends EventTarget
+  implements AsyncIterable<StreamItem<Events[keyof Events]>> {
+  readonly #connector: Connector
+  readonly #storage: CursorStorage
+  readonly #parse: ((text: string, event: Published) => unknown) | undefined
+  readonly #queues = new Set<ItemQueue<StreamItem<Events[keyof Events]>>>()
+  #topics: readonly string[]
+
+  /** Use `subscribe()`. */
+  constructor (options: SubscribeOptions<Events[keyof Events]>, transport: Transport) {
+    checkOptions(options as SubscribeOptions<never>)
+    super()
+    const { topics = [], lastEventId = '', persist, parse, signal } = options
+    this.#topics = [...topics]
+    this.#storage = new CursorStorage(persist)
+    this.#parse = parse
+    this.#connector = new Connector(options as SubscribeOptions<never>, transport, this.#storage.read() ?? lastEventId, this.#listener())
+    if (signal?.aborted) this.close()
+    else signal?.addEventListener('abort', () => this.close(), { once: true })
+  }
+
+  get state (): SubscriptionState { return this.#connector.state }
+
+  /** The topics, in the order in which they were given. */
+  get topics (): readonly string[] { return this.#topics }
+
+  /** The cursor after the last event: where another subscription would go on. Empty before the first. */
+  get lastEventId (): string { return this.#connector.cursor }
+
+  /** Subscribes to further topics. The others keep their place; a new one begins now. */
+  add (...topics: string[]): void {
+    this.#setTopics([...this.#topics, ...topics])
+  }
+
+  /** Unsubscribes from topics. The others keep their place. Without any left there is no connection. */
+  remove (...topics: string[]): void {
+    this.#setTopics(this.#topics.filter(topic => !topics.includes(topic)))
+  }
+
+  /** Connects again at once, and goes on from the last event. */
+  reconnect (): void {
+    this.#connector.reconnect()
+  }
+
+  /** Ends the subscription. Loops over it end, too. */
+  close (): void {
+    this.#connector.close()
+  }
+
+  /** Leaving the loop closes the subscription. A loop sees what comes after it began; a slow one slows the connection. */
+  [Symbol.asyncIterator] (): AsyncIterator<StreamItem<Events[keyof Events]>, undefined> {
+    const queue = new ItemQueue<StreamItem<Events[keyof Events]>>(() => this.close())
+    if (this.state === 'closed') queue.end()
+    else this.#queues.add(queue)
+    return queue
+  }
+
+  override addEventListener<Name extends string> (
+    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'addEventListener'>
+  ): void {
+    super.addEventListener(type, listener as Parameters<EventTarget['addEventListener']>[1], options)
+  }
+
+  override removeEventListener<Name extends string> (
+    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'removeEventListener'>
+  ): void {
+    super.removeEventListener(type, listener as Parameters<EventTarget['addEventListener']>[1], options)
+  }
+
+  #setTopics (topics: readonly string[]): void {
+    checkTopics(topics)
+    this.#topics = [...new Set(topics)]
+    this.#connector.setTopics(this.#topics)
+  }
+
+  #listener (): ConnectorListener {
+    return {
+      opened: () => this.#control('open', { cursor: this.lastEventId }),
+      moved: cursor => this.#storage.write(cursor),
+      published: event => this.#publish(event),
+      gap: detail => { this.#push({ kind: 'gap', ...detail }); this.#control('gap', detail) },
+      ended: detail => { this.#push({ kind: 'end', ...detail }); this.#control('end', detail) },
+      expiring: detail => this.#control('expiring', detail),
+      failed: detail => this.#fail(detail),
+      changed: (state, retryInMs) => this.#change(state, retryInMs),
+      ready: () => this.#ready()
+    }
+  }
+
+  #publish (event: Published): void {
+    const data = (this.#parse ? this.#parse(event.data, event) : event.data) as Events[keyof Events]
+    this.#push({ kind: 'event', ...event, data })
+    this.dispatchEvent(new TopicEvent({ ...event, data }))
+  }
+
+  #fail (detail: ErrorDetail): void {
+    if (!detail.willRetry) for (const queue of this.#queues) queue.end(new SubscriptionError(detail))
+    this.#control('error', detail)
+  }
+
+  #change (state: SubscriptionState, retryInMs: number | undefined): void {
+    if (state === 'closed') for (const queue of this.#queues) queue.end()
+    this.#control('state', { state, ...(retryInMs === undefined ? {} : { retryInMs }) })
+  }
+
+  #push (item: StreamItem<Events[keyof Events]>): void {
+    for (const queue of this.#queues) queue.push(item)
+  }
+
+  /** Settles when each loop has caught up. */
+  #ready (): Promise<void> | undefined {
+    const slow = [...this.#queues].flatMap(queue => queue.ready() ?? [])
+    return slow.length === 0 ? undefined : Promise.all(slow).then(() => {})
+  }
+
+  #control (type: keyof ControlEvents, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(type, { detail }))
+  }
+}

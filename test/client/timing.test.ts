@@ -1,0 +1,95 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import { Backoff } from '../../plugin/client/backoff.ts'
+import { StallWatch } from '../../plugin/client/stall-watch.ts'
+
+t.test('after a stream: what the server asks for, and up to a quarter more', async t => {
+  for (const random of [0, 0.5, 0.999]) {
+    const backoff = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => random)
+    t.equal(backoff.afterStream(), 3_000 * (1 + random / 4))
+    backoff.askedFor(10_000)
+    t.equal(backoff.afterStream(), 10_000 * (1 + random / 4))
+    backoff.askedFor(Infinity)
+    t.equal(backoff.afterStream(), 3_600_000 * (1 + random / 4), 'an hour at most')
+  }
+})
+
+t.test('after failures: between half and all of a bound that doubles, up to the longest time', async t => {
+  const longest = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1)
+  t.same(Array.from({ length: 6 }, () => longest.afterFailure()), [3_000, 6_000, 12_000, 24_000, 30_000, 30_000])
+  longest.reset()
+  t.equal(longest.afterFailure(), 3_000)
+  const shortest = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 0)
+  t.same(Array.from({ length: 3 }, () => shortest.afterFailure()), [1_500, 3_000, 6_000])
+  t.equal(shortest.afterFailure(60_000), 60_000, 'not before Retry-After')
+  t.equal(new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1).afterFailure(60_000), 75_000, 'and spread after it')
+})
+
+/** A watch whose clock is moved by hand. */
+function watchAt (t: { teardown: (undo: () => void) => void }, fixedMs?: number): { watch: StallWatch, pass: (ms: number) => void, stalls: () => number } {
+  const now = performance.now.bind(performance)
+  let at = 0
+  let stalls = 0
+  performance.now = () => at
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { performance.now = now; mock.timers.reset() })
+  const pass = (ms: number): void => { for (let left = ms; left > 0; left -= 1_000) { at += Math.min(left, 1_000); mock.timers.tick(Math.min(left, 1_000)) } }
+  return { watch: new StallWatch(() => { stalls++ }, fixedMs), pass, stalls: () => stalls }
+}
+
+t.test('the window is learned from heartbeats, and doubles with each stall until the next', async t => {
+  const { watch, pass, stalls } = watchAt(t)
+  watch.start()
+  t.equal(watch.windowMs, 60_000, 'while nothing is known')
+  watch.chunk()
+  watch.comment()
+  t.equal(watch.windowMs, 60_000, 'the preamble says nothing')
+  pass(4_000)
+  watch.chunk()
+  pass(15_000)
+  watch.chunk()
+  watch.comment()
+  t.equal(watch.windowMs, 37_500)
+  pass(37_000)
+  t.notOk(watch.isStalled)
+  t.equal(stalls(), 0)
+  pass(1_000)
+  t.equal(stalls(), 1)
+  t.equal(watch.windowMs, 75_000)
+  watch.start()
+  pass(75_000)
+  t.equal(stalls(), 2)
+  t.equal(watch.windowMs, 150_000)
+  watch.start()
+  watch.chunk()
+  watch.comment()
+  t.equal(watch.windowMs, 37_500)
+  watch.stop()
+  pass(1_000_000)
+  t.equal(stalls(), 2)
+})
+
+t.test('frequent heartbeats do not make it nervous, rare ones not patient without an end', async t => {
+  const { watch, pass } = watchAt(t)
+  for (const [everyMs, windowMs] of [[1_000, 20_000], [400_000, 600_000]] as const) {
+    watch.start()
+    watch.chunk()
+    watch.comment()
+    pass(everyMs)
+    watch.chunk()
+    watch.comment()
+    t.equal(watch.windowMs, windowMs)
+  }
+  watch.stop()
+})
+
+t.test('a window may be fixed, and 0 is none', async t => {
+  const { watch, pass, stalls } = watchAt(t, 5_000)
+  watch.start()
+  pass(5_000)
+  t.equal(stalls(), 1)
+  const never = new StallWatch(() => t.fail('never'), 0)
+  never.start()
+  pass(1_000_000)
+  t.notOk(never.isStalled)
+})
