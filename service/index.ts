@@ -15,6 +15,7 @@ import { eventsRoute } from './routes/events-route.ts'
 import { healthRoutes } from './routes/health.ts'
 import { inflateBodies } from './http/inflate.ts'
 import { createLog } from './log.ts'
+import { LogLimit } from './http/log-limit.ts'
 import { watchMethods } from './http/methods.ts'
 import { addMetrics, metricsRoute } from './metrics/index.ts'
 import { OpenStreams } from './streams/open-streams.ts'
@@ -44,8 +45,9 @@ const plainOptions = { http: { requireHostHeader: false } }
  * Registration order is the service: the stream, the log, the routes. `timeouts` are fixed but for tests.
  */
 export async function buildService (config: ServiceConfig, timeouts: Timeouts = TIMEOUTS): Promise<FastifyInstance> {
+  const logLimit = new LogLimit()
   const options: FastifyServerOptions = {
-    logger: { level: config.logLevel, serializers },
+    logger: { level: config.logLevel, serializers, hooks: logLimit.hooks },
     logController: new QuietLog(),
     // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
@@ -57,6 +59,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   }
   // Fastify types each kind of server apart; to a route they are the same.
   const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config, timeouts) })
+  logLimit.start(app)
   const connections = new ConnectionCounts(app)
   limitConnections(app, config.maxStreams, connections)
   applyTimeouts(app, timeouts, connections)

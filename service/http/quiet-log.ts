@@ -14,7 +14,7 @@ export class QuietLog extends LogController {
 
 /**
  * A client's mistake is for that client (`debug`), and in the log without its words, which repeat what the client sent. A log
- * that is away is one line per request that met it (`warn`), and what nobody expected is logged with its stack and the request.
+ * that is away is a warning, and what nobody expected is an error with its stack and the request; `LogLimit` bounds both.
  */
 export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
   if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)

@@ -1,0 +1,89 @@
+import type { FastifyBaseLogger, FastifyInstance, FastifyServerOptions } from 'fastify'
+
+/** Pino's levels: warnings and errors are limited; below, a line is there because somebody asked for it. */
+const WARN = 40
+/** Trouble is over when no request has met it for this long. */
+const QUIET_MS = 10_000
+/** Kinds of trouble that are told apart; further ones count as one. */
+const MAX_KINDS = 100
+
+type PinoHooks = NonNullable<Exclude<FastifyServerOptions['logger'], boolean | undefined>['hooks']>
+type Reporter = Pick<FastifyBaseLogger, 'warn'>
+
+/** The logger of a line: that of a request has the request's id. */
+interface LineLogger { bindings: () => Record<string, unknown>, isLevelEnabled: (level: string) => boolean }
+
+/** What a line is about, where it says so. */
+interface Details { code?: unknown, err?: { code?: unknown }, sse?: { reason?: unknown } }
+
+/** Requests that met one kind of trouble, since its first line. */
+interface Trouble { requests: number, readonly beganAt: number, readonly timer: NodeJS.Timeout }
+
+/**
+ * Keeps requests from filling the log. The first request that meets a kind of trouble (by error code) is logged as it is,
+ * those that follow are counted, and when none has met it for 10 s one line reports how many there were. At `debug` every
+ * line is written.
+ */
+export class LogLimit {
+  readonly #quietMs: number
+  readonly #troubles = new Map<string, Trouble>()
+  #reporter: Reporter | undefined
+
+  constructor (quietMs = QUIET_MS) {
+    this.#quietMs = quietMs
+  }
+
+  /** For the options of pino. */
+  get hooks (): PinoHooks {
+    const isShown = (logger: LineLogger, args: readonly unknown[], level: number): boolean => this.#isShown(logger, args, level)
+    return {
+      logMethod (args, method, level) {
+        if (isShown(this, args, level)) method.apply(this, args)
+      }
+    }
+  }
+
+  /** Reports the counts to the app's logger, and what is left of them when the app closes. */
+  start (app: FastifyInstance): void {
+    this.#reporter = app.log
+    app.addHook('onClose', async () => this.stop())
+  }
+
+  /** Reports what has been counted so far. */
+  stop (): void {
+    for (const kind of this.#troubles.keys()) this.#end(kind)
+  }
+
+  #isShown (logger: LineLogger, args: readonly unknown[], level: number): boolean {
+    if (level < WARN || logger.isLevelEnabled('debug') || logger.bindings().reqId === undefined) return true
+    return this.#isFirst(this.#kindOf(args))
+  }
+
+  #isFirst (kind: string): boolean {
+    const trouble = this.#troubles.get(kind)
+    if (trouble === undefined) {
+      const timer = setTimeout(() => this.#end(kind), this.#quietMs).unref()
+      this.#troubles.set(kind, { requests: 1, beganAt: performance.now(), timer })
+      return true
+    }
+    trouble.requests++
+    trouble.timer.refresh()
+    return false
+  }
+
+  /** By code, or else by message: never by what only one request has. */
+  #kindOf ([details, message]: readonly unknown[]): string {
+    const { code, err, sse } = Object(details) as Details
+    const kind = String(code ?? err?.code ?? sse?.reason ?? message)
+    return this.#troubles.has(kind) || this.#troubles.size < MAX_KINDS ? kind : 'other'
+  }
+
+  #end (kind: string): void {
+    const { requests, beganAt, timer } = this.#troubles.get(kind)!
+    this.#troubles.delete(kind)
+    clearTimeout(timer)
+    if (requests === 1) return
+    const durationMs = Math.round(performance.now() - beganAt)
+    this.#reporter!.warn({ trouble: kind, requests, durationMs }, 'this many requests met the trouble since it was first logged')
+  }
+}
