@@ -74,7 +74,8 @@ export class LogLimit {
   /** By code, or else by message: never by what only one request has. */
   #kindOf ([details, message]: readonly unknown[]): string {
     const { code, err, sse } = Object(details) as Details
-    const kind = String(code ?? err?.code ?? sse?.reason ?? message)
+    const text = typeof details === 'string' ? details : message
+    const kind = String(code ?? err?.code ?? sse?.reason ?? text)
     return this.#troubles.has(kind) || this.#troubles.size < MAX_KINDS ? kind : 'other'
   }
 

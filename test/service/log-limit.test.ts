@@ -26,8 +26,9 @@ t.test('a kind of trouble is told by its code, its reason or its message', async
     request.warn({ sse: { reason: 'slow' } }, 'by reason')
     request.error({ err: new Error(`${times}`) }, 'by message')
     request.error('text alone')
+    request.error('another text alone')
   }
-  t.equal(log.text.trim().split('\n').length, 5, log.text)
+  t.equal(log.text.trim().split('\n').length, 6, log.text)
 })
 
 t.test('once no request meets it, one line reports how many did; a single one is not repeated', async t => {
