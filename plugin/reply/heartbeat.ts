@@ -6,6 +6,9 @@ export interface Ticking {
 /** Ticks per heartbeat: a quiet stream hears of it at most a quarter late. */
 export const TICKS_PER_HEARTBEAT = 4
 
+/** Heartbeats for which a client may take nothing while bytes wait; noticed at most a quarter of one later. */
+export const STALL_HEARTBEATS = 2
+
 /** Interval of the ticks, and half the time a frozen client is given, where heartbeats are off; in ms. */
 export const DEFAULT_STALL_MS = 15_000
 

@@ -76,7 +76,8 @@ export const defaults: ResolvedOptions = {
 }
 
 export const DEFAULT_DRAIN_MS = 5_000
-const MAX_TIMER_MS = 2_147_483_647
+/** The longest time that Node's timers can wait. */
+export const MAX_TIMER_MS = 2_147_483_647
 
 type Check = { range: string, ok: (value: unknown) => boolean }
 

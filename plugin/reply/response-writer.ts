@@ -1,7 +1,8 @@
 import { encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
-import { cut, isGone, onStall } from './transport.ts'
+import { cut, isGone, prepare, progressOf, write } from './transport.ts'
 import type { RawResponse } from './transport.ts'
-import { DEFAULT_STALL_MS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
+import { DEFAULT_STALL_MS, STALL_HEARTBEATS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
+import { MAX_TIMER_MS } from './options.ts'
 import type { ResolvedOptions } from './options.ts'
 
 interface ResponseWriterInit {
@@ -9,7 +10,7 @@ interface ResponseWriterInit {
   options: ResolvedOptions
   /** Called when the client has taken all that waited, after there was no room. */
   onDrain: () => void
-  /** Called when the client has taken no byte for two heartbeats. */
+  /** Called when the client has taken no byte for two heartbeats while some waited, and again at each tick after that. */
   onStall: () => void
 }
 
@@ -26,8 +27,10 @@ export class ResponseWriter {
   #held: Buffer[] = []
   #heldBytes = 0
   #needDrain = false
-  #unwatchStall: (() => void) | undefined
   #quietTicks = 0
+  /** What the client had taken at the last tick at which bytes waited, and for how many ticks it has taken nothing more. */
+  #progress: string | undefined
+  #stalledTicks = 0
   #events = 0
   #bytes = 0
   #endResponse: () => void
@@ -72,6 +75,7 @@ export class ResponseWriter {
   /** Headers, preamble and what is held go out together; `endResponse` replaces ending the response where trailers follow. */
   open (endResponse?: () => void): void {
     if (endResponse) this.#endResponse = endResponse
+    prepare(this.#init.raw)
     const first = this.#takeFirst()
     this.#isOpen = true
     for (const bytes of first) this.#write(bytes)
@@ -81,16 +85,24 @@ export class ResponseWriter {
   /** One tick of the heartbeat timer, while frames may still come. */
   tick (): void {
     // Also a few bytes that stay: an HTTP/2 session may be dead without saying so (Node before 22.23, after a malformed frame).
-    if (this.#needDrain || this.bufferedBytes > 0) return this.watchStall()
-    this.#endWatch()
+    if (this.#needDrain || this.bufferedBytes > 0) return this.checkStall()
+    this.#progress = undefined
     if (this.#init.options.heartbeatMs === 0) return
     if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.put(HEARTBEAT, 0)
   }
 
-  /** Watches until the client has taken all: a frozen one is told of. */
-  watchStall (): void {
-    const { raw, onStall: listener } = this.#init
-    this.#unwatchStall ??= onStall(raw, this.#stallMs, listener)
+  /**
+   * One tick at which bytes wait. Progress is what has left this process and nothing else: a time-out of the socket would begin again with
+   * each write, and one of HTTP/2 with each byte of any other stream of the session.
+   */
+  checkStall (): void {
+    const progress = progressOf(this.#init.raw, this.#bytes)
+    if (progress === undefined || progress !== this.#progress) {
+      this.#progress = progress
+      this.#stalledTicks = 0
+    } else if (++this.#stalledTicks >= STALL_HEARTBEATS * TICKS_PER_HEARTBEAT) {
+      this.#init.onStall()
+    }
   }
 
   /** Ends the response behind what waits. */
@@ -109,7 +121,7 @@ export class ResponseWriter {
   #write (bytes: Buffer): void {
     const { raw, options: { highWaterMarkBytes } } = this.#init
     const mayFill = this.#needDrain || raw.writableLength + bytes.length >= highWaterMarkBytes
-    const isBelowMark = mayFill ? raw.write(bytes, this.#taken) : raw.write(bytes)
+    const isBelowMark = write(raw, bytes, mayFill ? this.#taken : undefined)
     if (!isBelowMark || raw.writableLength >= highWaterMarkBytes) this.#needDrain = true
   }
 
@@ -121,17 +133,11 @@ export class ResponseWriter {
 
   readonly #drained = (): void => {
     this.#needDrain = false
-    this.#endWatch()
     this.#init.onDrain()
   }
 
-  #endWatch (): void {
-    this.#unwatchStall?.()
-    this.#unwatchStall = undefined
-  }
-
   /** How long a client may take no byte at all, in ms. */
-  get #stallMs (): number { return 2 * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS) }
+  get #stallMs (): number { return Math.min(MAX_TIMER_MS, STALL_HEARTBEATS * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS)) }
 
   /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
   #takeFirst (): Buffer[] {

@@ -215,7 +215,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** One tick of the heartbeat timer. */
   tick (): void {
     // A stream that is over is ticked until it is flushed.
-    if (this.#state === 'closed') this.#writer.watchStall()
+    if (this.#state === 'closed') this.#writer.checkStall()
     else this.#writer.tick()
   }
 

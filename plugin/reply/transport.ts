@@ -66,24 +66,39 @@ function destroyConnection (session: Http2Session | undefined): void {
   void Promise.allSettled([session?.socket?.[Symbol.asyncDispose]()])
 }
 
+/** Bytes of HTTP/2 in one write: as many as in a DATA frame, so that progress is seen frame by frame. */
+const HTTP2_WRITE_BYTES = 16 * 1024
+
 /**
- * Calls back when no byte has left for `ms`; Node looks at the write queue, so a slow client that still drains is left alone.
- * Returns what undoes it, which the end of the response does by itself. Does nothing where there is no real socket.
+ * Prepares a response for writes whose progress can be seen. Node reports a write of HTTP/2 as done only as a whole, and joins all that
+ * wait into one: without `_writev` each stays a write of its own.
  */
-export function onStall (res: RawResponse, ms: number, listener: () => void): (() => void) | undefined {
-  const timed = res.stream ?? res.socket
-  if (typeof timed?.setTimeout !== 'function') return undefined
-  const previousMs = timed === res.socket ? res.socket.timeout : 0
-  // On HTTP/1.1 the server turns the socket's event into the response's, and destroys the socket only where nobody listens.
-  const emitter = res.stream ?? res
-  const undo = (): void => {
-    emitter.removeListener('timeout', listener)
-    res.removeListener('finish', undo)
-    timed.setTimeout(previousMs ?? 0)
+export function prepare (res: RawResponse): void {
+  if (res.stream) Object.assign(res.stream, { _writev: null })
+}
+
+/** Writes bytes as `res.write()` does: false when Node asks for a pause. `onTaken` is called when all of them have left. */
+export function write (res: RawResponse, bytes: Buffer, onTaken?: () => void): boolean {
+  let rest = bytes
+  while (res.stream && rest.length > HTTP2_WRITE_BYTES) {
+    res.write(rest.subarray(0, HTTP2_WRITE_BYTES))
+    rest = rest.subarray(HTTP2_WRITE_BYTES)
   }
-  timed.setTimeout(ms)
-  emitter.on('timeout', listener)
-  // Ahead of Node's own listener, which sets the keep-alive timeout of a connection that goes on to the next request.
-  res.prependListener('finish', undo)
-  return undo
+  return onTaken ? res.write(rest, onTaken) : res.write(rest)
+}
+
+/** What libuv still holds of the write that is under way. Not public; Node's own time-outs look at it for the same reason. */
+interface Handle { writeQueueSize?: number, _parent?: Handle | null }
+
+/**
+ * A value that changes whenever the client has taken bytes, and only then: what is written by us changes nothing. `written` is how many
+ * bytes have been written to this response. Undefined where there is no real socket.
+ */
+export function progressOf (res: RawResponse, written: number): string | undefined {
+  if (res.stream) return String(written - res.writableLength)
+  const socket = res.socket as Socket & { _handle?: Handle | null } | null
+  if (typeof socket?.bytesWritten !== 'number') return undefined
+  // Under TLS the handle holds encrypted records; its parent is the handle of TCP.
+  const { _handle: handle } = socket
+  return [socket.bytesWritten - socket.writableLength, handle?.writeQueueSize, handle?._parent?.writeQueueSize].join('/')
 }
