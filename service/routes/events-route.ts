@@ -30,7 +30,7 @@ const schema = {
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&envelope=true]`: the stream. */
 export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
-  app.get<EventsRoute>('/events', { schema, config: { explain }, preValidation: readQuery }, (request, reply) => {
+  app.get<EventsRoute>('/events', { schema, config: { explain }, sse: {}, preValidation: readQuery }, (request, reply) => {
     // The URL gives access, so no cache may keep it with the stream.
     if (request.query.ot !== undefined) reply.header('cache-control', 'private, no-store, no-transform')
     return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))), lifetimeOf(request, maxLifetimeMs))
