@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
+import { exitOnSignals } from './cli/signals.ts'
 
 // `tail | head -1`: nobody reads on.
 process.stdout.on('error', () => process.exit(0))
@@ -10,9 +11,15 @@ if (args.length === 1 && args[0] === '--version') {
   const { version } = createRequire(import.meta.url)('resumable-sse/package.json') as { version: string }
   process.stdout.write(`${version}\n`)
 } else {
+  if (isService(args)) exitOnSignals()
   const { main } = await import('./cli/main.ts')
   const { stdin, stdout, stderr } = process
   const code = await main(args, process.env, { stdin, stdout, stderr, signal: new AbortController().signal })
   // What a start left open, as connections to Redis, would keep a process that failed to listen.
   if (code !== undefined) process.exit(code)
+}
+
+/** True of what runs the service; the other commands end on a signal as any program does. */
+function isService ([first = 'serve']: readonly string[]): boolean {
+  return first === 'serve' || first.startsWith('-')
 }

@@ -8,27 +8,25 @@ import type { ServiceConfig } from '../config/config.ts'
 import { buildService } from '../index.ts'
 import { describeLog } from '../log.ts'
 import { logLibraryOutput } from './library-output.ts'
-import { stopOnSignals, stopWhenTold } from './signals.ts'
+import { stopOnSignals, stopOnMessage } from './signals.ts'
 import { renewOnSignal } from '../http/tls.ts'
 import { runWorkers } from './workers.ts'
 
-/** Runs the service, in one process or in several; settles when it listens. The process ends by its signals. */
+/** Runs the service, in one process or in several; settles when it listens. The process ends on a signal. */
 export async function serve (config: ServiceConfig, stderr: Writable): Promise<void> {
-  const tell = (at: Pick<AddressInfo, 'address' | 'port'>): void => { stderr.write(createBanner(at, config, { where: describeLog(config), file: process.argv[1]! })) }
-  if (cluster.isPrimary && config.workers > 1) {
-    const address = await runWorkers(config)
-    tell(address)
-    return
+  const announce = (at: Pick<AddressInfo, 'address' | 'port'>): void => {
+    stderr.write(createBanner(at, config, { where: describeLog(config), file: process.argv[1]! }))
   }
+  if (cluster.isPrimary && config.workers > 1) return announce(await runWorkers(config))
   const app = await buildService(config)
   logLibraryOutput(app.log)
-  // One that fails is a bug: Node tells it and exits with 1.
-  const stop = (): void => { void app.drain().then(() => process.exit(0)) }
-  if (cluster.isWorker) stopWhenTold(stop)
-  else stopOnSignals(stop)
   renewOnSignal(config, app.server as unknown as Server, app.log)
   await app.listen({ host: config.host, port: config.port })
-  if (cluster.isPrimary) tell(addressOf(app))
+  // A drain that fails is a bug: Node reports it and exits with 1.
+  const stop = (): void => { void app.drain().then(() => process.exit(0)) }
+  if (cluster.isWorker) stopOnMessage(stop)
+  else stopOnSignals(stop)
+  if (cluster.isPrimary) announce(addressOf(app))
 }
 
 function addressOf (app: FastifyInstance): AddressInfo {

@@ -1,27 +1,52 @@
-/** What the primary tells its workers, as a message. */
+import cluster from 'node:cluster'
+
+/** The message by which the primary stops its workers. */
 export const STOP = 'stop'
 
-/** The first SIGTERM or SIGINT calls back; the second exits at once. */
+/** Of a process that serves nobody yet: nothing has to be ended. */
+const exit = (): void => { process.exit(0) }
+const exitOnStop = (message: unknown): void => { if (message === STOP) exit() }
+
+/**
+ * From here until `stopOnSignals` or `stopOnMessage`, SIGTERM and SIGINT end the process with exit code 0. Without a handler
+ * the process would be killed by the signal, or, as the first process of a container, not notice it at all.
+ */
+export function exitOnSignals (): void {
+  process.on('SIGTERM', exit)
+  process.on('SIGINT', exit)
+  if (cluster.isWorker) process.on('message', exitOnStop)
+}
+
+/** The first SIGTERM or SIGINT calls back; the second one exits at once. */
 export function stopOnSignals (stop: () => void): void {
   let isStopping = false
-  const onSignal = (): void => {
+  replaceHandlers(() => {
     if (isStopping) process.exit(1)
     isStopping = true
     stop()
-  }
-  process.on('SIGTERM', onSignal)
-  process.on('SIGINT', onSignal)
+  })
 }
 
-/** In a worker: calls back once, at the primary's word or at a signal. Ctrl-C reaches all processes, a second one is for the primary. */
-export function stopWhenTold (stop: () => void): void {
+/**
+ * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; what a second one
+ * does is for the primary to decide.
+ */
+export function stopOnMessage (stop: () => void): void {
   let isStopping = false
   const stopOnce = (): void => {
     if (isStopping) return
     isStopping = true
     stop()
   }
+  replaceHandlers(stopOnce)
   process.on('message', message => { if (message === STOP) stopOnce() })
-  process.on('SIGTERM', stopOnce)
-  process.on('SIGINT', stopOnce)
+  process.off('message', exitOnStop)
+}
+
+/** In this order, so that there is a handler at every moment. */
+function replaceHandlers (onSignal: () => void): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, onSignal)
+    process.off(signal, exit)
+  }
 }

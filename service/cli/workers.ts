@@ -9,22 +9,22 @@ import type { ServiceConfig } from '../config/config.ts'
 import { answerWorkers } from '../metrics/worker-metrics.ts'
 import { STOP, stopOnSignals } from './signals.ts'
 
-/** Before a worker that ended is replaced; doubled after each that ended before it listened, or could not be started. */
+/** The pause before a worker that ended is replaced; doubled after each one that ended before it listened, or could not be started. */
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 10_000
 
-/** What a worker may take beyond its drain: one that takes longer hangs. */
+/** How long a worker may take in addition to its drain: one that takes longer hangs. */
 const MAX_END_MS = 3_000
 const MAX_TIMER_MS = 2_147_483_647
 
 /**
- * Runs `config.workers` copies of this process behind one port; settles with the address when all of them listen, and
- * replaces those that end. The first one goes ahead: what keeps it from listening would keep all, and is told once.
- * Rejects with a `CommandError` when the system starts not even that one.
+ * Runs `config.workers` copies of this process on one port, and replaces those that end. Settles with the address when all of
+ * them listen. The first worker starts alone: what keeps it from listening would keep all of them, and is reported once.
+ * Rejects with a `CommandError` when the system cannot start even that one.
  */
 export async function runWorkers (config: ServiceConfig): Promise<Address> {
-  // Each worker accepts by itself. Node's default deals connections out by the primary, and one that was dealt to a worker
-  // that had just died stays open without an answer for ever (Node 20).
+  // Each worker accepts connections by itself. By default the primary distributes them, and a connection that was handed to
+  // a worker that has just died stays open indefinitely without a response (Node 20).
   cluster.schedulingPolicy = cluster.SCHED_NONE
   answerWorkers()
   const workers = new Workers(config)
@@ -34,21 +34,25 @@ export async function runWorkers (config: ServiceConfig): Promise<Address> {
   return workers.start(config.workers)
 }
 
-/** How a worker came to its end, as it is logged; `err` alone when it could not even be started. */
-type End = { worker: number | undefined, code: number | null, signal: NodeJS.Signals | null } | { err: unknown }
+interface Exit { code: number | null, signal: NodeJS.Signals | null }
+
+/** How a worker ended, as it is logged; `err` alone when it could not be started. */
+type End = Exit & { worker: number | undefined } | { err: unknown }
 
 type OnListening = (address: Address) => void
 
-/** The primary's side; it serves nothing by itself. */
+/** The workers as the primary sees them; the primary itself serves nothing. */
 class Workers {
   readonly #logger: FastifyBaseLogger
   readonly #running = new Set<Worker>()
+  /** Those of the running ones that do not listen yet. */
+  readonly #starting = new Set<Worker>()
   readonly #maxStopMs: number
   #hasListened = false
   #isStopping = false
 
   constructor ({ logLevel, drainDelayMs, drainMs }: ServiceConfig) {
-    // For lines like the workers' own; this instance never listens.
+    // For lines like those of the workers; this instance never listens.
     this.#logger = Fastify({ logger: { level: logLevel } }).log
     this.#maxStopMs = Math.min(MAX_TIMER_MS, drainDelayMs + drainMs + MAX_END_MS)
   }
@@ -63,27 +67,38 @@ class Workers {
     for (const worker of this.#running) worker.process.kill(signal)
   }
 
-  /** Lets all of them drain; the exit code is 0 when theirs are, and 1 when one of them hangs, which is killed. */
+  /** Lets all workers drain. Exits with 0 when all of them ended cleanly, and with 1 when one of them hangs, which is killed. */
   async stop (): Promise<void> {
     this.#isStopping = true
     setTimeout(() => this.#exitWithoutWaiting(), this.#maxStopMs)
-    const codes = await Promise.all([...this.#running].map(stopOne))
-    process.exit(codes.every(code => code === 0) ? 0 : 1)
+    const areClean = await Promise.all([...this.#running].map(worker => this.#stopOne(worker)))
+    process.exit(areClean.every(isClean => isClean) ? 0 : 1)
   }
 
-  /** Those that are left are killed with this process. */
+  /** Workers that are left are killed together with this process. */
   #exitWithoutWaiting (): void {
     const workers = [...this.#running].map(worker => worker.process.pid)
     this.#logger.error({ workers, afterMs: this.#maxStopMs }, 'workers did not end in time and are killed')
     process.exit(1)
   }
 
-  /** Settles when a worker of a new place listens; the place is kept from then on. */
+  /** Settles with whether the worker ended cleanly: drained, or before it served anybody. */
+  async #stopOne (worker: Worker): Promise<boolean> {
+    const isStarting = this.#starting.has(worker)
+    const send = (): void => { worker.send(STOP, () => {}) }
+    send()
+    // A worker that has only just been started may not hear the first message.
+    worker.once('listening', send)
+    const exit = await exitOf(worker)
+    return isStarting ? wasStopped(exit) : exit.code === 0
+  }
+
+  /** Adds a place for a worker, which is kept filled from then on; settles when the first one in it listens. */
   #fill (): Promise<Address> {
     return new Promise((resolve, reject) => { this.#keep(resolve).catch(reject) })
   }
 
-  /** Keeps a place taken, by one worker after another, until all are to stop; calls back for each that listens. */
+  /** Keeps a place filled, by one worker after another, until all workers are to stop; calls back for each that listens. */
   async #keep (onListening: OnListening): Promise<void> {
     let pauseMs = MIN_PAUSE_MS
     while (!this.#isStopping) {
@@ -94,7 +109,9 @@ class Workers {
       })
       if (this.#isStopping) return
       if (!this.#hasListened) giveUp(end)
-      this.#logger.warn({ ...end, pauseMs }, 'err' in end ? 'a worker could not be started, it is tried again' : 'a worker ended, another one takes its place')
+      this.#logger.warn({ ...end, pauseMs }, 'err' in end
+        ? 'a worker could not be started, it is tried again'
+        : 'a worker ended, another one takes its place')
       await pause(pauseMs)
       pauseMs = Math.min(MAX_PAUSE_MS, 2 * pauseMs)
     }
@@ -105,19 +122,24 @@ class Workers {
     try {
       const worker = await fork()
       this.#running.add(worker)
-      worker.once('listening', onListening)
-      // A message to one that has just died; unheard, the error would end the primary, and all the others with it.
-      worker.on('error', err => this.#logger.warn({ err }, 'a worker could not be told'))
-      const [code, signal] = await exitOf(worker)
+      this.#starting.add(worker)
+      worker.once('listening', address => {
+        this.#starting.delete(worker)
+        onListening(address)
+      })
+      // A message to a worker that has just died; an unhandled 'error' would end the primary, and all other workers with it.
+      worker.on('error', err => this.#logger.warn({ err }, 'a message could not be sent to a worker'))
+      const exit = await exitOf(worker)
       this.#running.delete(worker)
-      return { worker: worker.process.pid, code, signal }
+      this.#starting.delete(worker)
+      return { worker: worker.process.pid, ...exit }
     } catch (err) {
       return { err }
     }
   }
 }
 
-/** Rejects when the system gives no process, which Node tells by a throw or by an event, depending on why. */
+/** Rejects when the system cannot start a process, which Node reports by a throw or by an event, depending on the reason. */
 async function fork (): Promise<Worker> {
   const worker = cluster.fork()
   if (worker.process.pid !== undefined) return worker
@@ -125,22 +147,20 @@ async function fork (): Promise<Worker> {
   throw error
 }
 
-/** At the start: a worker that ran has said why it ended. */
+/** Ends the primary because its first worker ended; a worker that ran has reported why. */
 function giveUp (end: End): never {
   if ('err' in end) throw new CommandError(`no worker can be started: ${(end.err as Error).message}`)
-  process.exit(1)
+  process.exit(wasStopped(end) ? 0 : 1)
 }
 
-/** Settles with the exit code. One that is ending by itself takes no message any more. */
-async function stopOne (worker: Worker): Promise<number | null> {
-  const tell = (): void => { worker.send(STOP, () => {}) }
-  tell()
-  // What one hears while it starts may find nobody listening yet.
-  worker.once('listening', tell)
-  return (await exitOf(worker))[0]
+/** True of a worker that was stopped while it started, and may not have had a handler for the signal yet. */
+function wasStopped ({ code, signal }: Exit): boolean {
+  return code === 0 || signal === 'SIGTERM' || signal === 'SIGINT'
 }
 
 /** Not by `once` of node:events, which rejects at the first 'error': a message that could not be sent is not the end. */
-function exitOf (worker: Worker): Promise<[code: number | null, signal: NodeJS.Signals | null]> {
-  return new Promise(resolve => { worker.once('exit', (code: number | null, signal: NodeJS.Signals | null) => resolve([code, signal])) })
+function exitOf (worker: Worker): Promise<Exit> {
+  return new Promise(resolve => {
+    worker.once('exit', (code: number | null, signal: NodeJS.Signals | null) => resolve({ code, signal }))
+  })
 }

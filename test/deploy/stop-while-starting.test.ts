@@ -1,0 +1,59 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import type { Test } from 'tap'
+import { run, runService } from '../support/commands.ts'
+import type { Command } from '../support/commands.ts'
+import { stablePort } from '../support/ports.ts'
+import { childrenOf } from '../support/team.ts'
+
+// A process that was stopped before it listened was killed by the signal, and with workers the exit code was 1: a deployment
+// that is rolled back at once looked like a crash. In a container, as process 1, it ignored the signal until it was killed.
+
+/** A service that waits for a Redis that accepts connections and never answers. */
+async function startWaiting (t: Test, env: Record<string, string>): Promise<Command> {
+  const silent = createServer().listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => { silent.close() })
+  silent.on('connection', socket => {
+    socket.on('error', () => {})
+    t.teardown(() => { socket.destroy() })
+  })
+  const connected = once(silent, 'connection')
+  const { port } = silent.address() as AddressInfo
+  const service = runService(t, { REDIS_URL: `redis://127.0.0.1:${port}`, ...env })
+  await connected
+  return service
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} while the service starts ends it with 0`, async t => {
+    const service = await startWaiting(t, {})
+    service.kill(signal)
+    t.equal(await service.exit(), 0, service.err)
+  })
+}
+
+t.test('so it does from the first moment that a signal can be handled', async t => {
+  const code = "process.on('newListener', name => { if (name === 'SIGTERM') setImmediate(() => process.kill(process.pid, name)) })"
+  const service = run(t, process.execPath, [`--import=data:text/javascript,${encodeURIComponent(code)}`, 'service/dist/cli.js'], {
+    PORT: '0',
+    DATA_DIR: t.testdir()
+  })
+  t.equal(await service.exit(), 0, service.err)
+  t.notMatch(service.err, 'listens on')
+})
+
+t.test('SIGTERM while workers start ends the primary and them with 0', async t => {
+  const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
+  service.kill('SIGTERM')
+  t.equal(await service.exit(), 0, service.err)
+  t.notMatch(service.out, 'another one takes its place')
+})
+
+t.test('SIGTERM to the first worker alone, as systemd may send it first, ends the primary with 0 too', async t => {
+  const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
+  for (const pid of childrenOf(service.pid)) process.kill(pid, 'SIGTERM')
+  t.equal(await service.exit(), 0, service.err)
+})
