@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { anchorsOf, readDoc, ROOT } from '../support/markdown.ts'
+import { labelsByName, metricsOf } from '../support/metrics.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { TestService } from '../support/service-app.ts'
+
+// deploy/prometheus/alerts.yaml against a running service and against docs/runbook.md.
+
+interface Alert {
+  alert: string
+  expr: string
+  for: string
+  labels: { severity: string }
+  annotations: { summary: string, description: string, runbook_url: string }
+}
+
+const { groups } = parse(readDoc('deploy/prometheus/alerts.yaml')) as { groups: [{ rules: Alert[] }] }
+const alerts = groups[0].rules
+/** Labels that Prometheus adds, and that of a histogram. */
+const COMMON = new Set(['instance', 'job', 'le'])
+
+/** Selectors of our metrics: `sse_x{a="b"}` as its name and its matchers. */
+function selectorsIn (expr: string): { name: string, matchers: { label: string, operator: string, value: string }[] }[] {
+  return [...expr.matchAll(/\b(sse_\w+)(?:{([^}]*)})?/g)].map(([, name = '', inside = '']) => ({
+    name,
+    matchers: [...inside.matchAll(/(\w+)(=~|=)"([^"]*)"/g)].map(([, label = '', operator = '', value = '']) => ({ label, operator, value }))
+  }))
+}
+
+t.test('every alert asks for metrics, labels and values that a running service has', async t => {
+  const redis = await RedisServer.start(t)
+  const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url })
+  const metrics = await metricsOf(service.origin)
+  const known = labelsByName(metrics)
+  t.ok(alerts.length > 10)
+  for (const { alert, expr } of alerts) {
+    const selectors = selectorsIn(expr)
+    t.ok(selectors.length > 0 || expr.startsWith('up{'), alert)
+    for (const { name, matchers } of selectors) {
+      t.ok(known.has(name), `${alert}: ${name}`)
+      for (const { label, operator, value } of matchers) {
+        for (const each of operator === '=~' ? value.split('|') : [value]) {
+          t.ok([...metrics.keys()].some(series => series.startsWith(`${name}{`) && series.includes(`${label}="${each}"`)), `${alert}: ${name} ${label}="${each}"`)
+        }
+      }
+      for (const [, group = ''] of expr.matchAll(/by \(([^)]*)\)/g)) {
+        for (const label of group.split(', ')) t.ok(COMMON.has(label) || known.get(name)!.has(label), `${alert}: by ${label}`)
+      }
+    }
+  }
+})
+
+t.test('every alert has a severity, a duration, texts, and its own section in the runbook', async t => {
+  const [, homepage] = /"git\+(https:.*)\.git"/.exec(readDoc('service/package.json')) ?? []
+  const anchors = anchorsOf('docs/runbook.md')
+  for (const { alert, for: duration, labels, annotations } of alerts) {
+    t.match(labels.severity, /^(critical|warning)$/, alert)
+    t.match(duration, /^\d+[smh]$/, alert)
+    t.ok(annotations.summary !== '' && annotations.description.includes('{{ $labels.instance }}'), alert)
+    t.equal(annotations.runbook_url, `${homepage}/blob/main/docs/runbook.md#${alert.toLowerCase()}`)
+    t.ok(anchors.has(alert.toLowerCase()), `docs/runbook.md has a section ${alert}`)
+  }
+  const sections = [...anchors].filter(anchor => anchor.startsWith('resumablesse'))
+  t.same(sections.sort(), alerts.map(({ alert }) => alert.toLowerCase()).sort(), 'and no section is without its alert')
+})
+
+t.test('the metrics that the runbook names are those of operations.md', async t => {
+  const documented = readDoc('docs/operations.md')
+  for (const [name] of readDoc('docs/runbook.md').matchAll(/\bsse_(?!process|nodejs)\w+/g)) t.ok(documented.includes(`\`${name}`), name)
+})
+
+t.test('the lines that the runbook quotes from the log of the service are in its source', async t => {
+  const source = ['cli/workers.ts', 'http/log-limit.ts'].map(file => readFileSync(`${ROOT}service/${file}`, 'utf8')).join()
+  const runbook = readDoc('docs/runbook.md')
+  const quoted = [
+    'a worker ended, another one takes its place',
+    'workers did not end in time and are killed',
+    'this many requests met the trouble since it was first logged'
+  ]
+  for (const line of quoted) t.ok(source.includes(`'${line}'`) && runbook.includes(`\`${line}\``), line)
+})
