@@ -8,6 +8,11 @@ export interface EventSourceLike {
   close (): void
 }
 
+interface LockManagerLike {
+  request (name: string, options: { signal: AbortSignal }, whileHeld: () => Promise<void>): Promise<void>
+  query (): Promise<{ held?: { name?: string }[] }>
+}
+
 interface StorageLike {
   getItem (key: string): string | null
   setItem (key: string, value: string): void
@@ -15,6 +20,7 @@ interface StorageLike {
 
 interface Browser {
   readonly EventSource?: new (url: string, init: { withCredentials: boolean }) => EventSourceLike
+  readonly navigator?: { readonly locks?: LockManagerLike }
   readonly sessionStorage?: StorageLike
   readonly document?: EventTarget & { readonly visibilityState: string }
   readonly location?: { readonly href: string }

@@ -25,7 +25,8 @@ export interface ConnectorListener {
   ready (): Promise<void> | undefined
 }
 
-const DEFAULT_BACKOFF = { initialMs: 3_000, maxMs: 30_000 }
+const DEFAULT_INITIAL_MS = 3_000
+const DEFAULT_MAX_MS = 30_000
 const NO_CONTENT = 204
 const UNAUTHORIZED = 401
 
@@ -65,7 +66,8 @@ export class Connector {
     this.#transport = transport
     this.#topics = [...new Set(options.topics)].sort()
     this.#cursor = cursor
-    this.#backoff = new Backoff({ ...DEFAULT_BACKOFF, ...given(options.backoff) })
+    const { initialMs = DEFAULT_INITIAL_MS, maxMs = DEFAULT_MAX_MS } = options.backoff ?? {}
+    this.#backoff = new Backoff({ initialMs, maxMs })
     this.#stall = new StallWatch(() => this.#interrupt('stalled'), options.stallTimeoutMs)
     this.#token = new TokenKeeper(options.getToken, this.#tokenParameter !== undefined)
     watchPage({ wake: () => this.#wake(), sleep: () => this.#sleep(), resume: () => this.#resume() }, this.#lifetime.signal)
@@ -81,6 +83,13 @@ export class Connector {
   reconnect (): void {
     this.#interrupt('again')
     this.#proceed?.()
+  }
+
+  /** Begins again with these topics, from this cursor. */
+  restart (topics: readonly string[], cursor: string): void {
+    this.#topics = topics
+    this.#cursor = cursor
+    this.reconnect()
   }
 
   /** Changes the topics. Each keeps its place, a new one begins now. */
@@ -139,7 +148,7 @@ export class Connector {
       return this.#isClosed ? 0 : outcome === undefined ? this.#afterInterruption(attempt.signal) : this.#judge(outcome)
     } catch (cause) {
       // getToken or headers failed.
-      return this.#isClosed ? 0 : this.#fail({ message: messageOf(cause), cause }, this.#backoff.afterFailure())
+      return this.#isClosed ? 0 : this.#fail({ cause }, this.#backoff.afterFailure())
     } finally {
       this.#stall.stop()
       attempt.abort()
@@ -225,15 +234,15 @@ export class Connector {
     this.#listener.expiring(detail)
     this.#token.renew().then(
       isNew => { if (isNew) this.reconnect() },
-      (cause: unknown) => { this.#fail({ message: messageOf(cause), cause }, 0) }
+      (cause: unknown) => { this.#fail({ cause }, 0) }
     )
   }
 
   #judge (outcome: Outcome): number {
     if (outcome.kind === 'rejected') return this.#judgeAnswer(outcome)
-    if (!this.#isOpen) return this.#fail({ message: messageOf(outcome.cause), cause: outcome.cause }, this.#backoff.afterFailure())
+    if (!this.#isOpen) return this.#fail({ cause: outcome.cause }, this.#backoff.afterFailure())
     const waitMs = this.#backoff.afterStream()
-    return outcome.cause === undefined ? waitMs : this.#fail({ message: messageOf(outcome.cause), cause: outcome.cause }, waitMs)
+    return outcome.cause === undefined ? waitMs : this.#fail({ cause: outcome.cause }, waitMs)
   }
 
   #judgeAnswer ({ status, message, retryAfterMs }: Outcome & { kind: 'rejected' }): number {
@@ -246,8 +255,8 @@ export class Connector {
     return 0
   }
 
-  #fail (detail: Omit<ErrorDetail, 'willRetry'>, waitMs: number): number {
-    this.#listener.failed({ ...detail, willRetry: true })
+  #fail (detail: Partial<ErrorDetail>, waitMs: number): number {
+    this.#listener.failed({ message: messageOf(detail.cause), ...detail, willRetry: true })
     return waitMs
   }
 
@@ -300,9 +309,4 @@ export class Connector {
 /** Settles with undefined at the abort. */
 function aborted (signal: AbortSignal): Promise<undefined> {
   return new Promise(resolve => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
-}
-
-/** Without the fields that are undefined. */
-function given<T extends object> (options: T | undefined): Partial<T> {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>
 }

@@ -1,6 +1,7 @@
 import { eventSourceTransport } from './event-source-transport.ts'
 import { fetchTransport } from './fetch-transport.ts'
 import type { SubscribeOptions } from './options.ts'
+import { acrossTabs, canShare } from './share.ts'
 import { Subscription } from './subscription.ts'
 import type { EventMap } from './subscription.ts'
 
@@ -24,7 +25,11 @@ export type { ConnectionRequest, ConnectionSink, Outcome, Transport, WireMessage
 export function subscribe<Events extends EventMap = Record<string, string>> (
   options: SubscribeOptions<Events[keyof Events]>
 ): Subscription<Events> {
-  return new Subscription(options, options.transport ?? fetchTransport())
+  const transport = options.transport ?? fetchTransport()
+  if (options.shareAcrossTabs !== true || !canShare()) return new Subscription(options, transport)
+  // Token, headers and stalls are the leader's business.
+  const own = { ...options, getToken: undefined, headers: undefined, stallTimeoutMs: 0 }
+  return new Subscription(own, acrossTabs(options as SubscribeOptions<never>, transport))
 }
 
 /**

@@ -1,17 +1,17 @@
 import type { EndDetail, ErrorDetail, ExpiringDetail, GapDetail } from './events.ts'
 
 /** Client errors that may pass: request timeout, too early, too many requests. */
-const TEMPORARY = new Set([408, 425, 429])
+const TEMPORARY = [408, 425, 429]
 
 /** True for the status of a failure that another try may mend. */
 export function isTemporary (status: number): boolean {
-  return status >= 500 || TEMPORARY.has(status)
+  return status >= 500 || TEMPORARY.includes(status)
 }
 
 /** The data of a `stream.*` event; undefined when it cannot be read. */
 export function parseDetail (data: string): (ErrorDetail & EndDetail & ExpiringDetail & GapDetail) | undefined {
   try {
-    return JSON.parse(data === '' ? '{}' : data) as ReturnType<typeof parseDetail>
+    return JSON.parse(data || '{}') as ReturnType<typeof parseDetail>
   } catch {
     return undefined
   }

@@ -32,6 +32,12 @@ export interface SubscribeOptions<Data = string> {
   readonly parse?: ((text: string, event: Published) => Data) | undefined
   /** Keep the cursor over reloads of the page, in the sessionStorage under this name. Default: not kept. */
   readonly persist?: string | undefined
+  /**
+   * Use one connection for all tabs of the origin that subscribe to this URL, for HTTP/1.1 with its six connections. Each tab has its own
+   * topics, and its own place in them. Needs Web Locks, which pages have over HTTPS and on localhost: elsewhere each tab
+   * has a connection of its own. Default `false`.
+   */
+  readonly shareAcrossTabs?: boolean | undefined
   /** Ends the subscription when it is aborted. */
   readonly signal?: AbortSignal | undefined
   /** Time between connections. */
@@ -42,36 +48,46 @@ export interface SubscribeOptions<Data = string> {
   readonly transport?: Transport | undefined
 }
 
-/** All options, in the order of docs/client.md. */
-export const OPTION_NAMES: readonly (keyof SubscribeOptions)[] = [
-  'url', 'topics', 'lastEventId', 'getToken', 'tokenParameter', 'headers', 'withCredentials', 'envelope', 'parse', 'persist', 'signal',
-  'backoff', 'stallTimeoutMs', 'transport'
-]
+/** The types of each option, in the order of docs/client.md. */
+const TYPES: { readonly [Name in keyof SubscribeOptions]-?: string } = {
+  url: 'string or object',
+  topics: 'object',
+  lastEventId: 'string',
+  getToken: 'function',
+  tokenParameter: 'string',
+  headers: 'object or function',
+  withCredentials: 'boolean',
+  envelope: 'boolean',
+  parse: 'function',
+  persist: 'string',
+  shareAcrossTabs: 'boolean',
+  signal: 'object',
+  backoff: 'object',
+  stallTimeoutMs: 'number',
+  transport: 'function'
+}
+
+export const OPTION_NAMES: readonly string[] = /* @__PURE__ */ Object.keys(TYPES)
 
 /** Throws a TypeError that names the option, what it may be, and what was seen. An explicit `undefined` counts as not given. */
 export function checkOptions (options: SubscribeOptions<never>): void {
-  const { topics, backoff, stallTimeoutMs, lastEventId } = options
-  for (const name of Object.keys(options)) {
-    if (!(OPTION_NAMES as readonly string[]).includes(name)) throw new TypeError(`subscribe: unknown option ${JSON.stringify(name)}`)
+  for (const [name, value] of Object.entries(options)) {
+    const types = (TYPES as Record<string, string | undefined>)[name]
+    if (types === undefined) throw new TypeError(`subscribe: unknown option "${name}"`)
+    if (value !== undefined) check(name, value, types.includes(typeof value) && value !== null, `of type ${types}`)
   }
-  if (topics !== undefined) checkTopics(topics)
-  if (lastEventId !== undefined && typeof lastEventId !== 'string') throw wrong('lastEventId', 'a string', lastEventId)
-  if (stallTimeoutMs !== undefined) checkMs('stallTimeoutMs', stallTimeoutMs)
-  for (const name of ['initialMs', 'maxMs'] as const) if (backoff?.[name] !== undefined) checkMs(`backoff.${name}`, backoff[name])
-  for (const name of ['getToken', 'parse', 'transport'] as const) {
-    if (options[name] !== undefined && typeof options[name] !== 'function') throw wrong(name, 'a function', options[name])
+  check('url', options.url, options.url !== undefined, 'a URL')
+  checkTopics(options.topics ?? [])
+  const { initialMs = 0, maxMs = 0 } = options.backoff ?? {}
+  for (const [name, ms] of Object.entries({ 'backoff.initialMs': initialMs, 'backoff.maxMs': maxMs, stallTimeoutMs: options.stallTimeoutMs ?? 0 })) {
+    check(name, ms, ms >= 0 && ms < 2 ** 31, 'milliseconds from 0 to 2147483647')
   }
 }
 
 export function checkTopics (topics: readonly string[]): void {
-  const isList = Array.isArray(topics) && topics.every(topic => typeof topic === 'string' && topic !== '')
-  if (!isList) throw wrong('topics', 'an array of names', topics)
+  check('topics', topics, Array.isArray(topics) && topics.every(topic => topic && typeof topic === 'string'), 'an array of names')
 }
 
-function checkMs (name: string, ms: number): void {
-  if (!Number.isFinite(ms) || ms < 0 || ms > 2 ** 31 - 1) throw wrong(name, 'milliseconds from 0 to 2147483647', ms)
-}
-
-function wrong (name: string, expected: string, seen: unknown): TypeError {
-  return new TypeError(`subscribe: option ${name} must be ${expected}, saw ${typeof seen === 'function' ? 'a function' : JSON.stringify(seen)}`)
+function check (name: string, value: unknown, isValid: boolean, expected: string): void {
+  if (!isValid) throw new TypeError(`subscribe: option ${name} must be ${expected}, saw ${JSON.stringify(value) ?? typeof value}`)
 }

@@ -12,16 +12,10 @@ export interface PageListener {
 
 /** Reports until `signal` is aborted. In Node there is nothing to report. */
 export function watchPage (listener: PageListener, signal: AbortSignal): void {
-  if (!browser.addEventListener) return
-  const on = (target: { addEventListener?: EventTarget['addEventListener'] }, type: string, react: (event: Event) => void): void => {
-    target.addEventListener?.(type, react, { signal })
-  }
-  on(browser, 'online', () => listener.wake())
-  on(browser.document ?? {}, 'visibilitychange', () => { if (browser.document?.visibilityState === 'visible') listener.wake() })
-  on(browser, 'pagehide', event => { if (isPersisted(event)) listener.sleep() })
-  on(browser, 'pageshow', event => { if (isPersisted(event)) listener.resume() })
-}
-
-function isPersisted (event: Event): boolean {
-  return (event as Event & { persisted?: boolean }).persisted === true
+  const { addEventListener, document } = browser
+  const isPersisted = (event: Event): boolean => (event as Event & { persisted?: boolean }).persisted === true
+  addEventListener?.('online', () => listener.wake(), { signal })
+  addEventListener?.('pagehide', event => { if (isPersisted(event)) listener.sleep() }, { signal })
+  addEventListener?.('pageshow', event => { if (isPersisted(event)) listener.resume() }, { signal })
+  document?.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') listener.wake() }, { signal })
 }

@@ -148,8 +148,8 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
 
   /** Settles when each loop has caught up. */
   #ready (): Promise<void> | undefined {
-    const slow = [...this.#queues].flatMap(queue => queue.ready() ?? [])
-    return slow.length === 0 ? undefined : Promise.all(slow).then(() => {})
+    const slow = [...this.#queues].filter(queue => !queue.hasRoom)
+    return slow.length === 0 ? undefined : Promise.all(slow.map(queue => queue.ready())).then(() => {})
   }
 
   #control (type: keyof ControlEvents, detail: unknown): void {

@@ -238,10 +238,12 @@ t.test('it ends by close, by a signal, and by leaving the loop', async t => {
 
 t.test('an option that is wrong is an error that names it', async t => {
   const bad: [object, string][] = [
-    [{ topic: 'a' }, 'subscribe: unknown option "topic"'], [{ topics: 'a' }, 'subscribe: option topics must be an array of names, saw "a"'],
-    [{ topics: [''] }, 'option topics'], [{ lastEventId: 7 }, 'subscribe: option lastEventId must be a string, saw 7'],
-    [{ stallTimeoutMs: -1 }, 'subscribe: option stallTimeoutMs must be milliseconds from 0 to 2147483647, saw -1'], [{ backoff: { maxMs: NaN } }, 'option backoff.maxMs'],
-    [{ getToken: 'x' }, 'subscribe: option getToken must be a function, saw "x"'], [{ parse: 1 }, 'option parse'], [{ transport: {} }, 'option transport']
+    [{ topic: 'a' }, 'subscribe: unknown option "topic"'], [{ topics: 'a' }, 'subscribe: option topics must be of type object, saw "a"'],
+    [{ topics: [''] }, 'subscribe: option topics must be an array of names, saw \\[""\\]'], [{ lastEventId: 7 }, 'subscribe: option lastEventId must be of type string, saw 7'],
+    [{ stallTimeoutMs: -1 }, 'subscribe: option stallTimeoutMs must be milliseconds from 0 to 2147483647, saw -1'], [{ stallTimeoutMs: NaN }, 'saw null'], [{ backoff: null }, 'subscribe: option backoff must be of type object, saw null'],
+    [{ backoff: { maxMs: 2 ** 31 } }, 'subscribe: option backoff.maxMs must be milliseconds from 0 to 2147483647, saw 2147483648'], [{ backoff: { initialMs: -1 } }, 'option backoff.initialMs'],
+    [{ getToken: 'x' }, 'subscribe: option getToken must be of type function, saw "x"'], [{ parse: 1 }, 'option parse'], [{ transport: {} }, 'option transport'], [{ url: undefined }, 'option url must be a URL, saw undefined'],
+    [{ headers: 7 }, 'subscribe: option headers must be of type object or function, saw 7'], [{ signal: 1 }, 'option signal'], [{ withCredentials: 1 }, 'option withCredentials'], [{ lastEventId: () => {} }, 'saw function']
   ]
   for (const [options, message] of bad) t.throws(() => subscribe({ url: 'http://127.0.0.1:1/', ...options }), { name: 'TypeError', message: new RegExp(message) })
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))

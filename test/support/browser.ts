@@ -39,9 +39,9 @@ function listen (url) {
   }
 }`
 
-/** A real Chromium with a new, empty profile; closed with the test. */
-export async function openBrowser (t: Test, flags: readonly string[] = []): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags], timeout: PATIENCE_MS })
+/** A real Chromium with a new, empty profile; closed with the test. `withoutFlags` are flags that Playwright would add. */
+export async function openBrowser (t: Test, flags: readonly string[] = [], withoutFlags: string[] = []): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags], ignoreDefaultArgs: withoutFlags, timeout: PATIENCE_MS })
   t.teardown(() => browser.close())
   return browser
 }

@@ -1,0 +1,157 @@
+import { browser } from '../browser.ts'
+import type { SubscribeOptions } from '../options.ts'
+import type { ConnectionRequest, Transport } from '../transport.ts'
+import { Leader } from './leader.ts'
+import { Member } from './member.ts'
+import type { LeaderMessage, TabMessage } from './protocol.ts'
+
+/** How long a new leader waits for members that are alive and do not answer, such as frozen tabs. */
+const ANSWER_MS = 1_000
+
+/**
+ * A transport over the connection that all tabs of an origin share. The tab that holds the lock `<name>:leader` leads: it has the connection.
+ * Each subscription holds a lock of its own, so that one that is gone, however it went, is noticed.
+ */
+export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
+  return (request, sink, signal) => new Promise(resolve => {
+    void Member.create(crypto.randomUUID(), request, sink, resolve).then(member => {
+      const link = new TabLink(nameOf(request), member, options, transport)
+      const end = (): void => { link.close(); resolve({ kind: 'ended' }) }
+      if (signal.aborted) return end()
+      signal.addEventListener('abort', end, { once: true })
+      link.start()
+    })
+  })
+}
+
+/** Subscriptions to the same address with the same cookies share a connection, whatever their topics. */
+function nameOf ({ url, withCredentials }: ConnectionRequest): string {
+  const address = new URL(url)
+  for (const parameter of ['topic', 'envelope']) address.searchParams.delete(parameter)
+  return `resumable-sse:${withCredentials}:${address.href}`
+}
+
+/** What ties one member to the others: channel, locks, and the leader when it is this tab's turn. */
+class TabLink {
+  readonly #name: string
+  readonly #member: Member
+  readonly #options: SubscribeOptions<never>
+  readonly #transport: Transport
+  readonly #channel: InstanceType<typeof BroadcastChannel>
+  readonly #closing = new AbortController()
+  readonly #locks = browser.navigator!.locks!
+  #leader: Leader | undefined
+  /** Who leads, as far as this tab has heard. */
+  #leaderId: string | undefined
+  /** Members that joined a leader which has not begun yet. */
+  #early: Map<string, TabMessage & { kind: 'join' }> | undefined
+  /** Called when one more of them has joined. */
+  #onEarly = (): void => {}
+
+  constructor (name: string, member: Member, options: SubscribeOptions<never>, transport: Transport) {
+    this.#name = name
+    this.#member = member
+    this.#options = options
+    this.#transport = transport
+    this.#channel = new BroadcastChannel(name)
+    this.#channel.onmessage = event => this.#receive((event as { data: TabMessage }).data)
+  }
+
+  /** Joins the leader there is, and queues to be the next one. */
+  start (): void {
+    this.#hold(this.#lockOf(this.#member.id), () => {
+      this.#channel.postMessage(this.#member.join)
+      this.#hold(`${this.#name}:leader`, () => { void this.#lead() })
+    })
+  }
+
+  close (): void {
+    if (this.#closing.signal.aborted) return
+    this.#channel.postMessage({ kind: 'leave', member: this.#member.id } satisfies TabMessage)
+    this.#closing.abort()
+    this.#leader?.stop()
+    this.#channel.close()
+  }
+
+  #lockOf (member: string): string {
+    return `${this.#name}:member:${member}`
+  }
+
+  /** Holds a lock from when it is granted to the end. */
+  #hold (name: string, onGranted: () => void): void {
+    const { signal } = this.#closing
+    const untilClosed = (): Promise<void> => new Promise(resolve => {
+      signal.addEventListener('abort', () => resolve(), { once: true })
+      onGranted()
+    })
+    this.#locks.request(name, { signal }, untilClosed).catch(() => {})
+  }
+
+  async #lead (): Promise<void> {
+    this.#member.detach()
+    this.#leaderId = this.#member.id
+    this.#early = new Map([[this.#member.id, this.#member.join]])
+    this.#channel.postMessage({ kind: 'lead', leader: this.#member.id } satisfies TabMessage)
+    await this.#everybodyJoined()
+    if (this.#closing.signal.aborted) return
+    const early = this.#early
+    this.#early = undefined
+    this.#leader = new Leader(this.#options, this.#transport, message => this.#send(message))
+    this.#leader.join(...early.values())
+    for (const member of early.keys()) this.#watch(member)
+  }
+
+  /** Settles when all members that are alive have joined, or after a while. */
+  async #everybodyJoined (): Promise<void> {
+    const { held = [] } = await this.#locks.query()
+    const prefix = this.#lockOf('')
+    const alive = held.flatMap(({ name = '' }) => name.startsWith(prefix) ? [name.slice(prefix.length)] : [])
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, ANSWER_MS)
+      this.#onEarly = () => {
+        if (!alive.every(member => this.#early?.has(member))) return
+        clearTimeout(timer)
+        resolve()
+      }
+      this.#onEarly()
+    })
+  }
+
+  /** Its lock is granted to us when the member is gone. */
+  #watch (member: string): void {
+    if (member === this.#member.id) return
+    const { signal } = this.#closing
+    this.#locks.request(this.#lockOf(member), { signal }, async () => this.#leader?.leave(member)).catch(() => {})
+  }
+
+  #send (message: LeaderMessage): void {
+    this.#channel.postMessage({ ...message, leader: this.#member.id })
+    this.#member.receive(message)
+  }
+
+  #receive (message: TabMessage): void {
+    if (message.kind === 'lead') this.#follow(message.leader)
+    else if (message.kind === 'join') this.#admit(message)
+    else if (message.kind === 'leave') this.#leader?.leave(message.member)
+    else this.#obey(message)
+  }
+
+  #obey (message: LeaderMessage & { leader: string }): void {
+    this.#leaderId ??= message.leader
+    if (message.leader === this.#leaderId) this.#member.receive(message)
+  }
+
+  #follow (leader: string): void {
+    this.#leaderId = leader
+    this.#member.detach()
+    this.#channel.postMessage(this.#member.join)
+  }
+
+  #admit (join: TabMessage & { kind: 'join' }): void {
+    this.#early?.set(join.member, join)
+    this.#onEarly()
+    if (!this.#leader) return
+    this.#leader.join(join)
+    this.#watch(join.member)
+  }
+}

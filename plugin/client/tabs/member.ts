@@ -1,0 +1,117 @@
+import { tagOf } from '../cursor.ts'
+import type { GapDetail } from '../events.ts'
+import type { ConnectionRequest, ConnectionSink, Outcome } from '../transport.ts'
+import { compare, formatCursor, parseId, readPositions } from './position.ts'
+import type { Position } from './position.ts'
+import type { LeaderMessage, TabMessage } from './protocol.ts'
+
+/** One subscription of one tab: takes of the leader's stream what belongs to it, each event once. */
+export class Member {
+  readonly id: string
+  readonly topics: readonly string[]
+  readonly #sink: ConnectionSink
+  readonly #isEnveloped: boolean
+  readonly #finish: (outcome: Outcome) => void
+  readonly #tags: ReadonlyMap<string, string>
+  readonly #positions: Map<string, Position>
+  /** The leader has answered: what it said before was not meant for us. */
+  #isJoined = false
+
+  private constructor (id: string, topics: readonly string[], { url, cursor }: ConnectionRequest, tags: ReadonlyMap<string, string>, sink: ConnectionSink, finish: (outcome: Outcome) => void) {
+    this.id = id
+    this.topics = topics
+    this.#isEnveloped = url.searchParams.get('envelope') === 'true'
+    this.#sink = sink
+    this.#finish = finish
+    this.#tags = tags
+    this.#positions = readPositions(cursor, topics)
+  }
+
+  static async create (id: string, request: ConnectionRequest, sink: ConnectionSink, finish: (outcome: Outcome) => void): Promise<Member> {
+    const topics = request.url.searchParams.getAll('topic').sort()
+    const tags = await Promise.all(topics.map(async topic => [topic, await tagOf(topic) ?? ''] as const))
+    return new Member(id, topics, request, new Map(tags), sink, finish)
+  }
+
+  /** What the leader needs to know. */
+  get join (): TabMessage & { kind: 'join' } {
+    return { kind: 'join', member: this.id, topics: this.topics, positions: this.#positions }
+  }
+
+  /** There is another leader, or none. */
+  detach (): void {
+    if (this.#isJoined) this.#sink.interrupted()
+    this.#isJoined = false
+  }
+
+  receive (message: LeaderMessage): void {
+    if (message.kind === 'open') return this.#open(message)
+    if (message.kind === 'failed') return this.#fail(message)
+    if (message.kind === 'finished') return this.#end(message)
+    if (this.#isJoined) this.#follow(message)
+  }
+
+  #follow (message: Exclude<LeaderMessage, { kind: 'open' | 'failed' | 'finished' }>): void {
+    if (message.kind === 'interrupted') this.#sink.interrupted()
+    else if (message.kind === 'published') this.#publish(message)
+    else if (message.kind === 'gap') this.#gap(message.detail)
+    else if (message.kind === 'expiring') this.#pass('stream.expiring', message.detail)
+    else if (this.topics.includes(message.topic)) this.#pass('stream.end', { topic: message.topic, reason: message.reason })
+  }
+
+  #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
+    if (!members.includes(this.id)) return
+    // A stream that begins with gaps has no positions yet. Ours are never moved: what we have not seen is still to come.
+    for (const topic of this.topics) {
+      const position = positions.get(topic)
+      if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
+    }
+    this.#isJoined = true
+    this.#sink.open()
+    this.#pass('stream.open', {})
+  }
+
+  #publish ({ event, position }: LeaderMessage & { kind: 'published' }): void {
+    const { topic } = event
+    if (topic === undefined || !this.topics.includes(topic)) return
+    const last = this.#positions.get(topic)
+    if (position && last && compare(position, last) <= 0) return
+    if (position) this.#positions.set(topic, position)
+    const { id, data } = event
+    const text = this.#isEnveloped ? JSON.stringify({ topic, id, event: event.event, data }) : data
+    this.#sink.message({ id: this.#cursor, event: event.event, data: text })
+  }
+
+  /** A gap that lies before another member's events may not be one for us. */
+  #gap (detail: GapDetail): void {
+    const { topic, after, resumedAt } = detail
+    if (!this.topics.includes(topic)) return
+    const last = this.#positions.get(topic)
+    const next = resumedAt === null ? undefined : parseId(resumedAt)
+    const begin = after === null ? undefined : parseId(after)
+    if (last && next && (compare(last, next) >= 0 || last.n + 1 === next.n)) return
+    if (last && begin && !next && compare(last, begin) > 0) return
+    const isOurs = !last || !begin || compare(last, begin) === 0
+    const { missed, ...rest } = detail
+    this.#pass('stream.gap', isOurs ? detail : rest)
+  }
+
+  #pass (event: string, data: object): void {
+    this.#sink.message({ id: this.#cursor, event, data: JSON.stringify(data) })
+  }
+
+  #fail ({ detail, members }: LeaderMessage & { kind: 'failed' }): void {
+    if (members && !members.includes(this.id)) return
+    const { status = 0, message, willRetry } = detail
+    if (willRetry) this.#pass('stream.error', detail)
+    else this.#finish({ kind: 'rejected', status, message })
+  }
+
+  #end ({ members }: LeaderMessage & { kind: 'finished' }): void {
+    if (members.includes(this.id)) this.#finish({ kind: 'rejected', status: 204, message: '' })
+  }
+
+  get #cursor (): string {
+    return formatCursor(this.topics, this.#positions, this.#tags)
+  }
+}

@@ -1,0 +1,216 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { subscribe } from '../../plugin/client/index.ts'
+import type { EndDetail, ErrorDetail, GapDetail, Published, SubscribeOptions, Subscription } from '../../plugin/client/index.ts'
+import { TestService } from '../support/service-app.ts'
+import { ending, ScriptedServer, status, streaming } from '../support/scripted-server.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { provideLocks } from '../support/web-locks.ts'
+
+/** A subscription as one tab has it, and all that it says. */
+class Tab {
+  readonly subscription: Subscription
+  readonly events: Pick<Published, 'topic' | 'id' | 'data'>[] = []
+  readonly gaps: GapDetail[] = []
+  readonly ends: EndDetail[] = []
+  readonly errors: ErrorDetail[] = []
+  #look = (): void => {}
+
+  constructor (t: Test, options: SubscribeOptions) {
+    this.subscription = subscribe({ shareAcrossTabs: true, backoff: { initialMs: 1, maxMs: 20 }, ...options })
+    t.teardown(() => this.subscription.close())
+    const { subscription } = this
+    subscription.addEventListener('message', ({ topic, id, data }) => { this.events.push({ topic, id, data }) })
+    subscription.addEventListener('gap', ({ detail }) => { this.gaps.push(detail) })
+    subscription.addEventListener('end', ({ detail }) => { this.ends.push(detail) })
+    subscription.addEventListener('error', ({ detail }) => { this.errors.push(detail) })
+    for (const name of ['message', 'gap', 'end', 'error', 'open', 'state', 'expiring']) subscription.addEventListener(name, () => this.#look())
+  }
+
+  /** Settles when this holds. */
+  until (condition: () => boolean): Promise<void> {
+    return new Promise(resolve => {
+      this.#look = () => { if (condition()) resolve() }
+      this.#look()
+    })
+  }
+
+  get ready (): Promise<void> {
+    return this.until(() => this.subscription.lastEventId !== '')
+  }
+
+  get datas (): string[] {
+    return this.events.map(({ data }) => data)
+  }
+}
+
+async function streams (service: TestService): Promise<number> {
+  const { text } = await service.call('/metrics')
+  return Number(/^sse_streams_open (\d+)$/m.exec(text)?.[1])
+}
+
+const say = async (service: TestService, topic: string, data: string): Promise<void> => {
+  const { status, text } = await service.publish(topic, data, { type: 'text/plain' })
+  if (status !== 201) throw new Error(text)
+}
+
+t.test('tabs share one connection; each gets its topics, with ids of their own', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  const [a, ab, b] = [new Tab(t, { url, topics: ['a'] }), new Tab(t, { url, topics: ['b', 'a'] }), new Tab(t, { url, topics: ['b'] })]
+  await Promise.all([a.ready, ab.ready, b.ready])
+  t.equal(await streams(service), 1)
+  await say(service, 'a', 'a1')
+  await say(service, 'b', 'b1')
+  await Promise.all([a.until(() => a.events.length === 1), ab.until(() => ab.events.length === 2), b.until(() => b.events.length === 1)])
+  t.match(a.events, [{ topic: 'a', data: 'a1', id: /-1$/ }])
+  t.match(b.events, [{ topic: 'b', data: 'b1', id: /-1$/ }])
+  t.same(ab.events, [...a.events, ...b.events])
+  // A cursor of its own, with which it could go on alone.
+  t.equal(a.subscription.lastEventId, a.events[0]!.id)
+  t.match(ab.subscription.lastEventId, /^[\w-]{6}\w+-1,[\w-]{6}\w+-1$/)
+})
+
+t.test('a tab that comes with an older cursor gets what it missed, and the others nothing twice', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  const first = new Tab(t, { url, topics: ['a'] })
+  await first.ready
+  for (const data of ['1', '2', '3']) await say(service, 'a', data)
+  await first.until(() => first.events.length === 3)
+  const late = new Tab(t, { url, topics: ['a', 'b'], lastEventId: first.events[0]!.id })
+  const fresh = new Tab(t, { url, topics: ['a'] })
+  await Promise.all([late.ready, fresh.ready])
+  await say(service, 'a', '4')
+  await say(service, 'b', '5')
+  await late.until(() => late.events.some(({ data }) => data === '5'))
+  await Promise.all([first, fresh].map(tab => tab.until(() => tab.events.some(({ data }) => data === '4'))))
+  t.same(first.datas, ['1', '2', '3', '4'])
+  t.same(fresh.datas.filter(data => Number(data) > 3), ['4'])
+  t.same(late.events.filter(({ topic }) => topic === 'a').map(({ data }) => data).slice(-1), ['4'])
+  t.equal(await streams(service), 1)
+})
+
+t.test('when the leader goes, another one leads, and nothing is lost or repeated', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  const tabs = [['a'], ['a', 'b'], ['b'], ['c', 'a']].map(topics => new Tab(t, { url, topics }))
+  await Promise.all(tabs.map(tab => tab.ready))
+  let count = 0
+  const publishing = (async () => { while (count < 200) await say(service, ['a', 'b', 'c'][count % 3]!, `${count++}`) })()
+  for (const at of [0, 1]) {
+    await tabs[3]!.until(() => tabs[3]!.events.length > 20 * (at + 1))
+    tabs[at]!.subscription.close()
+  }
+  await publishing
+  for (const topic of ['a', 'b', 'c']) await say(service, topic, 'end')
+  for (const tab of tabs.slice(2)) {
+    await tab.until(() => tab.subscription.topics.every(topic => tab.events.some(event => event.topic === topic && event.data === 'end')))
+    for (const topic of tab.subscription.topics) {
+      const wanted = Array.from({ length: 200 }, (_, at) => at).filter(at => ['a', 'b', 'c'][at % 3] === topic).map(String)
+      t.same(tab.events.filter(event => event.topic === topic).map(({ data }) => data), [...wanted, 'end'])
+    }
+    t.same(tab.gaps, [])
+  }
+})
+
+t.test('topics of a tab change in place', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const tab = new Tab(t, { url: `${service.origin}/events`, topics: ['a'] })
+  await tab.ready
+  tab.subscription.add('b')
+  await tab.until(() => tab.subscription.lastEventId.includes(','))
+  await say(service, 'a', '1')
+  await say(service, 'b', '2')
+  await tab.until(() => tab.events.length === 2)
+  t.match(tab.events, [{ topic: 'a', data: '1' }, { topic: 'b', data: '2' }])
+})
+
+t.test('a tab whose topics are forbidden ends alone', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t, { JWT_SECRET: SECRET })
+  const url = `${service.origin}/events`
+  const token = await sign({ topics: { subscribe: ['a', 'b'] } })
+  const getToken = (): string => token
+  const good = new Tab(t, { url, topics: ['a'], getToken })
+  await good.ready
+  const bad = new Tab(t, { url, topics: ['secret'], getToken })
+  await bad.until(() => bad.subscription.state === 'closed')
+  t.match(bad.errors.at(-1), { status: 403, willRetry: false })
+  const publisher = bearer(await sign())
+  t.equal((await service.publish('a', 'x', { type: 'text/plain', headers: publisher })).status, 201)
+  await good.until(() => good.events.length === 1)
+  t.match(good.events, [{ topic: 'a', data: 'x' }])
+  const alone = new Tab(t, { url, topics: ['b'], getToken: () => 'nonsense', withCredentials: true })
+  await alone.until(() => alone.subscription.state === 'closed')
+  t.match(alone.errors.at(-1), { status: 401, willRetry: false })
+})
+
+t.test('ends, gaps and errors reach those whom they concern', async t => {
+  provideLocks(t)
+  const envelope = (topic: string, id: string, data: string): string => `id: ${id}\ndata: ${JSON.stringify({ topic, id, event: 'message', data })}\n\n`
+  const gap = JSON.stringify({ topic: 'a', reason: 'trimmed', after: '1-1', resumedAt: '1-9', missed: 7 })
+  const script = [
+    ending(`event: stream.open\nid: tagaaa1-1,tagbbb1-1\ndata\n\nevent: stream.error\ndata: {"message":"oops"}\n\n${envelope('a', '1-2', 'A')}`),
+    status(503),
+    streaming(`event: stream.open\ndata\n\nevent: stream.expiring\ndata: {"expiresIn":9}\n\nevent: stream.gap\nid: tagaaa1-8,tagbbb1-1\ndata: ${gap}\n\n${envelope('a', '1-9', 'A9')}event: stream.end\ndata: {"topic":"a"}\n\n${envelope('b', '1-2', 'B')}event: stream.end\ndata: {"topic":"b","reason":"done"}\n\n`)
+  ]
+  // Until both have joined there is nothing but an open stream. The first one leads; when it is finished, the other goes on.
+  const server = await ScriptedServer.start(t, (response, request) => {
+    const isBoth = request.url!.includes('topic=a&topic=b')
+    const isLast = request.url!.includes('topic=b')
+    const step = isBoth ? script.shift() : isLast ? streaming(`event: stream.open\ndata\n\n${envelope('b', '1-2', 'B')}event: stream.end\ndata: {"topic":"b","reason":"done"}\n\n`) : undefined
+    const idle = streaming('event: stream.open\ndata\n\n')
+    ;(step ?? idle)(response, request)
+  })
+  const [a, b] = [new Tab(t, { url: server.url, topics: ['a'] }), new Tab(t, { url: server.url, topics: ['b'] })]
+  await Promise.all([a, b].map(tab => tab.until(() => tab.subscription.state === 'closed')))
+  t.same(a.ends, [{ topic: 'a', reason: 'closed' }])
+  t.same(b.ends, [{ topic: 'b', reason: 'done' }])
+  t.same(b.gaps, [])
+  t.match(a.gaps, [{ topic: 'a', resumedAt: '1-9' }])
+  t.same(a.datas, ['A', 'A9'])
+  t.same(b.datas, ['B'])
+  for (const tab of [a, b]) t.ok(tab.errors.some(({ message, willRetry }) => message.startsWith('503') && willRetry))
+})
+
+t.test('204 ends them all', async t => {
+  provideLocks(t)
+  const server = await ScriptedServer.start(t, status(204))
+  const tab = new Tab(t, { url: server.url, topics: ['a'] })
+  await tab.until(() => tab.subscription.state === 'closed')
+  t.same(tab.ends, [{ reason: 'closed' }])
+})
+
+t.test('a server that says no topics cannot be shared, and it is said', async t => {
+  provideLocks(t)
+  const server = await ScriptedServer.start(t, streaming('id: 1\ndata: x\n\n'))
+  const a = new Tab(t, { url: server.url, topics: ['a', 'c'] })
+  await a.until(() => a.subscription.state === 'closed')
+  t.match(a.errors.at(-1), { message: 'shareAcrossTabs needs a server that answers envelope=true', willRetry: false })
+})
+
+t.test('where tabs cannot find each other, each has a connection', async t => {
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  const tabs = ['a', 'b'].map(topic => new Tab(t, { url, topics: [topic] }))
+  await Promise.all(tabs.map(tab => tab.ready))
+  t.equal(await streams(service), 2)
+})
+
+t.test('a subscription that is closed at once leaves nothing behind', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  new Tab(t, { url, topics: ['a'] }).subscription.close()
+  const brief = new Tab(t, { url, topics: ['a'] })
+  await brief.until(() => brief.subscription.state === 'connecting')
+  brief.subscription.close()
+  const next = new Tab(t, { url, topics: ['a'] })
+  await next.ready
+  t.equal(await streams(service), 1)
+})
