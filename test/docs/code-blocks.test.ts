@@ -65,12 +65,16 @@ t.test('every TypeScript block is free of type errors', async t => {
   t.same(told, [])
 })
 
-for (const { name, block, source, consoles } of programs) {
+/** Programs of a browser's page are compiled only: they have no server, and test/client runs what they use. */
+const servers = programs.filter(({ source }) => !source.includes("'fastify-resumable-sse/client'"))
+
+for (const { name, block, source, consoles } of servers) {
   t.test(`the block at ${block.file}:${block.line} runs, and curl shows what is shown`, async t => {
     const app = await load(t, name, source)
     await app.listen({ host: '127.0.0.1', port: 0 })
     const origin = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
-    for (const { text } of consoles) await checkSession(t, text, origin)
+    const ids = new Map<string, string>()
+    for (const { text } of consoles) await checkSession(t, text, { origin, ids })
   })
 }
 
@@ -83,16 +87,21 @@ async function load (t: Test, name: string, source: string): Promise<FastifyInst
   return app
 }
 
-async function checkSession (t: Test, text: string, origin: string): Promise<void> {
+/** The id of an event. In commands, ids that were printed before replace those that the document shows, by their number. */
+const EVENT_ID = /\b\d{13}-(\d+)\b/g
+
+async function checkSession (t: Test, text: string, { origin, ids }: { origin: string, ids: Map<string, string> }): Promise<void> {
   for (const part of text.split(/^\$ /m).slice(1)) {
     const [command = '', ...shown] = part.split('\n')
-    const curl = run(t, 'bash', ['-c', `exec ${command.replaceAll(SHOWN_ORIGIN, origin)}`])
+    const real = command.replaceAll(SHOWN_ORIGIN, origin).replace(EVENT_ID, (id, n: string) => ids.get(n) ?? id)
+    const curl = run(t, 'bash', ['-c', `exec ${real}`])
     await curl.ended
+    for (const [id, n] of curl.out.matchAll(EVENT_ID)) ids.set(n!, id)
     t.equal(comparable(curl.out), comparable(shown.join('\n')), command)
   }
 }
 
 /** The clock in ids, a `retry:` drawn by lot, and spaces at line ends do not count. */
 function comparable (text: string): string {
-  return text.replace(/\b\d{13}-(\d+)\b/g, '<ms>-$1').replace(/^retry: (2\d{3}|3\d{3}|4000)$/gm, 'retry: <2000 to 4000>').replace(/[ \t]+$/gm, '').trim()
+  return text.replace(EVENT_ID, '<ms>-$1').replace(/^retry: (2\d{3}|3\d{3}|4000)$/gm, 'retry: <2000 to 4000>').replace(/[ \t]+$/gm, '').trim()
 }
