@@ -3,39 +3,48 @@ import { addAdmission } from '../reply/admission.ts'
 import { errors } from '../reply/errors.ts'
 import { bearerSource } from './jwt/bearer.ts'
 import { cookieSource } from './cookie.ts'
+import type { Credential, CredentialSource, OneTimeUse, VerifiedCredential } from './credential.ts'
 import { Grant } from './grant.ts'
-import type { GrantInit, GrantSource } from './grant.ts'
+import type { GrantSource } from './grant.ts'
 import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
-import type { OpenStream, OpenStreams } from './open-streams.ts'
+import type { GrantedStream, GrantedStreams } from './granted-streams.ts'
 import type { AuthOptions } from './options.ts'
 import { proxySource } from './proxy.ts'
 import type { Revocation } from './revocation.ts'
 import { SiteCheck } from './site.ts'
-import type { Source } from './source.ts'
-import { tokenSource } from './one-time/token-source.ts'
+import { tokenSource } from './one-time/token-credential.ts'
 
 interface AuthenticatorInit {
   app: FastifyInstance
   options: AuthOptions
-  streams: OpenStreams
+  streams: GrantedStreams
   revocation: Revocation
   tokens: OneTimeTokens | undefined
   verifier: JwtVerifier | undefined
 }
 
+/** A request that has been authenticated. */
+export interface Authenticated {
+  grant: Grant
+  /** Present when the credential can be used once only; a stream spends it by itself, any other response must. */
+  oneTime: OneTimeUse | undefined
+}
+
 /**
- * Turns a request into a grant, in this order; what fails leaves nothing spent and nothing asked:
+ * Turns a request into a grant, in this order; a request that is rejected has spent nothing:
  *
  * ```
  *   Host ─▶ first source with a credential ─▶ page it comes from ─▶ verify ─▶ revoked? ─▶ request.grant
  * ```
  */
 export class Authenticator {
-  readonly #streams: OpenStreams
+  readonly #streams: GrantedStreams
   readonly #revocation: Revocation
   readonly #site: SiteCheck
-  readonly #sources: readonly Source[]
+  readonly #sources: readonly CredentialSource[]
+  /** True when some credentials can be used once only. */
+  readonly hasOneTimeCredentials: boolean
 
   constructor ({ app, options, streams, revocation, tokens, verifier }: AuthenticatorInit) {
     this.#streams = streams
@@ -47,67 +56,73 @@ export class Authenticator {
       options.cookie && cookieSource(app, options.cookie, verifier),
       options.proxy && proxySource(options.proxy)
     ].filter(source => source !== undefined)
+    this.hasOneTimeCredentials = tokens !== undefined
   }
 
   /** Throws 421, 401, 403 or 503 with what to do next. */
-  async authenticate (request: FastifyRequest): Promise<Grant> {
+  async authenticate (request: FastifyRequest): Promise<Authenticated> {
     this.#site.checkHost(request)
-    const { source, credential } = this.#presented(request)
-    if (source.sender === 'browser') this.#site.checkPage(request)
-    if (source.sender === 'script') this.#site.checkScript(request)
-    const ask = async (): Promise<Grant | null> => toGrant(await source.verify(credential, request), source)
-    const grant = await ask()
-    if (grant === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[source.kind])
-    if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted has expired: get new ones')
+    const credential = this.#find(request)
+    if (credential.sender === 'browser') this.#site.checkPage(request)
+    if (credential.sender === 'script') this.#site.checkScript(request)
+    const verified = await credential.verify()
+    if (verified === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[credential.kind])
+    const grant = toGrant(verified, credential)
+    if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED(EXPIRED)
     this.#checkRevoked(grant)
-    if (source.isSelfContained && this.#revocation.isTooOld(grant)) throw new errors.FST_SSE_UNAUTHORIZED('the token is older than what is remembered of revocations, so that it may have been revoked: get a new one')
-    this.#admit(request, grant, source, source.isAskedAgain ? ask : undefined)
-    return grant
+    if (credential.isSelfContained && this.#revocation.isTooOld(grant)) throw new errors.FST_SSE_UNAUTHORIZED(TOO_OLD)
+    this.#admit(request, { grant, credential, oneTime: verified.oneTime })
+    return { grant, oneTime: verified.oneTime }
   }
 
-  /** True when some source has credentials that can be used once. */
-  get canSpend (): boolean { return this.#sources.some(({ spend }) => spend !== undefined) }
-
-  /** Before an answer that is no stream and no refusal: what can be used once is spent by it, too. */
-  async spend (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const source = this.#sources.find(({ kind }) => kind === request.grant?.source)
-    await source?.spend?.(request, reply, 'answer')
-  }
-
-  #presented (request: FastifyRequest): { source: Source, credential: string } {
+  #find (request: FastifyRequest): Credential {
     for (const source of this.#sources) {
-      const credential = source.read(request)
-      if (credential !== undefined) return { source, credential }
+      const credential = source.find(request)
+      if (credential !== undefined) return credential
     }
-    throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${this.#sources.map(({ kind }) => CREDENTIALS[kind]).join(' or ')}`)
+    const accepted = this.#sources.map(({ kind }) => CREDENTIALS[kind]).join(' or ')
+    throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${accepted}`)
   }
 
   /** The topics are checked whenever a source names some; the stream is watched from its first byte on. */
-  #admit (request: FastifyRequest, grant: Grant, source: Source, askAgain: OpenStream['askAgain']): void {
-    let open: OpenStream | undefined
+  #admit (request: FastifyRequest, { grant, credential, oneTime }: Authenticated & { credential: Credential }): void {
+    const askAgain = credential.isAskedAgain ? () => this.#askAgain(credential) : undefined
+    let open: GrantedStream | undefined
     addAdmission(request, {
-      // Also while it streams: a source may come to its topics late, and a grant may have been renewed by then.
+      // Also while it streams: a source may name its topics late, and the grant may have been renewed by then.
       check: topics => (open?.grant ?? grant).checkSubscribe(topics),
-      // Among the streams before anything is spent: whatever is told from here on finds it there, and what was told before is
-      // looked for. Whoever is refused here is let go with the stream, which is over then.
+      // Registered before anything is spent: revocations from here on find the stream, and earlier ones are looked up. A
+      // stream that is rejected here is removed when it closes.
       admit: async (stream, reply) => {
         open = this.#streams.add({ stream, grant, askAgain })
         this.#checkRevoked(grant)
-        if (source.spend) await this.#takeTurn(open, source, request, reply)
+        if (oneTime) await this.#takeTurn(open, oneTime, reply)
       }
     })
   }
 
-  async #takeTurn (open: OpenStream, source: Source, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const turn = await source.spend!(request, reply, 'stream')
-    void open.stream.closed.then(() => source.release?.(open.grant.session!, turn, request.log))
+  async #takeTurn (open: GrantedStream, oneTime: OneTimeUse, reply: FastifyReply): Promise<void> {
+    const turn = await oneTime.spend(reply, 'stream')
+    void open.stream.closed.then(() => oneTime.release(turn, reply.request.log))
     this.#streams.takeTurn(open, turn)
   }
 
+  /** What a new request with the same credential would be granted; null when it would be rejected. */
+  async #askAgain (credential: Credential): Promise<Grant | null> {
+    const verified = await credential.verify()
+    const grant = verified && toGrant(verified, credential)
+    return grant && this.#revocation.isRevoked(grant) ? null : grant
+  }
+
   #checkRevoked (grant: Grant): void {
-    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED('what these credentials granted was taken back: get new ones')
+    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED(REVOKED)
   }
 }
+
+const EXPIRED = 'what these credentials granted has expired: get new ones'
+const REVOKED = 'what these credentials granted was taken back: get new ones'
+const TOO_OLD =
+  'the token is older than what is remembered of revocations, so that it may have been revoked: get a new one'
 
 /** What a request without credentials may send. */
 const CREDENTIALS: Record<GrantSource, string> = {
@@ -117,7 +132,7 @@ const CREDENTIALS: Record<GrantSource, string> = {
   proxy: 'the request through the proxy that authenticates'
 }
 
-/** What to do when a source was asked and said no. */
+/** What to do when a credential is not valid. */
 const REFUSALS: Record<GrantSource, string> = {
   bearer: 'the token is not valid: get a new one',
   token: 'the one-time token is not valid, was used before, or is too old: get a new one',
@@ -125,8 +140,8 @@ const REFUSALS: Record<GrantSource, string> = {
   proxy: 'the proxy names nobody who may come in: sign in as somebody else'
 }
 
-function toGrant (granted: GrantInit | Grant | null, source: Source): Grant | null {
-  return granted === null || granted instanceof Grant ? granted : new Grant(granted, source.kind)
+function toGrant ({ grant }: VerifiedCredential, { kind }: Credential): Grant {
+  return grant instanceof Grant ? grant : new Grant(grant, kind)
 }
 
 function isExpired ({ expiresAtMs }: Grant): boolean {

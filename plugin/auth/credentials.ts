@@ -26,17 +26,24 @@ export function redactUrls (raw: RawRequest): string[] {
   return [...values]
 }
 
-/** The URL with the values of secret parameters replaced, in one pass; they are added to `found`. */
+/** The name of each parameter. The query begins at a semicolon where Fastify's option `useSemicolonDelimiter` is set. */
+const PARAMETER = /[?;&]([^=&?;]*)=/g
+
+/** The URL with the values of secret parameters replaced, in one pass; they are added to `found`. A value ends at `&`. */
 function redactUrl (url: string, found: Set<string>): string {
-  const at = url.indexOf('?')
-  if (at < 0) return url
-  const pairs = url.slice(at + 1).split('&').map(pair => {
-    const [name, value] = splitAtFirst(pair)
-    if (value === '' || !SECRET_PARAMETERS.has(decode(name).toLowerCase())) return pair
+  let redacted = ''
+  let copied = 0
+  for (const { 0: match, 1: name, index } of url.matchAll(PARAMETER)) {
+    // What is within the value of another one is hidden already, and not searched again: the time is linear.
+    if (index < copied || !SECRET_PARAMETERS.has(decode(name!).toLowerCase())) continue
+    const start = index + match.length
+    const [value] = url.slice(start).split('&', 1) as [string]
+    if (value === '') continue
     if (found.size < MAX_COLLECTED) found.add(value).add(decode(value))
-    return `${name}=${REDACTED}`
-  })
-  return `${url.slice(0, at)}?${pairs.join('&')}`
+    redacted += url.slice(copied, start) + REDACTED
+    copied = start + value.length
+  }
+  return redacted + url.slice(copied)
 }
 
 /**
@@ -59,11 +66,6 @@ function toPattern (secret: string): string {
 }
 
 const pathOf = (url: string): string => url.split('?', 1)[0]!
-
-function splitAtFirst (pair: string): [name: string, value: string] {
-  const at = pair.indexOf('=')
-  return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)]
-}
 
 function decode (text: string): string {
   try {

@@ -7,11 +7,13 @@ const MAX_PATTERN_LENGTH = 256
 
 // Whatever may be a topic, and the star.
 const PATTERN = /^[A-Za-z0-9._~:@/*-]+$/
-const CONTROLS = /\p{Cc}/u
+// Control characters, and halves of surrogate pairs: encoded as UTF-8, as in Redis, all of these become one character, and
+// the revocation of such a subject would name another one.
+const UNUSABLE = /[\p{Cc}\p{Cs}]/u
 
 /** True for what may be the subject of a grant. */
 export function isSubject (value: unknown): value is string {
-  return typeof value === 'string' && value.length > 0 && value.length <= MAX_SUBJECT_LENGTH && !CONTROLS.test(value)
+  return typeof value === 'string' && value.length > 0 && value.length <= MAX_SUBJECT_LENGTH && !UNUSABLE.test(value)
 }
 
 /** True for a pattern that some topic could match. */
@@ -24,6 +26,8 @@ const isTime = (value: unknown): boolean => value === undefined || (typeof value
 
 const PATTERNS_ALLOWED = 'a list of patterns of topics, such as "orders.*"'
 const TIME_ALLOWED = 'a number (Unix ms)'
+const GRANT_ALLOWED =
+  'an object { subject, subscribe?, publish?, expiresAtMs?, issuedAtMs?, revoke? } or null'
 
 /** One row per field of what an app's `verify` returns: what it may be, and the test. */
 export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value: unknown) => boolean }> = {
@@ -36,13 +40,15 @@ export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value:
 }
 
 /**
- * Checks what code of the application granted: a mistyped right is a bug of that code, and must not be taken for no limit.
- * Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what was seen.
+ * Checks what code of the application granted; null stays null. A misspelt right is a bug of that code and must not count as
+ * "no limit". Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what was seen.
  */
-export function checkGrantInit (from: string, init: unknown): GrantInit {
-  if (typeof init !== 'object' || init === null) throw new errors.FST_SSE_BAD_GRANT(from, 'the grant', 'an object { subject, subscribe?, publish?, expiresAtMs?, issuedAtMs?, revoke? } or null', show(init))
+export function checkGrantInit (from: string, init: unknown): GrantInit | null {
+  if (init === null) return null
+  if (typeof init !== 'object') throw new errors.FST_SSE_BAD_GRANT(from, 'the grant', GRANT_ALLOWED, show(init))
   for (const name of Object.keys(init)) {
-    if (!Object.hasOwn(grantChecks, name)) throw new errors.FST_SSE_BAD_GRANT(from, `"${name}"`, `one of ${Object.keys(grantChecks).join(', ')}`, 'an unknown field')
+    if (Object.hasOwn(grantChecks, name)) continue
+    throw new errors.FST_SSE_BAD_GRANT(from, `"${name}"`, `one of ${Object.keys(grantChecks).join(', ')}`, 'an unknown field')
   }
   for (const [name, { allowed, ok }] of Object.entries(grantChecks)) {
     const value = (init as GrantInit)[name as keyof GrantInit]

@@ -10,7 +10,7 @@ import { tokenDefaults } from './one-time/one-time-token-options.ts'
 import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
 import { importWithPeer } from '../common/peer.ts'
-import { OpenStreams } from './open-streams.ts'
+import { GrantedStreams } from './granted-streams.ts'
 import { resolveAuthOptions } from './options.ts'
 import type { AuthOptions } from './options.ts'
 import { askAgain, Recheck } from './recheck.ts'
@@ -49,7 +49,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
   const tokens = await createTokens(app, options)
   const verifier = await createVerifier(app, options)
-  const streams = new OpenStreams(options.expiryWarningMs)
+  const streams = new GrantedStreams(options.expiryWarningMs)
   const revocation = createRevocation(app, { options, tokens, streams })
   const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)], everyMs: options.recheckMs, log: app.log })
   const authenticator = new Authenticator({ app, options, streams, revocation, tokens, verifier })
@@ -90,7 +90,7 @@ function loadTokens () {
   return importWithPeer('@fastify/rate-limit', 'the option "oneTimeToken"', () => import('./one-time/index.ts'))
 }
 
-interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: OpenStreams }
+interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: GrantedStreams }
 
 function createRevocation (app: FastifyInstance, { options, tokens, streams }: Parts): Revocation {
   const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs, revocationMs } = tokenDefaults

@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify'
 import { errors } from '../reply/errors.ts'
 import { checkGrantInit, isSubject } from './grant-init.ts'
 import type { GrantInit } from './grant.ts'
-import { readOnce } from './source.ts'
-import type { Source } from './source.ts'
+import { readOnce } from './credential.ts'
+import type { CredentialSource } from './credential.ts'
 
 /** A header with the subject, set by a proxy that authenticates; it must delete the header from what clients send. */
 export interface ProxyOptions {
@@ -12,40 +12,52 @@ export interface ProxyOptions {
   header: string
   /** Addresses and CIDR blocks from which it counts; from anywhere else it is ignored. */
   from: readonly string[]
-  /** What the subject may do; null refuses. Default: what `subscribe` and `publish` say. */
+  /** Returns what the subject may do; null rejects the request. Default: the rights in `subscribe` and `publish`. */
   verify?: (subject: string, request: FastifyRequest) => GrantInit | null | Promise<GrantInit | null>
   /** Patterns of topics for every subject. Default: the route decides. */
   subscribe?: readonly string[]
   publish?: readonly string[]
   /**
-   * Without `verify`: how long a grant lasts, in ms; the proxy is asked again by the next request. Default 3,600,000: whoever
-   * was signed out there listens for no longer.
+   * Without `verify`: how long a grant lasts, in ms; the next request passes the proxy again. Default 3,600,000: a user who
+   * signed out there keeps a stream for no longer.
    */
   maxLifetimeMs?: number
 }
 
 export const PROXY_LIFETIME_MS = 3_600_000
 
-/** The header as a source. It counts by the address of the socket, whatever `X-Forwarded-For` says. */
-export function proxySource (options: ProxyOptions): Source {
+/** Finds the header. It counts by the address of the socket, whatever `X-Forwarded-For` says. */
+export function proxySource (options: ProxyOptions): CredentialSource {
   const header = options.header.toLowerCase()
   const trusted = toBlockList(options.from)
   return {
     kind: 'proxy',
-    sender: 'browser',
-    isAskedAgain: options.verify !== undefined,
-    isSelfContained: false,
-    read: request => isFrom(trusted, request.raw.socket.remoteAddress) ? decode(readOnce(request, header)) : undefined,
-    async verify (subject, request) {
-      if (!isSubject(subject)) return null
-      if (options.verify === undefined) return { subject, subscribe: options.subscribe, publish: options.publish, expiresAtMs: Date.now() + (options.maxLifetimeMs ?? PROXY_LIFETIME_MS) }
-      const init = await options.verify(subject, request)
-      return init === null ? null : checkGrantInit('proxy.verify', init)
+    find (request) {
+      if (!isFrom(trusted, request.raw.socket.remoteAddress)) return undefined
+      const subject = decode(readOnce(request, header))
+      if (subject === undefined) return undefined
+      return {
+        kind: 'proxy',
+        sender: 'browser',
+        isAskedAgain: options.verify !== undefined,
+        isSelfContained: false,
+        async verify () {
+          const grant = isSubject(subject) ? await grantOf(options, subject, request) : null
+          return grant && { grant }
+        }
+      }
     }
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+async function grantOf (options: ProxyOptions, subject: string, request: FastifyRequest): Promise<GrantInit | null> {
+  const { verify, subscribe, publish, maxLifetimeMs = PROXY_LIFETIME_MS } = options
+  if (verify !== undefined) return checkGrantInit('proxy.verify', await verify(subject, request))
+  return { subject, subscribe, publish, expiresAtMs: Date.now() + maxLifetimeMs }
+}
+
+// With the byte order mark, which would be dropped otherwise: "\ufeffalice" is not "alice".
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Node reads header bytes as latin1; proxies send UTF-8. Throws 401 for anything else: two subjects must not become one. */
 function decode (value: string | undefined): string | undefined {
@@ -53,11 +65,12 @@ function decode (value: string | undefined): string | undefined {
   try {
     return utf8.decode(Buffer.from(value, 'latin1'))
   } catch (cause) {
-    throw new errors.FST_SSE_UNAUTHORIZED('the header of the proxy is not UTF-8: let the proxy send the subject as UTF-8', { cause })
+    const message = 'the header of the proxy is not UTF-8: let the proxy send the subject as UTF-8'
+    throw new errors.FST_SSE_UNAUTHORIZED(message, { cause })
   }
 }
 
-/** True for an address, or an address with the length of a prefix behind a slash. */
+/** True for an IP address, or a CIDR block. */
 export function isNetwork (text: unknown): boolean {
   if (typeof text !== 'string') return false
   const [address = '', bits, ...rest] = text.split('/')
@@ -66,7 +79,7 @@ export function isNetwork (text: unknown): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
 }
 
-/** Addresses and CIDR blocks, as `isNetwork` takes them. */
+/** Addresses and CIDR blocks, as `isNetwork` accepts them. */
 export function toBlockList (networks: readonly string[]): BlockList {
   const list = new BlockList()
   for (const network of networks) {

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { answerInTime } from './answer.ts'
-import type { OpenStream, OpenStreams } from './open-streams.ts'
+import type { GrantedStream, GrantedStreams } from './granted-streams.ts'
 
 /** How many questions to the application are open at the same time. */
 const MAX_QUESTIONS = 16
@@ -51,7 +51,7 @@ export class Recheck {
 }
 
 /** Asks the application about each stream whose grant it gave, a few at a time; rejects with the first failure when all are asked. */
-export async function askAgain (streams: OpenStreams, timeoutMs: number): Promise<void> {
+export async function askAgain (streams: GrantedStreams, timeoutMs: number): Promise<void> {
   const waiting = [...streams].values()
   const failures: unknown[] = []
   const ask = async (): Promise<void> => {
@@ -62,7 +62,7 @@ export async function askAgain (streams: OpenStreams, timeoutMs: number): Promis
 }
 
 /** A grant that came back for somebody else, or without what is streamed, is a lost one; one that is over ends as it does by itself. */
-async function askOne (streams: OpenStreams, open: OpenStream, timeoutMs: number): Promise<void> {
+async function askOne (streams: GrantedStreams, open: GrantedStream, timeoutMs: number): Promise<void> {
   if (open.askAgain === undefined) return
   const grant = await answerInTime(`${open.grant.source}.verify`, timeoutMs, open.askAgain())
   if (grant === null || grant.subject !== open.grant.subject || !open.stream.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')

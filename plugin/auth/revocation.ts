@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { answerInTime } from './answer.ts'
 import type { Grant } from './grant.ts'
-import type { OpenStreams } from './open-streams.ts'
+import type { GrantedStreams } from './granted-streams.ts'
 import { isRevoked } from './one-time/token-store.ts'
 import type { SessionLimits, StoreChange, TokenStore } from './one-time/token-store.ts'
 
@@ -10,7 +10,7 @@ export type Revoked = { subject: string, session?: undefined } | { session: stri
 
 interface RevocationInit {
   store: TokenStore
-  streams: OpenStreams
+  streams: GrantedStreams
   limits: SessionLimits
   /** How long a revoked subject is remembered. */
   revocationMs: number

@@ -56,10 +56,12 @@ function watch (app: Watched, isComplete: boolean): Watch {
   return watched
 }
 
-/** A value that is neither true nor false asks too: the guard reports what it should be. */
+/**
+ * True when the option or the config of a route asks for a grant: neither can switch off the other. A value that is neither true
+ * nor false asks too; the guard reports what it should be.
+ */
 export function asksForGrant ({ grant, config }: RouteOptions): boolean {
-  const asked: unknown = grant ?? config?.grant
-  return asked !== undefined && asked !== false
+  return [grant, config?.grant].some((asked: unknown) => asked !== undefined && asked !== false)
 }
 
 const hooksOf = ({ onRequest }: RouteOptions) => [onRequest ?? []].flat()

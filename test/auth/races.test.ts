@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import t from 'tap'
 import type { Test } from 'tap'
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { OpenStreams } from '../../plugin/auth/open-streams.ts'
+import { GrantedStreams } from '../../plugin/auth/granted-streams.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { Deferred } from '../../plugin/common/deferred.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
@@ -135,7 +135,7 @@ t.test('a subject that is revoked between the check of its credentials and its s
 })
 
 t.test('what is refused when its token is spent leaves nothing behind', async t => {
-  const add = mock.method(OpenStreams.prototype, 'add')
+  const add = mock.method(GrantedStreams.prototype, 'add')
   t.teardown(() => mock.restoreAll())
   const store = new SlowStore()
   const { origin } = await startTokenApp(t, { store })
@@ -147,7 +147,7 @@ t.test('what is refused when its token is spent leaves nothing behind', async t 
   await winner.inbox.until('stream.open')
   release()
   t.equal((await loser).statusCode, 401)
-  const streams = add.mock.calls[0]!.this as OpenStreams
+  const streams = add.mock.calls[0]!.this as GrantedStreams
   t.equal(streams.size, 1)
   t.notOk(winner.inbox.isOver)
   winner.close()

@@ -1,7 +1,7 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import { Grant } from '../../plugin/auth/index.ts'
-import { OpenStreams } from '../../plugin/auth/open-streams.ts'
+import { GrantedStreams } from '../../plugin/auth/granted-streams.ts'
 import { Revocation } from '../../plugin/auth/revocation.ts'
 import { MemoryTokenStore } from '../../plugin/auth/one-time/memory-token-store.ts'
 import { buildApp } from '../support/app.ts'
@@ -12,7 +12,7 @@ t.test('of two times of one subject the later one counts, and what is too old is
   t.teardown(() => { mock.timers.reset(); mock.restoreAll() })
   const store = new MemoryTokenStore()
   const app = await buildApp(t)
-  const revocation = new Revocation({ store, streams: new OpenStreams(0), limits: LIMITS, revocationMs: 60_000, timeoutMs: 1_000, log: app.log })
+  const revocation = new Revocation({ store, streams: new GrantedStreams(0), limits: LIMITS, revocationMs: 60_000, timeoutMs: 1_000, log: app.log })
   await revocation.start(() => {})
   const isRevoked = (issuedAtMs: number): boolean => revocation.isRevoked(new Grant({ subject: 'ann', issuedAtMs }, 'bearer'))
   await revocation.revoke({ subject: 'ann' })
@@ -43,7 +43,7 @@ t.test('a credential from before a revocation that was forgotten is too old, who
   const store = new MemoryTokenStore()
   const app = await buildApp(t)
   const start = async (): Promise<Revocation> => {
-    const revocation = new Revocation({ store, streams: new OpenStreams(0), limits: LIMITS, revocationMs: 60_000, timeoutMs: 1_000, log: app.log })
+    const revocation = new Revocation({ store, streams: new GrantedStreams(0), limits: LIMITS, revocationMs: 60_000, timeoutMs: 1_000, log: app.log })
     await revocation.start(() => {})
     return revocation
   }
@@ -67,7 +67,7 @@ t.test('a check asks for what was revoked since the last one', async t => {
   const asked: (number | undefined)[] = []
   const revokedSubjects = store.revokedSubjects.bind(store)
   store.revokedSubjects = sinceMs => { asked.push(sinceMs); return revokedSubjects(sinceMs) }
-  const revocation = new Revocation({ store, streams: new OpenStreams(0), limits: LIMITS, revocationMs: 3_600_000, timeoutMs: 1_000, log: app.log })
+  const revocation = new Revocation({ store, streams: new GrantedStreams(0), limits: LIMITS, revocationMs: 3_600_000, timeoutMs: 1_000, log: app.log })
   await revocation.start(() => {})
   await revocation.revoke({ subject: 'ann' })
   await revocation.check()

@@ -1,20 +1,27 @@
 import type { FastifyRequest } from 'fastify'
+import { readOnce } from '../credential.ts'
+import type { CredentialSource } from '../credential.ts'
 import type { JwtVerifier } from './jwt.ts'
-import { readOnce } from '../source.ts'
-import type { Source } from '../source.ts'
 
-/** `Authorization: Bearer <JWT>`. Other schemes are somebody else's. */
-export function bearerSource (verifier: JwtVerifier): Source {
+/** Finds `Authorization: Bearer <JWT>`. Other authentication schemes are ignored. */
+export function bearerSource (verifier: JwtVerifier): CredentialSource {
   return {
     kind: 'bearer',
-    sender: 'client',
-    isAskedAgain: false,
-    isSelfContained: true,
-    read: readBearer,
-    verify: token => verifier.verify(token)
+    find (request) {
+      const token = readBearer(request)
+      if (token === undefined) return undefined
+      return {
+        kind: 'bearer',
+        sender: 'client',
+        isAskedAgain: false,
+        isSelfContained: true,
+        verify: async () => ({ grant: await verifier.verify(token) })
+      }
+    }
   }
 }
 
 function readBearer (request: FastifyRequest): string | undefined {
-  return /^bearer(?: +(.*))?$/i.exec(readOnce(request, 'authorization') ?? '')?.slice(1).map(token => token ?? '')[0]
+  const match = /^bearer(?: +(.*))?$/i.exec(readOnce(request, 'authorization') ?? '')
+  return match === null ? undefined : match[1] ?? ''
 }

@@ -1,17 +1,17 @@
 import t from 'tap'
 import { Grant } from '../../plugin/auth/index.ts'
-import { OpenStreams } from '../../plugin/auth/open-streams.ts'
-import type { OpenStream } from '../../plugin/auth/open-streams.ts'
+import { GrantedStreams } from '../../plugin/auth/granted-streams.ts'
+import type { GrantedStream } from '../../plugin/auth/granted-streams.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 
 /** How often anything of any grant was looked at. */
 let looks = 0
 
-interface Stage { streams: OpenStreams, open: OpenStream[], reasons: Map<SseStream, string> }
+interface Stage { streams: GrantedStreams, open: GrantedStream[], reasons: Map<SseStream, string> }
 
 function stage (count: number): Stage {
-  const streams = new OpenStreams(0)
+  const streams = new GrantedStreams(0)
   const reasons = new Map<SseStream, string>()
   const open = Array.from({ length: count }, (_, at) => {
     const closed = deferred<CloseReason>()

@@ -3,7 +3,7 @@ import { startExpiry } from './expiry.ts'
 import type { Grant } from './grant.ts'
 
 /** What makes a stream one that runs on a grant. */
-export interface OpenStreamInit {
+export interface GrantedStreamInit {
   readonly stream: SseStream
   /** The grant as it is now: a cookie may be prolonged while its stream is open. */
   grant: Grant
@@ -12,7 +12,7 @@ export interface OpenStreamInit {
 }
 
 /** A stream that runs on a grant. */
-export interface OpenStream extends OpenStreamInit {
+export interface GrantedStream extends GrantedStreamInit {
   /** Its turn among the streams of its session; undefined where there is no session, or it is not known yet. */
   turn: number | undefined
   /** The latest turn of its session that was announced. */
@@ -23,11 +23,11 @@ export interface OpenStream extends OpenStreamInit {
  * The streams of one app that run on grants. Each ends at its grant's expiry by itself. They are found by session and by
  * subject: when thousands reconnect, each announcement concerns the streams of one session and not all there are.
  */
-export class OpenStreams implements Iterable<OpenStream> {
+export class GrantedStreams implements Iterable<GrantedStream> {
   readonly #warningMs: number
-  readonly #streams = new Map<OpenStream, () => void>()
-  readonly #bySession = new Map<string, Set<OpenStream>>()
-  readonly #bySubject = new Map<string, Set<OpenStream>>()
+  readonly #streams = new Map<GrantedStream, () => void>()
+  readonly #bySession = new Map<string, Set<GrantedStream>>()
+  readonly #bySubject = new Map<string, Set<GrantedStream>>()
 
   /** `warningMs` before its end a client is warned; 0 warns none. */
   constructor (warningMs: number) {
@@ -37,7 +37,7 @@ export class OpenStreams implements Iterable<OpenStream> {
   get size (): number { return this.#streams.size }
 
   /** Takes a stream in until it is over. */
-  add (init: OpenStreamInit): OpenStream {
+  add (init: GrantedStreamInit): GrantedStream {
     const open = { ...init, turn: undefined, latestTurn: 0 }
     const { subject, session } = open.grant
     this.#streams.set(open, () => {})
@@ -49,7 +49,7 @@ export class OpenStreams implements Iterable<OpenStream> {
   }
 
   /** Gives a stream its turn in its session; it ends when a later one was announced already. */
-  takeTurn (open: OpenStream, turn: number): void {
+  takeTurn (open: GrantedStream, turn: number): void {
     open.turn = turn
     endIfSuperseded(open)
   }
@@ -63,7 +63,7 @@ export class OpenStreams implements Iterable<OpenStream> {
   }
 
   /** Gives a stream another grant of the same subject; its expiry is the new one from now on. */
-  renew (open: OpenStream, grant: Grant): void {
+  renew (open: GrantedStream, grant: Grant): void {
     if (!open.stream.isOpen) return
     open.grant = grant
     this.#startExpiry(open)
@@ -85,17 +85,17 @@ export class OpenStreams implements Iterable<OpenStream> {
     return new Set(redeemed.map(([session]) => session))
   }
 
-  [Symbol.iterator] (): Iterator<OpenStream> {
+  [Symbol.iterator] (): Iterator<GrantedStream> {
     return this.#streams.keys()
   }
 
-  #startExpiry (open: OpenStream): void {
+  #startExpiry (open: GrantedStream): void {
     this.#streams.get(open)?.()
     const { expiresAtMs } = open.grant
     this.#streams.set(open, expiresAtMs === undefined ? () => {} : startExpiry(open.stream, expiresAtMs, this.#warningMs))
   }
 
-  #remove (open: OpenStream): void {
+  #remove (open: GrantedStream): void {
     const { subject, session } = open.grant
     this.#streams.get(open)?.()
     this.#streams.delete(open)
@@ -104,18 +104,18 @@ export class OpenStreams implements Iterable<OpenStream> {
   }
 }
 
-function addTo (index: Map<string, Set<OpenStream>>, key: string, open: OpenStream): void {
+function addTo (index: Map<string, Set<GrantedStream>>, key: string, open: GrantedStream): void {
   const known = index.get(key)
   if (known) known.add(open)
   else index.set(key, new Set([open]))
 }
 
-function deleteFrom (index: Map<string, Set<OpenStream>>, key: string, open: OpenStream): void {
+function deleteFrom (index: Map<string, Set<GrantedStream>>, key: string, open: GrantedStream): void {
   const known = index.get(key)!
   known.delete(open)
   if (known.size === 0) index.delete(key)
 }
 
-function endIfSuperseded ({ stream, turn, latestTurn }: OpenStream): void {
+function endIfSuperseded ({ stream, turn, latestTurn }: GrantedStream): void {
   if (turn !== undefined && turn < latestTurn) stream.close('revoked')
 }
