@@ -61,15 +61,14 @@ for (const [name, start] of Object.entries(apps)) {
 
 // The service logs no line per request, but it logs the request with every 503; there each parameter counted four times.
 t.test('nor does what the service logs of a 503', async t => {
-  const { service, origin } = await startService(t, { LOG: 'memory', JWKS_URL: 'http://127.0.0.1:1/keys' })
   const token = forge({ alg: 'ES256', kid: 'a' }, { sub: 'a', exp: 4_102_444_800 }, 'x'.repeat(86))
-  // Node refuses more than 16 KiB of headers.
-  for (const size of [1, 10, 100, 700]) {
-    const seen = service.out.length
+  // Node rejects more than 16 KiB of headers. A service of its own for each: the next line of this kind may be left out.
+  for (const size of [1, 10, 700]) {
+    const { service, origin } = await startService(t, { LOG: 'memory', JWKS_URL: 'http://127.0.0.1:1/keys' })
     const answer = await fetch(`${origin}/topics/seen?${'ot=e&access_token=d&'.repeat(size)}`, { headers: bearer(token) })
     t.equal(answer.status, 503)
-    await service.until(({ out }) => out.slice(seen).includes('FST_SSE_KEYS_UNAVAILABLE'))
-    const lines = service.out.slice(seen).split('\n').filter(line => line.includes('"req"'))
+    await service.until(({ out }) => out.includes('FST_SSE_KEYS_UNAVAILABLE'))
+    const lines = service.out.split('\n').filter(line => line.includes('"req"'))
     t.ok(lines.length === 1 && lines[0]!.length < 1_000, `x ${size}: ${lines[0]?.length} characters`)
   }
 })
