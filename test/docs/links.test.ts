@@ -6,6 +6,7 @@ import { anchorsOf, blocksOf, DOCS, proseOf, readDoc, ROOT } from '../support/ma
 /** The second line is that of docs/proxies.md, whose blocks test/deploy/proxies.test.ts runs. */
 const LANGUAGES = new Set([
   'ts', 'js', 'console', 'text',
+  'mermaid',
   'haproxy', 'caddy', 'vcl', 'apache', 'squid', 'lighttpd', 'yaml'
 ])
 
@@ -32,6 +33,14 @@ t.test('every document is linked from the README or from the index in docs', asy
 
 t.test('every block says its language, so that none escapes the tests by a slip', async t => {
   for (const { file, line, language } of DOCS.flatMap(blocksOf)) t.ok(LANGUAGES.has(language), `${file}:${line} ${language}`)
+})
+
+t.test('the files that CONTRIBUTING and the page on the architecture name are there', async t => {
+  for (const doc of ['CONTRIBUTING.md', 'docs/internals/architecture.md']) {
+    const files = [...readDoc(doc).matchAll(/`((?:plugin|service|test|deploy|docs|scripts)\/[^`\s]*)`/g)].map(([, file]) => file!)
+    t.ok(files.length > 5)
+    for (const file of files) t.ok(existsSync(ROOT + file), `${doc}: ${file}`)
+  }
 })
 
 t.test('the test files that CONTRIBUTING names are there, and so are its variables', async t => {

@@ -1,0 +1,89 @@
+import { readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import ts from 'typescript'
+import { blocksOf, readDoc } from '../support/markdown.ts'
+
+// docs/internals/architecture.md draws the rooms and the imports between them. The linter rejects an import against the direction;
+// this compares the drawing with every import there is, and finds circles, which no rule of the linter sees.
+
+const SOURCES = ['plugin', 'service'].flatMap(folder => {
+  const files = readdirSync(join(import.meta.dirname, '../..', folder), { recursive: true, encoding: 'utf8' })
+  return files.filter(file => /(?<!\.d)\.ts$/.test(file) && !/^(dist|node_modules)\//.test(file)).map(file => `${folder}/${file}`)
+})
+
+interface Import { specifier: string, isOfTypes: boolean }
+
+/** What a file imports or re-exports. */
+function importsOf (file: string): Import[] {
+  const { statements } = ts.createSourceFile(file, readDoc(file), ts.ScriptTarget.ES2022)
+  return statements.flatMap(statement => {
+    if (ts.isImportDeclaration(statement)) return toImport(statement.moduleSpecifier, statement.importClause?.isTypeOnly)
+    return ts.isExportDeclaration(statement) ? toImport(statement.moduleSpecifier, statement.isTypeOnly) : []
+  })
+}
+
+function toImport (specifier: ts.Expression | undefined, isOfTypes = false): Import[] {
+  return specifier && ts.isStringLiteral(specifier) ? [{ specifier: specifier.text, isOfTypes }] : []
+}
+
+/** The files that have to be loaded before a file; types are gone when it runs. */
+function loadedBy (file: string): string[] {
+  const loaded = importsOf(file).filter(({ specifier, isOfTypes }) => specifier.startsWith('.') && !isOfTypes)
+  return loaded.map(({ specifier }) => join(dirname(file), specifier))
+}
+
+/** A room is a folder of the library with its wings, the library's index, or the whole service. */
+function roomOf (file: string): string {
+  const [top = '', room = ''] = file.split('/')
+  if (top === 'service') return 'service'
+  return room.endsWith('.ts') ? 'index' : room
+}
+
+/** Where an import leads: the service uses the library by name only, so all its exports are one target. */
+function targetOf (file: string, specifier: string): string | undefined {
+  if (specifier.startsWith('.')) return roomOf(join(dirname(file), specifier))
+  return specifier.startsWith('fastify-resumable-sse') ? 'exports' : undefined
+}
+
+function drawnArrows (): string[] {
+  const { text = '' } = blocksOf('docs/internals/architecture.md').find(({ language }) => language === 'mermaid') ?? {}
+  return [...text.matchAll(/^ *(\w+) --> (\w+)$/gm)].map(([, from, to]) => `${from} --> ${to}`)
+}
+
+/** The circles in a graph, each as the way around it. */
+function circlesIn (graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>()
+  const circles: string[] = []
+  const visit = (node: string, path: readonly string[]): void => {
+    if (path.includes(node)) circles.push([...path.slice(path.indexOf(node)), node].join(' -> '))
+    if (path.includes(node) || done.has(node)) return
+    for (const next of graph.get(node) ?? []) visit(next, [...path, node])
+    done.add(node)
+  }
+  for (const node of graph.keys()) visit(node, [])
+  return circles
+}
+
+t.test('the drawing shows every import between the rooms, and no other', async t => {
+  const found = new Set(SOURCES.flatMap(file => importsOf(file).flatMap(({ specifier }) => {
+    const [from, to] = [roomOf(file), targetOf(file, specifier)]
+    return to === undefined || to === from ? [] : [`${from} --> ${to}`]
+  })))
+  t.same(drawnArrows().sort(), [...found].sort())
+})
+
+t.test('the drawing has no circle', async t => {
+  const graph = new Map<string, string[]>()
+  for (const [from = '', to = ''] of drawnArrows().map(arrow => arrow.split(' --> '))) graph.set(from, [...graph.get(from) ?? [], to])
+  t.same(circlesIn(graph), [])
+})
+
+t.test('no file is loaded in a circle', async t => {
+  t.ok(SOURCES.length > 100)
+  t.same(circlesIn(new Map(SOURCES.map(file => [file, loadedBy(file)]))), [])
+})
+
+t.test('a circle is found', async t => {
+  t.same(circlesIn(new Map([['a', ['b', 'c']], ['b', ['c']], ['c', ['b']]])), ['b -> c -> b'])
+})
