@@ -21,7 +21,8 @@ import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import type { GapReason } from '../../plugin/topics/index.ts'
 import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
 import { RETENTION_DEFAULTS } from '../../plugin/topics/retention.ts'
-import { ROOT, tableRows } from '../support/markdown.ts'
+import { readDoc, ROOT, tableRows } from '../support/markdown.ts'
+import { withFigures } from '../../scripts/readme-figures.js'
 import { SECRET } from '../support/tokens.ts'
 
 // Each table says what the code says: a change of one without the other fails here.
@@ -194,4 +195,12 @@ t.test('docs/one-time-tokens.md lists the options of the Redis store with their 
   // @ts-expect-error: an unknown option
   const told = await rangeTold(async () => new RedisTokenStore({ connection, unknown: 1 }))
   t.equal(`one of ${namesIn(rows).join(', ')}`, told)
+})
+
+t.test('the figures of the README are those of docs/benchmarks.md', async t => {
+  const readme = readDoc('README.md')
+  t.equal(withFigures(readme, readDoc('docs/benchmarks.md')), readme)
+  const figures = tableRows('README.md', 'Median').map(row => row.slice(1))
+  t.equal(figures.length, 3)
+  for (const [ours, floor] of figures) t.ok(Number(ours) > 0 && Number(floor) > 0, `${ours} and ${floor}`)
 })

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { ROOT } from '../support/markdown.ts'
+import ts from 'typescript'
+import { blocksOf, ROOT } from '../support/markdown.ts'
 import { exec, pack, project, succeed, writeFiles } from '../support/packages.ts'
 
 // Who wanted `reply.sse()` got 41 packages and 36 MB beside Fastify, native code among them; and the tarball had no documents.
@@ -61,7 +62,41 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   const home = join(folder, 'node_modules/fastify-resumable-sse')
   for (const file of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/plugin.md', 'docs/topics.md', 'examples/build-log.ts']) t.ok(statSync(join(home, file)).size > 0, file)
   t.same(deadLinks(home), [])
+
+  const [clock = '', orders = ''] = readmePrograms()
+  writeFiles(folder, { 'clock.mjs': clock + READ_CLOCK, 'orders.mjs': orders + READ_ORDER })
+  t.match(await succeed(folder, process.execPath, ['clock.mjs']), /event: tick\ndata: \{"at":/, 'the first example of the README')
+  t.match(await succeed(folder, process.execPath, ['orders.mjs']), /event: paid\ndata: \{"cents":1250\}/, 'the second example of the README')
 })
+
+/** The examples of the README as the README's reader saves them, on a free port. */
+function readmePrograms (): string[] {
+  const { target, module } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
+  return blocksOf('README.md').filter(({ language }) => language === 'ts').map(({ text }) => {
+    return ts.transpileModule(text.replace('port: 3000', 'port: 0'), { compilerOptions: { target, module } }).outputText
+  })
+}
+
+/** Reads a stream until a text arrives in it, and returns what it has read. */
+const READ = `
+const origin = 'http://127.0.0.1:' + app.server.address().port
+async function readUntil (reader, wanted, text = '') {
+  while (!text.includes(wanted)) text += (await reader.read()).value
+  return text
+}
+const readerOf = async path => (await fetch(origin + path)).body.pipeThrough(new TextDecoderStream()).getReader()
+`
+const READ_CLOCK = `${READ}
+console.log(await readUntil(await readerOf('/clock'), '"}'))
+process.exit()
+`
+const READ_ORDER = `${READ}
+const reader = await readerOf('/orders/7/events')
+await readUntil(reader, 'stream.open')
+await fetch(origin + '/orders/7/paid', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"cents":1250}' })
+console.log(await readUntil(reader, '1250}'))
+process.exit()
+`
 
 /** Links of the pages in a package that lead to nothing: relative ones to absent files. */
 function deadLinks (home: string): string[] {
@@ -85,7 +120,8 @@ t.test('the service: its command works once it is installed, and --version costs
   const { version } = JSON.parse(readFileSync(join(ROOT, 'service/package.json'), 'utf8')) as { version: string }
   t.equal(await succeed(folder, 'npx', ['resumable-sse', '--version']), `${version}\n`)
   t.match(await succeed(folder, 'npx', ['resumable-sse', '--help']), /resumable-sse publish/)
-  writeFiles(folder, { 'service.mjs': SERVICE })
+  writeFiles(folder, { 'service.mjs': SERVICE, 'npx.mjs': NPX })
+  t.match(await succeed(folder, process.execPath, ['npx.mjs']), /^id: \d+-1\ndata: hello$/m, 'npx resumable-sse, as the README says')
   t.match(await succeed(folder, process.execPath, ['service.mjs']), /"ids?"/)
 
   // The least of several runs, in turns: what else the machine does weighs on both.
@@ -106,4 +142,25 @@ const service = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silen
 const { body } = await service.inject({ method: 'POST', url: '/topics/news/events', payload: { data: 'hello' } })
 console.log(body)
 await service.close()
+`
+
+/** Runs the service by npx, publishes, prints the stream of a closed topic, and ends npx with all that it has started. */
+const NPX = `
+import { spawn } from 'node:child_process'
+const npx = spawn('npx', ['resumable-sse'], { detached: true, env: { ...process.env, PORT: '0', LOG: 'memory' }, stdio: ['ignore', 'ignore', 'pipe'] })
+process.on('exit', () => process.kill(-npx.pid))
+const origin = await new Promise((resolve, reject) => {
+  let said = ''
+  npx.stderr.on('data', chunk => {
+    said += chunk
+    const [, origin] = /listens on (http\\S+) /.exec(said) ?? []
+    if (origin) resolve(origin)
+  })
+  npx.on('close', () => reject(new Error(said)))
+})
+const publish = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"data":"hello"}' }
+await fetch(origin + '/topics/news/events', publish)
+await fetch(origin + '/topics/news/close', { method: 'POST' })
+console.log(await (await fetch(origin + '/events?topic=news&last=1')).text())
+process.exit()
 `
