@@ -1,6 +1,5 @@
+import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { SseStream } from '../reply/stream.ts'
-
-const MAX_TIMER_MS = 2_147_483_647
 
 /**
  * Ends a stream when its grant does: `stream.expiring` with the seconds that are left, `warningMs` before (0: never, and at once

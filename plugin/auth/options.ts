@@ -2,6 +2,7 @@ import { KeyObject } from 'node:crypto'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
 import { withoutUndefined } from '../common/given.ts'
+import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { CookieOptions } from './cookie.ts'
 import { isPattern } from './grant-init.ts'
 import { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
@@ -39,7 +40,6 @@ export interface AuthOptions {
 
 export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000, recheckTimeoutMs: 10_000 } as const
 
-const MAX_TIMER_MS = 2_147_483_647
 const MIN_SECRET_BYTES = 32
 
 export interface OptionCheck { range: string, ok: (value: unknown) => boolean }

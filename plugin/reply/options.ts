@@ -4,9 +4,8 @@ import { checkEventName, defaultSerializer, MAX_RETRY_MS } from './wire.ts'
 import type { Serializer, WireEvent } from './wire.ts'
 import type { DrainInit } from './stream-registry.ts'
 import type { CloseReason, SseStream } from './stream.ts'
-
-/** What happens when `push()` or `write()` meets a client whose buffer is full. */
-export type SlowClientPolicy = 'close' | 'drop'
+import type { SlowClientPolicy, StreamPolicy } from './stream-policy.ts'
+import { MAX_TIMER_MS } from '../common/timers.ts'
 
 /** Options of a stream; given at registration, on a route (`config.sse` or `sse`) or to one call, the nearest wins. */
 export interface SseOptions {
@@ -59,7 +58,10 @@ export interface SsePluginOptions extends SseOptions {
 }
 
 /** Options with every default filled in. */
-export type ResolvedOptions = Required<Omit<SseOptions, 'onError' | 'onClose'>> & Pick<SseOptions, 'onError' | 'onClose'>
+export type ResolvedOptions =
+  & StreamPolicy
+  & Required<Omit<SseOptions, 'onError' | 'onClose'>>
+  & Pick<SseOptions, 'onError' | 'onClose'>
 
 export const defaults: ResolvedOptions = {
   heartbeatMs: 15_000,
@@ -76,8 +78,6 @@ export const defaults: ResolvedOptions = {
 }
 
 export const DEFAULT_DRAIN_MS = 5_000
-/** The longest time that Node's timers can wait. */
-export const MAX_TIMER_MS = 2_147_483_647
 
 type Check = { range: string, ok: (value: unknown) => boolean }
 

@@ -2,12 +2,12 @@ import { encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
 import { cut, isGone, prepare, progressOf, write } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import { DEFAULT_STALL_MS, STALL_HEARTBEATS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
-import { MAX_TIMER_MS } from './options.ts'
-import type { ResolvedOptions } from './options.ts'
+import { MAX_TIMER_MS } from '../common/timers.ts'
+import type { StreamPolicy } from './stream-policy.ts'
 
 interface ResponseWriterInit {
   raw: RawResponse
-  options: ResolvedOptions
+  options: StreamPolicy
   /** Called when the client has taken all that waited, after there was no room. */
   onDrain: () => void
   /** Called when the client has taken no byte for two heartbeats while some waited, and again at each tick after that. */

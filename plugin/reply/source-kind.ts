@@ -1,6 +1,5 @@
 import { types } from 'node:util'
 import { isWireEvent } from './wire.ts'
-import type { OpenableSource } from './source.ts'
 
 /**
  * What a value is that somebody wants to stream. Judged by shape, not by class: a Response of the package `undici`, a stream of `readable-stream`
@@ -22,7 +21,8 @@ export interface WebStreamLike<T = unknown> {
 
 export type Many = Iterable<unknown> | AsyncIterable<unknown> | WebStreamLike
 
-function has<K extends string> (value: unknown, ...methods: K[]): value is Record<K, (...args: never[]) => unknown> {
+/** True for an object with these methods. */
+export function has<K extends string> (value: unknown, ...methods: K[]): value is Record<K, (...args: never[]) => unknown> {
   if (typeof value !== 'object' || value === null) return false
   return methods.every(name => typeof (value as Record<string, unknown>)[name] === 'function')
 }
@@ -30,10 +30,6 @@ function has<K extends string> (value: unknown, ...methods: K[]): value is Recor
 /** True for a promise of any kind. A query that can be awaited or iterated is meant to be iterated. */
 export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return has(value, 'then') && !(Symbol.asyncIterator in value)
-}
-
-export function isOpenable (value: unknown): value is OpenableSource {
-  return has(value, 'open')
 }
 
 export function isResponse (value: unknown): value is ResponseLike {

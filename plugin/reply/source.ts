@@ -3,7 +3,7 @@ import { show } from '../common/show.ts'
 import type { AnyEvents, SseEvents, SseItem } from './events.ts'
 import { passThrough } from './pass-through.ts'
 import { pump, toEvent } from './pump.ts'
-import { dispose, isItem, isMany, isOpenable, isResponse, isThenable } from './source-kind.ts'
+import { dispose, has, isItem, isMany, isResponse, isThenable } from './source-kind.ts'
 import type { ResponseLike, WebStreamLike } from './source-kind.ts'
 import type { SseStream } from './stream.ts'
 
@@ -175,4 +175,8 @@ function checkUpstream (response: ResponseLike): void {
   if (response.ok && /^\s*text\/event-stream\s*(;|$)/i.test(type)) return
   dispose(response)
   throw new errors.FST_SSE_BAD_UPSTREAM(response.status, show(type))
+}
+
+function isOpenable (value: unknown): value is OpenableSource {
+  return has(value, 'open')
 }

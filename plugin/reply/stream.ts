@@ -5,7 +5,7 @@ import { closeWithConnection, isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import type { Ticking } from './heartbeat.ts'
 import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { StreamPolicy } from './stream-policy.ts'
 import { ResponseWriter } from './response-writer.ts'
 import { deferred } from '../common/deferred.ts'
 import type { Deferred } from '../common/deferred.ts'
@@ -17,7 +17,7 @@ export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | '
 /** What a stream needs from the one who makes it. */
 export interface StreamInit {
   raw: RawResponse
-  options: ResolvedOptions
+  options: StreamPolicy
   lastEventId: string | undefined
   encode: (event: WireEvent) => Buffer
   /** Throws when the request may not read one of the topics. */

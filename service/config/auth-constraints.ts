@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { problemWithKey } from 'fastify-resumable-sse/auth'
 import { asksForCredentials } from '../auth.ts'
 import type { ServiceConfig } from './config.ts'
-import type { Constraint } from './constraints.ts'
+import type { Constraint } from './constraint.ts'
 
 const hasKey = ({ jwtSecret, jwtPublicKey, jwksUrl }: ServiceConfig): boolean => [jwtSecret, jwtPublicKey, jwksUrl].some(value => value !== undefined)
 

@@ -1,14 +1,8 @@
 import { asksForCredentials } from '../auth.ts'
 import { authConstraints } from './auth-constraints.ts'
-import type { ServiceConfig, VariableName } from './config.ts'
+import type { Constraint } from './constraint.ts'
 import { problemWithPair } from '../http/tls.ts'
 import { redisConstraints } from './redis-constraints.ts'
-
-/** Variables that may not go together: which, and what is wrong; undefined when nothing is. */
-export interface Constraint {
-  among: readonly VariableName[]
-  problem: (config: ServiceConfig) => string | undefined
-}
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 

@@ -1,6 +1,6 @@
 import { createSecureContext } from 'node:tls'
 import type { ServiceConfig, VariableName } from './config.ts'
-import type { Constraint } from './constraints.ts'
+import type { Constraint } from './constraint.ts'
 import { tlsOptions } from './redis-connection.ts'
 import { readRedisUrl } from './redis-url.ts'
 import type { RedisAddress } from './redis-url.ts'

@@ -1,4 +1,11 @@
-import type { LimitedStream } from './stream-limits.ts'
+import type { CloseReason } from 'fastify-resumable-sse'
+
+/** What the limits need of a stream. */
+export interface LimitedStream {
+  /** Bytes that wait for its client. */
+  readonly bufferedBytes: number
+  closeWithRetry: (reason: CloseReason, retryMs: number) => void
+}
 
 /** One open stream, as the limits see it. */
 export interface Place {

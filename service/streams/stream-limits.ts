@@ -1,8 +1,7 @@
 import { addressOf } from '../http/client-address.ts'
-import type { CloseReason } from 'fastify-resumable-sse'
 import { errors } from '../errors.ts'
 import { Places } from './places.ts'
-import type { Place } from './places.ts'
+import type { LimitedStream, Place } from './places.ts'
 
 /** How many streams there may be at one time; 0 stands for any number. */
 export interface StreamLimitsInit {
@@ -21,13 +20,6 @@ export interface StreamOwner {
   address: string | undefined
   /** Undefined where nobody is authenticated. */
   subject: string | undefined
-}
-
-/** What the limits need of a stream. */
-export interface LimitedStream {
-  /** Bytes that wait for its client. */
-  readonly bufferedBytes: number
-  closeWithRetry: (reason: CloseReason, retryMs: number) => void
 }
 
 export interface Asker extends StreamOwner {

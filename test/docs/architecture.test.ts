@@ -84,6 +84,20 @@ t.test('no file is loaded in a circle', async t => {
   t.same(circlesIn(new Map(SOURCES.map(file => [file, loadedBy(file)]))), [])
 })
 
+// A file whose types come from a file that imports it cannot be understood without it.
+t.test('nor are the types of two files declared in a circle', async t => {
+  const importedBy = (file: string): string[] => importsOf(file)
+    .filter(({ specifier }) => specifier.startsWith('.'))
+    .map(({ specifier }) => join(dirname(file), specifier))
+  t.same(circlesIn(new Map(SOURCES.map(file => [file, importedBy(file)]))), [])
+})
+
+t.test('no two classes have the same name', async t => {
+  const names = SOURCES.flatMap(file => [...readDoc(file).matchAll(/^(?:export )?(?:abstract )?class (\w+)/gm)].map(([, name]) => name!))
+  t.ok(names.length > 30)
+  t.same(names.filter((name, i) => names.indexOf(name) !== i), [])
+})
+
 t.test('a circle is found', async t => {
   t.same(circlesIn(new Map([['a', ['b', 'c']], ['b', ['c']], ['c', ['b']]])), ['b -> c -> b'])
 })
