@@ -14,7 +14,7 @@ import type { StoreStage } from '../support/token-store-contract.ts'
 
 t.test('the Redis store keeps the contract', async t => {
   const server = await RedisServer.start(t)
-  testTokenStoreContract(t, t => stageRedisStore(t, { connection: server.url, prefix: `${randomUUID()}:` }, [server]))
+  testTokenStoreContract(t, t => stageRedisStore(t, { connection: server.url, prefix: `${randomUUID()}:`, commandTimeoutMs: 60_000 }, [server]))
 })
 
 t.test('the Redis store keeps the contract with the settings of a client of the app\'s own', async t => {
@@ -22,12 +22,12 @@ t.test('the Redis store keeps the contract with the settings of a client of the 
   // Such a client waits for ever by itself; the store must not.
   const client = new Redis({ port: server.port, maxRetriesPerRequest: null, lazyConnect: true })
   t.teardown(() => { client.disconnect() })
-  testTokenStoreContract(t, t => stageRedisStore(t, { connection: client, prefix: `${randomUUID()}:` }, [server]))
+  testTokenStoreContract(t, t => stageRedisStore(t, { connection: client, prefix: `${randomUUID()}:`, commandTimeoutMs: 60_000 }, [server]))
 })
 
 t.test('the Redis store keeps the contract behind Sentinels', async t => {
   const group = await SentinelGroup.start(t)
-  testTokenStoreContract(t, t => stageRedisStore(t, { connection: { sentinels: [...group.sentinels], name: MASTER_NAME }, prefix: `${randomUUID()}:` }, [group.servers[0]]))
+  testTokenStoreContract(t, t => stageRedisStore(t, { connection: { sentinels: [...group.sentinels], name: MASTER_NAME }, prefix: `${randomUUID()}:`, commandTimeoutMs: 60_000 }, [group.servers[0]]))
 })
 
 t.test('the Redis store keeps the contract on a cluster', async t => {
@@ -35,7 +35,7 @@ t.test('the Redis store keeps the contract on a cluster', async t => {
   const nodes = servers.slice(0, 2).map(({ port }) => ({ host: '127.0.0.1', port }))
   const masters = servers.slice(0, 3)
   const stage = async (t: Test, connection: RedisTokenStoreOptions['connection']): Promise<StoreStage> => {
-    const stage = await stageRedisStore(t, { connection, prefix: `${randomUUID()}:` }, masters)
+    const stage = await stageRedisStore(t, { connection, prefix: `${randomUUID()}:`, commandTimeoutMs: 60_000 }, masters)
     await untilHeard(stage)
     return stage
   }

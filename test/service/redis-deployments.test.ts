@@ -88,6 +88,18 @@ t.test('--check reports the reason that Redis gave', async t => {
   }
 })
 
+// The user could read and write, so the check said that all was well, and no stream of the service received an event.
+t.test('--check reports a problem of a log that answers, and what to do', async t => {
+  const redis = await RedisServer.start(t)
+  await redis.with(client => client.call('ACL', 'SETUSER', 'app', 'on', '>right', '~*', '+@all', 'resetchannels'))
+  const env = { REDIS_URL: `redis://app:right@127.0.0.1:${redis.port}` }
+  const { code, out, err } = await runCommand(['--check'], { ...env, PREFIX: 'shop:' })
+  t.match({ code, out }, { code: 1, out: '' })
+  t.match(err, /the log answers, but has a problem: NOPERM .*: give the Redis user its rights, the channels "&shop:\*" among them/)
+  await redis.with(client => client.call('ACL', 'SETUSER', 'app', '&sse:*'))
+  t.match(await runCommand(['--check'], env), { code: 0, err: '' })
+})
+
 t.test('a Unix socket', async t => {
   const path = join(folderOf(t), 'redis ö.sock')
   const redis = await RedisServer.start(t, { args: ['--unixsocket', path] })

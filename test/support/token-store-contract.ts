@@ -28,6 +28,11 @@ export function presented (tokenHash: string, given: Partial<PresentedToken> = {
   return { tokenHash, secretHash: undefined, fingerprint: 'a browser', ...given }
 }
 
+/** What was announced, without the doubts of a connection that was lost on a busy machine and came back. */
+function told (changes: readonly StoreChange[]): StoreChange[] {
+  return changes.filter(({ kind }) => kind !== 'doubt')
+}
+
 /** The contract of a TokenStore; every implementation passes all of it. `stage` makes a fresh one, stopped after the test. */
 export function testTokenStoreContract (t: Test, stage: (t: Test) => Promise<StoreStage>): void {
   testTokens(t, stage)
@@ -222,10 +227,10 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
     t.equal(await store.find(presented(session, { secretHash: secret }), LIMITS), undefined)
     t.equal(await store.redeem(presented(fresh), newHash(), LIMITS), undefined)
     t.same(await store.touch([session], LIMITS), new Set())
-    await until(() => changes.length === 2)
+    await until(() => told(changes).length >= 2)
     // On a cluster they may be told by two nodes, in any order.
-    const told = new Set(changes.map(change => change.kind === 'session revoked' ? change.session : change.kind))
-    t.same(told, new Set([session, fresh]))
+    const names = new Set(told(changes).map(change => change.kind === 'session revoked' ? change.session : change.kind))
+    t.same(names, new Set([session, fresh]))
   })
 
   t.test('a subject that is revoked: what it was granted before is void, what comes later and what others have is not', async t => {
@@ -240,9 +245,9 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
     for (const hash of [fresh, undated]) t.equal(await store.redeem(presented(hash), newHash(), LIMITS), undefined)
     t.ok(await store.redeem(presented(later), newHash(), LIMITS))
     t.ok(await store.find(presented(bob.session, { secretHash: bob.secret }), LIMITS))
-    await until(() => changes.length === 1)
-    t.match(changes, [{ kind: 'subject revoked', subject: 'ann', atMs: Number }])
-    t.ok(Math.abs((changes[0] as { atMs: number }).atMs - Date.now()) < 60_000)
+    await until(() => told(changes).length >= 1)
+    t.match(told(changes), [{ kind: 'subject revoked', subject: 'ann', atMs: Number }])
+    t.ok(Math.abs((told(changes)[0] as { atMs: number }).atMs - Date.now()) < 60_000)
   })
 
   t.test('revocations are remembered for their time and then forgotten, the last one of a subject counts', async t => {
@@ -258,7 +263,7 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
     await store.revokeSubject('cid', 1_000_000)
     await age(500_000)
     t.same([...(await store.revokedSubjects()).keys()].sort(), ['bob', 'cid'])
-    await until(() => changes.length === 4)
+    await until(() => told(changes).length >= 4)
     const undated = newHash()
     await store.issue(undated, recordOf('ann "ü"', { issuedAtMs: undefined }), TTL_MS)
     t.ok(await store.find(presented(undated), LIMITS), 'a forgotten revocation refuses nothing')
@@ -295,7 +300,7 @@ function testRevocation (t: Test, stage: (t: Test) => Promise<StoreStage>): void
   t.test('superseding is told with the turn of the stream that stays', async t => {
     const { store, changes } = await stage(t)
     await store.supersede('a session', 7)
-    await until(() => changes.length === 1)
-    t.same(changes, [{ kind: 'superseded', session: 'a session', turn: 7 }])
+    await until(() => told(changes).length >= 1)
+    t.same(told(changes), [{ kind: 'superseded', session: 'a session', turn: 7 }])
   })
 }

@@ -17,7 +17,7 @@ async function sentBy (server: RedisServer): Promise<number> {
 // The size of the past was taken for that of what comes next: 64 events of one byte, then large ones, and one page was 75 MB.
 t.test('a page is bounded by bytes, also where the events become larger or smaller from one to the next', async t => {
   const server = await RedisServer.start(t)
-  const log = new RedisLog({ connection: server.url, canaryMs: 60_000 })
+  const log = new RedisLog({ connection: server.url, canaryMs: 60_000, commandTimeoutMs: 60_000 })
   t.teardown(() => log.stop())
   await log.start(silentLogger)
   const costs: number[] = []
@@ -49,7 +49,7 @@ t.test('a page is bounded by bytes, also where the events become larger or small
 
 t.test('one event that is larger than a page is a page of its own, and a count is a bound of its own', async t => {
   const server = await RedisServer.start(t)
-  const log = new RedisLog({ connection: server.url })
+  const log = new RedisLog({ connection: server.url, commandTimeoutMs: 60_000 })
   t.teardown(() => log.stop())
   await log.start(silentLogger)
   await log.append('a', [newEvent('1'), newEvent('x'.repeat(2_000)), newEvent('3'), ...newEvents(100)])

@@ -14,7 +14,7 @@ import { RedisServer, silentLogger } from '../support/redis-server.ts'
 // A script read as many events as were asked for, data included, to learn one id: 10,000 events of 10 KB stopped Redis for 1.4 s.
 t.test('what seek costs Redis grows neither with the number of events that follow nor with those there are', async t => {
   const server = await RedisServer.start(t)
-  const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention: [{ topics: '*', maxEvents: 100_000 }] })
+  const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention: [{ topics: '*', maxEvents: 100_000 }], commandTimeoutMs: 60_000 })
   await log.start(silentLogger)
   t.teardown(() => log.stop())
   const data = 'x'.repeat(1_000)

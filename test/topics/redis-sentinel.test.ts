@@ -8,7 +8,7 @@ import { silentLogger } from '../support/redis-server.ts'
 t.test('the Redis log keeps the contract behind Sentinels', async t => {
   const group = await SentinelGroup.start(t)
   testLogContract(t, async (t, retention = []) => {
-    const log = new RedisLog({ connection: { sentinels: [...group.sentinels], name: MASTER_NAME }, prefix: `${randomUUID()}:`, retention })
+    const log = new RedisLog({ connection: { sentinels: [...group.sentinels], name: MASTER_NAME }, prefix: `${randomUUID()}:`, retention, commandTimeoutMs: 60_000 })
     t.teardown(() => log.stop())
     await log.start(silentLogger)
     return log

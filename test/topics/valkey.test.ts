@@ -11,14 +11,14 @@ t.test('Valkey keeps the contracts of the topics and of the token store, as Redi
   const server = await RedisServer.start(t, { command: VALKEY_SERVER })
   t.match(await server.with(client => client.info('server')), /valkey_version:\d/, 'it is Valkey')
   testLogContract(t, async (t, retention = []) => {
-    const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention })
+    const log = new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention, commandTimeoutMs: 60_000 })
     t.teardown(() => log.stop())
     await log.start(silentLogger)
     return log
   })
-  testTokenStoreContract(t, t => stageRedisStore(t, { connection: server.url, prefix: `${randomUUID()}:` }, [server]))
+  testTokenStoreContract(t, t => stageRedisStore(t, { connection: server.url, prefix: `${randomUUID()}:`, commandTimeoutMs: 60_000 }, [server]))
   t.test('and it is healthy, with nothing to report', async t => {
-    const log = new RedisLog({ connection: server.url, canaryMs: 50 })
+    const log = new RedisLog({ connection: server.url, canaryMs: 50, commandTimeoutMs: 60_000 })
     t.teardown(() => log.stop())
     const lines: string[] = []
     await log.start({ ...silentLogger, warn: (_, message) => { lines.push(message) } })

@@ -6,7 +6,6 @@ const FIRST_RETRY_MS = 50
 const MAX_RETRY_MS = 2_000
 /** A connection that was not retried for this long begins with the shortest delay again. */
 const CALM_MS = 10_000
-const SLOTS_REFRESH_MS = 2_000
 /** A connection that is given up is destroyed after this time: over a silent network it would never close by itself. */
 const DISCONNECT_MS = 200
 const MAX_CONNECT_MS = 5_000
@@ -70,8 +69,8 @@ function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQue
     // A pipeline does not follow a slot that moves; a command by itself does.
     enableAutoPipelining: false,
     clusterRetryStrategy,
-    // A promoted replica is found although no command fails: messages would be waited for at the old place.
-    slotsRefreshInterval: SLOTS_REFRESH_MS,
+    // RedisLink refreshes the slots: the timer of ioredis is set again when a refresh ends after disconnect(), and keeps the process alive.
+    slotsRefreshInterval: 0,
     keyPrefix: '',
     redisOptions: ofNodes
   }

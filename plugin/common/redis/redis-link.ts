@@ -18,6 +18,8 @@ export interface RedisLinkInit<C> {
 /** A start waits for Redis this long, well below Fastify's 10 s for a plugin; then the application starts without it. */
 const START_MS = 3_000
 const LOWEST_VERSION = 7
+/** How often a cluster is asked which node has which slots: a promoted replica is found although no command fails. */
+const SLOTS_REFRESH_MS = 2_000
 /** What Redis refuses is asked for again after this long. */
 const RECHECK_MS = 1_000
 /** What ioredis says when there was no answer in time. */
@@ -37,6 +39,7 @@ export class RedisLink<C extends Redis | Cluster> {
   #timesReady = 0
   #checked: Promise<void> | undefined
   #again: NodeJS.Timeout | undefined
+  #slotsRefresh: NodeJS.Timeout | undefined
   #tooOld: string | undefined
 
   /** Connects to nothing yet. */
@@ -89,6 +92,7 @@ export class RedisLink<C extends Redis | Cluster> {
   stop (): void {
     this.trouble.stop()
     clearTimeout(this.#again)
+    clearInterval(this.#slotsRefresh)
     for (const watch of this.#watches.values()) watch.stop()
     this.#watches.clear()
     this.client.disconnect()
@@ -107,6 +111,7 @@ export class RedisLink<C extends Redis | Cluster> {
   }
 
   #listenToNodes (cluster: Cluster): void {
+    this.#slotsRefresh = setInterval(() => { if (cluster.status === 'ready') cluster.refreshSlotsCache() }, SLOTS_REFRESH_MS).unref()
     cluster.on('node error', (error: Error, name: string) => this.#fail(name, `the command connection to ${name} failed; it is tried again`, error))
     cluster.on('+node', (node: Redis) => {
       node.on('ready', () => this.trouble.end(nameOf(node)))

@@ -124,8 +124,12 @@ export class RedisClusterSubscriber {
     // Unsubscribed meanwhile.
     if (this.#routes.get(channel) !== route) return this.#leave(node, channel)
     route.node = node
-    this.#init.onRestored([channel])
-    if (old !== node) await this.#leave(old, channel)
+    try {
+      this.#init.onRestored([channel])
+    } finally {
+      // Also when a listener throws: the old node may go on as a replica, and would keep the subscription.
+      if (old !== node) await this.#leave(old, channel)
+    }
   }
 
   /** A node that could not be reached and is no master any more would be tried for ever. */
