@@ -38,7 +38,7 @@ export const authVariables = {
     problems: secretProblems,
     isSecret: () => true,
     show: () => '***',
-    meaning: 'Secret shared with the issuer of the tokens, which are HS256: `openssl rand -base64 48`.'
+    meaning: 'Secret that is shared with the issuer of HS256 tokens: `openssl rand -base64 48`.'
   },
   JWT_SECRET_PREVIOUS: {
     property: 'jwtSecretPrevious',
@@ -62,76 +62,80 @@ export const authVariables = {
     default: undefined,
     allowed: PUBLIC_KEY_ALGORITHMS.join(', '),
     read: oneOf(...PUBLIC_KEY_ALGORITHMS),
-    meaning: 'The algorithm of `JWT_PUBLIC_KEY`; tokens with another one are refused.'
+    meaning: 'Algorithm of `JWT_PUBLIC_KEY`; tokens with another one are rejected.'
   },
   JWKS_URL: {
     property: 'jwksUrl',
     default: undefined,
     allowed: 'an https URL, or http on loopback',
     read: asOption('jwt.jwksUrl'),
-    meaning: 'Where the issuer publishes its keys as a JWK Set; they are fetched anew when they change.'
+    meaning: "URL of the issuer's JWK Set; it is fetched again when keys change."
   },
   JWT_ISSUER: {
     property: 'jwtIssuer',
     default: undefined,
     allowed: 'any text',
     read: anyText,
-    meaning: 'The claim `iss` of a token must be this. Not set: it is not looked at.'
+    meaning: 'Required value of the claim `iss`. Not set: the claim is not checked.'
   },
   JWT_AUDIENCE: {
     property: 'jwtAudience',
     default: undefined,
     allowed: 'any text',
     read: anyText,
-    meaning: 'The claim `aud` of a token must name this. Not set: it is not looked at.'
+    meaning: 'Required value of the claim `aud`. Not set: the claim is not checked.'
   },
   JWT_PUBLISH_AUDIENCE: {
     property: 'jwtPublishAudience',
     default: undefined,
     allowed: 'any text',
     read: anyText,
-    meaning: 'Publishing needs a token for this audience, and `JWT_AUDIENCE` is for listening only.'
+    meaning: 'Audience that a token needs to publish; `JWT_AUDIENCE` then allows subscribing only.'
   },
   JWT_CLAIM: {
     property: 'jwtClaim',
     default: 'topics',
     allowed: 'the name of a claim',
     read: anyText,
-    meaning: 'The claim that says what a token allows: `{"subscribe":["news.*"],"publish":[]}`.'
+    meaning: 'Name of the claim that has the rights of a token: `{"subscribe":["news.*"],"publish":[]}`.'
   },
   COOKIE_NAME: {
     property: 'cookieName',
     default: undefined,
     allowed: 'the name of a cookie',
     read: asOption('cookie.name'),
-    meaning: 'A token is taken from this cookie, too.'
+    meaning: 'Name of a cookie from which a token is accepted as well.'
   },
   PROXY_HEADER: {
     property: 'proxyHeader',
     default: undefined,
     allowed: 'the name of a header',
     read: asOption('proxy.header'),
-    meaning: 'A proxy that authenticates names the subject in this header; it may publish and listen to all topics. Together with `PROXY_FROM`.'
+    meaning: 'Header in which an authenticating proxy sends the subject, which may then publish and subscribe to ' +
+      'all topics; together with `PROXY_FROM`.'
   },
   PROXY_FROM: {
     property: 'proxyFrom',
     default: undefined,
     allowed: PROXIES,
     read: proxies,
-    meaning: 'The proxies from which `PROXY_HEADER` counts.'
+    meaning: 'Addresses of the proxies from which `PROXY_HEADER` is accepted.'
   },
   MAX_LIFETIME: {
     property: 'maxLifetimeMs',
     default: undefined,
     allowed: 'a duration such as 30s, 10m, 2h or 1d, from 1s to 24d',
     read: lifetime,
-    meaning: 'A stream is ended after this time, minus up to a tenth at random; the client reconnects, and its rights are checked again. Not set: one hour for subjects of `PROXY_HEADER`, and for others as long as their token.'
+    meaning: 'A stream is ended after this time, minus up to a tenth at random; the client reconnects, and its ' +
+      'rights are checked again. Not set: one hour for subjects of `PROXY_HEADER`, otherwise until the token ' +
+      'expires.'
   },
   ALLOWED_HOSTS: {
     property: 'allowedHosts',
     default: undefined,
     allowed: 'hosts such as events.example or events.example:8443, separated by commas',
     read: asListOption('hosts'),
-    meaning: 'Values of the Host header that are served, with or without the port; others get 421. Not set: all, and only names of loopback where nobody signs in.'
+    meaning: 'Accepted values of the `Host` header, with or without the port; other requests get 421. Not set: ' +
+      'all, or only names of loopback if no credentials are configured.'
   }
 } as const satisfies Record<string, Variable>

@@ -16,35 +16,39 @@ export const variables = {
     default: '127.0.0.1',
     allowed: 'an IP address or "localhost"',
     read: address,
-    meaning: 'Address to listen on. Beyond loopback credentials are asked for (`JWT_…`, `PROXY_…`), or `OPEN_TO_ALL=yes` says that none are.'
+    meaning: 'Address to listen on. For any other than loopback the service requires credentials (`JWT_…`, ' +
+      '`JWKS_URL`, `PROXY_…`), unless `OPEN_TO_ALL=yes`.'
   },
   PORT: {
     property: 'port',
     default: '8080',
     allowed: 'an integer from 0 to 65535',
     read: integer(0, 65_535),
-    meaning: 'Port to listen on; 0 takes any free one.'
+    meaning: 'Port to listen on; 0 picks a free one.'
   },
   LOG: {
     property: 'log',
     default: 'lmdb',
     allowed: '"lmdb", "redis" or "memory"',
     read: oneOf('lmdb', 'redis', 'memory'),
-    meaning: 'Where events are kept, see below. With `REDIS_URL` the default is `redis`.'
+    meaning: 'Where events are kept, see [logs](docs/configuration.md#logs). If `REDIS_URL` is set, the default ' +
+      'is `redis`.'
   },
   DATA_DIR: {
     property: 'dataDir',
     default: 'data',
     allowed: 'the path of a folder',
     read: anyText,
-    meaning: 'Folder of the LMDB files; made when it is not there.'
+    meaning: 'Folder of the LMDB files; created if it does not exist.'
   },
   DURABILITY: {
     property: 'durability',
     default: 'disk',
     allowed: '"disk" or "process"',
     read: oneOf('disk', 'process'),
-    meaning: 'When a publish on LMDB is acknowledged: flushed to the disk (survives a power cut), or with the operating system (survives the end of the process).'
+    meaning: 'When a publish is acknowledged with LMDB: `disk`, after it was flushed to the disk, so that it ' +
+      'survives a power failure; `process`, after it was passed to the operating system, so that it survives the ' +
+      'end of the process.'
   },
   ...redisVariables,
   LOG_LEVEL: {
@@ -58,19 +62,20 @@ export const variables = {
     property: 'maxEvents',
     default: '10000',
     ...MAX_EVENTS,
-    meaning: 'Older events are dropped, and a client that needed them gets a `stream.gap`.'
+    meaning: 'Older events are removed, and a client that had not seen them gets a `stream.gap`.'
   },
   MAX_AGE: {
     property: 'maxAgeMs',
     default: '0',
     ...DURATION_OR_ZERO,
-    meaning: 'Events older than this are dropped; `0` keeps them whatever their age.'
+    meaning: 'Events older than this are removed; `0` sets no maximum age.'
   },
   EXPIRE_AFTER: {
     property: 'expireAfterMs',
     default: '7d',
     ...DURATION_OR_ZERO,
-    meaning: 'A topic nobody publishes to for this long is forgotten, its numbers too; `0` forgets none.'
+    meaning: 'A topic is forgotten, with its numbers, when nobody has published to it for this long; `0` keeps ' +
+      'all topics.'
   },
   RETENTION: {
     property: 'retention',
@@ -78,147 +83,158 @@ export const variables = {
     allowed: 'rules such as "build/* MAX_EVENTS=100 MAX_AGE=1d; chat.* EXPIRE_AFTER=1h"',
     read: text => readRetention(text).problems.length === 0 ? readRetention(text).rules : undefined,
     problems: text => readRetention(text).problems,
-    meaning: 'Other values of `MAX_EVENTS`, `MAX_AGE`, `EXPIRE_AFTER` and `IDEMPOTENCY_WINDOW` for the topics that match a pattern; the first rule that matches applies.'
+    meaning: 'Other values of `MAX_EVENTS`, `MAX_AGE`, `EXPIRE_AFTER` and `IDEMPOTENCY_WINDOW` for topics that ' +
+      'match a pattern; the first matching rule applies.'
   },
   MAX_EVENT_BYTES: {
     property: 'maxEventBytes',
     default: '262144',
     allowed: 'an integer from 1 to 16777216 (bytes)',
     read: integer(1, 16_777_216),
-    meaning: 'Size of one event on the wire.'
+    meaning: 'Maximum size of one event as it is sent.'
   },
   MAX_BATCH_EVENTS: {
     property: 'maxBatchEvents',
     default: '10000',
     allowed: 'an integer from 1 to 100000',
     read: integer(1, 100_000),
-    meaning: 'Events in one publish as NDJSON. A JSON array takes 1,000 of them, or this many if that is less.'
+    meaning: 'Maximum number of events in one publish as NDJSON. A JSON array may have 1,000, or this many if ' +
+      'that is less.'
   },
   MAX_BODY_BYTES: {
     property: 'maxBodyBytes',
     default: '1048576',
     allowed: 'an integer from 1024 to 104857600 (bytes)',
     read: integer(1_024, 104_857_600),
-    meaning: 'Size of a body that is read whole (JSON, text), counted when it is decompressed.'
+    meaning: 'Maximum size of a JSON or text body, after decompression.'
   },
   MAX_BATCH_BYTES: {
     property: 'maxBatchBytes',
     default: '16777216',
     allowed: 'an integer from 1024 to 1073741824 (bytes)',
     read: integer(1_024, 1_073_741_824),
-    meaning: 'Size of a body of NDJSON, which is read line by line; counted when it is decompressed.'
+    meaning: 'Maximum size of an NDJSON body, which is read line by line, after decompression.'
   },
   MAX_BODIES_BYTES: {
     property: 'maxBodiesBytes',
     default: '134217728',
     allowed: 'an integer from 1024 to 68719476736 (bytes)',
     read: integer(1_024, 68_719_476_736),
-    meaning: 'Size of all bodies that are being received together, decompressed; further ones get 503 until there is room. One body alone may be larger.'
+    meaning: 'Maximum size of all bodies that are being received at the same time, after decompression; further ' +
+      'requests get 503 until there is room. A single body may be larger.'
   },
   PUBLISH_RATE: {
     property: 'publishRate',
     default: '0',
     allowed: 'an integer from 0 to 1000000 (publishes per second)',
     read: integer(0, 1_000_000),
-    meaning: 'Publishes that one subject, or one address where nobody signs in, may send each second; `0` sets no limit.'
+    meaning: 'Publishes per second that one subject may send, or one address if nobody is authenticated; `0` sets ' +
+      'no limit.'
   },
   CORS_ORIGINS: {
     property: 'corsOrigins',
     default: undefined,
     allowed: '"*" or origins such as https://app.example, separated by commas',
     read: origins,
-    meaning: 'Origins whose pages may use the service, with cookies; `*` allows every page, without cookies. None: pages of its own origin only.'
+    meaning: 'Origins whose pages may use the service, with cookies; `*` allows every page, without cookies. Not ' +
+      'set: only pages of the same origin.'
   },
   HEARTBEAT_MS: {
     property: 'heartbeatMs',
     default: '15000',
     allowed: 'an integer from 10 to 2147483647 (ms)',
     read: integer(10, 2_147_483_647),
-    meaning: 'A comment is sent to a client after this time without bytes.'
+    meaning: 'A comment is sent on a stream that has been idle for this time.'
   },
   DRAIN_MS: {
     property: 'drainMs',
     default: '5000',
     allowed: 'an integer from 0 to 2147483647 (ms)',
     read: integer(0, 2_147_483_647),
-    meaning: 'On SIGTERM or SIGINT streams are ended within this time.'
+    meaning: 'After SIGTERM or SIGINT all streams are ended within this time.'
   },
   DRAIN_DELAY_MS: {
     property: 'drainDelayMs',
     default: '0',
     allowed: 'an integer from 0 to 2147483647 (ms)',
     read: integer(0, 2_147_483_647),
-    meaning: 'Before that `/readyz` says 503 for this time and new streams are told to come back, so that a load balancer sends clients elsewhere.'
+    meaning: 'Time between SIGTERM or SIGINT and the end of the first stream. `/readyz` already returns 503 and ' +
+      'new streams are asked to retry, so that a load balancer can send clients to other instances.'
   },
   CANARY_MS: {
     property: 'canaryMs',
     default: '5000',
     allowed: 'an integer from 10 to 600000 (ms)',
     read: integer(10, 600_000),
-    meaning: 'A message is sent through Redis and back this often; when two in a row are not heard the connection is replaced.'
+    meaning: 'Interval of the messages that test Redis Pub/Sub; when two in a row do not arrive, the connection ' +
+      'is replaced.'
   },
   MAX_STREAMS: {
     property: 'maxStreams',
     default: '20000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'Streams of this process; further clients are asked to retry later. The process needs more file descriptors than this.'
+    meaning: 'Maximum number of streams of this process; further clients are asked to retry later. The limit on ' +
+      'open files must be higher.'
   },
   MAX_STREAMS_PER_ADDRESS: {
     property: 'maxStreamsPerAddress',
     default: '1000',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'Streams of one client address; see `TRUST_PROXY`. Raise it where many users share an address (NAT).'
+    meaning: 'Maximum number of streams of one client address; see `TRUST_PROXY`. Raise it if many users share an ' +
+      'address (NAT).'
   },
   MAX_STREAMS_PER_SUBJECT: {
     property: 'maxStreamsPerSubject',
     default: '100',
     allowed: 'an integer from 0 to 1000000 (streams; 0 for any number)',
     read: integer(0, 1_000_000),
-    meaning: 'Streams of one authenticated subject; a further one replaces the oldest.'
+    meaning: 'Maximum number of streams of one authenticated subject; another one replaces the oldest.'
   },
   MAX_TOPICS: {
     property: 'maxTopics',
     default: '100000',
     allowed: 'an integer from 1 to 10000000 (topics)',
     read: integer(1, 10_000_000),
-    meaning: 'Topics that the streams of this process follow together; who comes with more is told to come back.'
+    meaning: 'Maximum number of topics that the streams of this process follow together; a stream that would ' +
+      'exceed it is asked to retry later.'
   },
   MAX_TOPICS_PER_STREAM: {
     property: 'maxTopicsPerStream',
     default: '44',
     allowed: 'an integer from 1 to 44 (topics)',
     read: integer(1, 44),
-    meaning: 'Topics of one stream; more are refused with 400.'
+    meaning: 'Maximum number of topics of one stream; a request for more gets 400.'
   },
   TRUST_PROXY: {
     property: 'trustProxy',
     default: undefined,
     allowed: PROXIES,
     read: proxies,
-    meaning: 'Proxies whose `X-Forwarded-For` is believed, so that the address of a client is its own.'
+    meaning: 'Proxies whose `X-Forwarded-For` is trusted, so that the address of a client is not that of the proxy.'
   },
   CONSOLE: {
     property: 'hasConsole',
     default: 'yes',
     allowed: '"yes" or "no"',
     read: yesOrNo,
-    meaning: 'Serve the page `/console`, to listen and publish by hand.'
+    meaning: 'Whether the page `/console` is served, to subscribe and publish by hand.'
   },
   WORKERS: {
     property: 'workers',
     default: '1',
     allowed: 'an integer from 1 to 256',
     read: integer(1, 256),
-    meaning: 'Processes that share the port, for machines of more than one core; more than one needs `LOG=redis`.'
+    meaning: 'Number of processes that share the port, to use more than one core; more than one requires `LOG=redis`.'
   },
   TLS_CERT: {
     property: 'tlsCert',
     default: undefined,
     allowed: 'the path of a file that can be read',
     read: readableFile,
-    meaning: 'Certificate chain, PEM: with `TLS_KEY` the service speaks HTTP/2 with TLS, and HTTP/1.1 on the same port. Read again on SIGHUP.'
+    meaning: 'Certificate chain, PEM. With `TLS_KEY` the service uses TLS, with HTTP/2 and HTTP/1.1 on the same ' +
+      'port. Read again on SIGHUP.'
   },
   TLS_KEY: {
     property: 'tlsKey',
@@ -233,7 +249,8 @@ export const variables = {
     default: 'no',
     allowed: '"yes" or "no"',
     read: yesOrNo,
-    meaning: 'Without a key for tokens and without a proxy that authenticates, whoever reaches the service may publish and subscribe. `yes` says that this is meant beyond loopback.'
+    meaning: '`yes` allows everybody who can reach the service to publish and subscribe, on other addresses than ' +
+      'loopback too.'
   }
 } as const satisfies Record<string, Variable>
 

@@ -17,14 +17,15 @@ export const redisVariables = {
     problems: text => readRedisUrl(text)?.problems ?? [],
     isSecret: text => readRedisUrl(text)?.address.password !== undefined,
     show: withoutPassword,
-    meaning: 'Redis 7 or later: one server, Sentinels, nodes of a cluster, or a Unix socket, see [docs/redis.md](docs/redis.md#where-redis-is).'
+    meaning: 'Redis 7 or later: one server, Sentinels, nodes of a cluster, or a Unix socket, see ' +
+      '[docs/redis.md](docs/redis.md#where-redis-is).'
   },
   REDIS_USERNAME: {
     property: 'redisUsername',
     default: undefined,
     allowed: 'any text',
     read: anyText,
-    meaning: 'User of Redis, where `REDIS_URL` does not name one.'
+    meaning: 'User name for Redis, if `REDIS_URL` has none.'
   },
   REDIS_PASSWORD: {
     property: 'redisPassword',
@@ -33,14 +34,14 @@ export const redisVariables = {
     read: anyText,
     isSecret: () => true,
     show: () => '***',
-    meaning: 'Password of Redis, where `REDIS_URL` does not hold it.'
+    meaning: 'Password for Redis, if `REDIS_URL` has none.'
   },
   REDIS_SENTINEL_USERNAME: {
     property: 'redisSentinelUsername',
     default: undefined,
     allowed: 'any text',
     read: anyText,
-    meaning: 'User of the Sentinels, where they ask for one.'
+    meaning: 'User name for the Sentinels, if they require one.'
   },
   REDIS_SENTINEL_PASSWORD: {
     property: 'redisSentinelPassword',
@@ -49,21 +50,21 @@ export const redisVariables = {
     read: anyText,
     isSecret: () => true,
     show: () => '***',
-    meaning: 'Password of the Sentinels, where they ask for one.'
+    meaning: 'Password for the Sentinels, if they require one.'
   },
   REDIS_TLS_CA: {
     property: 'redisTlsCa',
     default: undefined,
     allowed: 'the path of a file that can be read',
     read: readableFile,
-    meaning: "Certificates of the authorities that signed Redis' own, PEM; not set: the well-known ones. For `rediss://`."
+    meaning: 'Certificates of the authorities to trust for `rediss://`, PEM. Not set: those that Node.js trusts.'
   },
   REDIS_TLS_CERT: {
     property: 'redisTlsCert',
     default: undefined,
     allowed: 'the path of a file that can be read',
     read: readableFile,
-    meaning: 'Certificate shown to Redis, PEM; together with `REDIS_TLS_KEY`. For `rediss://`.'
+    meaning: 'Client certificate for `rediss://`, PEM; together with `REDIS_TLS_KEY`.'
   },
   REDIS_TLS_KEY: {
     property: 'redisTlsKey',
@@ -77,21 +78,23 @@ export const redisVariables = {
     default: 'sse:',
     allowed: '1 to 100 characters without braces and white space',
     read: prefix,
-    meaning: 'Begins every key and channel in Redis. Services that share a Redis and are not meant to share topics need different ones.'
+    meaning: 'Beginning of all keys and channels in Redis. Services that use the same Redis but should not share ' +
+      'topics need different prefixes.'
   },
   REPLICAS: {
     property: 'replicas',
     default: '0',
     allowed: 'an integer from 0 to 100',
     read: integer(0, 100),
-    meaning: 'A publish is acknowledged when this many replicas of Redis have it too.'
+    meaning: 'Number of Redis replicas that must have an event before its publish is acknowledged.'
   },
   REPLICAS_TIMEOUT_MS: {
     property: 'replicasTimeoutMs',
     default: '1000',
     allowed: 'an integer from 1 to 600000 (ms)',
     read: integer(1, 600_000),
-    meaning: 'How long a publish waits for `REPLICAS`; then it is answered with 503, and the event may still be delivered.'
+    meaning: 'How long a publish waits for `REPLICAS`. After that it gets 503, although the event may still be ' +
+      'delivered.'
   },
   IDEMPOTENCY_WINDOW: {
     property: 'idempotencyMs',
