@@ -31,8 +31,7 @@ export const variables = {
     default: 'lmdb',
     allowed: '"lmdb", "redis" or "memory"',
     read: oneOf('lmdb', 'redis', 'memory'),
-    meaning: 'Where events are kept, see [logs](docs/configuration.md#logs). If `REDIS_URL` is set, the default ' +
-      'is `redis`.'
+    meaning: 'Where events are kept: files, Redis or memory. If `REDIS_URL` is set, the default is `redis`.'
   },
   DATA_DIR: {
     property: 'dataDir',
