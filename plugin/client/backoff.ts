@@ -9,6 +9,9 @@ export interface BackoffOptions {
 /** The server may ask for this long at most: an hour, as this library does on its side. */
 const MAX_RETRY_MS = 3_600_000
 
+/** A timer that is longer fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
 /**
  * How long to wait before the next connection. After a stream that was open: what the server asked for as `retry:`, and up to a
  * quarter more. After failures: between half and all of a bound that doubles with each of them, so that the clients of a
@@ -38,7 +41,7 @@ export class Backoff {
 
   /** After a stream that is over. */
   afterStream (): number {
-    return this.#retryMs * (1 + this.#random() / 4)
+    return Math.min(MAX_TIMER_MS, this.#retryMs * (1 + this.#random() / 4))
   }
 
   /** After a failure. `atLeastMs` is what the answer asked for as `Retry-After`. */

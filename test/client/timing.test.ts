@@ -14,6 +14,15 @@ t.test('after a stream: what the server asks for, and up to a quarter more', asy
   }
 })
 
+// The quarter on top made it longer than a timer may be, and such a timer fires at once: a client that was told to wait for 24 days
+// connected 1,000 times a second.
+t.test('the longest time that may be set is never more than a timer accepts', async t => {
+  const longest = 2 ** 31 - 1
+  const backoff = new Backoff({ initialMs: longest, maxMs: longest }, () => 1)
+  t.equal(backoff.afterStream(), longest)
+  for (let failure = 0; failure < 3; failure++) t.equal(backoff.afterFailure(3_600_000), longest)
+})
+
 t.test('after failures: between half and all of a bound that doubles, up to the longest time', async t => {
   const longest = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1)
   t.same(Array.from({ length: 6 }, () => longest.afterFailure()), [3_000, 6_000, 12_000, 24_000, 30_000, 30_000])
