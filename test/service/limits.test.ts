@@ -108,7 +108,7 @@ t.test('of the streams of a subject one whose client takes nothing is replaced f
 })
 
 t.test('of an address a stream of nobody is replaced when it has been open for two heartbeats, and of somebody only by the same', async t => {
-  const { origin, as } = await startForSubjects(t, { MAX_STREAMS_PER_ADDRESS: '1', HEARTBEAT_MS: '200' })
+  const { origin, as } = await startForSubjects(t, { MAX_STREAMS_PER_ADDRESS: '1', HEARTBEAT_MS: '1000' })
   const first = await as('')
   t.notOk(isOpen(await as('')), 'it is new')
   await first.inbox.until(text => text.split('\n:').length > 4)

@@ -133,7 +133,7 @@ t.test('Sentinels, which ask for a user of their own', async t => {
 t.test('replicas that a publish waits for', async t => {
   const group = await SentinelGroup.start(t)
   const url = `redis+sentinel://127.0.0.1:${group.sentinels[0]!.port}/${MASTER_NAME}`
-  const service = await TestService.start(t, { REDIS_URL: url, LOG: 'redis', REPLICAS: '1', REPLICAS_TIMEOUT_MS: '200' })
+  const service = await TestService.start(t, { REDIS_URL: url, LOG: 'redis', REPLICAS: '1', REPLICAS_TIMEOUT_MS: '3000' })
   await until(async () => (await service.call('/readyz')).status === 200)
   t.equal((await service.publish('news', { data: 'replicated' })).status, 201)
   group.servers[1].pause()

@@ -2,7 +2,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { checkExactness } from '../support/exactness.ts'
 import { open } from '../support/client.ts'
+import type { Opened } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
+import { metricsOf } from '../support/metrics.ts'
 import { Nginx } from '../support/nginx.ts'
 import { stablePort } from '../support/ports.ts'
 import { RedisServer } from '../support/redis-server.ts'
@@ -98,10 +100,15 @@ t.test('behind nginx every client of an instance that restarts is asked to come 
   const origin = await startNginx(t, services)
   const clients = await Promise.all(Array.from({ length: 8 }, () => open(t, `${origin}/events?topic=a`)))
   await Promise.all(clients.map(({ inbox }) => inbox.until('stream.open')))
+  const moving = (await metricsOf(services[0]!.origin)).get('sse_streams_open')!
+  t.ok(moving > 0 && moving < clients.length, `${moving} are on it`)
   services[0]!.command.kill('SIGTERM')
   t.equal(await services[0]!.command.exit(), 0)
-  const ended = clients.filter(({ inbox }) => inbox.isOver)
-  t.ok(ended.length > 0 && ended.length < clients.length, `${ended.length} were on it`)
+  const over = (): Opened[] => clients.filter(({ inbox }) => inbox.isOver)
+  // The ends come through nginx, which may be later than the exit.
+  await until(() => over().length >= moving)
+  const ended = over()
+  t.equal(ended.length, moving)
   for (const { inbox } of ended) {
     const retryMs = Number(/retry: (\d+)\n+$/.exec(inbox.text)?.[1])
     t.ok(retryMs >= 1_000 && retryMs <= 3_100, `${retryMs}`)

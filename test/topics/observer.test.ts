@@ -53,7 +53,7 @@ t.test('each topic of a client that comes back is a resume: exact, empty, or the
 })
 
 t.test('a batch tells its events, its bytes and how old its first event is; without readers there is none', async t => {
-  let now = Date.now() - 60_000
+  let now = Date.now() - 61_000
   const { app, notes, connect } = await start(t, { log: new MemoryLog({ now: () => now }) })
   await publish(app, 'a', 'nobody listens')
   const stream = await connect('topic=a')
