@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { types } from 'node:util'
 
-/** What a client is told of an error inside the stream. */
+/** What a client receives when the source fails after the first byte. */
 export interface ErrorReport { statusCode: number, code?: string, error: string, message: string }
 
 /** Statuses of a refusal that is meant to pass. EventSource would take them as final. */

@@ -1,4 +1,4 @@
-/** What a heartbeat watches: told at every tick, it counts its own quiet ticks. */
+/** What a heartbeat watches. It is called at every tick, and counts its own ticks without a write. */
 export interface Ticking {
   tick (): void
 }

@@ -17,7 +17,7 @@ export interface PayloadInit {
   stream: SseStream
   /** Undefined: the stream is used by hand. */
   source: unknown
-  /** The client was told that the end of the stream is final: it gets 204. */
+  /** The client has seen that the end of the stream is final, and receives 204. */
   isFinished: boolean
   /** The reply is Fastify's again, as if no stream had been tried; its error handler may begin another one. */
   onHandedBack: () => void

@@ -82,7 +82,7 @@ export function abandonStream (reply: FastifyReply): void {
   started.delete(reply)
 }
 
-/** A client that was told that the end is final has come back, as EventSource does: nothing is started for it. */
+/** A client reconnects after a final end, as EventSource does: nothing is started for it. */
 function finish (stream: SseStream, source: unknown): void {
   dispose(source)
   stream.close('end')

@@ -13,7 +13,7 @@ export interface InjectedEvent {
   data: string
 }
 
-/** A stream opened by `injectSse`. Iterating it gives the events in order and ends with the stream. */
+/** A stream opened by `injectSse`. Iterating it yields the events in order and ends with the stream. */
 export interface InjectedStream extends AsyncIterable<InjectedEvent> {
   statusCode: number
   headers: Record<string, number | string | string[] | undefined>
@@ -24,33 +24,41 @@ export interface InjectedStream extends AsyncIterable<InjectedEvent> {
   /** The last `retry:` received, in ms. */
   retryMs: number | undefined
   /**
-   * Waits for the next `count` events (default 1); calls made at the same time get one after the other. Rejects when the stream ends first,
-   * and when `timeoutMs` has passed (see `InjectSseOptions`).
+   * Waits for the next `count` events (default 1). Calls made at the same time receive successive events.
+   * Rejects when the stream ends first, and when `timeoutMs` has passed (see `InjectSseOptions`).
    */
   next: (count?: number) => Promise<InjectedEvent[]>
   /** Waits for the end of the stream and returns all its events. Rejects when `timeoutMs` has passed. */
   end: () => Promise<InjectedEvent[]>
-  /** Leaves, as a client that closes its connection. Does nothing when the stream has ended. */
+  /** Disconnects, as a client that closes its connection. Does nothing when the stream has ended. */
   close: () => void
 }
 
 export interface InjectSseOptions {
-  /** How long `next()` and `end()` wait, in ms, before they reject with what has arrived so far. 0 waits for any time. Default 0. */
+  /**
+   * How long `next()` and `end()` wait, in ms, before they reject with what has arrived so far. 0 waits
+   * without a limit. Default 0.
+   */
   timeoutMs?: number | undefined
 }
 
 /**
  * Opens a stream in a test without a socket, through `app.inject`, and parses what it sends.
- * Resolves when the headers are there, also for a status other than 200. Close the stream, or let it end.
+ * Resolves when the headers have arrived, whatever the status. Close the stream, or let it end.
  */
-export async function injectSse (app: FastifyInstance, options: InjectOptions | string, { timeoutMs = 0 }: InjectSseOptions = {}): Promise<InjectedStream> {
+export async function injectSse (
+  app: FastifyInstance, options: InjectOptions | string, { timeoutMs = 0 }: InjectSseOptions = {}
+): Promise<InjectedStream> {
   const request = typeof options === 'string' ? { url: options } : options
-  const response = await app.inject({ ...request, headers: { accept: 'text/event-stream', ...request.headers }, payloadAsStream: true })
+  const headersSent = { accept: 'text/event-stream', ...request.headers }
+  const response = await app.inject({ ...request, headers: headersSent, payloadAsStream: true })
   const { statusCode, headers } = response
   const stream = new Injected({ statusCode, headers, timeoutMs, leave: () => { response.raw.res.destroy() } })
   void stream.read(response.stream())
   return stream
 }
+
+interface InjectedInit extends Pick<InjectedStream, 'statusCode' | 'headers'> { timeoutMs: number, leave: () => void }
 
 class Injected implements InjectedStream {
   readonly statusCode: number
@@ -65,7 +73,7 @@ class Injected implements InjectedStream {
   readonly #leave: () => void
   readonly #timeoutMs: number
 
-  constructor ({ statusCode, headers, timeoutMs, leave }: { statusCode: number, headers: InjectedStream['headers'], timeoutMs: number, leave: () => void }) {
+  constructor ({ statusCode, headers, timeoutMs, leave }: InjectedInit) {
     this.#timeoutMs = timeoutMs
     this.statusCode = statusCode
     this.headers = headers
@@ -86,13 +94,13 @@ class Injected implements InjectedStream {
         const text = decoder.decode(chunk, { stream: true })
         this.text += text
         parser.feed(text)
-        this.#tell()
+        this.#wake()
       }
     } catch {
       // The stream was cut, by close() or by the server: for a client that is its end.
     }
     this.#isOver = true
-    this.#tell()
+    this.#wake()
   }
 
   next (count = 1): Promise<InjectedEvent[]> {
@@ -102,7 +110,8 @@ class Injected implements InjectedStream {
 
   async #upTo (wanted: number, count: number): Promise<InjectedEvent[]> {
     while (this.events.length < wanted) {
-      if (this.#isOver) throw new Error(`the stream ended after ${this.events.length} events, ${wanted} were waited for`)
+      const arrived = this.events.length
+      if (this.#isOver) throw new Error(`the stream ended after ${arrived} events, ${wanted} were waited for`)
       await this.#more()
     }
     return this.events.slice(wanted - count, wanted)
@@ -131,11 +140,13 @@ class Injected implements InjectedStream {
   async #inTime<T> (what: string, work: Promise<T>): Promise<T> {
     if (this.#timeoutMs === 0) return work
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`${what} did not arrive within ${this.#timeoutMs} ms; so far: ${JSON.stringify(this.events)}`)), this.#timeoutMs)
+    const timeout = new Promise<never>((resolve, reject) => {
+      const late = `${what} did not arrive within ${this.#timeoutMs} ms; so far: `
+      const fail = (): void => reject(new Error(late + JSON.stringify(this.events)))
+      timer = setTimeout(fail, this.#timeoutMs)
     })
     try {
-      return await Promise.race([work, late])
+      return await Promise.race([work, timeout])
     } finally {
       clearTimeout(timer)
     }
@@ -145,7 +156,7 @@ class Injected implements InjectedStream {
     return new Promise(resolve => { this.#wakes.push(resolve) })
   }
 
-  #tell (): void {
+  #wake (): void {
     for (const wake of this.#wakes.splice(0)) wake()
   }
 }
