@@ -16,7 +16,7 @@ import { checkGrantRoutes } from './reply/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
 import { abandonStream, startReply } from './reply/reply.ts'
 import { keepEventSources } from './reply/route-errors.ts'
-import { watchSpareConnections } from './reply/spare-connections.ts'
+import { OpenConnections } from './reply/open-connections.ts'
 import type { SseSource } from './reply/source.ts'
 import type { SseStream } from './reply/stream.ts'
 import type { AnyEvents, SseEvents } from './reply/events.ts'
@@ -61,11 +61,20 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
     routes.compile()
     warnOfShortTimeout(app, routes.heartbeatMs)
   })
-  const closeSpare = watchSpareConnections(app)
+  closeInTime(app, registry, drain.drainMs)
+}
+
+/** Lets the streams go when the app closes, and then the connections that would hold it. */
+function closeInTime (app: FastifyInstance, registry: StreamRegistry, drainMs: number): void {
+  const connections = new OpenConnections(app)
+  let stop: (() => void) | undefined
   app.addHook('preClose', async () => {
-    await registry.drain()
-    closeSpare()
+    const drained = registry.drain()
+    stop = connections.destroyAfter(drainMs)
+    await drained
+    connections.closeIdle()
   })
+  app.addHook('onClose', async () => stop?.())
 }
 
 /** In place of an error that would end an EventSource for good. */

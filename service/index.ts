@@ -7,7 +7,7 @@ import { readBodies } from './http/bodies.ts'
 import { gateBodies } from './http/body-gate.ts'
 import type { ServiceConfig } from './config/config.ts'
 import { limitConnections } from './http/connection-limit.ts'
-import { boundClose, closeSessions, ConnectionCounts } from './http/connections.ts'
+import { boundClose, ConnectionCounts } from './http/connections.ts'
 import { consoleRoute } from './routes/console-route.ts'
 import { allowOrigins } from './http/cors.ts'
 import { addDrain } from './streams/drain.ts'
@@ -90,6 +90,5 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   openapiRoute(app)
   if (config.hasConsole) await consoleRoute(app)
   answerOtherMethods()
-  closeSessions(app)
   return app
 }

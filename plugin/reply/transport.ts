@@ -60,8 +60,8 @@ export function cut (res: RawResponse, patienceMs: number): void {
   session?.ping(() => clearTimeout(timer))
 }
 
-/** `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden; disposing of it is not. */
-function destroyConnection (session: Http2Session | undefined): void {
+/** Destroys a session at once: `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden. */
+export function destroyConnection (session: Http2Session | undefined): void {
   // A session that is over has no socket any more, whatever its type says. How the socket ends does not matter.
   void Promise.allSettled([session?.socket?.[Symbol.asyncDispose]()])
 }

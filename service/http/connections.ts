@@ -1,4 +1,3 @@
-import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
@@ -12,7 +11,7 @@ export class ConnectionCounts {
   readonly closed = new Map<CutReason, number>()
 
   constructor (app: FastifyInstance) {
-    this.#open = opened<Socket>(app, 'connection')
+    this.#open = opened(app)
   }
 
   get open (): number { return this.#open.size }
@@ -23,38 +22,24 @@ export class ConnectionCounts {
 }
 
 /**
- * Makes `app.close()` end within `drainMs`, as it promises for streams. Node's own `close` waits a minute and more for
- * connections on which nothing was sent yet (browsers and HTTP clients open such ahead), and minutes for a request that
- * does not come to its end. Call it before anything that closes.
+ * Makes `app.close()` end within `drainMs`, as it promises for streams. The plugin closes connections that are idle or wait for the rest of a
+ * request; here every other request is one of the service, and is cut, too. Call it before anything that closes.
  */
 export function boundClose (app: FastifyInstance, drainMs: number): void {
-  // With TLS a connection is there twice: as the bytes of the network, and as those inside.
-  const sockets = opened<Socket>(app, 'connection', 'secureConnection')
+  const sockets = opened(app)
   let timer: NodeJS.Timeout | undefined
   app.addHook('preClose', async () => {
-    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
     timer = setTimeout(() => { for (const socket of sockets) socket.destroy() }, drainMs)
   })
   app.addHook('onClose', async () => { clearTimeout(timer) })
 }
 
-/**
- * Ends HTTP/2 sessions when what closes before is closed: a session that is idle would hold `app.close()` up to its bound.
- * Fastify's `forceCloseConnections` does it too, but it cuts requests of HTTP/1.1 on the same port.
- */
-export function closeSessions (app: FastifyInstance): void {
-  const sessions = opened<Http2Session>(app, 'session')
-  app.addHook('preClose', async () => { for (const session of sessions) session.close() })
-}
-
-/** Those that a server has open, told by its events. */
-function opened<T extends Socket | Http2Session> (app: FastifyInstance, ...events: string[]): ReadonlySet<T> {
-  const open = new Set<T>()
-  for (const event of events) {
-    app.server.on(event, (each: T) => {
-      open.add(each)
-      each.once('close', () => open.delete(each))
-    })
-  }
+/** The open connections of the server; with TLS the sockets below it. */
+function opened (app: FastifyInstance): ReadonlySet<Socket> {
+  const open = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
   return open
 }
