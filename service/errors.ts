@@ -38,6 +38,8 @@ export const errors = {
   SERVICE_BAD_MEDIA_TYPE: defineError('SERVICE_BAD_MEDIA_TYPE', 'content-type must be %s, saw %s%s', 415),
   /** A body is encoded in a way that is not taken. */
   SERVICE_BAD_ENCODING: defineError('SERVICE_BAD_ENCODING', 'content-encoding must be one of %s, saw %s', 415),
+  /** The client accepts none of the types that the call answers with. */
+  SERVICE_NOT_ACCEPTABLE: defineError('SERVICE_NOT_ACCEPTABLE', 'this call answers with %s, and Accept is %s', 406),
   /** The request expects what the service does not do. */
   SERVICE_BAD_EXPECTATION: defineError('SERVICE_BAD_EXPECTATION', 'expect must be 100-continue, saw %s', 417),
   /** One subject or address publishes too often. */

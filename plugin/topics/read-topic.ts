@@ -46,7 +46,12 @@ export interface TopicPage {
   isClosed: boolean
 }
 
-const BOUNDS = { limit: { max: 1_000, default: 100 }, maxBytes: { max: 16 * 1024 * 1024, default: 1024 * 1024 } }
+/** The largest `limit` of a page. */
+export const MAX_READ_EVENTS = 1_000
+/** The largest `maxBytes` of a page. */
+export const MAX_READ_BYTES = 16 * 1024 * 1024
+
+const BOUNDS = { limit: { max: MAX_READ_EVENTS, default: 100 }, maxBytes: { max: MAX_READ_BYTES, default: 1024 * 1024 } }
 
 /** Where to read after: a position, before everything retained, at the end, or what no cursor says. */
 type From = EventId | 'earliest' | 'now' | 'unknown'

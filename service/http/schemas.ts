@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { MAX_RETRY_MS } from 'fastify-resumable-sse'
-import { EVENT_PATTERN, KEY_PATTERN, MAX_CURSOR_TOPICS, MAX_LAST, TOPIC_PATTERN } from 'fastify-resumable-sse/topics'
+import { EVENT_PATTERN, KEY_PATTERN, MAX_CURSOR_TOPICS, MAX_LAST, MAX_READ_BYTES, MAX_READ_EVENTS, TOPIC_PATTERN } from 'fastify-resumable-sse/topics'
 
 /**
  * The schemas of all that comes in and goes out, from the same constants as the checks of the other rooms.
@@ -76,9 +76,48 @@ const topicInfo = {
   examples: [{ topic: 'news', first: ID, last: ID, count: 1, isClosed: false, subscribers: 0 }]
 } as const
 
+const gap = {
+  type: 'object',
+  description: 'Events that are missing between after and this page, as in stream.gap; absent when none is',
+  properties: {
+    topic: { type: 'string' },
+    reason: { type: 'string', enum: ['trimmed', 'expired', 'unknown', 'fork'] },
+    after: { type: ['string', 'null'] },
+    resumedAt: { type: ['string', 'null'] },
+    missed: { type: 'integer' }
+  }
+} as const
+
+const topicPage = {
+  $id: 'TopicPage',
+  title: 'Page of a topic',
+  type: 'object',
+  required: ['events', 'cursor', 'isClosed'],
+  properties: {
+    events: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['id', 'topic', 'data'],
+        properties: {
+          id: { type: 'string' },
+          topic: { type: 'string' },
+          event: { type: 'string', description: 'Absent when it was published without a name' },
+          data: { type: 'string', description: 'The data as text; JSON when it was published as anything else' },
+          retry: { type: 'integer' }
+        }
+      }
+    },
+    gap,
+    cursor: { type: 'string', description: 'Where the page ends: after of the next page, or lastEventId of a stream of this topic' },
+    isClosed: { type: 'boolean', description: 'True when the topic is closed and the page reaches its end' }
+  },
+  examples: [{ events: [{ id: ID, topic: 'news', data: 'hello' }], cursor: ID, isClosed: false }]
+} as const
+
 /** Adds the schemas that others refer to. */
 export function addSchemas (app: FastifyInstance): void {
-  for (const schema of [error, topic, event, published, topicInfo]) app.addSchema(schema)
+  for (const schema of [error, topic, event, published, topicInfo, topicPage]) app.addSchema(schema)
 }
 
 /** The path of a topic. */
@@ -96,6 +135,17 @@ export const streamQuery = {
     last: { type: 'integer', minimum: 0, maximum: MAX_LAST, description: `an integer from 0 to ${MAX_LAST}. A client without a cursor begins with so many events of each topic. Not together with since.` },
     envelope: { type: 'boolean', description: 'true or false. With true the data of each event is JSON {"topic","id","event","data"}: the topic, the own id of the event, its name, and its data as text.', examples: [true] },
     ot: { type: 'string', description: 'a one-time token. For EventSource, which can send no header.' }
+  }
+} as const
+
+/** The query of a page, after it was read. */
+export const historyQuery = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    after: { type: 'string', description: 'a cursor. The id of an event, the cursor of a page, or the Last-Event-ID of a stream. Default: before the oldest event that is kept.', examples: [ID] },
+    limit: { type: 'integer', minimum: 1, maximum: MAX_READ_EVENTS, description: `an integer from 1 to ${MAX_READ_EVENTS}. The largest number of events, 100 by default.`, examples: [50] },
+    maxBytes: { type: 'integer', minimum: 1, maximum: MAX_READ_BYTES, description: `an integer from 1 to ${MAX_READ_BYTES}. The largest number of bytes of data, 1048576 by default. A first event that is larger comes alone.` }
   }
 } as const
 
@@ -142,7 +192,7 @@ const REFUSALS = {
   400: 'The request is malformed; nothing was done.',
   401: 'Credentials are missing or bad; the message says what to do.',
   403: 'The credentials do not allow it for this topic, or not from this page.',
-  406: 'The Accept header refuses text/event-stream.',
+  406: 'The Accept header names no type that the call answers with.',
   408: 'The request did not come to its end in time.',
   409: 'The topic is closed.',
   413: 'A body or an event is too large.',

@@ -148,7 +148,7 @@ t.test('a client that refuses text/event-stream gets 406', async t => {
 
 const CALLS: Record<string, string[]> = {
   '/events?topic=a': ['GET', 'HEAD', 'OPTIONS'],
-  '/topics/a/events': ['POST', 'OPTIONS'],
+  '/topics/a/events': ['GET', 'HEAD', 'POST', 'OPTIONS'],
   '/topics/a': ['GET', 'HEAD', 'DELETE', 'OPTIONS'],
   '/topics/a/close': ['POST', 'OPTIONS'],
   '/healthz': ['GET', 'HEAD', 'OPTIONS'],

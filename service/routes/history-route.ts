@@ -1,0 +1,76 @@
+import Negotiator from 'negotiator'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { TopicPage } from 'fastify-resumable-sse/topics'
+import { checkTopic } from 'fastify-resumable-sse/topics'
+import { errors } from '../errors.ts'
+import { historyQuery, refusals, topicParams } from '../http/schemas.ts'
+
+interface HistoryRoute {
+  Params: { topic: string }
+  Querystring: { after?: string, limit?: number, maxBytes?: number }
+}
+
+const JSON_TYPE = 'application/json'
+const NDJSON_TYPE = 'application/x-ndjson'
+const TYPES = [JSON_TYPE, NDJSON_TYPE]
+
+const schema = {
+  tags: ['Topics'],
+  operationId: 'readTopic',
+  summary: 'Read events',
+  description: 'One page of the events of a topic, oldest first. To read the next page, or to listen from there on, pass its cursor as after or lastEventId.',
+  params: topicParams,
+  querystring: historyQuery,
+  response: {
+    200: {
+      description: 'The page. As NDJSON: a line for the gap if there is one, a line for each event, and a line with cursor and isClosed',
+      content: { [JSON_TYPE]: { schema: { $ref: 'TopicPage#' } }, [NDJSON_TYPE]: { schema: { type: 'string' } } }
+    },
+    ...refusals(400, 401, 403, 406, 421, 503)
+  }
+}
+
+/** `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for those who may subscribe to it. */
+export function historyRoute (app: FastifyInstance): void {
+  const options = { schema, config: { explain }, onRequest: checkSubscribe, preValidation: readQuery }
+  app.get<HistoryRoute>('/topics/:topic/events', options, async (request, reply) => {
+    const type = mediaTypeOf(request)
+    const page = await app.topics.read(request.params.topic, request.query)
+    return type === JSON_TYPE ? page : asLines(reply, page)
+  })
+}
+
+/** What the client accepts; of both alike, JSON. Throws for a client that accepts neither. */
+function mediaTypeOf ({ headers: { accept } }: FastifyRequest): string {
+  const type = new Negotiator({ headers: { accept } }).mediaType(TYPES)
+  if (type === undefined) throw new errors.SERVICE_NOT_ACCEPTABLE(TYPES.join(' or '), JSON.stringify(accept))
+  return type
+}
+
+function asLines (reply: FastifyReply, { events, gap, cursor, isClosed }: TopicPage): FastifyReply {
+  const lines = [...(gap ? [{ gap }] : []), ...events, { cursor, isClosed }]
+  return reply.type(NDJSON_TYPE).serializer(String).send(lines.map(line => `${JSON.stringify(line)}\n`).join(''))
+}
+
+/** Digits are a number. A cursor may come several times, as with `lastEventId` of the stream: the newest counts. */
+async function readQuery (request: FastifyRequest<HistoryRoute>): Promise<void> {
+  const { after, limit, maxBytes, ...rest } = request.query as Record<string, unknown>
+  request.query = {
+    ...rest,
+    ...after === undefined ? {} : { after: [after].flat().join(', ') },
+    ...limit === undefined ? {} : { limit: toNumber(limit) },
+    ...maxBytes === undefined ? {} : { maxBytes: toNumber(maxBytes) }
+  } as HistoryRoute['Querystring']
+}
+
+function toNumber (value: unknown): unknown {
+  return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value
+}
+
+async function checkSubscribe ({ grant, params }: FastifyRequest): Promise<void> {
+  grant?.checkSubscribe((params as HistoryRoute['Params']).topic)
+}
+
+function explain ({ params }: FastifyRequest): void {
+  checkTopic((params as HistoryRoute['Params']).topic)
+}

@@ -1,0 +1,135 @@
+import t from 'tap'
+import type { Test } from 'tap'
+import { EventSource } from 'eventsource'
+import { TestService } from '../support/service-app.ts'
+import type { Answer } from '../support/service-app.ts'
+import { ServiceProcess } from '../support/service-process.ts'
+import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+import { bearer, SECRET, sign } from '../support/tokens.ts'
+
+interface Page { events: { id: string, topic: string, event?: string, data: string, retry?: number }[], cursor: string, isClosed: boolean, gap?: unknown }
+
+const read = (service: TestService, query = '', headers: Record<string, string> = {}): Promise<Answer> => service.call(`/topics/news/events${query}`, { headers })
+const pageOf = async (service: TestService, query = ''): Promise<Page> => (await read(service, query)).json as Page
+
+async function publish (service: TestService, count: number): Promise<void> {
+  const events = Array.from({ length: count }, (_, at) => ({ data: `${at + 1}` }))
+  const { status } = await service.publish('news', events)
+  if (status !== 201) throw new Error(`${status}`)
+}
+
+t.test('pages lead from the oldest event to the end', async t => {
+  const service = await TestService.start(t)
+  t.match(await pageOf(service), { events: [], isClosed: false, cursor: /^\d+-0$/ }, 'a topic that nobody published to')
+  await publish(service, 5)
+  const first = await pageOf(service, '?limit=2')
+  t.match(first, { events: [{ topic: 'news', data: '1', id: /-1$/ }, { data: '2' }], cursor: first.events[1]!.id, isClosed: false })
+  const second = await pageOf(service, `?limit=2&after=${first.cursor}`)
+  t.same(second.events.map(({ data }) => data), ['3', '4'])
+  const third = await pageOf(service, `?limit=2&after=${second.cursor}`)
+  t.same([third.events.map(({ data }) => data), third.isClosed], [['5'], false])
+  t.match(await pageOf(service, `?after=${third.cursor}`), { events: [], cursor: third.cursor })
+  await service.call('/topics/news/close', { method: 'POST' })
+  t.equal((await pageOf(service, `?after=${third.cursor}`)).isClosed, true)
+})
+
+t.test('an event is as it was published: name, JSON, retry', async t => {
+  const service = await TestService.start(t)
+  await service.publish('news', { event: 'score', data: { home: 1 }, retry: 500 })
+  t.match((await pageOf(service)).events, [{ topic: 'news', event: 'score', data: '{"home":1}', retry: 500 }])
+})
+
+t.test('a gap is in the page', async t => {
+  const service = await TestService.start(t, { MAX_EVENTS: '2' })
+  await publish(service, 5)
+  const { cursor } = await pageOf(service)
+  const ms = cursor.split('-')[0]
+  t.match(await pageOf(service, `?after=${ms}-1`), { gap: { topic: 'news', reason: 'trimmed', after: `${ms}-1`, resumedAt: `${ms}-4`, missed: 2 }, events: [{ data: '4' }, { data: '5' }] })
+  t.match(await pageOf(service, '?after=nonsense'), { gap: { reason: 'unknown', after: null } })
+})
+
+t.test('NDJSON for those who prefer it', async t => {
+  const service = await TestService.start(t)
+  await publish(service, 2)
+  const accepts: [string, string | undefined][] = [
+    ['application/x-ndjson', 'application/x-ndjson'], ['application/json;q=0.5, application/x-ndjson', 'application/x-ndjson'],
+    ['*/*', 'application/json; charset=utf-8'], ['application/*', 'application/json; charset=utf-8'], ['application/x-ndjson;q=0.5, application/json', 'application/json; charset=utf-8'],
+    ['text/html', undefined], ['application/json;q=0', undefined]
+  ]
+  for (const [accept, type] of accepts) {
+    const { status, headers, json, text } = await read(service, '', { accept })
+    if (type === undefined) t.match({ status, json }, { status: 406, json: { code: 'SERVICE_NOT_ACCEPTABLE', message: `this call answers with application/json or application/x-ndjson, and Accept is "${accept}"` } })
+    else t.same([status, headers.get('content-type')], [200, type], accept)
+    if (type === 'application/x-ndjson') t.match(text.trimEnd().split('\n').map(line => JSON.parse(line) as object), [{ topic: 'news', data: '1' }, { data: '2' }, { cursor: /-2$/, isClosed: false }])
+  }
+  const { text } = await read(service, '?after=x', { accept: 'application/x-ndjson' })
+  t.match(JSON.parse(text.split('\n')[0]!), { gap: { reason: 'unknown' } })
+})
+
+t.test('what is not as it must be is refused by name', async t => {
+  const service = await TestService.start(t)
+  for (const [query, message] of [
+    ['?limit=0', 'query parameter "limit" must be an integer from 1 to 1000, saw 0'], ['?limit=1001', '"limit"'], ['?limit=x', '"limit"'], ['?limit=1&limit=2', '"limit"'],
+    ['?maxBytes=0', 'query parameter "maxBytes" must be an integer from 1 to 16777216, saw 0'], ['?last=1', 'query parameter "last" must be one of after, limit, maxBytes, saw an unknown one']
+  ] as const) {
+    const { status, json } = await read(service, query)
+    t.match({ status, json }, { status: 400, json: { code: 'SERVICE_BAD_QUERY' } }, query)
+    t.ok((json as { message: string }).message.includes(message), (json as { message: string }).message)
+  }
+  t.match(await service.call('/topics/-/events'), { status: 400, json: { code: 'TOPICS_BAD_TOPIC' } })
+  await publish(service, 3)
+  t.equal((await pageOf(service, '?maxBytes=1')).events.length, 1)
+  const { cursor } = await pageOf(service, '?limit=1')
+  t.same((await pageOf(service, `?after=nonsense&after=${cursor}`)).events.map(({ data }) => data), ['2', '3'], 'of several cursors the last readable one')
+})
+
+t.test('whoever may subscribe may read, and nobody else', async t => {
+  const service = await TestService.start(t, { JWT_SECRET: SECRET })
+  const claims = (subscribe: string[], publish: string[] = []) => ({ topics: { subscribe, publish } })
+  t.equal((await read(service)).status, 401)
+  t.equal((await read(service, '', bearer(await sign(claims(['news']))))).status, 200)
+  t.equal((await read(service, '', bearer(await sign(claims(['n*']))))).status, 200)
+  t.equal((await read(service, '', bearer(await sign(claims(['other'], ['news']))))).status, 403)
+  t.equal((await service.call('/topics/news/events', { method: 'HEAD', headers: bearer(await sign(claims(['other']))) })).status, 403)
+})
+
+// The order that a page needs: render what there is, then listen from its end.
+t.test('history, then a stream from its cursor: no gap and no duplicate under load, over kill -9', async t => {
+  const service = await ServiceProcess.start(t, { RETRY_MS: '50' })
+  const publisher = new StubbornPublisher({ name: 'p', topics: ['news'], origin: () => service.up.then(() => service.origin), onAcknowledged: () => {} })
+  t.teardown(() => publisher.stop())
+  for (let round = 0; round < 3; round++) {
+    const seen = await history(service.origin)
+    const isLater = await follow(t, service.origin, seen)
+    await isLater(seen.length + 20)
+    await service.kill()
+    await service.start()
+    await isLater(seen.length + 20)
+    t.same(seen, seen.map((_, at) => `news p ${at + 1}`))
+  }
+})
+
+/** All data of the topic, and where they end. */
+async function history (origin: string): Promise<string[] & { cursor?: string }> {
+  const seen: string[] & { cursor?: string } = []
+  for (;;) {
+    const response = await fetch(`${origin}/topics/news/events?limit=100${seen.cursor === undefined ? '' : `&after=${seen.cursor}`}`)
+    const page = await response.json() as Page
+    seen.push(...page.events.map(({ data }) => data))
+    seen.cursor = page.cursor
+    if (page.events.length === 0) return seen
+  }
+}
+
+/** Adds what a native EventSource hears from there on. Settles with a function that waits for so many in all. */
+async function follow (t: Test, origin: string, seen: string[] & { cursor?: string }): Promise<(count: number) => Promise<void>> {
+  const source = new EventSource(`${origin}/events?topic=news&lastEventId=${seen.cursor}`)
+  t.teardown(() => source.close())
+  let look = (): void => {}
+  source.onmessage = ({ data }) => { seen.push(data as string); look() }
+  source.addEventListener('stream.gap', ({ data }) => t.fail(`a gap: ${data}`))
+  return count => new Promise(resolve => {
+    look = () => { if (seen.length >= count) resolve() }
+    look()
+  })
+}
