@@ -5,6 +5,7 @@ import { Transform } from 'node:stream'
 import type { TransformCallback } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { errors } from '../errors.ts'
+import { ChunkJoiner } from './chunk-joiner.ts'
 import { BODYLESS } from './inflate.ts'
 
 /** A body of HTTP/1.1 that says it is no larger is not counted: the buffers of its connection hold more. */
@@ -29,6 +30,8 @@ export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }:
   const budget = new ByteBudget(maxBodiesBytes)
   app.addHook('preParsing', async (request, reply, payload) => {
     if (isHarmless(request, payload)) return payload
+    // A body that is not read would wait in memory for as long as the response lasts, and an event stream lasts.
+    if (BODYLESS.has(request.method)) return payload.resume()
     const gate = new BodyGate(payload, budget)
     if ('stream' in reply.raw) timeBody(gate, reply, requestMs)
     reply.raw.once('close', () => gate.giveBack())
@@ -36,13 +39,12 @@ export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }:
   })
 }
 
-/** Without a body that is read, or with a small one of HTTP/1.1 that is not compressed. */
+/** Without a body, or with a small one of HTTP/1.1 that is read and not compressed. */
 function isHarmless ({ raw, method, headers }: FastifyRequest, payload: RequestPayload): boolean {
-  if (BODYLESS.has(method)) return true
   const { stream } = raw as RawRequest
   if (stream !== undefined) return stream.endAfterHeaders
   if (headers['transfer-encoding'] !== undefined) return false
-  return payload === raw && Number(headers['content-length'] ?? 0) <= SMALL_BYTES
+  return payload === raw && Number(headers['content-length'] ?? 0) <= (BODYLESS.has(method) ? 0 : SMALL_BYTES)
 }
 
 /** Answers 408 to a body that does not come to its end, and takes no more of it. */
@@ -73,8 +75,9 @@ class ByteBudget {
   giveBack (bytes: number): void { this.#bytes -= bytes }
 }
 
-/** Passes a body on and counts it, until its request is answered. */
+/** Passes a body on and counts it, until its request is answered. Small chunks are joined. */
 class BodyGate extends Transform {
+  readonly #joiner = new ChunkJoiner()
   readonly #payload: RequestPayload
   readonly #budget: ByteBudget
   #bytes = 0
@@ -100,6 +103,12 @@ class BodyGate extends Transform {
   override _transform (chunk: Buffer, encoding: BufferEncoding, done: TransformCallback): void {
     if (!this.#budget.take(chunk.length, this.#bytes)) return done(Object.assign(new errors.SERVICE_BUSY(), { headers: { 'retry-after': '1' } }))
     this.#bytes += chunk.length
-    done(null, chunk)
+    for (const joined of this.#joiner.add(chunk)) this.push(joined)
+    done()
+  }
+
+  override _flush (done: TransformCallback): void {
+    for (const joined of this.#joiner.flush()) this.push(joined)
+    done()
   }
 }
