@@ -95,3 +95,13 @@ t.test('cursors and positions', async t => {
   t.equal(formatCursor(['a'], new Map([['a', at('5-6')]]), tags), '5-6')
   t.equal(parseId('x'), undefined)
 })
+
+t.test('where there is no SHA-256 a tab has no cursor over several topics, and hears all the same', async t => {
+  const { crypto } = globalThis
+  Object.defineProperty(globalThis, 'crypto', { value: {}, configurable: true })
+  t.teardown(() => Object.defineProperty(globalThis, 'crypto', { value: crypto, configurable: true }))
+  const { member, messages } = await join(['a'])
+  member.receive(open)
+  member.receive(published('a', '1-6'))
+  t.match(messages, [{ event: 'stream.open' }, { id: '1-6', data: '1-6' }])
+})

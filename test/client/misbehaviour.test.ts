@@ -1,6 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
+import { positionOf } from '../../plugin/client/cursor.ts'
 import { fetchTransport, subscribe } from '../../plugin/client/index.ts'
+import { messageOf } from '../../plugin/client/messages.ts'
 import type { ErrorDetail, SubscribeOptions, Subscription } from '../../plugin/client/index.ts'
 import { breaking, ending, ScriptedServer, status, streaming } from '../support/scripted-server.ts'
 
@@ -131,4 +133,35 @@ t.test('what happens after the end is nothing; reconnect before it is a connecti
   t.same(await loop.next(), { done: true, value: undefined })
   t.same(await loop.return!(), { done: true, value: undefined })
   t.equal(server.requests.length, 2)
+})
+
+t.test('an answer without a content type is no stream', async t => {
+  const server = await ScriptedServer.start(t, status(200))
+  const { subscription } = start(t, server)
+  const detail = await new Promise<ErrorDetail>(resolve => subscription.addEventListener('error', event => resolve(event.detail), { once: true }))
+  t.match(detail, { status: 200, willRetry: false, message: 'expected content-type text/event-stream, saw ""' })
+})
+
+t.test('data is what parse makes of it', async t => {
+  const server = await ScriptedServer.start(t, streaming('data: {"n":7}\n\n'))
+  const subscription = subscribe<{ message: { n: number } }>({ url: server.url, withCredentials: true, parse: text => JSON.parse(text) as { n: number } })
+  t.teardown(() => subscription.close())
+  t.same(await new Promise(resolve => subscription.addEventListener('message', ({ data }) => resolve(data))), { n: 7 })
+})
+
+t.test('what is said of whatever was thrown, and a cursor that is no plain id', async t => {
+  t.same([messageOf(new Error('a')), messageOf('b'), messageOf(undefined)], ['a', 'b', 'the connection was lost'])
+  t.same([positionOf('tagaaa', '1000-7'), positionOf('tagaaa', 'v,w'), positionOf('tagaaa', '')], ['tagaaars-7', 'v,w', ''])
+})
+
+t.test('closed while it asks for a token, and asked to be what it is', async t => {
+  const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
+  let answer = (token: string): void => { t.fail(token) }
+  const { subscription } = start(t, server, { topics: ['a'], getToken: () => new Promise<string>(resolve => { answer = resolve }) })
+  await new Promise(resolve => setImmediate(resolve))
+  subscription.add('a')
+  subscription.close()
+  answer('late')
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal(server.requests.length, 0)
 })

@@ -53,7 +53,7 @@ t.test('when EventSource gives up, a HEAD request finds out why', async t => {
 
 t.test('a final answer ends it; one that HEAD does not see is tried again', async t => {
   const server = await ScriptedServer.start(t, status(404), status(200), status(403))
-  const subscription = start(t, server)
+  const subscription = start(t, server, { withCredentials: true })
   await t.rejects(take(subscription, 1), { name: 'SubscriptionError', status: 403, message: '403, as seen by a HEAD request to the same URL' })
   t.equal(subscription.state, 'closed')
 })
