@@ -42,7 +42,8 @@ export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }:
 /** Without a body, or with a small one of HTTP/1.1 that is read and not compressed. */
 function isHarmless ({ raw, method, headers }: FastifyRequest, payload: RequestPayload): boolean {
   const { stream } = raw as RawRequest
-  if (stream !== undefined) return stream.endAfterHeaders
+  // HTTP/2 itself bounds what waits unread: the window of a stream.
+  if (stream !== undefined) return BODYLESS.has(method) || stream.endAfterHeaders
   if (headers['transfer-encoding'] !== undefined) return false
   return payload === raw && Number(headers['content-length'] ?? 0) <= (BODYLESS.has(method) ? 0 : SMALL_BYTES)
 }
