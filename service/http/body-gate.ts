@@ -53,8 +53,13 @@ function timeBody (gate: BodyGate, reply: FastifyReply, requestMs: number): void
   const { stream } = reply.raw as Http2Response
   const timer = setTimeout(() => gate.destroy(new errors.SERVICE_TIMEOUT()), requestMs).unref()
   reply.raw.once('close', () => clearTimeout(timer))
-  // The response is whole, and what the client still sends is for nobody.
-  stream.once('finish', () => { if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR) })
+  // The response is complete, so the rest of the body has no reader. Node keeps a closed stream, and with it the session,
+  // until its data has been read: a byte that came while the gate was being destroyed waited in a paused stream for ever.
+  stream.once('finish', () => {
+    if (stream.readableEnded) return
+    stream.close(constants.NGHTTP2_NO_ERROR)
+    reply.request.raw.resume()
+  })
 }
 
 /** Bytes that several bodies share. */

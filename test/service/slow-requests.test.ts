@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { constants } from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -103,14 +104,14 @@ const SLOW_BODIES: Slow[] = [
 interface SlowStream { stream: ClientHttp2Stream, inbox: Inbox, answer: Promise<number> }
 
 /** Sends a request whose body does not end; further bytes follow for as long as the stream is open. */
-function startSlowBody (session: ClientHttp2Session, { type, beginning }: Slow): SlowStream {
+function startSlowBody (session: ClientHttp2Session, { type, beginning }: Slow, everyMs = 20): SlowStream {
   const stream = session.request({ ':method': 'POST', ':path': '/topics/news/events', 'content-type': type })
   const inbox = new Inbox()
   stream.on('error', () => {})
   stream.on('data', (chunk: Buffer) => inbox.add(chunk))
   stream.on('close', () => inbox.end())
   if (beginning !== '') stream.write(beginning)
-  const drip = setInterval(() => { if (stream.writable && beginning !== '') stream.write(' ') }, 20)
+  const drip = setInterval(() => { if (stream.writable && beginning !== '') stream.write(' ') }, everyMs)
   stream.once('close', () => clearInterval(drip))
   return { stream, inbox, answer: once(stream, 'response').then(([headers]) => (headers as { ':status': number })[':status']) }
 }
@@ -136,6 +137,28 @@ t.test('over HTTP/2 a body that does not come to its end is answered with 408 an
   t.equal(await publish(t, service.origin, 'after all'), 201)
   await listener.inbox.until('data: after all\n\n')
   t.notOk(listener.stream.closed, 'a stream is an answer, and stays')
+})
+
+t.test('over HTTP/2 no stream is left on the server when bytes keep coming while a body is given up', async t => {
+  // A byte that arrived between the last read and the end of the stream stayed in a paused stream, which was never closed.
+  const service = await TestService.start(t, tlsFiles(t), { requestMs: 300 })
+  const session = await openSession(t, service.origin, { rejectUnauthorized: false })
+  let opened = 0
+  let closed = 0
+  service.app.server.on('stream', stream => {
+    opened++
+    stream.once('close', () => { closed++ })
+  })
+  const slow = Array.from({ length: 60 }, (_, at) => startSlowBody(session, SLOW_BODIES[at % 4]!, 1))
+  for (const { answer } of slow) t.equal(await answer, 408)
+  await when(() => closed === slow.length)
+  // The same when the client gives up, whatever reason it states; more than the window of a stream is on its way.
+  const given = Array.from({ length: 20 }, (_, at) => startSlowBody(session, { ...SLOW_BODIES[at % 4]!, beginning: `{"data":"${' '.repeat(100_000)}` }, 1))
+  for (const { answer } of given) answer.catch(() => {})
+  await when(() => opened === slow.length + given.length)
+  given.forEach(({ stream }, at) => stream.close(at % 2 === 0 ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL))
+  await when(() => closed === opened)
+  t.equal(await publish(t, service.origin, 'after all'), 201)
 })
 
 t.test('a session of HTTP/2 without streams is closed although it answers pings; one with a stream is not', async t => {
