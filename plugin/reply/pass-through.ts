@@ -22,7 +22,7 @@ export async function passThrough ({ body }: ResponseLike, stream: SseStream): P
     const { done, value } = await upstream.next()
     if (done) return
     const whole = blocks.take(value as Uint8Array)
-    if (whole.length > 0 && !(await stream.sendFrame(whole, 0))) return released
+    if (whole.length > 0 && !(await stream.sendFrame({ bytes: whole, events: 0 }))) return released
   }
 }
 

@@ -4,6 +4,7 @@ import type { RawResponse } from './transport.ts'
 import { DEFAULT_STALL_MS, STALL_HEARTBEATS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { StreamPolicy } from './stream-policy.ts'
+import type { Frame } from './frame.ts'
 
 interface ResponseWriterInit {
   raw: RawResponse
@@ -57,15 +58,15 @@ export class ResponseWriter {
   /** Events and bytes written so far, those held included. */
   get written (): { events: number, bytes: number } { return { events: this.#events, bytes: this.#bytes } }
 
-  put (frame: Buffer, events: number): void {
+  put ({ bytes, events }: Frame): void {
     this.#events += events
-    this.#bytes += frame.length
+    this.#bytes += bytes.length
     this.#quietTicks = 0
     if (!this.#isOpen) {
-      this.#held.push(frame)
-      this.#heldBytes += frame.length
+      this.#held.push(bytes)
+      this.#heldBytes += bytes.length
     } else {
-      this.#write(frame)
+      this.#write(bytes)
     }
   }
 
@@ -88,7 +89,7 @@ export class ResponseWriter {
     if (this.#needDrain || this.bufferedBytes > 0) return this.checkStall()
     this.#progress = undefined
     if (this.#init.options.heartbeatMs === 0) return
-    if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.put(HEARTBEAT, 0)
+    if (++this.#quietTicks >= TICKS_PER_HEARTBEAT) this.put(HEARTBEAT)
   }
 
   /**
@@ -142,7 +143,7 @@ export class ResponseWriter {
   /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
   #takeFirst (): Buffer[] {
     const { retryMs } = this.#init.options
-    const head = Buffer.concat(retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs)])
+    const head = Buffer.concat(retryMs === false ? [PREAMBLE] : [PREAMBLE, encodeRetry(retryMs).bytes])
     const first = joinSmall([head, ...this.#held])
     this.#bytes += head.length
     this.#held = []

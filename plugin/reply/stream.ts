@@ -5,6 +5,7 @@ import { closeWithConnection, isGone, isQueued } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import type { Ticking } from './heartbeat.ts'
 import type { AnyEvents, SseEvent, SseEvents } from './events.ts'
+import type { Frame } from './frame.ts'
 import type { StreamPolicy } from './stream-policy.ts'
 import { ResponseWriter } from './response-writer.ts'
 import { deferred } from '../common/deferred.ts'
@@ -123,14 +124,14 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    * Rejects only with `FST_SSE_BAD_EVENT`, before anything is written.
    */
   async send (event: SseEvent<E>): Promise<boolean> {
-    return this.#state !== 'closed' && this.sendFrame(this.#init.encode(event))
+    return this.#state !== 'closed' && this.sendFrame(this.#frameOf(event))
   }
 
-  /** As `send()`, for bytes that are already one or more whole events; `events` is how many. */
-  sendFrame (frame: Buffer, events = 1): Promise<boolean> {
+  /** As `send()`, for one or more whole events that are encoded already. */
+  sendFrame (frame: Frame): Promise<boolean> {
     if (this.#isOver()) return Promise.resolve(false)
-    if (this.#queue.hasFrames || this.isFull) return this.#queue.frame(frame, events)
-    this.#writer.put(frame, events)
+    if (this.#queue.hasFrames || this.isFull) return this.#queue.frame(frame)
+    this.#writer.put(frame)
     return Promise.resolve(true)
   }
 
@@ -139,24 +140,24 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    * over, or the client is too slow (see `slowClient`). Throws `FST_SSE_BAD_EVENT`, before anything is written.
    */
   push (event: SseEvent<E>): boolean {
-    return this.#state !== 'closed' && this.write(this.#init.encode(event))
+    return this.#state !== 'closed' && this.write(this.#frameOf(event))
   }
 
   /**
-   * Writes bytes that are already one or more whole events. `events` is how many, for the counters.
-   * Returns false when they were not written, as `push()` does. The buffer is not copied: do not change it afterwards.
+   * As `push()`, for one or more whole events that are encoded already. Their bytes are not copied: do not change them
+   * afterwards.
    */
-  write (frame: Buffer, events = 1): boolean {
+  write (frame: Frame): boolean {
     if (this.#isOver()) return false
     // While there is room any frame passes: an event is never cut, and never refused for its own size here.
-    if (this.isFull && this.bufferedBytes + frame.length > this.#init.options.maxBufferedBytes) return this.#overflow()
-    this.#writer.put(frame, events)
+    if (this.isFull && this.bufferedBytes + frame.bytes.length > this.#init.options.maxBufferedBytes) return this.#overflow()
+    this.#writer.put(frame)
     return true
   }
 
   /** Writes a comment, which clients ignore. Returns false when it was not written. */
   comment (text: string): boolean {
-    return this.write(encodeComment(text), 0)
+    return this.write(encodeComment(text))
   }
 
   /** Settles true when there is room, false when the stream is over. All who wait share one promise. */
@@ -177,15 +178,15 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
    */
   close (reason: CloseReason, last?: SseEvent<E>): void {
     if (this.#state === 'closed') return
-    if (last !== undefined) this.#writer.put(this.#init.encode(last), 1)
-    if (reason === 'end' && this.#init.options.final) this.#writer.put(FINAL_FRAME, 1)
+    if (last !== undefined) this.#writer.put(this.#frameOf(last))
+    if (reason === 'end' && this.#init.options.final) this.#writer.put(FINAL_FRAME)
     this.#close(reason, reason === 'slow')
   }
 
   /** Ends the stream telling the client to come back after `retryMs`. */
   closeWithRetry (reason: CloseReason, retryMs: number): void {
     if (this.#state === 'closed') return
-    this.#writer.put(encodeRetry(retryMs), 0)
+    this.#writer.put(encodeRetry(retryMs))
     this.#close(reason, false)
   }
 
@@ -220,7 +221,11 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   }
 
   #admit (): void {
-    this.#queue.admit(() => this.isFull, (frame, events) => this.#writer.put(frame, events))
+    this.#queue.admit(() => this.isFull, frame => this.#writer.put(frame))
+  }
+
+  #frameOf (event: SseEvent<E>): Frame {
+    return { bytes: this.#init.encode(event), events: 1 }
   }
 
   /**

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
+import type { Frame } from './frame.ts'
 
 /**
  * The wire format of Server-Sent Events, serializer side
@@ -40,12 +41,12 @@ export const MAX_ID_BYTES = 1024
 /** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
 export const PREAMBLE: Buffer = Buffer.from(':\n')
 /** The comment that keeps an idle connection alive. */
-export const HEARTBEAT: Buffer = Buffer.from(':\n')
+export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n'), events: 0 }
 
 /** The id of the event that says that the end of a stream is final. No cursor and no id of a log looks like it. */
 export const FINAL_ID = 'stream.end'
 /** The last event of such a stream. */
-export const FINAL_FRAME: Buffer = Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`)
+export const FINAL_FRAME: Frame = { bytes: Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`), events: 1 }
 
 const EOL = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex -- control bytes are what is looked for
@@ -77,13 +78,13 @@ export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSe
 }
 
 /** Encodes a comment, each of its lines after a colon. */
-export function encodeComment (text: string): Buffer {
-  return Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join(''))
+export function encodeComment (text: string): Frame {
+  return { bytes: Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join('')), events: 0 }
 }
 
 /** Encodes `retry: <ms>`. Throws `FST_SSE_BAD_EVENT` when out of range. */
-export function encodeRetry (retryMs: number): Buffer {
-  return Buffer.from(retryLine(retryMs))
+export function encodeRetry (retryMs: number): Frame {
+  return { bytes: Buffer.from(retryLine(retryMs)), events: 0 }
 }
 
 /** True when the value is an object made of the fields of an event and nothing else. */

@@ -1,7 +1,8 @@
 import { deferred } from '../common/deferred.ts'
 import type { Deferred } from '../common/deferred.ts'
+import type { Frame } from './frame.ts'
 
-interface QueuedFrame { frame: Buffer, events: number, settle: (isWritten: boolean) => void }
+interface QueuedFrame { frame: Frame, settle: (isWritten: boolean) => void }
 
 /** Who waits for room in one stream: frames, in their order, and those who only want to know. Every promise settles. */
 export class WriteQueue {
@@ -11,8 +12,8 @@ export class WriteQueue {
   get hasFrames (): boolean { return this.#frames.length > 0 }
 
   /** Settles true when the frame was written, false when the stream is over. */
-  frame (frame: Buffer, events: number): Promise<boolean> {
-    return new Promise(resolve => { this.#frames.push({ frame, events, settle: resolve }) })
+  frame (frame: Frame): Promise<boolean> {
+    return new Promise(resolve => { this.#frames.push({ frame, settle: resolve }) })
   }
 
   /** Settles true when there is room, false when the stream is over. All who wait share one promise. */
@@ -22,11 +23,11 @@ export class WriteQueue {
   }
 
   /** Writes what waits as far as there is room; then tells those who wait for room. */
-  admit (isFull: () => boolean, write: (frame: Buffer, events: number) => void): void {
+  admit (isFull: () => boolean, write: (frame: Frame) => void): void {
     let admitted = 0
-    for (const { frame, events, settle } of this.#frames) {
+    for (const { frame, settle } of this.#frames) {
       if (isFull()) break
-      write(frame, events)
+      write(frame)
       settle(true)
       admitted++
     }

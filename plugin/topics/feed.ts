@@ -1,3 +1,4 @@
+import type { Frame } from '../reply/frame.ts'
 import { deferred } from '../common/deferred.ts'
 import type { Deferred } from '../common/deferred.ts'
 import { formatPosition } from './cursor.ts'
@@ -10,13 +11,12 @@ import type { TopicsObserver } from './observer.ts'
 import type { TailBudget, Tailed } from './tail-budget.ts'
 import type { TopicFollower, TopicItem, TopicSink } from './follower.ts'
 
-/** What arrived together, as one Buffer shared by every reader. */
+/** What arrived together, as one frame shared by every reader. */
 export interface Batch {
   /** Place in the feed: 0, 1, 2… */
   index: number
-  frames: Buffer
-  /** Events in it; gaps and ends do not count. */
-  events: number
+  /** Empty when nothing of it is sent, as for a topic that was reopened. Gaps and ends do not count as events. */
+  frame: Frame
   /** The place after it. */
   place: FeedPlace
 }
@@ -156,12 +156,12 @@ export class Feed implements Tailed {
 
   /** Makes one batch of what is pending, bounded in bytes, and passes it on; true when more is pending. */
   flush (): boolean {
-    const { frames, events, firstMs } = this.#encodePending()
+    const { frame, firstMs } = this.#encodePending()
     const index = this.#nextIndex++
     this.#place = this.#placeNow()
-    this.#tail.push({ index, frames, events, place: this.#place })
-    this.#tailBytes += frames.length
-    if (events > 0 && this.#readers.size > 0) this.#observe(events, frames.length, firstMs)
+    this.#tail.push({ index, frame, place: this.#place })
+    this.#tailBytes += frame.bytes.length
+    if (frame.events > 0 && this.#readers.size > 0) this.#observe(frame, firstMs)
     this.#fanOut()
     if (this.#isWalking) this.#trim()
     if (this.#pending.length > 0) return true
@@ -170,15 +170,16 @@ export class Feed implements Tailed {
     return false
   }
 
-  #encodePending (): { frames: Buffer, events: number, firstMs: number } {
+  #encodePending (): { frame: Frame, firstMs: number } {
     const parts: Buffer[] = []
-    const batch = { events: 0, firstMs: 0 }
+    let events = 0
+    let firstMs = 0
     let bytes = 0
     let taken = 0
     for (; taken < this.#pending.length && bytes < MAX_BATCH_BYTES; taken++) {
       const { at, item } = this.#pending[taken]!
       this.#apply(at, item)
-      if (item.kind === 'event' && batch.events++ === 0) batch.firstMs = item.id.ms
+      if (item.kind === 'event' && events++ === 0) firstMs = item.id.ms
       if (item.kind === 'reopened') continue
       const idLine = encodeIdLine(this.#cursor)
       const body = item.body(this.encode)
@@ -186,7 +187,7 @@ export class Feed implements Tailed {
       bytes += idLine.length + body.length
     }
     this.#pending = this.#pending.slice(taken)
-    return { ...batch, frames: Buffer.concat(parts) }
+    return { frame: { bytes: Buffer.concat(parts), events }, firstMs }
   }
 
   #apply (at: number, item: TopicItem): void {
@@ -200,9 +201,9 @@ export class Feed implements Tailed {
     return this.topics.length === 1 ? formatEventId(this.#positions[0]!) : this.#parts.join(',')
   }
 
-  #observe (events: number, bytes: number, firstMs: number): void {
+  #observe ({ events, bytes }: Frame, firstMs: number): void {
     // The log's clock may be ahead of this one.
-    this.#observer.onBatch({ events, bytes, lagMs: Math.max(0, Date.now() - firstMs) })
+    this.#observer.onBatch({ events, bytes: bytes.length, lagMs: Math.max(0, Date.now() - firstMs) })
   }
 
   /** Keeps nothing; readers that are behind read the log. Returns the bytes that remain. */
@@ -220,7 +221,7 @@ export class Feed implements Tailed {
 
   #dropTo (maxBytes: number, minBatches: number): void {
     let drop = 0
-    while (this.#tailBytes > maxBytes && drop < this.#tail.length - minBatches) this.#tailBytes -= this.#tail[drop++]!.frames.length
+    while (this.#tailBytes > maxBytes && drop < this.#tail.length - minBatches) this.#tailBytes -= this.#tail[drop++]!.frame.bytes.length
     if (drop > 0) this.#tail = this.#tail.slice(drop)
   }
 

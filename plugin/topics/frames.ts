@@ -1,3 +1,4 @@
+import type { Frame } from '../reply/frame.ts'
 import { encodeEvent } from '../reply/wire.ts'
 import { formatEventId } from './event-id.ts'
 import type { LogEntry, NewEvent } from './log/topic-log.ts'
@@ -31,22 +32,24 @@ export function encodeIdLine (cursor: string): Buffer {
 }
 
 /** The frame made last: of many clients that come at once, most stand at the same place. */
-let lastOpen: { cursor: string | undefined, frame: Buffer } | undefined
+let lastOpen: { cursor: string | undefined, frame: Frame } | undefined
 
 /** The first frame of a stream: it gives the client its cursor. Without one (a gap follows) the client keeps its own. */
-export function openFrame (cursor: string | undefined): Buffer {
-  if (lastOpen === undefined || lastOpen.cursor !== cursor) lastOpen = { cursor, frame: encodeEvent({ event: 'stream.open', id: cursor, data: '' }) }
+export function openFrame (cursor: string | undefined): Frame {
+  if (lastOpen === undefined || lastOpen.cursor !== cursor) {
+    lastOpen = { cursor, frame: { bytes: encodeEvent({ event: 'stream.open', id: cursor, data: '' }), events: 0 } }
+  }
   return lastOpen.frame
 }
 
 /** Tells what was missed. Only the last of several gaps carries the cursor, so that a drop between them tells them all again. */
-export function gapFrame (gap: Gap, cursor: string | undefined): Buffer {
-  return encodeEvent({ event: 'stream.gap', id: cursor, data: JSON.stringify(gap) })
+export function gapFrame (gap: Gap, cursor: string | undefined): Frame {
+  return { bytes: encodeEvent({ event: 'stream.gap', id: cursor, data: JSON.stringify(gap) }), events: 0 }
 }
 
 /** The body of a gap inside a feed; its id line is added like that of any event. */
 export function gapBody (gap: Gap): Buffer {
-  return gapFrame(gap, undefined)
+  return gapFrame(gap, undefined).bytes
 }
 
 /** Tells that a closed topic was read to its end. */
@@ -54,8 +57,18 @@ export function endBody (topic: string): Buffer {
   return encodeEvent({ event: 'stream.end', data: JSON.stringify({ topic }) })
 }
 
-/** Frames in a row, small enough to be written at once. */
-export interface Slice<T> { frames: Buffer, events: number, last: T }
+/** Several frames as one. */
+export function joinFrames (frames: readonly Frame[]): Frame {
+  return { bytes: Buffer.concat(frames.map(({ bytes }) => bytes)), events: frames.reduce((sum, { events }) => sum + events, 0) }
+}
+
+/** Tells the ends of topics that were closed before a reader joined, all with the same cursor. */
+export function endsFrame (topics: readonly string[], cursor: string): Frame {
+  return { bytes: Buffer.concat(topics.flatMap(topic => [encodeIdLine(cursor), endBody(topic)])), events: 0 }
+}
+
+/** Entries in a row as one frame, small enough to be written at once. */
+export interface Slice<T> { frame: Frame, last: T }
 
 /**
  * Bytes on the wire of one slice. A client that stops reading costs what was written since it had room, so that is bounded
@@ -72,7 +85,7 @@ export function * sliceEntries<T extends { body: Buffer }> (entries: readonly T[
     parts.push(idLine, entry.body)
     bytes += idLine.length + entry.body.length
     if (bytes < MAX_SLICE_BYTES && index < entries.length - 1) continue
-    yield { frames: Buffer.concat(parts), events: parts.length / 2, last: entry }
+    yield { frame: { bytes: Buffer.concat(parts), events: parts.length / 2 }, last: entry }
     parts = []
     bytes = 0
   }

@@ -1,10 +1,10 @@
-import type { SseStream } from '../reply/stream.ts'
+import type { Frame, FrameSink } from '../reply/frame.ts'
 import { formatCursor, formatPosition } from './cursor.ts'
 import { formatEventId, isBefore, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { isFinished } from './feed.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
-import { encodeIdLine, endBody, gapFrame, openFrame, sliceEntries } from './frames.ts'
+import { endsFrame, gapFrame, joinFrames, openFrame, sliceEntries } from './frames.ts'
 import type { Slice } from './frames.ts'
 import type { Hub } from './hub.ts'
 import { retryUntilAvailable, pause } from './retry.ts'
@@ -16,7 +16,7 @@ import type { TopicStart } from './start.ts'
 export interface ReaderInit {
   hub: Hub
   feed: Feed
-  stream: SseStream
+  sink: FrameSink
   starts: readonly TopicStart[]
 }
 
@@ -35,7 +35,7 @@ export interface ReaderInit {
 export class Reader implements FeedReader {
   readonly #hub: Hub
   readonly #feed: Feed
-  readonly #stream: SseStream
+  readonly #sink: FrameSink
   #positions: EventId[]
   readonly #starts: readonly TopicStart[]
   /** Topics whose end the client was sent, and nothing after it. */
@@ -48,37 +48,37 @@ export class Reader implements FeedReader {
   #onFailed: ((error: unknown) => void) | undefined
   readonly #over: Promise<void>
 
-  constructor ({ hub, feed, stream, starts }: ReaderInit) {
+  constructor ({ hub, feed, sink, starts }: ReaderInit) {
     this.#hub = hub
     this.#feed = feed
-    this.#stream = stream
+    this.#sink = sink
     this.#starts = starts
     this.#positions = starts.map(start => start.position)
-    this.#over = stream.closed.then(() => { this.#onFallen?.() })
+    this.#over = sink.closed.then(() => { this.#onFallen?.() })
   }
 
   /** Streams until the stream is over. Rejects with what the log rejects with. */
   async run (): Promise<void> {
     await this.#open()
-    while (this.#stream.isOpen) {
+    while (this.#sink.isOpen) {
       await this.#hub.lag(this.#catchUp())
-      if (this.#stream.isOpen) await this.#follow()
+      if (this.#sink.isOpen) await this.#follow()
     }
   }
 
   /** Called by the feed when there is something new, and by itself when there is room again. */
   pump (): void {
-    while (this.#stream.isOpen && !this.#isWaiting) {
+    while (this.#sink.isOpen && !this.#isWaiting) {
       const batch = this.#feed.batch(this.#nextIndex)
       if (!batch) {
         if (!this.#feed.holds(this.#nextIndex)) this.#onFallen?.()
         return
       }
-      if (this.#stream.isFull) return this.#waitForRoom()
-      if (batch.frames.length > 0 && !this.#stream.write(batch.frames, batch.events)) return
+      if (this.#sink.isFull) return this.#waitForRoom()
+      if (batch.frame.bytes.length > 0 && !this.#sink.write(batch.frame)) return
       this.#nextIndex = batch.index + 1
       this.#place = batch.place
-      if (isFinished(batch.place)) this.#stream.end()
+      if (isFinished(batch.place)) this.#sink.end()
     }
   }
 
@@ -90,7 +90,7 @@ export class Reader implements FeedReader {
   async #open (): Promise<void> {
     const gaps = this.#starts.flatMap(start => start.gap ? [start.gap] : [])
     const cursor = formatCursor(this.#feed.tags, this.#starts.map(({ position, sent }) => sent ?? position))
-    await this.#stream.sendFrame(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor), 0)
+    await this.#send(gaps.length === 0 ? openFrame(cursor) : openWithGaps(gaps, cursor))
   }
 
   /**
@@ -100,7 +100,7 @@ export class Reader implements FeedReader {
    */
   async #catchUp (): Promise<void> {
     let resynced = -1
-    while (this.#stream.isOpen) {
+    while (this.#sink.isOpen) {
       const place = this.#feed.place
       for (let at = 0; at < this.#positions.length; at++) await this.#readTopic(at, place.positions[at]!)
       const differing = this.#differingFrom(place)
@@ -132,7 +132,7 @@ export class Reader implements FeedReader {
 
   /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
   async #readTopic (at: number, target: EventId): Promise<void> {
-    while (isBefore(this.#positions[at]!, target) && await this.#stream.room()) {
+    while (isBefore(this.#positions[at]!, target) && await this.#sink.room()) {
       const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.encode))
       if (!page) return
       if (!page.follows(this.#positions[at]!) && await this.#toldGap(at)) continue
@@ -140,8 +140,8 @@ export class Reader implements FeedReader {
       // Nothing to read up to a target that is not reached: the feed is about to tell why, as a gap.
       if (wanted.length === 0) return
       this.#reopen(this.#feed.topics[at]!)
-      for (const { frames, events, last } of this.#slicesOf(at, page, wanted)) {
-        if (!await this.#stream.sendFrame(frames, events)) return
+      for (const { frame, last } of this.#slicesOf(at, page, wanted)) {
+        if (!await this.#send(frame)) return
         this.#positions[at] = last.id
       }
     }
@@ -165,13 +165,12 @@ export class Reader implements FeedReader {
     const told = describeGap(topic, formatEventId(after), { position, gap }, found)
     this.#hub.observer.onGap(gap.reason)
     this.#positions[at] = position
-    const frame = gapFrame(told, formatCursor(this.#feed.tags, this.#positions))
-    return this.#stream.sendFrame(frame, 0)
+    return this.#send(gapFrame(told, formatCursor(this.#feed.tags, this.#positions)))
   }
 
   /** Undefined when the stream is over; while the log is away the stream stays open and its heartbeats go on. */
   #ask<T> (at: number, question: () => Promise<T>): Promise<T | undefined> {
-    return retryUntilAvailable(question, () => !this.#stream.isOpen, error => this.#hub.onTrouble(this.#feed.topics[at]!, error))
+    return retryUntilAvailable(question, () => !this.#sink.isOpen, error => this.#hub.onTrouble(this.#feed.topics[at]!, error))
   }
 
   /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */
@@ -190,9 +189,16 @@ export class Reader implements FeedReader {
     this.#leave(this.#place!)
   }
 
+  /** Settles true when the frame was written, false when the sink is over. */
+  async #send (frame: Frame): Promise<boolean> {
+    // Others may write to the same stream: the room may be gone again.
+    while (await this.#sink.room()) if (!this.#sink.isFull) return this.#sink.write(frame)
+    return false
+  }
+
   #waitForRoom (): void {
     this.#isWaiting = true
-    void this.#hub.lag(this.#stream.room()).then(() => {
+    void this.#hub.lag(this.#sink.room()).then(() => {
       this.#isWaiting = false
       this.pump()
     })
@@ -212,13 +218,13 @@ export class Reader implements FeedReader {
   /** Reports the topics that were closed before the reader joined; the feed reports those that close later. */
   async #tellEnds (place: FeedPlace): Promise<void> {
     const untold = [...place.closed].filter(topic => !this.#ended.has(topic))
-    if (untold.length > 0) await this.#stream.sendFrame(Buffer.concat(untold.flatMap(topic => [encodeIdLine(place.cursor), endBody(topic)])), 0)
-    if (isFinished(place)) this.#stream.end()
+    if (untold.length > 0) await this.#send(endsFrame(untold, place.cursor))
+    if (isFinished(place)) this.#sink.end()
   }
 }
 
 /** With a gap the client keeps its own cursor until it has been told all of it. */
-function openWithGaps (gaps: readonly Gap[], cursor: string): Buffer {
+function openWithGaps (gaps: readonly Gap[], cursor: string): Frame {
   const told = gaps.map((gap, at) => gapFrame(gap, at === gaps.length - 1 ? cursor : undefined))
-  return Buffer.concat([openFrame(undefined), ...told])
+  return joinFrames([openFrame(undefined), ...told])
 }

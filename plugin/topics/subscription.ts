@@ -38,5 +38,5 @@ async function open ({ hub, topics, options }: SubscriptionInit, stream: SseStre
   const starts = await findStart({ pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
   const isAtEnd = closed.size === topics.length && starts.every(start => start.isAtEnd)
   if (isAtEnd && cursor !== undefined && await hub.isFinished(feed, starts.map(start => start.position))) return undefined
-  return () => new Reader({ hub, stream, feed, starts }).run()
+  return () => new Reader({ hub, sink: stream, feed, starts }).run()
 }

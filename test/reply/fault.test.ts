@@ -102,7 +102,7 @@ t.test('200 stalled clients stay under their bound and are closed as slow', asyn
   const reasons: CloseReason[] = []
   app.get('/', (request, reply) => { streams.push(reply.sse(undefined, { onClose: reason => reasons.push(reason) })) })
   const url = await listen(app)
-  const frame = Buffer.from(`data: ${'x'.repeat(10_000)}\n\n`)
+  const frame = { bytes: Buffer.from(`data: ${'x'.repeat(10_000)}\n\n`), events: 1 }
   const clients = await Promise.all(Array.from({ length: 200 }, () => stall(t, url, '/')))
   await when(() => streams.length === clients.length)
   let worst = 0

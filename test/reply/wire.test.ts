@@ -123,11 +123,12 @@ t.test('a serializer gives the text, and its failure keeps its cause', async t =
 })
 
 t.test('W36 a comment is prefixed on every line, W37 the preamble is an empty one', async t => {
-  t.equal(encodeComment('a\nb\r\nc\rd').toString(), ': a\n: b\n: c\n: d\n')
-  t.equal(encodeComment('').toString(), ':\n')
-  t.equal(encodeComment('data: x\n\ndata: y').toString(), ': data: x\n:\n: data: y\n')
+  const comment = (text: string): string => encodeComment(text).bytes.toString()
+  t.equal(comment('a\nb\r\nc\rd'), ': a\n: b\n: c\n: d\n')
+  t.equal(comment(''), ':\n')
+  t.equal(comment('data: x\n\ndata: y'), ': data: x\n:\n: data: y\n')
   t.equal(PREAMBLE.toString(), ':\n')
-  t.equal(encodeRetry(5).toString(), 'retry: 5\n')
+  t.same(encodeRetry(5), { bytes: Buffer.from('retry: 5\n'), events: 0 })
   t.throws(() => encodeRetry(-1), { code: 'FST_SSE_BAD_EVENT' })
 })
 

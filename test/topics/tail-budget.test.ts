@@ -52,8 +52,8 @@ t.test('the bound of all tails holds with many sets of topics and large batches,
     const reader = { events: 0, next: feed.place.index, most: 0, fail: () => t.fail(), pump: () => {} }
     reader.pump = () => {
       for (let batch = feed.batch(reader.next); batch; batch = feed.batch(reader.next)) {
-        reader.events += batch.events
-        reader.most = Math.max(reader.most, batch.frames.length)
+        reader.events += batch.frame.events
+        reader.most = Math.max(reader.most, batch.frame.bytes.length)
         reader.next++
       }
     }
