@@ -17,7 +17,8 @@ const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 
 /** Paths that need no grant. */
-const isOpen = (url: string): boolean => PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
+const isOpen = (url: string): boolean =>
+  PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
 
 /** True for a route that is closed to those who do not show who they are, where credentials are asked for. */
 export const needsGrant = (route: RouteOptions): boolean => !isOpen(route.url) && !isPreflight(route)
@@ -28,9 +29,9 @@ export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHea
 }
 
 /**
- * Asks for a grant on all routes that are added from here on, but for those anybody may see. Without anything configured it
- * asks for none, and where only this machine is served for its names alone: a page of any site could else reach it by a name
- * of its own that points to loopback.
+ * Asks for a grant on all routes that are added from here on, but for those anybody may see. Without anything
+ * configured it asks for none, and where only this machine is served for its names alone: a page of any site could else
+ * reach it by a name of its own that points to loopback.
  */
 export async function authenticate (app: FastifyInstance, config: ServiceConfig): Promise<void> {
   const asks = asksForCredentials(config)
@@ -50,7 +51,9 @@ function checkHosts (app: FastifyInstance, hosts: readonly string[] | undefined)
   app.addHook('onRequest', async request => { if (!PROBED.has(pathOf(request.url))) site.checkHost(request) })
 }
 
-/** Where nobody signs in, a page of another origin may change something only if `CORS_ORIGINS` lets it use the service. */
+/**
+ * Where nobody signs in, a page of another origin may change something only if `CORS_ORIGINS` lets it use the service.
+ */
 function checkPages (app: FastifyInstance, origins: readonly string[] = []): void {
   if (origins.includes('*')) return
   const site = new SiteCheck({ origins })
@@ -60,7 +63,11 @@ function checkPages (app: FastifyInstance, origins: readonly string[] = []): voi
 const isPreflight = ({ method }: RouteOptions): boolean => method === 'OPTIONS'
 
 function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void {
-  if (isOpenToAll) app.log.warn('OPEN_TO_ALL=yes: whoever reaches the service may publish and subscribe; set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER to ask for credentials')
+  if (isOpenToAll) {
+    app.log.warn(
+      'OPEN_TO_ALL=yes: whoever reaches the service may publish and subscribe; set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER to ask for credentials'
+    )
+  }
 }
 
 /** Of a configuration that asks for credentials. */
@@ -70,7 +77,9 @@ function authOptions (config: ServiceConfig): AuthOptions {
   return {
     ...(jwt && { jwt }),
     ...(cookieName === undefined ? {} : { cookie: { name: cookieName, jwt: true } }),
-    ...(proxyHeader === undefined ? {} : { proxy: { header: proxyHeader, from: proxyFrom!, ...maxLifetimeMs !== undefined && { maxLifetimeMs } } }),
+    ...(proxyHeader === undefined
+      ? {}
+      : { proxy: { header: proxyHeader, from: proxyFrom!, ...(maxLifetimeMs !== undefined && { maxLifetimeMs }) } }),
     oneTimeToken: { store: createTokenStore(config) },
     // `*` lets every page read what needs no credentials; it is no origin to be trusted with them.
     origins: corsOrigins.filter(origin => origin !== '*')
@@ -87,16 +96,28 @@ function createTokenStore (config: ServiceConfig): TokenStore {
 }
 
 function jwtOptions (config: ServiceConfig): JwtOptions | undefined {
-  const { jwtSecret, jwtSecretPrevious, jwtPublicKey, jwtAlgorithm, jwksUrl, jwtClaim: claim, jwtIssuer: issuer } = config
+  const {
+    jwtSecret,
+    jwtSecretPrevious,
+    jwtPublicKey,
+    jwtAlgorithm,
+    jwksUrl,
+    jwtClaim: claim,
+    jwtIssuer: issuer
+  } = config
   const common = { claim, ...(issuer === undefined ? {} : { issuer }), ...audience(config) }
   if (jwtSecret !== undefined) {
     return { secret: jwtSecret, ...jwtSecretPrevious !== undefined && { previousSecret: jwtSecretPrevious }, ...common }
   }
-  if (jwtPublicKey !== undefined) return { publicKey: readFileSync(jwtPublicKey, 'utf8'), algorithm: jwtAlgorithm!, ...common }
+  if (jwtPublicKey !== undefined) {
+    return { publicKey: readFileSync(jwtPublicKey, 'utf8'), algorithm: jwtAlgorithm!, ...common }
+  }
   return jwksUrl === undefined ? undefined : { jwksUrl, ...common }
 }
 
 function audience ({ jwtAudience, jwtPublishAudience }: ServiceConfig): Pick<JwtOptions, 'audience'> {
   if (jwtAudience === undefined) return {}
-  return { audience: jwtPublishAudience === undefined ? jwtAudience : { subscribe: jwtAudience, publish: jwtPublishAudience } }
+  return {
+    audience: jwtPublishAudience === undefined ? jwtAudience : { subscribe: jwtAudience, publish: jwtPublishAudience }
+  }
 }

@@ -10,14 +10,30 @@ export function createLog (config: ServiceConfig): TopicLog {
   const retention = retentionRules(config)
   const { prefix, canaryMs, replicas, replicasTimeoutMs } = config
   switch (config.log) {
-    case 'memory': return new MemoryLog({ retention })
-    case 'lmdb': return new LmdbLog({ folder: config.dataDir, durability: config.durability, retention })
-    case 'redis': return new RedisLog({ connection: redisConnection(config), prefix, canaryMs, replicas, replicasTimeoutMs, retention })
+    case 'memory':
+      return new MemoryLog({ retention })
+    case 'lmdb':
+      return new LmdbLog({ folder: config.dataDir, durability: config.durability, retention })
+    case 'redis':
+      return new RedisLog({
+        connection: redisConnection(config),
+        prefix,
+        canaryMs,
+        replicas,
+        replicasTimeoutMs,
+        retention
+      })
   }
 }
 
 /** What a rule leaves out is as it is for all topics. */
-function retentionRules ({ maxEvents, maxAgeMs, expireAfterMs, idempotencyMs, retention = [] }: ServiceConfig): RetentionRule[] {
+function retentionRules ({
+  maxEvents,
+  maxAgeMs,
+  expireAfterMs,
+  idempotencyMs,
+  retention = []
+}: ServiceConfig): RetentionRule[] {
   const all = { topics: '*', maxEvents, maxAgeMs, expireAfterMs, idempotencyMs }
   return [...retention.map(rule => ({ ...all, ...rule })), all]
 }

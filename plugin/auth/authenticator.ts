@@ -91,8 +91,8 @@ export class Authenticator {
     addAdmission(request, {
       // Also while it streams: a source may name its topics late, and the grant may have been renewed by then.
       check: topics => (open?.grant ?? grant).checkSubscribe(topics),
-      // Registered before anything is spent: revocations from here on find the stream, and earlier ones are looked up. A
-      // stream that is rejected here is removed when it closes.
+      // Registered before anything is spent: revocations from here on find the stream, and earlier ones are looked up.
+      // A stream that is rejected here is removed when it closes.
       admit: async (stream, reply) => {
         open = this.#streams.add({ stream, grant, askAgain })
         this.#checkRevoked(grant)

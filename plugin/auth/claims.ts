@@ -15,9 +15,9 @@ const SEPARATORS = './:'
 const MAX_TEMPLATE_LENGTH = 256
 
 /**
- * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. What is absent allows nothing. `{sub}` in a pattern stands for the
- * string claim of that name; a pattern that cannot be filled in, or matches no topic, is dropped.
- * Throws 401 `FST_SSE_UNAUTHORIZED` when the claim is something else.
+ * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. What is absent allows nothing. `{sub}` in a
+ * pattern stands for the string claim of that name; a pattern that cannot be filled in, or matches no topic, is
+ * dropped. Throws 401 `FST_SSE_UNAUTHORIZED` when the claim is something else.
  */
 export function readTopicRights (payload: JWTPayload, claim: string): TopicRights {
   const rights: unknown = Object.hasOwn(payload, claim) ? payload[claim] : {}
@@ -28,7 +28,9 @@ export function readTopicRights (payload: JWTPayload, claim: string): TopicRight
 }
 
 function badClaim (claim: string): Error {
-  return new errors.FST_SSE_UNAUTHORIZED(`the claim "${claim}" of the token must be { subscribe: [...], publish: [...] } with lists of patterns of topics, and perhaps revoke: true: get another token`)
+  return new errors.FST_SSE_UNAUTHORIZED(
+    `the claim "${claim}" of the token must be { subscribe: [...], publish: [...] } with lists of patterns of topics, and perhaps revoke: true: get another token`
+  )
 }
 
 function isTexts (value: unknown): value is string[] {
@@ -53,7 +55,12 @@ function fillOne (pattern: string, payload: JWTPayload): string | undefined {
   return isGood ? filled : undefined
 }
 
-/** In `orders.{sub}.*` a subject named `bob.admin` would be given what lies below `orders.bob.admin.`, which may be bob's. */
+/**
+ * In `orders.{sub}.*` a subject named `bob.admin` would be given what lies below `orders.bob.admin.`, which may be
+ * bob's.
+ */
 function isOnePart (value: string, neighbours: readonly (string | undefined)[]): boolean {
-  return neighbours.every(character => character === undefined || !SEPARATORS.includes(character) || !value.includes(character))
+  return neighbours.every(
+    character => character === undefined || !SEPARATORS.includes(character) || !value.includes(character)
+  )
 }

@@ -6,8 +6,8 @@ import type { JwtVerifier } from './jwt/jwt.ts'
 import type { CredentialSource } from './credential.ts'
 
 /**
- * Called with the value of the cookie, for every request and again while a stream is open. Null rejects the request with 401;
- * what it throws is an error of the application.
+ * Called with the value of the cookie, for every request and again while a stream is open. Null rejects the request
+ * with 401; what it throws is an error of the application.
  */
 export type VerifyCookie = (value: string, request: FastifyRequest) => GrantInit | null | Promise<GrantInit | null>
 
@@ -23,8 +23,8 @@ interface CookieParser {
 }
 
 /**
- * Throws `FST_SSE_BAD_OPTION` when @fastify/cookie is not registered, or has no secret for signed cookies. Called when the app
- * is ready, so that @fastify/cookie may be registered later than `auth`.
+ * Throws `FST_SSE_BAD_OPTION` when @fastify/cookie is not registered, or has no secret for signed cookies. Called when
+ * the app is ready, so that @fastify/cookie may be registered later than `auth`.
  */
 export function checkCookieParser (app: FastifyInstance, options: CookieOptions): void {
   const parser = app as unknown as CookieParser
@@ -80,8 +80,8 @@ function unsigner (parser: Required<CookieParser>, options: CookieOptions): (coo
 }
 
 /**
- * Throws 401 for duplicates: a neighbouring subdomain can set a cookie of the same name, which the browser sends as well and
- * possibly first.
+ * Throws 401 for duplicates: a neighbouring subdomain can set a cookie of the same name, which the browser sends as
+ * well and possibly first.
  */
 function readCookie (request: FastifyRequest, name: string, parser: CookieParser): string | undefined {
   const header = request.headers.cookie

@@ -4,21 +4,32 @@ import type { IncomingMessage } from 'node:http'
 export const REDACTED = '[redacted]'
 
 /** A request as Node has it; `originalUrl` is what Fastify keeps when `rewriteUrl` has changed the URL. */
-export type RawRequest = Pick<IncomingMessage, 'url' | 'headers'> & { originalUrl?: string, socket?: { remoteAddress?: string | undefined } }
+export type RawRequest = Pick<IncomingMessage, 'url' | 'headers'> & {
+  originalUrl?: string
+  socket?: { remoteAddress?: string | undefined }
+}
 
 /** Query parameters that hold credentials. */
 const SECRET_PARAMETERS: ReadonlySet<string> = new Set(['ot', 'access_token'])
 
-/** Shorter texts are not searched for: they occur by chance in what is no credential. Tokens of this plugin have 43 characters. */
+/**
+ * Shorter texts are not searched for: they occur by chance in what is no credential. Tokens of this plugin have 43
+ * characters.
+ */
 const MIN_LENGTH = 16
 /** Of a longer credential this much is compared, and what follows it is hidden with it. */
 const MAX_COMPARED = 64
-/** Credentials of one request that are searched for. The parameters of its URL are hidden by their place, however many there are. */
+/**
+ * Credentials of one request that are searched for. The parameters of its URL are hidden by their place, however many
+ * there are.
+ */
 const MAX_COUNT = 16
 /** Values of parameters collected from one URL, before those that are too short or public are left out. */
 const MAX_COLLECTED = 4 * MAX_COUNT
 
-/** Hides the credentials of a request in the URL itself. Returns their values, as written and decoded, for `searchFor`. */
+/**
+ * Hides the credentials of a request in the URL itself. Returns their values, as written and decoded, for `searchFor`.
+ */
 export function redactUrls (raw: RawRequest): string[] {
   const values = new Set<string>()
   raw.url = redactUrl(raw.url!, values)
@@ -26,10 +37,14 @@ export function redactUrls (raw: RawRequest): string[] {
   return [...values]
 }
 
-/** The name of each parameter. The query begins at a semicolon where Fastify's option `useSemicolonDelimiter` is set. */
+/**
+ * The name of each parameter. The query begins at a semicolon where Fastify's option `useSemicolonDelimiter` is set.
+ */
 const PARAMETER = /[?;&]([^=&?;]*)=/g
 
-/** The URL with the values of secret parameters replaced, in one pass; they are added to `found`. A value ends at `&`. */
+/**
+ * The URL with the values of secret parameters replaced, in one pass; they are added to `found`. A value ends at `&`.
+ */
 function redactUrl (url: string, found: Set<string>): string {
   let redacted = ''
   let copied = 0
@@ -47,14 +62,21 @@ function redactUrl (url: string, found: Set<string>): string {
 }
 
 /**
- * An expression that matches the credentials of a request; undefined when there is nothing to search for. A value that also
- * occurs in the path, the Host or the address of the request is public: a client could otherwise remove those from the log.
+ * An expression that matches the credentials of a request; undefined when there is nothing to search for. A value that
+ * also occurs in the path, the Host or the address of the request is public: a client could otherwise remove those from
+ * the log.
  */
 export function searchFor (raw: RawRequest, parameters: readonly string[]): RegExp | undefined {
   const { authorization = '', cookie = '', host, ':authority': authority } = raw.headers
   const known = [pathOf(raw.url!), pathOf(raw.originalUrl ?? ''), host, authority, raw.socket?.remoteAddress].join('\n')
-  const candidates = [authorization.replace(/^\S+ +/, ''), ...parameters, ...cookie.split(';', MAX_COLLECTED).map(pair => pair.trim())]
-  const compared = candidates.map(text => text.slice(0, MAX_COMPARED)).filter(text => text.length >= MIN_LENGTH && !known.includes(text))
+  const candidates = [
+    authorization.replace(/^\S+ +/, ''),
+    ...parameters,
+    ...cookie.split(';', MAX_COLLECTED).map(pair => pair.trim())
+  ]
+  const compared = candidates
+    .map(text => text.slice(0, MAX_COMPARED))
+    .filter(text => text.length >= MIN_LENGTH && !known.includes(text))
   const secrets = [...new Set(compared)].slice(0, MAX_COUNT).sort((a, b) => b.length - a.length)
   return secrets.length === 0 ? undefined : new RegExp(secrets.map(toPattern).join('|'), 'g')
 }

@@ -7,8 +7,8 @@ const MAX_PATTERN_LENGTH = 256
 
 // Whatever may be a topic, and the star.
 const PATTERN = /^[A-Za-z0-9._~:@/*-]+$/
-// Control characters, and halves of surrogate pairs: encoded as UTF-8, as in Redis, all of these become one character, and
-// the revocation of such a subject would name another one.
+// Control characters, and halves of surrogate pairs: encoded as UTF-8, as in Redis, all of these become one character,
+// and the revocation of such a subject would name another one.
 const UNUSABLE = /[\p{Cc}\p{Cs}]/u
 
 /** True for what may be the subject of a grant. */
@@ -40,15 +40,21 @@ export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value:
 }
 
 /**
- * Checks what code of the application granted; null stays null. A misspelt right is a bug of that code and must not count as
- * "no limit". Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what was seen.
+ * Checks what code of the application granted; null stays null. A misspelt right is a bug of that code and must not
+ * count as "no limit". Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what
+ * was seen.
  */
 export function checkGrantInit (from: string, init: unknown): GrantInit | null {
   if (init === null) return null
   if (typeof init !== 'object') throw new errors.FST_SSE_BAD_GRANT(from, 'the grant', GRANT_ALLOWED, show(init))
   for (const name of Object.keys(init)) {
     if (Object.hasOwn(grantChecks, name)) continue
-    throw new errors.FST_SSE_BAD_GRANT(from, `"${name}"`, `one of ${Object.keys(grantChecks).join(', ')}`, 'an unknown field')
+    throw new errors.FST_SSE_BAD_GRANT(
+      from,
+      `"${name}"`,
+      `one of ${Object.keys(grantChecks).join(', ')}`,
+      'an unknown field'
+    )
   }
   for (const [name, { allowed, ok }] of Object.entries(grantChecks)) {
     const value = (init as GrantInit)[name as keyof GrantInit]

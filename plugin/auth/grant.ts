@@ -8,15 +8,24 @@ export type GrantSource = 'bearer' | 'token' | 'cookie' | 'proxy'
 export interface GrantInit {
   /** Who it is; 1 to 256 characters. */
   subject: string
-  /** Patterns of topics that may be subscribed to, such as `orders.*`; an empty list allows none. Not given: the route decides. */
+  /**
+   * Patterns of topics that may be subscribed to, such as `orders.*`; an empty list allows none. Not given: the route
+   * decides.
+   */
   subscribe?: readonly string[] | undefined
   /** Patterns of topics that may be published to, as above. */
   publish?: readonly string[] | undefined
   /** When it ends, in Unix ms; a stream ends with it. Not given: never. */
   expiresAtMs?: number | undefined
-  /** When it was given, in Unix ms; a revocation of the subject ends what was given before. Not given: any revocation ends it. */
+  /**
+   * When it was given, in Unix ms; a revocation of the subject ends what was given before. Not given: any revocation
+   * ends it.
+   */
   issuedAtMs?: number | undefined
-  /** May revoke subjects and sessions of others, as a service of the app's own; a one-time token never may. Default false. */
+  /**
+   * May revoke subjects and sessions of others, as a service of the app's own; a one-time token never may. Default
+   * false.
+   */
   revoke?: boolean | undefined
 }
 
@@ -32,7 +41,11 @@ export class Grant {
   /** The session that a one-time token began, for `revoke({ session })`; undefined for other sources. */
   readonly session: string | undefined
 
-  constructor ({ subject, subscribe, publish, expiresAtMs, issuedAtMs, revoke = false }: GrantInit, source: GrantSource, session?: string) {
+  constructor (
+    { subject, subscribe, publish, expiresAtMs, issuedAtMs, revoke = false }: GrantInit,
+    source: GrantSource,
+    session?: string
+  ) {
     this.subject = subject
     this.subscribe = subscribe
     this.publish = publish
@@ -67,7 +80,9 @@ export class Grant {
   /** With the header that RFC 6750, 3.1 asks for, which Fastify takes from the error. */
   #forbidden (what: string, topic: string): Error {
     const error = new errors.FST_SSE_FORBIDDEN(what, topic)
-    return this.source === 'bearer' ? Object.assign(error, { headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' } }) : error
+    return this.source === 'bearer'
+      ? Object.assign(error, { headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' } })
+      : error
   }
 }
 

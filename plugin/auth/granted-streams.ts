@@ -20,8 +20,8 @@ export interface GrantedStream extends GrantedStreamInit {
 }
 
 /**
- * The streams of one app that run on grants. Each ends at its grant's expiry by itself. They are found by session and by
- * subject: when thousands reconnect, each announcement concerns the streams of one session and not all there are.
+ * The streams of one app that run on grants. Each ends at its grant's expiry by itself. They are found by session and
+ * by subject: when thousands reconnect, each announcement concerns the streams of one session and not all there are.
  */
 export class GrantedStreams implements Iterable<GrantedStream> {
   readonly #warningMs: number
@@ -54,7 +54,10 @@ export class GrantedStreams implements Iterable<GrantedStream> {
     endIfSuperseded(open)
   }
 
-  /** Ends the streams of a session that had their turn before this one; one that does not know its turn yet keeps it in mind. */
+  /**
+   * Ends the streams of a session that had their turn before this one; one that does not know its turn yet keeps it in
+   * mind.
+   */
   supersede (session: string, turn: number): void {
     for (const open of this.#bySession.get(session) ?? []) {
       open.latestTurn = Math.max(open.latestTurn, turn)
@@ -69,7 +72,9 @@ export class GrantedStreams implements Iterable<GrantedStream> {
     this.#startExpiry(open)
   }
 
-  /** Ends the streams of a session with reason `revoked`. The stream says nothing of it: whoever reconnects gets 401. */
+  /**
+   * Ends the streams of a session with reason `revoked`. The stream says nothing of it: whoever reconnects gets 401.
+   */
   revokeSession (session: string): void {
     for (const open of this.#bySession.get(session) ?? []) open.stream.close('revoked')
   }
@@ -92,7 +97,10 @@ export class GrantedStreams implements Iterable<GrantedStream> {
   #startExpiry (open: GrantedStream): void {
     this.#streams.get(open)?.()
     const { expiresAtMs } = open.grant
-    this.#streams.set(open, expiresAtMs === undefined ? () => {} : startExpiry(open.stream, expiresAtMs, this.#warningMs))
+    this.#streams.set(
+      open,
+      expiresAtMs === undefined ? () => {} : startExpiry(open.stream, expiresAtMs, this.#warningMs)
+    )
   }
 
   #remove (open: GrantedStream): void {

@@ -52,7 +52,10 @@ function spendWithAnswers (app: FastifyInstance): void {
   })
 }
 
-/** A handler that hijacks the reply skips onSend: its token is spent at that moment. Where that fails, the client is cut off. */
+/**
+ * A handler that hijacks the reply skips onSend: its token is spent at that moment. Where that fails, the client is cut
+ * off.
+ */
 function spendWhenHijacked (oneTime: OneTimeUse, reply: FastifyReply): void {
   const { hijack } = reply
   reply.hijack = () => {
@@ -77,8 +80,9 @@ function checkGrantOption (route: RouteOptions): void {
 const SEEN = 'given on a route added after `await app.register(auth)`, or false in its config'
 
 /**
- * A route added before this plugin was registered escapes its hook. No stream leaves it. Where the app was created before this
- * package was loaded, nobody knows whether the route asked for a grant: it answers only if its `config` says that it does not.
+ * A route added before this plugin was registered escapes its hook. No stream leaves it. Where the app was created
+ * before this package was loaded, nobody knows whether the route asked for a grant: it answers only if its `config`
+ * says that it does not.
  */
 function rejectUnseen (request: FastifyRequest, isComplete: boolean): void {
   const { config, url } = request.routeOptions

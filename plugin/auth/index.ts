@@ -26,7 +26,16 @@ export type { JwtOptions, KeySet, PublicJwk, PublicKey, PublicKeyAlgorithm, Secr
 export type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 export type { IssuedToken } from './one-time/one-time-tokens.ts'
 export { MemoryTokenStore } from './one-time/memory-token-store.ts'
-export type { PresentedToken, RedeemedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore, TokenStoreLogger } from './one-time/token-store.ts'
+export type {
+  PresentedToken,
+  RedeemedToken,
+  SessionLimits,
+  StoreChange,
+  StoredToken,
+  TokenRecord,
+  TokenStore,
+  TokenStoreLogger
+} from './one-time/token-store.ts'
 export type { Revoked } from './revocation.ts'
 export { isFrom, PROXY_LIFETIME_MS, toBlockList } from './proxy.ts'
 export type { ProxyOptions } from './proxy.ts'
@@ -37,11 +46,14 @@ export { SiteCheck } from './site.ts'
 /** `app.auth`. */
 export interface Auth {
   /**
-   * Ends what a subject was granted before now, or one session of a one-time token, on every node: open streams with reason
-   * `revoked`. Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; try it again then.
+   * Ends what a subject was granted before now, or one session of a one-time token, on every node: open streams with
+   * reason `revoked`. Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; try it again then.
    */
   revoke: (revoked: Revoked) => Promise<void>
-  /** A one-time token of a grant, see `OneTimeTokens.issue`. Throws `FST_SSE_BAD_OPTION` without the option `oneTimeToken`. */
+  /**
+   * A one-time token of a grant, see `OneTimeTokens.issue`. Throws `FST_SSE_BAD_OPTION` without the option
+   * `oneTimeToken`.
+   */
   issue: OneTimeTokens['issue']
 }
 
@@ -51,7 +63,11 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const verifier = await createVerifier(app, options)
   const streams = new GrantedStreams(options.expiryWarningMs)
   const revocation = createRevocation(app, { options, tokens, streams })
-  const recheck = new Recheck({ checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)], everyMs: options.recheckMs, log: app.log })
+  const recheck = new Recheck({
+    checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)],
+    everyMs: options.recheckMs,
+    log: app.log
+  })
   const authenticator = new Authenticator({ app, options, streams, revocation, tokens, verifier })
 
   app.decorateRequest('grant', null)
@@ -90,19 +106,32 @@ function loadTokens () {
   return importWithPeer('@fastify/rate-limit', 'the option "oneTimeToken"', () => import('./one-time/index.ts'))
 }
 
-interface Parts { options: ReturnType<typeof resolveAuthOptions>, tokens: OneTimeTokens | undefined, streams: GrantedStreams }
+interface Parts {
+  options: ReturnType<typeof resolveAuthOptions>
+  tokens: OneTimeTokens | undefined
+  streams: GrantedStreams
+}
 
 function createRevocation (app: FastifyInstance, { options, tokens, streams }: Parts): Revocation {
   const { sessionIdleMs: slidingMs, sessionMaxMs: absoluteMs, graceMs, revocationMs } = tokenDefaults
   const store = tokens?.store ?? options.store ?? new MemoryTokenStore()
-  return new Revocation({ store, streams, limits: tokens?.limits ?? { slidingMs, absoluteMs, graceMs }, revocationMs: tokens?.options.revocationMs ?? revocationMs, timeoutMs: options.recheckTimeoutMs, log: app.log })
+  return new Revocation({
+    store,
+    streams,
+    limits: tokens?.limits ?? { slidingMs, absoluteMs, graceMs },
+    revocationMs: tokens?.options.revocationMs ?? revocationMs,
+    timeoutMs: options.recheckTimeoutMs,
+    log: app.log
+  })
 }
 
 function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined): Auth {
   return {
     revoke: revoked => revocation.revoke(revoked),
     async issue (grant, init) {
-      if (!tokens) throw new errors.FST_SSE_BAD_OPTION('auth', 'oneTimeToken', 'given where tokens are issued', 'undefined')
+      if (!tokens) {
+        throw new errors.FST_SSE_BAD_OPTION('auth', 'oneTimeToken', 'given where tokens are issued', 'undefined')
+      }
       return tokens.issue(grant, init)
     }
   }
@@ -110,9 +139,14 @@ function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined):
 
 /**
  * The Fastify plugin for authentication: `request.grant` on routes with `grant: true`, which refuse who has none.
- * Register it after `fastify-resumable-sse`, and before the routes. A bad option fails the start with `FST_SSE_BAD_OPTION`.
+ * Register it after `fastify-resumable-sse`, and before the routes. A bad option fails the start with
+ * `FST_SSE_BAD_OPTION`.
  */
-export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, { name: 'fastify-resumable-sse-auth', fastify: '5.x', dependencies: ['fastify-resumable-sse'] })
+export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
+  name: 'fastify-resumable-sse-auth',
+  fastify: '5.x',
+  dependencies: ['fastify-resumable-sse']
+})
 
 declare module 'fastify' {
   interface FastifyInstance {

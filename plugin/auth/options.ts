@@ -26,15 +26,24 @@ export interface AuthOptions {
   oneTimeToken?: OneTimeTokenOptions
   /** Where revocations are kept; with one-time tokens that is their store. Default: in the memory of the process. */
   store?: TokenStore
-  /** Other origins whose pages may use cookies, the proxy's header and one-time tokens, such as `https://app.example`. Default none. */
+  /**
+   * Other origins whose pages may use cookies, the proxy's header and one-time tokens, such as `https://app.example`.
+   * Default none.
+   */
   origins?: readonly string[]
-  /** Values of the Host header that are served on routes with `grant`, with or without the port; others get 421. Default all. */
+  /**
+   * Values of the Host header that are served on routes with `grant`, with or without the port; others get 421. Default
+   * all.
+   */
   hosts?: readonly string[]
   /** How long before its end a client hears `stream.expiring`, in ms; 0 sends none. Default 60,000. */
   expiryWarningMs?: number
   /** How often the grants of open streams are checked again, in ms. Default 30,000. */
   recheckMs?: number
-  /** How long `cookie.verify` and the store may take to answer such a check, in ms; later answers do not count. Default 10,000. */
+  /**
+   * How long `cookie.verify` and the store may take to answer such a check, in ms; later answers do not count. Default
+   * 10,000.
+   */
   recheckTimeoutMs?: number
 }
 
@@ -47,8 +56,10 @@ export interface OptionCheck { range: string, ok: (value: unknown) => boolean }
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean'
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
-const isFilledList = (value: unknown, isItem: (item: unknown) => boolean): boolean => Array.isArray(value) && value.length > 0 && value.every(isItem)
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isFilledList = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
+  Array.isArray(value) && value.length > 0 && value.every(isItem)
 // RFC 9110, 5.6.2: names of headers and cookies.
 const isToken = (value: unknown): boolean => typeof value === 'string' && /^[!#$%&'*+.^_`|~A-Za-z0-9-]+$/.test(value)
 const integer = (min: number, max: number, unit: string): OptionCheck => ({
@@ -56,16 +67,25 @@ const integer = (min: number, max: number, unit: string): OptionCheck => ({
   ok: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 })
 const text: OptionCheck = { range: 'a string that is not empty', ok: isText }
-const patterns: OptionCheck = { range: 'a list of patterns of topics, such as "orders.*"', ok: value => Array.isArray(value) && value.every(isPattern) }
+const patterns: OptionCheck = {
+  range: 'a list of patterns of topics, such as "orders.*"',
+  ok: value => Array.isArray(value) && value.every(isPattern)
+}
 const verify: OptionCheck = { range: 'a function', ok: isFunction }
 const algorithmNames = PUBLIC_KEY_ALGORITHMS.map(name => JSON.stringify(name)).join(', ')
 const isAlgorithm = (value: unknown): boolean => PUBLIC_KEY_ALGORITHMS.some(name => name === value)
 
-/** One row per option: its allowed range in words, and the test. Shown in error messages and in the table of docs/auth.md. */
+/**
+ * One row per option: its allowed range in words, and the test. Shown in error messages and in the table of
+ * docs/auth.md.
+ */
 export const authChecks: Record<string, OptionCheck> = {
   'jwt.secret': { range: `a string or bytes, at least ${MIN_SECRET_BYTES} bytes`, ok: isSecret },
   'jwt.previousSecret': { range: `a string or bytes, at least ${MIN_SECRET_BYTES} bytes`, ok: isSecret },
-  'jwt.publicKey': { range: 'a public key that fits jwt.algorithm, as PEM, JWK or KeyObject; RSA from 2048 bits', ok: value => value !== undefined },
+  'jwt.publicKey': {
+    range: 'a public key that fits jwt.algorithm, as PEM, JWK or KeyObject; RSA from 2048 bits',
+    ok: value => value !== undefined
+  },
   'jwt.algorithm': { range: `one of ${algorithmNames}`, ok: isAlgorithm },
   'jwt.jwksUrl': { range: 'an https URL, or http on loopback', ok: isKeySetUrl },
   'jwt.algorithms': { range: `a list of ${algorithmNames}`, ok: value => isFilledList(value, isAlgorithm) },
@@ -85,8 +105,14 @@ export const authChecks: Record<string, OptionCheck> = {
   'proxy.publish': patterns,
   'proxy.maxLifetimeMs': integer(1_000, MAX_TIMER_MS, 'ms'),
   store: tokenChecks.store,
-  origins: { range: 'a list of origins such as "https://app.example"', ok: value => Array.isArray(value) && value.every(isOrigin) },
-  hosts: { range: 'a list of hosts such as "app.example" or "app.example:8443"', ok: value => isFilledList(value, isHost) },
+  origins: {
+    range: 'a list of origins such as "https://app.example"',
+    ok: value => Array.isArray(value) && value.every(isOrigin)
+  },
+  hosts: {
+    range: 'a list of hosts such as "app.example" or "app.example:8443"',
+    ok: value => isFilledList(value, isHost)
+  },
   expiryWarningMs: integer(0, MAX_TIMER_MS, 'ms'),
   recheckMs: integer(10, MAX_TIMER_MS, 'ms'),
   recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
@@ -106,7 +132,9 @@ export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof 
     if (isGroup(name)) checkGroup(name, value)
     else if (name !== 'oneTimeToken') check(name, value)
   }
-  if (SOURCES.every(name => given[name] === undefined)) throw bad('options', `given with at least one of ${SOURCES.join(', ')}`, 'none of them')
+  if (SOURCES.every(name => given[name] === undefined)) {
+    throw bad('options', `given with at least one of ${SOURCES.join(', ')}`, 'none of them')
+  }
   if (given.store && given.oneTimeToken) throw bad('store', 'left out where oneTimeToken has one', 'both')
   if (given.jwt) checkKey(given.jwt)
   if (given.cookie) checkCookie(given.cookie, given.jwt)
@@ -116,7 +144,12 @@ export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof 
 
 /** An explicit `undefined` is an option that was not given, in groups too. */
 function givenOptions (options: AuthOptions): AuthOptions {
-  return Object.fromEntries(Object.entries(withoutUndefined(options)).map(([name, value]) => [name, isGroup(name) && isObject(value) ? withoutUndefined(value) : value]))
+  return Object.fromEntries(
+    Object.entries(withoutUndefined(options)).map(([name, value]) => [
+      name,
+      isGroup(name) && isObject(value) ? withoutUndefined(value) : value
+    ])
+  )
 }
 
 const isGroup = (name: string): name is (typeof GROUPS)[number] => GROUPS.some(group => group === name)
@@ -128,13 +161,25 @@ function checkGroup (group: string, value: unknown): void {
 
 function check (name: string, value: unknown): void {
   const row = Object.hasOwn(authChecks, name) ? authChecks[name] : undefined
-  if (!row) throw bad(name, `one of ${Object.keys(authChecks).filter(known => known.startsWith(`${name.split('.')[0]}.`)).join(', ')}`, 'an unknown option')
-  if (value !== undefined && !row.ok(value)) throw bad(name, row.range, SECRETS.has(name) ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))
+  if (!row) {
+    throw bad(
+      name,
+      `one of ${Object.keys(authChecks)
+        .filter(known => known.startsWith(`${name.split('.')[0]}.`))
+        .join(', ')}`,
+      'an unknown option'
+    )
+  }
+  if (value !== undefined && !row.ok(value)) {
+    throw bad(name, row.range, SECRETS.has(name) ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))
+  }
 }
 
 function needAll (group: string, value: object, names: readonly string[]): void {
   for (const name of names) {
-    if ((value as Record<string, unknown>)[name] === undefined) throw bad(`${group}.${name}`, authChecks[`${group}.${name}`]!.range, 'undefined')
+    if ((value as Record<string, unknown>)[name] === undefined) {
+      throw bad(`${group}.${name}`, authChecks[`${group}.${name}`]!.range, 'undefined')
+    }
   }
 }
 
@@ -143,10 +188,18 @@ const KEYS = ['secret', 'publicKey', 'jwksUrl'] as const
 /** Exactly one key, and with it no algorithms but its own. */
 function checkKey (jwt: JwtOptions): void {
   const given = KEYS.filter(name => (jwt as Partial<Record<(typeof KEYS)[number], unknown>>)[name] !== undefined)
-  if (given.length !== 1) throw bad('jwt', `given with one of ${KEYS.join(', ')}`, given.length === 0 ? 'none of them' : given.join(' and '))
-  if ('previousSecret' in jwt && given[0] !== 'secret') throw bad('jwt.previousSecret', 'given with jwt.secret only', `it beside jwt.${given[0]}`)
-  if ('algorithms' in jwt && given[0] !== 'jwksUrl') throw bad('jwt.algorithms', 'given with jwt.jwksUrl only', `it beside jwt.${given[0]}`)
-  if ('algorithm' in jwt && given[0] !== 'publicKey') throw bad('jwt.algorithm', 'given with jwt.publicKey only', `it beside jwt.${given[0]}`)
+  if (given.length !== 1) {
+    throw bad('jwt', `given with one of ${KEYS.join(', ')}`, given.length === 0 ? 'none of them' : given.join(' and '))
+  }
+  if ('previousSecret' in jwt && given[0] !== 'secret') {
+    throw bad('jwt.previousSecret', 'given with jwt.secret only', `it beside jwt.${given[0]}`)
+  }
+  if ('algorithms' in jwt && given[0] !== 'jwksUrl') {
+    throw bad('jwt.algorithms', 'given with jwt.jwksUrl only', `it beside jwt.${given[0]}`)
+  }
+  if ('algorithm' in jwt && given[0] !== 'publicKey') {
+    throw bad('jwt.algorithm', 'given with jwt.publicKey only', `it beside jwt.${given[0]}`)
+  }
   if (given[0] !== 'publicKey') return
   needAll('jwt', jwt, ['algorithm'])
   checkPublicKey(jwt as PublicKey)
@@ -158,11 +211,16 @@ function checkPublicKey ({ publicKey, algorithm }: PublicKey): void {
 }
 
 /** What is wrong with a key for this algorithm; undefined when nothing is. */
-export function problemWithKey (publicKey: PublicKey['publicKey'], algorithm: PublicKey['algorithm']): string | undefined {
+export function problemWithKey (
+  publicKey: PublicKey['publicKey'],
+  algorithm: PublicKey['algorithm']
+): string | undefined {
   if (isPrivate(publicKey)) return 'a private key'
   try {
     const key = readPublicKey(publicKey)
-    return fitsAlgorithm(key, algorithm) ? undefined : `a ${key.type} key of type ${key.asymmetricKeyType} for ${algorithm}`
+    return fitsAlgorithm(key, algorithm)
+      ? undefined
+      : `a ${key.type} key of type ${key.asymmetricKeyType} for ${algorithm}`
   } catch {
     return 'something that cannot be read as a key'
   }
@@ -170,7 +228,11 @@ export function problemWithKey (publicKey: PublicKey['publicKey'], algorithm: Pu
 
 /** node:crypto would make a public key of it; but here a private one is a slip that its owner should hear of. */
 function isPrivate (key: PublicKey['publicKey']): boolean {
-  return typeof key === 'string' ? key.includes('PRIVATE KEY') : key instanceof KeyObject ? key.type === 'private' : 'd' in key
+  return typeof key === 'string'
+    ? key.includes('PRIVATE KEY')
+    : key instanceof KeyObject
+      ? key.type === 'private'
+      : 'd' in key
 }
 
 function checkCookie (cookie: CookieOptions, jwt: JwtOptions | undefined): void {
@@ -181,13 +243,15 @@ function checkCookie (cookie: CookieOptions, jwt: JwtOptions | undefined): void 
   if (beside !== undefined) throw bad(`cookie.${beside}`, 'left out where cookie.jwt is true', 'both')
 }
 
-const bad = (name: string, range: string, seen: string): Error => new errors.FST_SSE_BAD_OPTION('auth', name, range, seen)
+const bad = (name: string, range: string, seen: string): Error =>
+  new errors.FST_SSE_BAD_OPTION('auth', name, range, seen)
 
 function isSecret (value: unknown): boolean {
   return (typeof value === 'string' || value instanceof Uint8Array) && Buffer.byteLength(value) >= MIN_SECRET_BYTES
 }
 
-const sizeOf = (value: unknown): string => typeof value === 'string' || value instanceof Uint8Array ? `${Buffer.byteLength(value)} bytes` : typeof value
+const sizeOf = (value: unknown): string =>
+  typeof value === 'string' || value instanceof Uint8Array ? `${Buffer.byteLength(value)} bytes` : typeof value
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 

@@ -18,8 +18,8 @@ export interface ProxyOptions {
   subscribe?: readonly string[]
   publish?: readonly string[]
   /**
-   * Without `verify`: how long a grant lasts, in ms; the next request passes the proxy again. Default 3,600,000: a user who
-   * signed out there keeps a stream for no longer.
+   * Without `verify`: how long a grant lasts, in ms; the next request passes the proxy again. Default 3,600,000: a user
+   * who signed out there keeps a stream for no longer.
    */
   maxLifetimeMs?: number
 }
@@ -59,7 +59,10 @@ async function grantOf (options: ProxyOptions, subject: string, request: Fastify
 // With the byte order mark, which would be dropped otherwise: "\ufeffalice" is not "alice".
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Node reads header bytes as latin1; proxies send UTF-8. Throws 401 for anything else: two subjects must not become one. */
+/**
+ * Node reads header bytes as latin1; proxies send UTF-8. Throws 401 for anything else: two subjects must not become
+ * one.
+ */
 function decode (value: string | undefined): string | undefined {
   if (value === undefined) return undefined
   try {
@@ -91,7 +94,10 @@ export function toBlockList (networks: readonly string[]): BlockList {
   return list
 }
 
-/** A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not trusted. */
+/**
+ * A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not
+ * trusted.
+ */
 export function isFrom (trusted: BlockList, address = ''): boolean {
   const version = isIP(address)
   return version !== 0 && trusted.check(address, version === 4 ? 'ipv4' : 'ipv6')

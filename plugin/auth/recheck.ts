@@ -16,7 +16,8 @@ interface RecheckInit {
 
 /**
  * Checks the grants of open streams again, all in one go: the guarantee behind whatever tells of a revocation at once.
- * Who cannot be asked ends no stream: it goes on until its own expiry. Each check runs once at a time, and none waits for another.
+ * Who cannot be asked ends no stream: it goes on until its own expiry. Each check runs once at a time, and none waits
+ * for another.
  */
 export class Recheck {
   readonly #init: RecheckInit
@@ -50,7 +51,10 @@ export class Recheck {
   }
 }
 
-/** Asks the application about each stream whose grant it gave, a few at a time; rejects with the first failure when all are asked. */
+/**
+ * Asks the application about each stream whose grant it gave, a few at a time; rejects with the first failure when all
+ * are asked.
+ */
 export async function askAgain (streams: GrantedStreams, timeoutMs: number): Promise<void> {
   const waiting = [...streams].values()
   const failures: unknown[] = []
@@ -61,10 +65,18 @@ export async function askAgain (streams: GrantedStreams, timeoutMs: number): Pro
   if (failures.length > 0) throw failures[0]
 }
 
-/** A grant that came back for somebody else, or without what is streamed, is a lost one; one that is over ends as it does by itself. */
+/**
+ * A grant that came back for somebody else, or without what is streamed, is a lost one; one that is over ends as it
+ * does by itself.
+ */
 async function askOne (streams: GrantedStreams, open: GrantedStream, timeoutMs: number): Promise<void> {
   if (open.askAgain === undefined) return
   const grant = await answerInTime(`${open.grant.source}.verify`, timeoutMs, open.askAgain())
-  if (grant === null || grant.subject !== open.grant.subject || !open.stream.topics.every(topic => grant.maySubscribe(topic))) open.stream.close('revoked')
-  else streams.renew(open, grant)
+  if (
+    grant === null ||
+    grant.subject !== open.grant.subject ||
+    !open.stream.topics.every(topic => grant.maySubscribe(topic))
+  ) {
+    open.stream.close('revoked')
+  } else streams.renew(open, grant)
 }

@@ -10,10 +10,10 @@ type Serializers = Record<string, Serialize | undefined>
 const parametersOf = new WeakMap<RawRequest, string[]>()
 
 /**
- * Keeps credentials out of the logs of an app, whoever writes them. Fastify logs a request before any hook runs, and for a path
- * that does not exist it puts the whole URL into the message. So the credentials are removed from the URL itself when the
- * logger of the request is made: `request.query` has been read by then. What serializers of `req` return, the application's
- * own too, is searched.
+ * Keeps credentials out of the logs of an app, whoever writes them. Fastify logs a request before any hook runs, and
+ * for a path that does not exist it puts the whole URL into the message. So the credentials are removed from the URL
+ * itself when the logger of the request is made: `request.query` has been read by then. What serializers of `req`
+ * return, the application's own too, is searched.
  *
  * What a client sends decides neither how often a text is walked through nor how long it becomes: a URL at most triples
  * (`ot=e` becomes `ot=[redacted]`), every other text gets no longer.
@@ -78,12 +78,34 @@ function redactOnce (raw: RawRequest): string[] {
 const MAX_DEPTH = 5
 
 /** Fields that hold a credential whatever it looks like, as headers and as parameters of a query. */
-const SECRET_FIELDS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'ot', 'access_token'])
+const SECRET_FIELDS: ReadonlySet<string> = new Set([
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'set-cookie',
+  'ot',
+  'access_token'
+])
 
 /** Fields that say who asked and how; a client cannot hide them. */
-const PUBLIC_FIELDS: ReadonlySet<string> = new Set(['method', 'host', 'hostname', 'ip', 'ips', 'protocol', 'remoteaddress', 'remoteport', 'id', 'reqid', 'version'])
+const PUBLIC_FIELDS: ReadonlySet<string> = new Set([
+  'method',
+  'host',
+  'hostname',
+  'ip',
+  'ips',
+  'protocol',
+  'remoteaddress',
+  'remoteport',
+  'id',
+  'reqid',
+  'version'
+])
 
-/** A copy of plain data without credentials. What is nested more deeply than `MAX_DEPTH` is left out where there are some. */
+/**
+ * A copy of plain data without credentials. What is nested more deeply than `MAX_DEPTH` is left out where there are
+ * some.
+ */
 function hide (value: unknown, secrets: RegExp | undefined, depth = 0): unknown {
   if (typeof value === 'string') return secrets === undefined ? value : value.replace(secrets, REDACTED)
   if (typeof value !== 'object' || value === null) return value
@@ -95,7 +117,9 @@ function hide (value: unknown, secrets: RegExp | undefined, depth = 0): unknown 
 /** A getter that throws must not end the request, and with it the process. */
 function hideFields (fields: object, secrets: RegExp | undefined, depth: number): unknown {
   try {
-    return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, hideField(name.toLowerCase(), value, secrets, depth)]))
+    return Object.fromEntries(
+      Object.entries(fields).map(([name, value]) => [name, hideField(name.toLowerCase(), value, secrets, depth)])
+    )
   } catch {
     return REDACTED
   }

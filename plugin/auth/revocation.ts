@@ -22,19 +22,24 @@ interface RevocationInit {
 /** Where the list could not be read at the start, it is asked for again after this long. */
 const START_AGAIN_MS = 1_000
 
-/** Revocations are asked for again when they are this much older than the latest one known: clocks of servers differ. */
+/**
+ * Revocations are asked for again when they are this much older than the latest one known: clocks of servers differ.
+ */
 const OVERLAP_MS = 60_000
 
 /**
- * Takes grants back on every node. The store informs each of them at once; `check`, which runs again and again, is the guarantee.
- * Each node keeps its own list of revoked subjects, so that a request asks nobody, and a store that is away refuses nobody.
- * A check asks for what has changed since the last one.
+ * Takes grants back on every node. The store informs each of them at once; `check`, which runs again and again, is the
+ * guarantee. Each node keeps its own list of revoked subjects, so that a request asks nobody, and a store that is away
+ * refuses nobody. A check asks for what has changed since the last one.
  */
 export class Revocation {
   readonly #init: RevocationInit
   /** When subjects were revoked, in Unix ms. */
   readonly #subjects = new Map<string, number>()
-  /** The latest revocation that is remembered no longer: a credential from before it can have been revoked without a trace. */
+  /**
+   * The latest revocation that is remembered no longer: a credential from before it can have been revoked without a
+   * trace.
+   */
   #forgottenMs = 0
   #latestMs = 0
   #timer: NodeJS.Timeout | undefined
@@ -87,14 +92,22 @@ export class Revocation {
     try {
       await this.#refresh()
     } catch (err) {
-      this.#init.log.warn({ err }, 'it is not known yet which subjects are revoked; the store is asked again every second')
-      this.#timer = setTimeout(() => { void this.#startRefresh() }, START_AGAIN_MS).unref()
+      this.#init.log.warn(
+        { err },
+        'it is not known yet which subjects are revoked; the store is asked again every second'
+      )
+      this.#timer = setTimeout(() => {
+        void this.#startRefresh()
+      }, START_AGAIN_MS).unref()
     }
   }
 
   async #refresh (): Promise<void> {
     const { store } = this.#init
-    const [forgottenMs, revoked] = await this.#answer('revokedSubjects', Promise.all([store.forgottenMs(), store.revokedSubjects(Math.max(0, this.#latestMs - OVERLAP_MS))]))
+    const [forgottenMs, revoked] = await this.#answer(
+      'revokedSubjects',
+      Promise.all([store.forgottenMs(), store.revokedSubjects(Math.max(0, this.#latestMs - OVERLAP_MS))])
+    )
     this.#forgottenMs = Math.max(this.#forgottenMs, forgottenMs)
     for (const [subject, atMs] of revoked) this.#learn(subject, atMs)
     this.#forgetOld()

@@ -3,8 +3,8 @@ import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
 
 /**
- * What a browser says of the page behind a request. A page of another site may make the browser send our cookies with any
- * request, and EventSource sends no preflight: the request arrives, whatever CORS says of the answer.
+ * What a browser says of the page behind a request. A page of another site may make the browser send our cookies with
+ * any request, and EventSource sends no preflight: the request arrives, whatever CORS says of the answer.
  */
 export class SiteCheck {
   readonly #origins: ReadonlySet<string>
@@ -16,8 +16,8 @@ export class SiteCheck {
   }
 
   /**
-   * Throws 421 `FST_SSE_BAD_HOST` when the hosts are listed and this is none of them: a name that was rebound to our address
-   * makes its pages the same origin as ours.
+   * Throws 421 `FST_SSE_BAD_HOST` when the hosts are listed and this is none of them: a name that was rebound to our
+   * address makes its pages the same origin as ours.
    */
   checkHost ({ raw: { headers } }: FastifyRequest): void {
     if (this.#hosts === undefined) return
@@ -26,32 +26,54 @@ export class SiteCheck {
     if (given === undefined) return
     const host = String(given).toLowerCase()
     if (this.#hosts.has(host) || this.#hosts.has(host.replace(/:\d+$/, ''))) return
-    throw new errors.FST_SSE_BAD_HOST(show(host), 'use a name this server is known by, or add it to the hosts that are allowed')
+    throw new errors.FST_SSE_BAD_HOST(
+      show(host),
+      'use a name this server is known by, or add it to the hosts that are allowed'
+    )
   }
 
   /** For what browsers send by themselves, and for one-time tokens. Throws 403 `FST_SSE_BAD_ORIGIN`. */
   checkPage (request: FastifyRequest): void {
-    if (isPrefetch(request.headers['sec-purpose'])) throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
-    if (!this.#isTrusted(request)) throw new errors.FST_SSE_BAD_ORIGIN(`${pageOf(request)} may not use the credentials of this server: add that origin to those that are allowed if it should`)
+    if (isPrefetch(request.headers['sec-purpose'])) {
+      throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
+    }
+    if (!this.#isTrusted(request)) {
+      throw new errors.FST_SSE_BAD_ORIGIN(
+        `${pageOf(request)} may not use the credentials of this server: add that origin to those that are allowed if it should`
+      )
+    }
   }
 
   /**
-   * For requests without credentials. A page of any site can make a browser send them, and text needs no preflight: what they
-   * change is changed, although the page cannot read the answer. Throws 403 `FST_SSE_BAD_ORIGIN` unless the method is safe.
+   * For requests without credentials. A page of any site can make a browser send them, and text needs no preflight:
+   * what they change is changed, although the page cannot read the answer. Throws 403 `FST_SSE_BAD_ORIGIN` unless the
+   * method is safe.
    */
   checkChange (request: FastifyRequest): void {
     if (SAFE_METHODS.has(request.method) || this.#isTrusted(request)) return
-    throw new errors.FST_SSE_BAD_ORIGIN(`${pageOf(request)} may not change anything here: add that origin to those that are allowed if it should`)
+    throw new errors.FST_SSE_BAD_ORIGIN(
+      `${pageOf(request)} may not change anything here: add that origin to those that are allowed if it should`
+    )
   }
 
-  /** For a one-time token in the URL: only what a script opens may spend it, no link, image or frame. Throws 403 `FST_SSE_BAD_ORIGIN`. */
+  /**
+   * For a one-time token in the URL: only what a script opens may spend it, no link, image or frame. Throws 403
+   * `FST_SSE_BAD_ORIGIN`.
+   */
   checkScript (request: FastifyRequest): void {
     const dest = request.headers['sec-fetch-dest']
-    if (dest !== undefined && dest !== 'empty') throw new errors.FST_SSE_BAD_ORIGIN('a one-time token is for EventSource and fetch: open the stream from a script')
+    if (dest !== undefined && dest !== 'empty') {
+      throw new errors.FST_SSE_BAD_ORIGIN(
+        'a one-time token is for EventSource and fetch: open the stream from a script'
+      )
+    }
     this.checkPage(request)
   }
 
-  /** True for our own pages, for those of origins that are listed, and for whatever is no page: browsers send these headers by themselves. */
+  /**
+   * True for our own pages, for those of origins that are listed, and for whatever is no page: browsers send these
+   * headers by themselves.
+   */
   #isTrusted (request: FastifyRequest): boolean {
     const { origin, 'sec-fetch-site': site } = request.headers
     if (origin !== undefined && this.#origins.has(origin)) return true
@@ -63,11 +85,16 @@ export class SiteCheck {
 /** RFC 9110, 9.2.1. */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
-const pageOf = ({ headers: { origin } }: FastifyRequest): string => origin === undefined ? 'pages of another origin' : `pages of ${show(origin)}`
+const pageOf = ({ headers: { origin } }: FastifyRequest): string =>
+  origin === undefined ? 'pages of another origin' : `pages of ${show(origin)}`
 
-const isPrefetch = (purpose: string | string[] | undefined): boolean => purpose !== undefined && /^prefetch\b/i.test(String(purpose))
+const isPrefetch = (purpose: string | string[] | undefined): boolean =>
+  purpose !== undefined && /^prefetch\b/i.test(String(purpose))
 
-/** True for the origin of our own pages. Behind a proxy that ends TLS only the host can be compared; where TLS ends here, the scheme too. */
+/**
+ * True for the origin of our own pages. Behind a proxy that ends TLS only the host can be compared; where TLS ends
+ * here, the scheme too.
+ */
 function isOwn (origin: string, { host, protocol }: FastifyRequest): boolean {
   if (!URL.canParse(origin)) return false
   const page = new URL(origin)

@@ -13,9 +13,9 @@ const MAX_RETRY_MS = 3_600_000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
- * How long to wait before the next connection. After a stream that was open: what the server asked for as `retry:`, and up to a
- * quarter more. After failures: between half and all of a bound that doubles with each of them, so that the clients of a
- * server that was away come back spread out.
+ * How long to wait before the next connection. After a stream that was open: what the server asked for as `retry:`, and
+ * up to a quarter more. After failures: between half and all of a bound that doubles with each of them, so that the
+ * clients of a server that was away come back spread out.
  */
 export class Backoff {
   readonly #options: BackoffOptions

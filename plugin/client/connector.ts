@@ -34,8 +34,8 @@ const UNAUTHORIZED = 401
 type Interruption = 'again' | 'stalled' | 'asleep' | 'closed'
 
 /**
- * Keeps one stream open: connects, judges how it ended, waits, and connects again with the cursor. One attempt at a time; what
- * comes from an attempt that was aborted is dropped, so that no event comes twice.
+ * Keeps one stream open: connects, judges how it ended, waits, and connects again with the cursor. One attempt at a
+ * time; what comes from an attempt that was aborted is dropped, so that no event comes twice.
  */
 export class Connector {
   readonly #options: SubscribeOptions<never>
@@ -70,7 +70,10 @@ export class Connector {
     this.#backoff = new Backoff({ initialMs, maxMs })
     this.#stall = new StallWatch(() => this.#interrupt('stalled'), options.stallTimeoutMs)
     this.#token = new TokenKeeper(options.getToken, this.#tokenParameter !== undefined)
-    watchPage({ wake: () => this.#wake(), sleep: () => this.#sleep(), resume: () => this.#resume() }, this.#lifetime.signal)
+    watchPage(
+      { wake: () => this.#wake(), sleep: () => this.#sleep(), resume: () => this.#resume() },
+      this.#lifetime.signal
+    )
     // Not before the caller could add its listeners.
     queueMicrotask(() => { void this.#run() })
   }
@@ -180,7 +183,11 @@ export class Connector {
   }
 
   #sinkOf (signal: AbortSignal): ConnectionSink {
-    const unlessAborted = <Args extends unknown[]>(act: (...args: Args) => void) => (...args: Args): void => { if (!signal.aborted) act(...args) }
+    const unlessAborted =
+      <Args extends unknown[]>(act: (...args: Args) => void) =>
+        (...args: Args): void => {
+          if (!signal.aborted) act(...args)
+        }
     return {
       open: unlessAborted(() => this.#open()),
       message: unlessAborted((message: WireMessage) => this.#receive(message)),
@@ -261,15 +268,20 @@ export class Connector {
   }
 
   #afterInterruption ({ reason }: AbortSignal): number {
-    if (reason as Interruption !== 'stalled') return 0
-    return this.#fail({ message: `no bytes for ${Math.round(this.#stall.windowMs / 1_000)} s` }, this.#backoff.afterFailure())
+    if ((reason as Interruption) !== 'stalled') return 0
+    return this.#fail(
+      { message: `no bytes for ${Math.round(this.#stall.windowMs / 1_000)} s` },
+      this.#backoff.afterFailure()
+    )
   }
 
   #interrupt (why: Interruption): void {
     this.#attempt?.abort(why)
   }
 
-  /** The page is visible again or the network is back: a stream that is silent for too long is dead, and a wait is over. */
+  /**
+   * The page is visible again or the network is back: a stream that is silent for too long is dead, and a wait is over.
+   */
   #wake (): void {
     if (this.#state === 'waiting') this.#proceed?.()
     else if (this.#stall.isStalled) this.#interrupt('again')

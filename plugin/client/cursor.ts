@@ -5,8 +5,8 @@ const TAG_LENGTH = 6
 const PLAIN = /^(\d{1,16})-(\d{1,16})$/
 
 /**
- * What stands for a topic in a cursor of several topics. Undefined where the page has no SHA-256, as it is served neither over HTTPS nor
- * from localhost.
+ * What stands for a topic in a cursor of several topics. Undefined where the page has no SHA-256, as it is served
+ * neither over HTTPS nor from localhost.
  */
 export async function tagOf (topic: string): Promise<string | undefined> {
   // Absent outside secure contexts, whatever the types say.
@@ -25,7 +25,10 @@ function base64Url (bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_')
 }
 
-/** Where a cursor is kept over reloads of the page: in the sessionStorage, which belongs to one tab. Without it nothing is kept. */
+/**
+ * Where a cursor is kept over reloads of the page: in the sessionStorage, which belongs to one tab. Without it nothing
+ * is kept.
+ */
 export class CursorStorage {
   readonly #key: string | undefined
 

@@ -2,10 +2,15 @@ import type { Published } from './events.ts'
 import type { WireMessage } from './transport.ts'
 
 /**
- * What is known of an event: from its envelope, if it has one, else from the message and the topics of the connection. A server that does
- * not know `envelope` sends the data as it is.
+ * What is known of an event: from its envelope, if it has one, else from the message and the topics of the connection.
+ * A server that does not know `envelope` sends the data as it is.
  */
-export function publishedOf ({ event, data }: WireMessage, cursor: string, topics: readonly string[], isEnveloped: boolean): Published {
+export function publishedOf (
+  { event, data }: WireMessage,
+  cursor: string,
+  topics: readonly string[],
+  isEnveloped: boolean
+): Published {
   const inside = isEnveloped ? parseEnvelope(data, topics) : undefined
   if (inside) return { ...inside, lastEventId: cursor }
   return { event, data, topic: topics.length === 1 ? topics[0] : undefined, id: cursor, lastEventId: cursor }
@@ -15,7 +20,9 @@ function parseEnvelope (text: string, topics: readonly string[]): Omit<Published
   try {
     const { topic, id, event, data } = JSON.parse(text) as Record<string, unknown>
     const isEnvelope = topics.includes(topic as string) && [id, event, data].every(field => typeof field === 'string')
-    return isEnvelope ? { topic: topic as string, id: id as string, event: event as string, data: data as string } : undefined
+    return isEnvelope
+      ? { topic: topic as string, id: id as string, event: event as string, data: data as string }
+      : undefined
   } catch {
     return undefined
   }

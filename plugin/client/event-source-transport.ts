@@ -4,16 +4,24 @@ import { requestUrl } from './transport.ts'
 import type { ConnectionRequest, ConnectionSink, Outcome, Transport } from './transport.ts'
 
 /** Names that the server itself uses. EventSource needs a listener for each name. */
-const SERVER_NAMES = ['message', 'stream.open', 'stream.gap', 'stream.end', 'stream.expiring', 'stream.expired', 'stream.error']
+const SERVER_NAMES = [
+  'message',
+  'stream.open',
+  'stream.gap',
+  'stream.end',
+  'stream.expiring',
+  'stream.expired',
+  'stream.error'
+]
 /** The query parameter of a one-time token, as the plugin expects it. */
 const TOKEN_PARAMETER = 'ot'
 const CLOSED = 2
 const OK = 200
 
 /**
- * A transport over the browser's EventSource, which reconnects by itself as long as it can and honours `retry:`. It can send no
- * header and shows no comments: `headers` are not sent, and only the browser notices a stream that is frozen. It has
- * no listener for all names, so that events arrive whose names are `message` or one of `eventNames`.
+ * A transport over the browser's EventSource, which reconnects by itself as long as it can and honours `retry:`. It can
+ * send no header and shows no comments: `headers` are not sent, and only the browser notices a stream that is frozen.
+ * It has no listener for all names, so that events arrive whose names are `message` or one of `eventNames`.
  */
 export function eventSourceTransport (eventNames: readonly string[] = []): Transport {
   const names = new Set([...SERVER_NAMES, ...eventNames])
@@ -21,7 +29,13 @@ export function eventSourceTransport (eventNames: readonly string[] = []): Trans
     const target = requestUrl(request)
     if (request.cursor !== '') target.searchParams.set('lastEventId', request.cursor)
     const url = target.href
-    if (browser.EventSource === undefined) return { kind: 'rejected', status: 0, message: 'there is no EventSource here: use subscribe() with its fetch transport' }
+    if (browser.EventSource === undefined) {
+      return {
+        kind: 'rejected',
+        status: 0,
+        message: 'there is no EventSource here: use subscribe() with its fetch transport'
+      }
+    }
     const source = new browser.EventSource(url, { withCredentials: request.withCredentials })
     deliver(source, names, sink)
     const isOver = await closed(source, sink, signal)
@@ -40,7 +54,10 @@ function closed (source: EventSourceLike, sink: ConnectionSink, signal: AbortSig
   })
 }
 
-/** `lastEventId` of a message is the last id of this EventSource: empty before the first, and after an id that was reset. */
+/**
+ * `lastEventId` of a message is the last id of this EventSource: empty before the first, and after an id that was
+ * reset.
+ */
 function deliver (source: EventSourceLike, names: ReadonlySet<string>, sink: ConnectionSink): void {
   let hasId = false
   for (const name of names) {
@@ -54,7 +71,11 @@ function deliver (source: EventSourceLike, names: ReadonlySet<string>, sink: Con
 /** EventSource shows no status. A HEAD request to the same URL has that of the stream, and spends no token. */
 async function probe (url: string, withCredentials: boolean, signal: AbortSignal): Promise<Outcome> {
   try {
-    const { status } = await fetch(url, { method: 'HEAD', signal, credentials: withCredentials ? 'include' : 'same-origin' })
+    const { status } = await fetch(url, {
+      method: 'HEAD',
+      signal,
+      credentials: withCredentials ? 'include' : 'same-origin'
+    })
     if (status === OK) return { kind: 'unreachable', cause: new Error('EventSource closed the stream') }
     return { kind: 'rejected', status, message: `${status}, as seen by a HEAD request to the same URL` }
   } catch (cause) {

@@ -1,12 +1,18 @@
 /**
- * What a subscription dispatches. Control events (`open`, `gap`, `end`, `expiring`, `error`, `state`) are `CustomEvent`s whose
- * `detail` is one of the types below; published events are `TopicEvent`s under their own name, `message` without one.
+ * What a subscription dispatches. Control events (`open`, `gap`, `end`, `expiring`, `error`, `state`) are
+ * `CustomEvent`s whose `detail` is one of the types below; published events are `TopicEvent`s under their own name,
+ * `message` without one.
  */
 
-/** Names of control events. A published event with one of these names is dispatched as `event:<name>`, as `event:end`. */
+/**
+ * Names of control events. A published event with one of these names is dispatched as `event:<name>`, as `event:end`.
+ */
 export const CONTROL_NAMES = ['open', 'gap', 'end', 'expiring', 'error', 'state'] as const
 
-/** `connecting`: a request is on its way; `open`: the server answers with a stream; `waiting`: until the next try; `closed`: for good. */
+/**
+ * `connecting`: a request is on its way; `open`: the server answers with a stream; `waiting`: until the next try;
+ * `closed`: for good.
+ */
 export type SubscriptionState = 'connecting' | 'open' | 'waiting' | 'closed'
 
 /** The first message of a stream has come: `stream.open`, with the cursor from which the stream goes on. */

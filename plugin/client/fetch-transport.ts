@@ -27,13 +27,17 @@ export function fetchTransport (fetcher: typeof fetch = fetch): Transport {
 function requestInit (request: ConnectionRequest, signal: AbortSignal): RequestInit {
   const headers: Record<string, string> = { ...request.headers, accept: 'text/event-stream' }
   if (request.cursor !== '') headers['last-event-id'] = request.cursor
-  if (request.token !== undefined && request.tokenParameter === undefined) headers['authorization'] = `Bearer ${request.token}`
+  if (request.token !== undefined && request.tokenParameter === undefined) {
+    headers['authorization'] = `Bearer ${request.token}`
+  }
   // Node's types know no `cache`.
   const uncached = { cache: 'no-store' }
   return { ...uncached, headers, signal, credentials: request.withCredentials ? 'include' : 'same-origin' }
 }
 
-/** Reads the body to its end. An event that was cut off is dropped, as EventSource does; the cursor does not cover it. */
+/**
+ * Reads the body to its end. An event that was cut off is dropped, as EventSource does; the cursor does not cover it.
+ */
 async function read (response: Response, sink: ConnectionSink): Promise<Outcome> {
   const parser = parserOf(sink)
   const normalize = lineEndNormalizer()
@@ -65,7 +69,11 @@ function parserOf (sink: ConnectionSink): ReturnType<typeof createParser> {
 
 async function wrongType (response: Response, type: string): Promise<Outcome> {
   await response.body?.cancel()
-  return { kind: 'rejected', status: OK, message: `expected content-type text/event-stream, saw ${JSON.stringify(type)}` }
+  return {
+    kind: 'rejected',
+    status: OK,
+    message: `expected content-type text/event-stream, saw ${JSON.stringify(type)}`
+  }
 }
 
 async function rejection (response: Response): Promise<Outcome> {

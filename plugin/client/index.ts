@@ -9,7 +9,16 @@ export { eventSourceTransport } from './event-source-transport.ts'
 export { fetchTransport } from './fetch-transport.ts'
 export { TopicEvent } from './events.ts'
 export type {
-  ControlEvents, EndDetail, ErrorDetail, ExpiringDetail, GapDetail, OpenDetail, Published, StateDetail, StreamItem, SubscriptionState
+  ControlEvents,
+  EndDetail,
+  ErrorDetail,
+  ExpiringDetail,
+  GapDetail,
+  OpenDetail,
+  Published,
+  StateDetail,
+  StreamItem,
+  SubscriptionState
 } from './events.ts'
 export type { SubscribeOptions } from './options.ts'
 export { Subscription, SubscriptionError } from './subscription.ts'
@@ -17,8 +26,9 @@ export type { EventMap, EventOf } from './subscription.ts'
 export type { ConnectionRequest, ConnectionSink, Outcome, Transport, WireMessage } from './transport.ts'
 
 /**
- * Subscribes to topics, and stays subscribed: over restarts of the server, expired tokens, lost networks and frozen pages. Each event comes
- * once and in the order of its topic, or a `gap` says what is missing. Throws a TypeError for an option that is wrong.
+ * Subscribes to topics, and stays subscribed: over restarts of the server, expired tokens, lost networks and frozen
+ * pages. Each event comes once and in the order of its topic, or a `gap` says what is missing. Throws a TypeError for
+ * an option that is wrong.
  *
  * `Events` maps the names of events to their data, for `addEventListener`.
  */
@@ -33,8 +43,8 @@ export function subscribe<Events extends EventMap = Record<string, string>> (
 }
 
 /**
- * The same over the browser's EventSource, without a byte of `fetch` and parser in the bundle. `eventNames` lists the names of events
- * besides `message`, as EventSource has no listener for all.
+ * The same over the browser's EventSource, without a byte of `fetch` and parser in the bundle. `eventNames` lists the
+ * names of events besides `message`, as EventSource has no listener for all.
  */
 export function subscribeNative<Events extends EventMap = Record<string, string>> (
   options: SubscribeOptions<Events[keyof Events]> & { readonly eventNames?: readonly string[] }

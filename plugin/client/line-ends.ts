@@ -1,6 +1,6 @@
 /**
- * Turns CR and CRLF into LF, over the borders of chunks. The parser waits after a CR for a possible LF, so that an event that
- * ends with CR CR is dispatched only when more bytes come; EventSource dispatches it at once.
+ * Turns CR and CRLF into LF, over the borders of chunks. The parser waits after a CR for a possible LF, so that an
+ * event that ends with CR CR is dispatched only when more bytes come; EventSource dispatches it at once.
  */
 export function lineEndNormalizer (): (text: string) => string {
   let wasCr = false

@@ -13,36 +13,46 @@ export interface SubscribeOptions<Data = string> {
   /** Where to begin: a cursor from an earlier subscription or from `GET /topics/:topic/events`. Default: now. */
   readonly lastEventId?: string | undefined
   /**
-   * Called for a token before the first connection, when the server answers 401, and when the right to listen is about to end. With
-   * `tokenParameter` or a native EventSource the token is taken to be good for one connection, and is asked for before each.
+   * Called for a token before the first connection, when the server answers 401, and when the right to listen is about
+   * to end. With `tokenParameter` or a native EventSource the token is taken to be good for one connection, and is
+   * asked for before each.
    */
   readonly getToken?: (() => string | Promise<string>) | undefined
-  /** The query parameter of the token, such as `ot`. Default: the header `Authorization: Bearer`, and `ot` for a native EventSource. */
+  /**
+   * The query parameter of the token, such as `ot`. Default: the header `Authorization: Bearer`, and `ot` for a native
+   * EventSource.
+   */
   readonly tokenParameter?: string | undefined
   /** Further headers, or a function that returns them, called before each connection. Not with a native EventSource. */
   readonly headers?: Provided<Readonly<Record<string, string>>> | undefined
   /** Send cookies to another origin, too. Default `false`. */
   readonly withCredentials?: boolean | undefined
   /**
-   * Ask the server for `envelope=true`, so that each event says its topic and its own id. Default: `true` while there is more than
-   * one topic.
+   * Ask the server for `envelope=true`, so that each event says its topic and its own id. Default: `true` while there
+   * is more than one topic.
    */
   readonly envelope?: boolean | undefined
-  /** Makes of the text of an event what listeners get as `data`, for example `text => JSON.parse(text)`. Default: the text. */
+  /**
+   * Makes of the text of an event what listeners get as `data`, for example `text => JSON.parse(text)`. Default: the
+   * text.
+   */
   readonly parse?: ((text: string, event: Published) => Data) | undefined
   /** Keep the cursor over reloads of the page, in the sessionStorage under this name. Default: not kept. */
   readonly persist?: string | undefined
   /**
-   * Use one connection for all tabs of the origin that subscribe to this URL, for HTTP/1.1 with its six connections. Each tab has its own
-   * topics, and its own place in them. Needs Web Locks, which pages have over HTTPS and on localhost: elsewhere each tab
-   * has a connection of its own. Default `false`.
+   * Use one connection for all tabs of the origin that subscribe to this URL, for HTTP/1.1 with its six connections.
+   * Each tab has its own topics, and its own place in them. Needs Web Locks, which pages have over HTTPS and on
+   * localhost: elsewhere each tab has a connection of its own. Default `false`.
    */
   readonly shareAcrossTabs?: boolean | undefined
   /** Ends the subscription when it is aborted. */
   readonly signal?: AbortSignal | undefined
   /** Time between connections. */
   readonly backoff?: Partial<BackoffOptions> | undefined
-  /** Silence after which a stream counts as frozen, in milliseconds; 0 for never. Default: learned from the server's heartbeats. */
+  /**
+   * Silence after which a stream counts as frozen, in milliseconds; 0 for never. Default: learned from the server's
+   * heartbeats.
+   */
   readonly stallTimeoutMs?: number | undefined
   /** How to connect. Default: `fetchTransport()`. */
   readonly transport?: Transport | undefined
@@ -69,7 +79,10 @@ const TYPES: { readonly [Name in keyof SubscribeOptions]-?: string } = {
 
 export const OPTION_NAMES: readonly string[] = /* @__PURE__ */ Object.keys(TYPES)
 
-/** Throws a TypeError that names the option, what it may be, and what was seen. An explicit `undefined` counts as not given. */
+/**
+ * Throws a TypeError that names the option, what it may be, and what was seen. An explicit `undefined` counts as not
+ * given.
+ */
 export function checkOptions (options: SubscribeOptions<never>): void {
   for (const [name, value] of Object.entries(options)) {
     const types = (TYPES as Record<string, string | undefined>)[name]
@@ -79,15 +92,26 @@ export function checkOptions (options: SubscribeOptions<never>): void {
   check('url', options.url, options.url !== undefined, 'a URL')
   checkTopics(options.topics ?? [])
   const { initialMs = 0, maxMs = 0 } = options.backoff ?? {}
-  for (const [name, ms] of Object.entries({ 'backoff.initialMs': initialMs, 'backoff.maxMs': maxMs, stallTimeoutMs: options.stallTimeoutMs ?? 0 })) {
+  for (const [name, ms] of Object.entries({
+    'backoff.initialMs': initialMs,
+    'backoff.maxMs': maxMs,
+    stallTimeoutMs: options.stallTimeoutMs ?? 0
+  })) {
     check(name, ms, ms >= 0 && ms < 2 ** 31, 'milliseconds from 0 to 2147483647')
   }
 }
 
 export function checkTopics (topics: readonly string[]): void {
-  check('topics', topics, Array.isArray(topics) && topics.every(topic => topic && typeof topic === 'string'), 'an array of names')
+  check(
+    'topics',
+    topics,
+    Array.isArray(topics) && topics.every(topic => topic && typeof topic === 'string'),
+    'an array of names'
+  )
 }
 
 function check (name: string, value: unknown, isValid: boolean, expected: string): void {
-  if (!isValid) throw new TypeError(`subscribe: option ${name} must be ${expected}, saw ${JSON.stringify(value) ?? typeof value}`)
+  if (!isValid) {
+    throw new TypeError(`subscribe: option ${name} must be ${expected}, saw ${JSON.stringify(value) ?? typeof value}`)
+  }
 }

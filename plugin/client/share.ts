@@ -2,7 +2,9 @@ import { browser } from './browser.ts'
 import type { SubscribeOptions } from './options.ts'
 import type { Transport } from './transport.ts'
 
-/** True where tabs can find each other: Web Locks and BroadcastChannel, which pages have over HTTPS and on localhost. */
+/**
+ * True where tabs can find each other: Web Locks and BroadcastChannel, which pages have over HTTPS and on localhost.
+ */
 export function canShare (): boolean {
   return browser.navigator?.locks !== undefined && typeof BroadcastChannel === 'function'
 }

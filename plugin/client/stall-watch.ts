@@ -7,8 +7,8 @@ const MAX_WINDOW_MS = 600_000
 const HEARTBEATS = 2.5
 
 /**
- * Notices a stream that is frozen or half open. The window is learned from the server's heartbeats: the longest silence that one of
- * them ended. Each stall doubles it until the next heartbeat, in case the server has become slower.
+ * Notices a stream that is frozen or half open. The window is learned from the server's heartbeats: the longest silence
+ * that one of them ended. Each stall doubles it until the next heartbeat, in case the server has become slower.
  */
 export class StallWatch {
   readonly #onStall: () => void

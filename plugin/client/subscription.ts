@@ -34,8 +34,9 @@ export class SubscriptionError extends Error {
 }
 
 /**
- * One subscription to topics, over as many connections as it takes. Events are dispatched under their names, as by an EventSource, and
- * `for await` yields all of them. It ends with `close()`, when all topics are finished, or with an error that another try would not mend.
+ * One subscription to topics, over as many connections as it takes. Events are dispatched under their names, as by an
+ * EventSource, and `for await` yields all of them. It ends with `close()`, when all topics are finished, or with an
+ * error that another try would not mend.
  */
 export class Subscription<Events extends EventMap = Record<string, string>> extends EventTarget
   implements AsyncIterable<StreamItem<Events[keyof Events]>> {
@@ -53,7 +54,12 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
     this.#topics = [...topics]
     this.#storage = new CursorStorage(persist)
     this.#parse = parse
-    this.#connector = new Connector(options as SubscribeOptions<never>, transport, this.#storage.read() ?? lastEventId, this.#listener())
+    this.#connector = new Connector(
+      options as SubscribeOptions<never>,
+      transport,
+      this.#storage.read() ?? lastEventId,
+      this.#listener()
+    )
     if (signal?.aborted) this.close()
     else signal?.addEventListener('abort', () => this.close(), { once: true })
   }
@@ -86,7 +92,9 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
     this.#connector.close()
   }
 
-  /** Leaving the loop closes the subscription. A loop sees what comes after it began; a slow one slows the connection. */
+  /**
+   * Leaving the loop closes the subscription. A loop sees what comes after it began; a slow one slows the connection.
+   */
   [Symbol.asyncIterator] (): AsyncIterator<StreamItem<Events[keyof Events]>, undefined> {
     const queue = new ItemQueue<StreamItem<Events[keyof Events]>>(() => this.close())
     if (this.state === 'closed') queue.end()

@@ -1,4 +1,6 @@
-/** The token of a subscription: asked for when it is needed, and kept until it is refused, or for one connection only. */
+/**
+ * The token of a subscription: asked for when it is needed, and kept until it is refused, or for one connection only.
+ */
 export class TokenKeeper {
   readonly #getToken: (() => string | Promise<string>) | undefined
   readonly #isForOneConnection: boolean

@@ -12,7 +12,9 @@ export interface ConnectionRequest {
   readonly withCredentials: boolean
 }
 
-/** One message as it came over the wire. `id` is undefined when the message has none, and empty when it resets the id. */
+/**
+ * One message as it came over the wire. `id` is undefined when the message has none, and empty when it resets the id.
+ */
 export interface WireMessage { readonly id: string | undefined, readonly event: string, readonly data: string }
 
 /** Where a transport delivers. All calls are synchronous and in the order of the wire. */

@@ -1,7 +1,7 @@
 /**
  * Topic patterns: `*` stands for any run of characters, `orders.*` for everything below `orders.`; all else is literal.
- * Takes time in proportion to the topic, whatever the pattern: clients choose patterns, too, and a regular expression with
- * many stars would try for ever.
+ * Takes time in proportion to the topic, whatever the pattern: clients choose patterns, too, and a regular expression
+ * with many stars would try for ever.
  */
 export function matchesPattern (pattern: string, topic: string): boolean {
   const [first, ...middle] = pattern.split('*') as [string, ...string[]]
@@ -13,7 +13,10 @@ export function matchesPattern (pattern: string, topic: string): boolean {
   return at <= end
 }
 
-/** Where the next occurrence of a text ends; beyond everything when there is none. The first one leaves most for the rest. */
+/**
+ * Where the next occurrence of a text ends; beyond everything when there is none. The first one leaves most for the
+ * rest.
+ */
 function endOf (text: string, topic: string, from: number): number {
   const found = topic.indexOf(text, from)
   return found === -1 || from === Infinity ? Infinity : found + text.length

@@ -2,7 +2,11 @@ import { createRequire } from 'node:module'
 import { defineError } from './define-error.ts'
 
 /** A package that is needed only by one export or option is an optional peer, which npm does not install by itself. */
-export const FST_SSE_MISSING_PACKAGE = defineError('FST_SSE_MISSING_PACKAGE', '%s needs the package "%s": run "npm install %s"', 500)
+export const FST_SSE_MISSING_PACKAGE = defineError(
+  'FST_SSE_MISSING_PACKAGE',
+  '%s needs the package "%s": run "npm install %s"',
+  500
+)
 
 const require = createRequire(import.meta.url)
 

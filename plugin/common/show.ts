@@ -10,7 +10,10 @@ export function show (value: unknown): string {
 
 function toJson (value: unknown): string {
   try {
-    return JSON.stringify(value, (key, member: unknown) => typeof member === 'bigint' ? `${member}n` : member) ?? String(value)
+    return (
+      JSON.stringify(value, (key, member: unknown) => (typeof member === 'bigint' ? `${member}n` : member)) ??
+      String(value)
+    )
   } catch {
     return Object.prototype.toString.call(value)
   }

@@ -26,7 +26,10 @@ const TAG_LENGTH = 6
 const MAX_CURSOR_LENGTH = 1024
 const PART = /^[A-Za-z0-9_-]{6}[0-9a-z]{1,11}-[0-9a-z]{1,11}$/
 
-/** The tag of a topic: 6 characters of base64url, from its SHA-256. It takes microseconds: whoever needs it often keeps it. */
+/**
+ * The tag of a topic: 6 characters of base64url, from its SHA-256. It takes microseconds: whoever needs it often keeps
+ * it.
+ */
 export function topicTag (topic: string): string {
   return createHash('sha256').update(topic).digest('base64url').slice(0, TAG_LENGTH)
 }
@@ -43,8 +46,9 @@ export function formatCursor (tags: readonly string[], positions: readonly Event
 }
 
 /**
- * Reads what a client sent as its cursor. When that is several, joined by ", " (two headers, or a header that was set by hand beside
- * the one that a client library adds), the last one that is a cursor counts: it is the newest. Never throws: without any it is `malformed`.
+ * Reads what a client sent as its cursor. When that is several, joined by ", " (two headers, or a header that was set
+ * by hand beside the one that a client library adds), the last one that is a cursor counts: it is the newest. Never
+ * throws: without any it is `malformed`.
  */
 export function readCursor (text: string): Cursor {
   for (const part of text.split(', ').reverse()) {
@@ -73,6 +77,9 @@ function parsePosition (part: string): EventId | undefined {
   const [ms, n] = part.slice(TAG_LENGTH).split('-').map(digits => parseInt(digits, 36))
   const position = { ms: ms!, n: n! }
   // The same number written differently would be a second cursor for one place.
-  const isCanonical = Number.isSafeInteger(ms) && Number.isSafeInteger(n) && part.slice(TAG_LENGTH) === `${ms!.toString(36)}-${n!.toString(36)}`
+  const isCanonical =
+    Number.isSafeInteger(ms) &&
+    Number.isSafeInteger(n) &&
+    part.slice(TAG_LENGTH) === `${ms!.toString(36)}-${n!.toString(36)}`
   return isCanonical ? position : undefined
 }

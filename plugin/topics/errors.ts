@@ -5,34 +5,75 @@ export const errors = {
   /** An option of the topics or of a log is unknown, of the wrong type or out of range. */
   TOPICS_BAD_OPTION: defineError('TOPICS_BAD_OPTION', 'topics: option "%s" must be %s, saw %s', 500, TypeError),
   /** A topic name is not one. */
-  TOPICS_BAD_TOPIC: defineError('TOPICS_BAD_TOPIC', 'topic must be 1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ / - beginning with a letter or digit, saw %s', 400),
+  TOPICS_BAD_TOPIC: defineError(
+    'TOPICS_BAD_TOPIC',
+    'topic must be 1 to 200 characters of A-Z a-z 0-9 . _ ~ : @ / - beginning with a letter or digit, saw %s',
+    400
+  ),
   /** A subscription names no topic, or too many for one connection. */
   TOPICS_BAD_TOPIC_COUNT: defineError('TOPICS_BAD_TOPIC_COUNT', 'a connection takes 1 to %s topics, saw %s', 400),
   /** Two topics of one connection have the same tag in its cursor. */
-  TOPICS_SAME_TAG: defineError('TOPICS_SAME_TAG', 'topics "%s" and "%s" have the same tag in a cursor, so one connection cannot resume both: open one for each', 400),
+  TOPICS_SAME_TAG: defineError(
+    'TOPICS_SAME_TAG',
+    'topics "%s" and "%s" have the same tag in a cursor, so one connection cannot resume both: open one for each',
+    400
+  ),
   /** The streams of this process would follow more topics than it may. */
-  TOPICS_TOO_MANY_FOLLOWED: defineError('TOPICS_TOO_MANY_FOLLOWED', 'this process follows at most %s topics, and follows %s: there is no room for %s more', 503),
+  TOPICS_TOO_MANY_FOLLOWED: defineError(
+    'TOPICS_TOO_MANY_FOLLOWED',
+    'this process follows at most %s topics, and follows %s: there is no room for %s more',
+    503
+  ),
   /** An event to publish is malformed. */
   TOPICS_BAD_EVENT: defineError('TOPICS_BAD_EVENT', 'event%s: %s', 400),
   /** An event to publish is larger than `maxEventBytes`. */
-  TOPICS_EVENT_TOO_LARGE: defineError('TOPICS_EVENT_TOO_LARGE', 'event%s: must be at most %s bytes on the wire, saw %s', 413),
+  TOPICS_EVENT_TOO_LARGE: defineError(
+    'TOPICS_EVENT_TOO_LARGE',
+    'event%s: must be at most %s bytes on the wire, saw %s',
+    413
+  ),
   /** A batch to publish is empty or longer than `maxBatchEvents`. */
   TOPICS_BAD_BATCH: defineError('TOPICS_BAD_BATCH', 'a batch takes 1 to %s events, saw %s', 400),
   /** A batch to publish is larger than any log can append at once. */
-  TOPICS_BATCH_TOO_LARGE: defineError('TOPICS_BATCH_TOO_LARGE', 'a batch must be at most %s bytes on the wire, saw %s: publish it in parts', 413),
-  /** An option that says where a subscription begins, or what to read, is unknown, of the wrong type or out of range. */
+  TOPICS_BATCH_TOO_LARGE: defineError(
+    'TOPICS_BATCH_TOO_LARGE',
+    'a batch must be at most %s bytes on the wire, saw %s: publish it in parts',
+    413
+  ),
+  /**
+   * An option that says where a subscription begins, or what to read, is unknown, of the wrong type or out of range.
+   */
   TOPICS_BAD_START: defineError('TOPICS_BAD_START', '"%s" must be %s, saw %s', 400),
   /** An idempotency key is malformed. */
-  TOPICS_BAD_IDEMPOTENCY_KEY: defineError('TOPICS_BAD_IDEMPOTENCY_KEY', 'idempotency key must be 1 to 128 printable ASCII characters, saw %s', 400),
+  TOPICS_BAD_IDEMPOTENCY_KEY: defineError(
+    'TOPICS_BAD_IDEMPOTENCY_KEY',
+    'idempotency key must be 1 to 128 printable ASCII characters, saw %s',
+    400
+  ),
   /** An idempotency key was used before by the same publisher, in the same topic, with other events. */
-  TOPICS_IDEMPOTENCY_KEY_REUSED: defineError('TOPICS_IDEMPOTENCY_KEY_REUSED', 'idempotency key "%s" was already used for other events in topic "%s": repeat a publish with the same events, or choose a new key', 422),
+  TOPICS_IDEMPOTENCY_KEY_REUSED: defineError(
+    'TOPICS_IDEMPOTENCY_KEY_REUSED',
+    'idempotency key "%s" was already used for other events in topic "%s": repeat a publish with the same events, or choose a new key',
+    422
+  ),
   /** A publish to a topic that was closed. */
   TOPICS_CLOSED: defineError('TOPICS_CLOSED', 'topic "%s" is closed: it takes no more events', 409),
   /** The folder of an LMDB log is used by another process; more than one process needs the Redis log. */
-  TOPICS_LOG_IN_USE: defineError('TOPICS_LOG_IN_USE', 'the log in %s is in use by another process: give each process a folder of its own, or use the Redis log for one log with many processes', 500),
+  TOPICS_LOG_IN_USE: defineError(
+    'TOPICS_LOG_IN_USE',
+    'the log in %s is in use by another process: give each process a folder of its own, or use the Redis log for one log with many processes',
+    500
+  ),
   /** The files of an LMDB log are damaged. */
-  TOPICS_LOG_CORRUPT: defineError('TOPICS_LOG_CORRUPT', 'the log in %s is damaged (%s): move the folder away and start anew, or restore it from a backup', 500),
-  /** The log cannot be reached or refused the work for now; nothing was acknowledged. With `mayBeDone: true` it may have been done all the same, else it was not. */
+  TOPICS_LOG_CORRUPT: defineError(
+    'TOPICS_LOG_CORRUPT',
+    'the log in %s is damaged (%s): move the folder away and start anew, or restore it from a backup',
+    500
+  ),
+  /**
+   * The log cannot be reached or refused the work for now; nothing was acknowledged. With `mayBeDone: true` it may have
+   * been done all the same, else it was not.
+   */
   TOPICS_LOG_UNAVAILABLE: defineError('TOPICS_LOG_UNAVAILABLE', 'the log is not available: %s', 503)
 } as const
 

@@ -6,8 +6,8 @@
 export interface EventId { readonly ms: number, readonly n: number }
 
 /**
- * The position in a topic that never had an event. An event has `n` from 1 on; a position with `n` 0 belongs to one life of
- * a topic, so that a client learns of a life that came and went without it:
+ * The position in a topic that never had an event. An event has `n` from 1 on; a position with `n` 0 belongs to one
+ * life of a topic, so that a client learns of a life that came and went without it:
  *
  * - `0-0`: there was no event, as far as is known. Clients write it by hand to read from the start;
  * - `<bornMs>-0`: before the first event of the life that began then;

@@ -8,8 +8,8 @@ export interface Flushable {
 const SLICE_MS = 5
 
 /**
- * Feeds with something pending, in the order in which it arrived. One event may be pending in as many feeds as there are
- * clients, each with topics of its own: they are flushed in slices of a few milliseconds, so that the process keeps
+ * Feeds with something pending, in the order in which it arrived. One event may be pending in as many feeds as there
+ * are clients, each with topics of its own: they are flushed in slices of a few milliseconds, so that the process keeps
  * answering meanwhile.
  */
 export class FlushQueue {

@@ -10,8 +10,8 @@ import { retryUntilAvailable } from './retry.ts'
 import { describeGap, endOf, isNext, resume } from './resume.ts'
 
 /**
- * One thing that happened in a topic. A topic that was closed and then deleted is open again: that is `reopened`, and has no
- * body. What is made of an item is made once and shared by all feeds.
+ * One thing that happened in a topic. A topic that was closed and then deleted is open again: that is `reopened`, and
+ * has no body. What is made of an item is made once and shared by all feeds.
  */
 export class TopicItem {
   readonly kind: 'event' | 'gap' | 'end' | 'reopened'
@@ -24,7 +24,19 @@ export class TopicItem {
   readonly #bodies = new Map<EncodeEntry, Buffer>()
 
   /** An event is given as the log has it, anything else as its body. */
-  constructor ({ kind, id, topic, tag, content }: { kind: TopicItem['kind'], id: EventId, topic: string, tag: string, content: LogEntry | Buffer }) {
+  constructor ({
+    kind,
+    id,
+    topic,
+    tag,
+    content
+  }: {
+    kind: TopicItem['kind']
+    id: EventId
+    topic: string
+    tag: string
+    content: LogEntry | Buffer
+  }) {
     this.kind = kind
     this.id = id
     this.position = formatPosition(tag, id)
@@ -190,8 +202,13 @@ export class TopicFollower implements TopicListener {
   async #readUpTo (ends: TopicEnds): Promise<void> {
     while (isBefore(this.#last, endOf(ends))) {
       const page = await this.#log.read(this.topic, this.#last, PAGE)
-      // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself would spin.
-      if (!page[0] || !isNext(this.#last, page[0].id, ends)) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events after ${formatEventId(this.#last)} are not where they should be`)
+      // Trimmed since both ends were read, mostly: asked again after a pause, because a log that contradicts itself
+      // would spin.
+      if (!page[0] || !isNext(this.#last, page[0].id, ends)) {
+        throw new errors.TOPICS_LOG_UNAVAILABLE(
+          `the events after ${formatEventId(this.#last)} are not where they should be`
+        )
+      }
       for (const entry of page) this.#emit('event', entry.id, entry)
     }
   }

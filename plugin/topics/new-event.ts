@@ -14,8 +14,8 @@ interface UntypedEvent {
 }
 
 /**
- * An event as an application publishes it. Data that is not a string is sent as JSON. With a map `E` of data by event name
- * the data must fit the name.
+ * An event as an application publishes it. Data that is not a string is sent as JSON. With a map `E` of data by event
+ * name the data must fit the name.
  */
 export type PublishEvent<E extends SseEvents = AnyEvents> = string extends keyof E
   ? UntypedEvent
@@ -28,7 +28,10 @@ export interface PublishLimits { maxEventBytes: number, maxBatchEvents: number }
 export interface PublishOptions {
   /** 1 to 128 printable ASCII characters. A publish that is repeated with it adds nothing and returns the first ids. */
   idempotencyKey?: string | undefined
-  /** Whose key it is, such as the subject of a grant: different publishers may use the same key. Default none: keys belong to the topic alone. */
+  /**
+   * Whose key it is, such as the subject of a grant: different publishers may use the same key. Default none: keys
+   * belong to the topic alone.
+   */
   publisher?: string | undefined
 }
 
@@ -69,7 +72,9 @@ export class CheckedEvent implements NewEvent {
  */
 export function checkEvents (given: unknown, limits: PublishLimits): CheckedEvent[] {
   if (!Array.isArray(given)) return [checkEvent(given, '', limits)]
-  if (given.length === 0 || given.length > limits.maxBatchEvents) throw new errors.TOPICS_BAD_BATCH(limits.maxBatchEvents, given.length)
+  if (given.length === 0 || given.length > limits.maxBatchEvents) {
+    throw new errors.TOPICS_BAD_BATCH(limits.maxBatchEvents, given.length)
+  }
   let bytes = 0
   return given.map((event, at) => {
     const checked = checkEvent(event, ` ${at}`, limits)
@@ -87,22 +92,39 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
 
 /** Checks the options of a publish. Throws `TOPICS_BAD_IDEMPOTENCY_KEY` and `TOPICS_BAD_OPTION`. */
 export function checkPublishOptions (given: PublishOptions): PublishOptions {
-  if (typeof given !== 'object' || given === null) throw new errors.TOPICS_BAD_OPTION('options', 'an object { idempotencyKey?, publisher? }', show(given))
+  if (typeof given !== 'object' || given === null) {
+    throw new errors.TOPICS_BAD_OPTION('options', 'an object { idempotencyKey?, publisher? }', show(given))
+  }
   const { idempotencyKey, publisher, ...more } = given
   const [unknown] = Object.keys(more)
-  if (unknown !== undefined) throw new errors.TOPICS_BAD_OPTION(unknown, 'one of idempotencyKey, publisher', 'an unknown option')
-  if (publisher !== undefined && typeof publisher !== 'string') throw new errors.TOPICS_BAD_OPTION('publisher', 'a string', show(publisher))
+  if (unknown !== undefined) {
+    throw new errors.TOPICS_BAD_OPTION(unknown, 'one of idempotencyKey, publisher', 'an unknown option')
+  }
+  if (publisher !== undefined && typeof publisher !== 'string') {
+    throw new errors.TOPICS_BAD_OPTION('publisher', 'a string', show(publisher))
+  }
   return { idempotencyKey: checkIdempotencyKey(idempotencyKey), publisher }
 }
 
-/** Checks one event; `at` says which one it is, after the word "event". Throws `TOPICS_BAD_EVENT` and `TOPICS_EVENT_TOO_LARGE`. */
-export function checkEvent (given: unknown, at: string, { maxEventBytes }: Pick<PublishLimits, 'maxEventBytes'>): CheckedEvent {
+/**
+ * Checks one event; `at` says which one it is, after the word "event". Throws `TOPICS_BAD_EVENT` and
+ * `TOPICS_EVENT_TOO_LARGE`.
+ */
+export function checkEvent (
+  given: unknown,
+  at: string,
+  { maxEventBytes }: Pick<PublishLimits, 'maxEventBytes'>
+): CheckedEvent {
   if (given instanceof CheckedEvent) return given
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new errors.TOPICS_BAD_EVENT(at, `must be an object { event?, data, retry? }, saw ${show(given)}`)
   }
-  const unknown = Object.keys(given).find(key => !FIELDS.has(key) && (given as Record<string, unknown>)[key] !== undefined)
-  if (unknown !== undefined) throw new errors.TOPICS_BAD_EVENT(at, `field ${show(unknown)} is unknown: an event is { event?, data, retry? }`)
+  const unknown = Object.keys(given).find(
+    key => !FIELDS.has(key) && (given as Record<string, unknown>)[key] !== undefined
+  )
+  if (unknown !== undefined) {
+    throw new errors.TOPICS_BAD_EVENT(at, `field ${show(unknown)} is unknown: an event is { event?, data, retry? }`)
+  }
   const { event, data, retry } = given as PublishEvent
   if (data === undefined) throw new errors.TOPICS_BAD_EVENT(at, 'field "data" is missing')
   if (typeof event === 'string' && event.startsWith(RESERVED_PREFIX)) {
@@ -118,7 +140,9 @@ function encodable (event: PublishEvent, at: string): CheckedEvent {
   try {
     return new CheckedEvent(event)
   } catch (cause) {
-    throw Object.assign(new errors.TOPICS_BAD_EVENT(at, cause instanceof Error ? cause.message : String(cause)), { cause })
+    throw Object.assign(new errors.TOPICS_BAD_EVENT(at, cause instanceof Error ? cause.message : String(cause)), {
+      cause
+    })
   }
 }
 

@@ -1,6 +1,9 @@
 import type { GapReason } from './resume.ts'
 
-/** How a client that brought a cursor goes on in a topic: with events it had not seen, with none to catch up on, or behind a gap. */
+/**
+ * How a client that brought a cursor goes on in a topic: with events it had not seen, with none to catch up on, or
+ * behind a gap.
+ */
 export type ResumeOutcome = 'exact' | 'empty' | GapReason
 
 /** What one turn of the event loop brought to the readers of a feed. */
@@ -13,13 +16,15 @@ export interface ObservedBatch {
 }
 
 /**
- * Hears what the topics do, for metrics. Nothing in it is called per event or per client while events are fanned out. It
- * must not throw.
+ * Hears what the topics do, for metrics. Nothing in it is called per event or per client while events are fanned out.
+ * It must not throw.
  */
 export interface TopicsObserver {
   /** Once per topic of a client with a cursor that says something of that topic, or that cannot be read. */
   onResume: (outcome: ResumeOutcome) => void
-  /** A gap was found behind the start of a stream: by a topic, for all its readers, or by one reader that was behind. */
+  /**
+   * A gap was found behind the start of a stream: by a topic, for all its readers, or by one reader that was behind.
+   */
   onGap: (reason: GapReason) => void
   /** A batch with events is about to be written to the readers of its feed. */
   onBatch: (batch: ObservedBatch) => void

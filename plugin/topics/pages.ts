@@ -10,7 +10,10 @@ export interface PageEntry { id: EventId, body: Buffer }
 
 /** Bounds of one page, in entries and in bytes of data. */
 const PAGE = { count: 1_000, bytes: 128 * 1024 }
-/** Pages read from the log at one time; more wait for their turn. With the cache it bounds what catching up takes in memory. */
+/**
+ * Pages read from the log at one time; more wait for their turn. With the cache it bounds what catching up takes in
+ * memory.
+ */
 const MAX_READING = 32
 /** What is kept of pages that were just read, in bytes. */
 const MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -52,8 +55,8 @@ export class Page {
 }
 
 /**
- * What readers that catch up ask the log, shared: those at the same place get one read and its bytes, also when they come
- * a moment later. So a storm of reconnects reads as many pages as there are, not as there are clients.
+ * What readers that catch up ask the log, shared: those at the same place get one read and its bytes, also when they
+ * come a moment later. So a storm of reconnects reads as many pages as there are, not as there are clients.
  */
 export class Pages {
   readonly #log: TopicLog
@@ -69,7 +72,10 @@ export class Pages {
     this.#log = log
   }
 
-  /** The entries after a position, oldest first; empty at the end of the topic. Readers with another `encode` have pages of their own. */
+  /**
+   * The entries after a position, oldest first; empty at the end of the topic. Readers with another `encode` have pages
+   * of their own.
+   */
   read (topic: string, after: EventId, encode: EncodeEntry = encodePlain): Promise<Page> {
     // 0-0 is also written by hand: a page kept there could be that of a life of the topic that was forgotten meanwhile.
     const key = `${encode.name} ${this.#key(topic, after)}`
@@ -77,8 +83,8 @@ export class Pages {
   }
 
   /**
-   * Where a cursor stands, perhaps as it was a moment ago. What was trimmed since is found when the entries after it are
-   * read; a gap is described by the log's own, fresh answer.
+   * Where a cursor stands, perhaps as it was a moment ago. What was trimmed since is found when the entries after it
+   * are read; a gap is described by the log's own, fresh answer.
    */
   locate (topic: string, id: EventId): Promise<Location> {
     return this.#locations.get(this.#key(topic, id), () => this.#log.locate(topic, id))
@@ -89,7 +95,9 @@ export class Pages {
     return (await this.#locations.get(`now ${topic}`, () => this.#log.locate(topic, ORIGIN), false)).ends
   }
 
-  /** Where a client without a cursor begins, as of the topic's position `now`: clients that come at one moment share it. */
+  /**
+   * Where a client without a cursor begins, as of the topic's position `now`: clients that come at one moment share it.
+   */
   seek (topic: string, start: SeekStart, now: EventId): Promise<EventId> {
     const key = `${this.#key(topic, now)} ${JSON.stringify(start)}`
     return this.#seeks.get(key, () => this.#log.seek(topic, start))
@@ -129,7 +137,10 @@ const LOCATION_BYTES = 500
 /** Topics that are counted as forgotten, before all are. */
 const MAX_LIVES = 10_000
 
-/** Answers under way, and those of the last moment up to a number of bytes; a failure is shared while it is under way only. */
+/**
+ * Answers under way, and those of the last moment up to a number of bytes; a failure is shared while it is under way
+ * only.
+ */
 class Shared<T> {
   readonly #answers = new Map<string, { asked: Promise<T>, expiresAt: number, bytes: number }>()
   readonly #bytesOf: (answer: T) => number

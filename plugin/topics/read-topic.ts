@@ -12,8 +12,8 @@ import { joinCursors } from './start.ts'
 /** Which part of a topic to read. */
 export interface ReadOptions {
   /**
-   * Cursor to read after, as a client has it: the id of an event, the `cursor` of a page, or a `Last-Event-ID`. One that cannot be
-   * read is reported as a gap with the reason `unknown`. Default: before the earliest event retained.
+   * Cursor to read after, as a client has it: the id of an event, the `cursor` of a page, or a `Last-Event-ID`. One
+   * that cannot be read is reported as a gap with the reason `unknown`. Default: before the earliest event retained.
    */
   after?: string | readonly string[] | undefined
   /** Maximum number of events, 1 to 1,000. Default 100. */
@@ -51,7 +51,10 @@ export const MAX_READ_EVENTS = 1_000
 /** The largest `maxBytes` of a page. */
 export const MAX_READ_BYTES = 16 * 1024 * 1024
 
-const BOUNDS = { limit: { max: MAX_READ_EVENTS, default: 100 }, maxBytes: { max: MAX_READ_BYTES, default: 1024 * 1024 } }
+const BOUNDS = {
+  limit: { max: MAX_READ_EVENTS, default: 100 },
+  maxBytes: { max: MAX_READ_BYTES, default: 1024 * 1024 }
+}
 
 /** Where to read after: a position, before everything retained, at the end, or what no cursor says. */
 type From = EventId | 'earliest' | 'now' | 'unknown'
@@ -76,18 +79,30 @@ export async function readTopic (log: TopicLog, topic: string, options: ReadOpti
 }
 
 function checkReadOptions (topic: string, options: ReadOptions): { from: From, limit: number, maxBytes: number } {
-  if (typeof options !== 'object' || options === null) throw new errors.TOPICS_BAD_START('options', 'an object { after?, limit?, maxBytes? }', show(options))
+  if (typeof options !== 'object' || options === null) {
+    throw new errors.TOPICS_BAD_START('options', 'an object { after?, limit?, maxBytes? }', show(options))
+  }
   const { after, limit, maxBytes, ...more } = withoutUndefined(options)
   const [unknown] = Object.keys(more)
-  if (unknown !== undefined) throw new errors.TOPICS_BAD_START(unknown, 'one of after, limit, maxBytes', 'an unknown option')
-  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
-  return { from: readFrom(topic, joinCursors(after)), limit: checkBound('limit', limit), maxBytes: checkBound('maxBytes', maxBytes) }
+  if (unknown !== undefined) {
+    throw new errors.TOPICS_BAD_START(unknown, 'one of after, limit, maxBytes', 'an unknown option')
+  }
+  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) {
+    throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
+  }
+  return {
+    from: readFrom(topic, joinCursors(after)),
+    limit: checkBound('limit', limit),
+    maxBytes: checkBound('maxBytes', maxBytes)
+  }
 }
 
 function checkBound (name: keyof typeof BOUNDS, value: number | undefined): number {
   const { max, default: byDefault } = BOUNDS[name]
   if (value === undefined) return byDefault
-  if (!Number.isInteger(value) || value < 1 || value > max) throw new errors.TOPICS_BAD_START(name, `an integer from 1 to ${max}`, show(value))
+  if (!Number.isInteger(value) || value < 1 || value > max) {
+    throw new errors.TOPICS_BAD_START(name, `an integer from 1 to ${max}`, show(value))
+  }
   return value
 }
 
@@ -112,9 +127,20 @@ function startingWith (first: LogEntry | undefined, ends: TopicEnds): TopicEnds 
 }
 
 function describe (topic: string, from: From, { position, gap }: Resume, ends: TopicEnds): Gap {
-  return describeGap(topic, typeof from === 'string' ? null : formatEventId(from), { position, gap: gap! }, { ends, exists: false })
+  return describeGap(
+    topic,
+    typeof from === 'string' ? null : formatEventId(from),
+    { position, gap: gap! },
+    { ends, exists: false }
+  )
 }
 
 function toEvent (topic: string, { id, event, data, retry }: LogEntry): TopicEvent {
-  return { id: formatEventId(id), topic, ...(event !== undefined && { event }), data, ...(retry !== undefined && { retry }) }
+  return {
+    id: formatEventId(id),
+    topic,
+    ...(event !== undefined && { event }),
+    data,
+    ...(retry !== undefined && { retry })
+  }
 }

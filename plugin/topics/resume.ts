@@ -25,8 +25,8 @@ export interface Resume { position: EventId, gap?: Missed }
 
 /**
  * The resume rule. A cursor is continued without a gap exactly when its entry is still there, or it is the neighbour
- * just below the first retained entry, or it is the last id of an emptied log. Everything else is a gap, and is reported.
- * Two numbers are neighbours when they differ by 1, or when a jump joins them.
+ * just below the first retained entry, or it is the last id of an emptied log. Everything else is a gap, and is
+ * reported. Two numbers are neighbours when they differ by 1, or when a jump joins them.
  *
  * After a gap the client continues with the earliest entry retained; after a fork with what follows the last entry that
  * both lines have, because the client has seen everything before it.
@@ -50,8 +50,8 @@ function trimmed (position: EventId, after: number, firstKept: number, { jumps }
 }
 
 /**
- * The position of a client that wants everything retained: just before the first entry, as the resume rule recognises it
- * later. On the other side of a jump that is the entry before the jump, because a number inside it reads as lost.
+ * The position of a client that wants everything retained: just before the first entry, as the resume rule recognises
+ * it later. On the other side of a jump that is the entry before the jump, because a number inside it reads as lost.
  */
 export function positionBeforeFirst (ends: TopicEnds): EventId {
   const { first, jumps } = ends
@@ -75,13 +75,20 @@ export function isNext (position: EventId, entry: EventId, ends: TopicEnds): boo
 }
 
 /** The contents of `stream.gap`, with the id of the event that follows where that is known already. */
-export function describeGap (topic: string, after: string | null, { position, gap }: { position: EventId, gap: Missed }, { ends }: Location): Gap {
+export function describeGap (
+  topic: string,
+  after: string | null,
+  { position, gap }: { position: EventId, gap: Missed },
+  { ends }: Location
+): Gap {
   // Only what was read together is reported together: asking the log again could find that more is gone by now.
   const isAtFirst = ends.first !== undefined && isSameEventId(position, positionBeforeFirst(ends))
   return { topic, after, resumedAt: isAtFirst ? formatEventId(ends.first!) : null, ...gap }
 }
 
-/** True for a position from before the topic was forgotten: its numbers started again since, and say nothing about it. */
+/**
+ * True for a position from before the topic was forgotten: its numbers started again since, and say nothing about it.
+ */
 function isOfEarlierLife (position: EventId, { last, bornMs, forgottenMs }: TopicEnds): boolean {
   if (position.n > 0) return last.n === 0 || position.ms < bornMs
   return position.ms !== forgottenMs && (last.n === 0 || position.ms !== bornMs)
@@ -93,6 +100,8 @@ function isNeighbourBelow (cursor: EventId, ends: TopicEnds): boolean {
 
 /** Numbers strictly between two, without those that jumps skip. */
 function numbersBetween (from: number, to: number, jumps: readonly Jump[]): number {
-  const skipped = jumps.filter(jump => jump.from.n >= from && jump.to <= to).reduce((sum, jump) => sum + jump.to - jump.from.n - 1, 0)
+  const skipped = jumps
+    .filter(jump => jump.from.n >= from && jump.to <= to)
+    .reduce((sum, jump) => sum + jump.to - jump.from.n - 1, 0)
   return to - from - 1 - skipped
 }

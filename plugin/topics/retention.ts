@@ -27,14 +27,22 @@ export const RETENTION_DEFAULTS: Retention = {
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** For how long a log remembers, since its last append, that there was a topic: beyond its expiry, so that clients learn of it. */
+/**
+ * For how long a log remembers, since its last append, that there was a topic: beyond its expiry, so that clients learn
+ * of it.
+ */
 export function rememberedMs (expireAfterMs: number): number {
   return expireAfterMs + Math.max(expireAfterMs, DAY_MS)
 }
 
 const MAX_MS = 366 * 24 * 60 * 60 * 1000
 const LOWEST: Record<keyof Retention, number> = { maxEvents: 1, maxAgeMs: 0, expireAfterMs: 0, idempotencyMs: 1 }
-const HIGHEST: Record<keyof Retention, number> = { maxEvents: 100_000_000, maxAgeMs: MAX_MS, expireAfterMs: MAX_MS, idempotencyMs: MAX_MS }
+const HIGHEST: Record<keyof Retention, number> = {
+  maxEvents: 100_000_000,
+  maxAgeMs: MAX_MS,
+  expireAfterMs: MAX_MS,
+  idempotencyMs: MAX_MS
+}
 
 /** Finds a topic's retention: that of the first rule whose pattern matches, over the defaults. */
 export type RetentionOf = (topic: string) => Retention
@@ -47,17 +55,27 @@ export function createRetention (rules: readonly RetentionRule[] = []): Retentio
 
 function resolveRule (rule: RetentionRule, where: string): { topics: string, retention: Retention } {
   const { topics, ...given } = withoutUndefined(rule)
-  if (typeof topics !== 'string' || topics === '') throw new errors.TOPICS_BAD_OPTION(`${where}.topics`, 'a topic pattern such as "orders.*"', show(topics))
+  if (typeof topics !== 'string' || topics === '') {
+    throw new errors.TOPICS_BAD_OPTION(`${where}.topics`, 'a topic pattern such as "orders.*"', show(topics))
+  }
   for (const [name, value] of Object.entries(given)) checkOption(where, name, value)
   return { topics, retention: { ...RETENTION_DEFAULTS, ...given } }
 }
 
 function checkOption (where: string, name: string, value: unknown): void {
   if (!Object.hasOwn(RETENTION_DEFAULTS, name)) {
-    throw new errors.TOPICS_BAD_OPTION(`${where}.${name}`, `one of topics, ${Object.keys(RETENTION_DEFAULTS).join(', ')}`, 'an unknown option')
+    throw new errors.TOPICS_BAD_OPTION(
+      `${where}.${name}`,
+      `one of topics, ${Object.keys(RETENTION_DEFAULTS).join(', ')}`,
+      'an unknown option'
+    )
   }
   const key = name as keyof Retention
   if (!Number.isSafeInteger(value) || Number(value) < LOWEST[key] || Number(value) > HIGHEST[key]) {
-    throw new errors.TOPICS_BAD_OPTION(`${where}.${name}`, `an integer from ${LOWEST[key]} to ${HIGHEST[key]}`, show(value))
+    throw new errors.TOPICS_BAD_OPTION(
+      `${where}.${name}`,
+      `an integer from ${LOWEST[key]} to ${HIGHEST[key]}`,
+      show(value)
+    )
   }
 }

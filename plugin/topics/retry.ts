@@ -7,7 +7,11 @@ const MAX_DELAY_MS = 2_000
  * Asks a log until it is available again, more and more seldom: an outage is waited for, not passed on to the client.
  * Settles with the answer, or with undefined once `isOver`, looked at before each try. Rejects with any other error.
  */
-export async function retryUntilAvailable<T> (ask: () => Promise<T>, isOver: () => boolean, onUnavailable: (error: unknown) => void): Promise<T | undefined> {
+export async function retryUntilAvailable<T> (
+  ask: () => Promise<T>,
+  isOver: () => boolean,
+  onUnavailable: (error: unknown) => void
+): Promise<T | undefined> {
   for (let delayMs = FIRST_DELAY_MS; !isOver(); delayMs = Math.min(MAX_DELAY_MS, delayMs * 2)) {
     try {
       return await ask()

@@ -11,7 +11,10 @@ import type { Gap } from './resume.ts'
 
 /** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
 export interface SubscribeOptions {
-  /** Cursor to go on from, when the client sends no `Last-Event-ID`. Of several, such as a query parameter given twice, the last one that is a cursor counts. */
+  /**
+   * Cursor to go on from, when the client sends no `Last-Event-ID`. Of several, such as a query parameter given twice,
+   * the last one that is a cursor counts.
+   */
   after?: string | readonly string[] | undefined
   /** Begin with the events of the last so many ms. Not together with `last`. */
   sinceMs?: number | undefined
@@ -20,8 +23,8 @@ export interface SubscribeOptions {
   /** After a gap go on from the earliest event retained, or from now. Default `earliest`. */
   afterGap?: 'earliest' | 'now' | undefined
   /**
-   * True to write each event's data as JSON `{"topic","id","event","data"}`, with the event's own id and its data as text, for
-   * clients of several topics that need to know which one an event is of. Default false.
+   * True to write each event's data as JSON `{"topic","id","event","data"}`, with the event's own id and its data as
+   * text, for clients of several topics that need to know which one an event is of. Default false.
    */
   envelope?: boolean | undefined
 }
@@ -42,12 +45,24 @@ const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
 export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOptions {
   const { after, sinceMs, last, afterGap, envelope } = options
-  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
-  if (sinceMs !== undefined && !isBetween(sinceMs, 1, MAX_SINCE_MS)) throw new errors.TOPICS_BAD_START('since', `1 ms to ${MAX_SINCE_MS} ms`, show(sinceMs))
-  if (last !== undefined && !isBetween(last, 0, MAX_LAST)) throw new errors.TOPICS_BAD_START('last', `an integer from 0 to ${MAX_LAST}`, show(last))
-  if (last !== undefined && sinceMs !== undefined) throw new errors.TOPICS_BAD_START('last', 'given without "since"', 'both')
-  if (afterGap !== undefined && afterGap !== 'earliest' && afterGap !== 'now') throw new errors.TOPICS_BAD_START('afterGap', '"earliest" or "now"', show(afterGap))
-  if (envelope !== undefined && typeof envelope !== 'boolean') throw new errors.TOPICS_BAD_START('envelope', 'true or false', show(envelope))
+  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) {
+    throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
+  }
+  if (sinceMs !== undefined && !isBetween(sinceMs, 1, MAX_SINCE_MS)) {
+    throw new errors.TOPICS_BAD_START('since', `1 ms to ${MAX_SINCE_MS} ms`, show(sinceMs))
+  }
+  if (last !== undefined && !isBetween(last, 0, MAX_LAST)) {
+    throw new errors.TOPICS_BAD_START('last', `an integer from 0 to ${MAX_LAST}`, show(last))
+  }
+  if (last !== undefined && sinceMs !== undefined) {
+    throw new errors.TOPICS_BAD_START('last', 'given without "since"', 'both')
+  }
+  if (afterGap !== undefined && afterGap !== 'earliest' && afterGap !== 'now') {
+    throw new errors.TOPICS_BAD_START('afterGap', '"earliest" or "now"', show(afterGap))
+  }
+  if (envelope !== undefined && typeof envelope !== 'boolean') {
+    throw new errors.TOPICS_BAD_START('envelope', 'true or false', show(envelope))
+  }
   return options
 }
 
@@ -58,15 +73,28 @@ export interface StartInit { pages: Pages, observer: TopicsObserver, options: Su
  * Finds where each topic of a connection begins. `now` holds the topics' newest positions, in the same order.
  * A topic that is not in the client's cursor begins now; a cursor that cannot be read is a gap in every topic.
  */
-export async function findStart (init: StartInit, topics: readonly string[], now: readonly EventId[], cursorText: string | undefined): Promise<TopicStart[]> {
+export async function findStart (
+  init: StartInit,
+  topics: readonly string[],
+  now: readonly EventId[],
+  cursorText: string | undefined
+): Promise<TopicStart[]> {
   if (cursorText === undefined) return Promise.all(topics.map((topic, at) => startWithoutCursor(init, topic, now[at]!)))
   const cursor = readCursor(cursorText)
-  const starts = await Promise.all(topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1)))
+  const starts = await Promise.all(
+    topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1))
+  )
   // A cursor in which no topic finds itself says nothing about what was missed in any.
   const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)
   const after = cursor.kind === 'plain' ? formatEventId(cursor.id) : null
-  const found = await Promise.all(topics.map((topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))))
-  found.forEach((start, at) => { if (starts[at] || !isReadable) init.observer.onResume(outcomeOf(start)) })
+  const found = await Promise.all(
+    topics.map(
+      (topic, at) => starts[at] ?? (isReadable ? startNow(now[at]!) : startUnknown(init, topic, now[at]!, after))
+    )
+  )
+  found.forEach((start, at) => {
+    if (starts[at] || !isReadable) init.observer.onResume(outcomeOf(start))
+  })
   return found
 }
 
@@ -74,7 +102,11 @@ function outcomeOf ({ gap, isAtEnd }: TopicStart): ResumeOutcome {
   return gap ? gap.reason : isAtEnd ? 'empty' : 'exact'
 }
 
-async function startWithoutCursor ({ pages, options: { last, sinceMs } }: StartInit, topic: string, now: EventId): Promise<TopicStart> {
+async function startWithoutCursor (
+  { pages, options: { last, sinceMs } }: StartInit,
+  topic: string,
+  now: EventId
+): Promise<TopicStart> {
   if (last === undefined && sinceMs === undefined) return startNow(now)
   const found = await pages.seek(topic, last !== undefined ? { last } : { withinMs: sinceMs! }, now)
   // The log may have moved on since `now` was read; the feed brings what came after it.
@@ -82,7 +114,13 @@ async function startWithoutCursor ({ pages, options: { last, sinceMs } }: StartI
 }
 
 /** Undefined when the cursor says nothing of this topic. */
-async function startFromCursor (init: StartInit, topic: string, now: EventId, cursor: Cursor, isOnly: boolean): Promise<TopicStart | undefined> {
+async function startFromCursor (
+  init: StartInit,
+  topic: string,
+  now: EventId,
+  cursor: Cursor,
+  isOnly: boolean
+): Promise<TopicStart | undefined> {
   if (cursor.kind === 'malformed') return undefined
   if (cursor.kind === 'vector') {
     const position = cursor.positions.get(topicTag(topic))
@@ -95,17 +133,32 @@ async function startFromCursor (init: StartInit, topic: string, now: EventId, cu
   return exists || isLast ? startAt(cursor.id, now) : undefined
 }
 
-async function startAfter ({ pages, options }: StartInit, topic: string, now: EventId, cursor: EventId): Promise<TopicStart> {
+async function startAfter (
+  { pages, options }: StartInit,
+  topic: string,
+  now: EventId,
+  cursor: EventId
+): Promise<TopicStart> {
   const location = await pages.locate(topic, cursor)
   const { position, gap } = resume(cursor, location)
   if (!gap) return { ...startAt(position, now), sent: cursor }
   return startBehindGap(describeGap(topic, formatEventId(cursor), { position, gap }, location), position, now, options)
 }
 
-async function startUnknown ({ pages, options }: StartInit, topic: string, now: EventId, after: string | null): Promise<TopicStart> {
+async function startUnknown (
+  { pages, options }: StartInit,
+  topic: string,
+  now: EventId,
+  after: string | null
+): Promise<TopicStart> {
   const location = await pages.locate(topic, now)
   const position = positionBeforeFirst(location.ends)
-  return startBehindGap(describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location), position, now, options)
+  return startBehindGap(
+    describeGap(topic, after, { position, gap: { reason: 'unknown' } }, location),
+    position,
+    now,
+    options
+  )
 }
 
 function startNow (now: EventId): TopicStart {

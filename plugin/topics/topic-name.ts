@@ -3,8 +3,8 @@ import { errors } from './errors.ts'
 import { MAX_CURSOR_TOPICS, topicTag } from './cursor.ts'
 
 /**
- * What a topic may be called, as a regular expression. No braces: a Redis key puts the topic into a hash tag. No wildcard
- * characters: those belong to patterns.
+ * What a topic may be called, as a regular expression. No braces: a Redis key puts the topic into a hash tag. No
+ * wildcard characters: those belong to patterns.
  */
 export const TOPIC_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._~:@/\\-]{0,199}$'
 const TOPIC = new RegExp(TOPIC_PATTERN)
@@ -15,11 +15,16 @@ export function checkTopic (topic: unknown): string {
   return topic
 }
 
-/** Checks the topics of one connection: sorted and without repeats. Throws `TOPICS_BAD_TOPIC`, `TOPICS_BAD_TOPIC_COUNT` and `TOPICS_SAME_TAG`. */
+/**
+ * Checks the topics of one connection: sorted and without repeats. Throws `TOPICS_BAD_TOPIC`, `TOPICS_BAD_TOPIC_COUNT`
+ * and `TOPICS_SAME_TAG`.
+ */
 export function checkTopics (topics: unknown): string[] {
   const given = Array.isArray(topics) ? topics : [topics]
   const sorted = [...new Set(given.map(checkTopic))].sort()
-  if (sorted.length === 0 || sorted.length > MAX_CURSOR_TOPICS) throw new errors.TOPICS_BAD_TOPIC_COUNT(MAX_CURSOR_TOPICS, sorted.length)
+  if (sorted.length === 0 || sorted.length > MAX_CURSOR_TOPICS) {
+    throw new errors.TOPICS_BAD_TOPIC_COUNT(MAX_CURSOR_TOPICS, sorted.length)
+  }
   if (sorted.length > 1) refuseSameTags(sorted)
   return sorted
 }

@@ -3,7 +3,10 @@ import type { ServiceConfig } from '../config/config.ts'
 import { buildService } from '../index.ts'
 import { describeLog } from '../log.ts'
 
-/** Does everything that a start does except listen, and asks the log; resolves to what a start would do. Rejects with what would be wrong. */
+/**
+ * Does everything that a start does except listen, and asks the log; resolves to what a start would do. Rejects with
+ * what would be wrong.
+ */
 export async function check (config: ServiceConfig): Promise<string> {
   const app = await buildService({ ...config, logLevel: 'silent' })
   try {
@@ -17,12 +20,17 @@ export async function check (config: ServiceConfig): Promise<string> {
   return `resumable-sse would listen on ${describeListening(config)} (${describeLog(config)}); the log answers\n`
 }
 
-/** A log that answers may still be unable to pass events on: a Redis user without the right to channels can read and write. */
+/**
+ * A log that answers may still be unable to pass events on: a Redis user without the right to channels can read and
+ * write.
+ */
 async function refuseTrouble (app: FastifyInstance, { prefix }: ServiceConfig): Promise<void> {
   const { checks } = (await app.inject('/readyz')).json<{ checks: { canary?: { problem?: string } } }>()
   const problem = checks.canary?.problem
   if (problem === undefined) return
-  const remedy = problem.startsWith('NOPERM') ? `: give the Redis user its rights, the channels "&${prefix}*" among them (docs/redis.md has the command)` : ''
+  const remedy = problem.startsWith('NOPERM')
+    ? `: give the Redis user its rights, the channels "&${prefix}*" among them (docs/redis.md has the command)`
+    : ''
   throw new Error(`the log answers, but has a problem: ${problem}${remedy}`)
 }
 

@@ -40,21 +40,35 @@ export class UsageError extends CommandError {}
 /** The flags of every command that talks to a running service. */
 export const CLIENT_FLAGS = {
   url: { value: 'URL', meaning: 'Where the service is; default RESUMABLE_SSE_URL, else http://127.0.0.1:8080.' },
-  token: { value: 'TOKEN', meaning: 'Sent as Authorization: Bearer; default RESUMABLE_SSE_TOKEN, which does not show in the list of processes.' }
+  token: {
+    value: 'TOKEN',
+    meaning: 'Sent as Authorization: Bearer; default RESUMABLE_SSE_TOKEN, which does not show in the list of processes.'
+  }
 } satisfies Record<string, FlagHelp>
 
-/** Where a command line says the service is: the URL of a path, and the headers of its requests. Throws a `UsageError`. */
+/**
+ * Where a command line says the service is: the URL of a path, and the headers of its requests. Throws a `UsageError`.
+ */
 export function serviceOf ({ values, env }: Call): { urlOf: (path: string) => string, headers: Record<string, string> } {
   const text = values.get('url') ?? (env.RESUMABLE_SSE_URL || 'http://127.0.0.1:8080')
   const url = /^https?:/.test(text) && URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined) throw new UsageError(`--url must be an http or https URL, saw ${JSON.stringify(text)}`)
-  if (url.username !== '' || url.password !== '') throw new UsageError('--url must not hold a user or a password: set RESUMABLE_SSE_TOKEN')
-  return { urlOf: path => text.replace(/\/$/, '') + path, headers: headersWith((values.get('token') ?? env.RESUMABLE_SSE_TOKEN ?? '').trim()) }
+  if (url.username !== '' || url.password !== '') {
+    throw new UsageError('--url must not hold a user or a password: set RESUMABLE_SSE_TOKEN')
+  }
+  return {
+    urlOf: path => text.replace(/\/$/, '') + path,
+    headers: headersWith((values.get('token') ?? env.RESUMABLE_SSE_TOKEN ?? '').trim())
+  }
 }
 
 /** The message does not show the token. */
 function headersWith (token: string): Record<string, string> {
   if (token === '') return {}
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new UsageError('--token must hold nothing but printable ASCII characters without blanks: is it the token alone, without "Bearer" and line ends?')
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new UsageError(
+      '--token must hold nothing but printable ASCII characters without blanks: is it the token alone, without "Bearer" and line ends?'
+    )
+  }
   return { authorization: `Bearer ${token}` }
 }

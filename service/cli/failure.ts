@@ -8,8 +8,8 @@ const HINTS: Partial<Record<string, string>> = {
 }
 
 /**
- * Why the service cannot run, for the one who started it: in words where that one can help (the configuration, a port or
- * a folder in use, what the system refuses), with the stack where nobody expected it.
+ * Why the service cannot run, for the one who started it: in words where that one can help (the configuration, a port
+ * or a folder in use, what the system refuses), with the stack where nobody expected it.
  */
 export function describeFailure (error: unknown): string {
   if (!(error instanceof Error)) return String(error)

@@ -15,10 +15,18 @@ export interface Flags {
   problems: readonly string[]
 }
 
-/** Reads `--name value`, `--name=value` and `--name`; `-h` is `--help`, and what follows `--` is no flag. Never throws. */
+/**
+ * Reads `--name value`, `--name=value` and `--name`; `-h` is `--help`, and what follows `--` is no flag. Never throws.
+ */
 export function parseFlags (argv: readonly string[], names: FlagNames): Flags {
   // Not strict: that would stop at the first problem.
-  const { tokens } = parseArgs({ args: [...argv], options: optionsOf(names), strict: false, allowPositionals: true, tokens: true })
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: optionsOf(names),
+    strict: false,
+    allowPositionals: true,
+    tokens: true
+  })
   const given = tokens.filter(token => token.kind === 'option')
   const problems = given.map(option => problemWith(option, names))
   const good = given.filter((option, at) => problems[at] === undefined)
@@ -41,8 +49,13 @@ function optionsOf ({ values, switches }: FlagNames): Record<string, { type: 'st
 
 interface Option { name: string, rawName: string, value: string | undefined, inlineValue: boolean | undefined }
 
-function problemWith ({ name, rawName, value, inlineValue }: Option, { values, switches }: FlagNames): string | undefined {
-  if (switches.includes(name)) return value === undefined ? undefined : `${rawName} takes no value, saw ${JSON.stringify(value)}`
+function problemWith (
+  { name, rawName, value, inlineValue }: Option,
+  { values, switches }: FlagNames
+): string | undefined {
+  if (switches.includes(name)) {
+    return value === undefined ? undefined : `${rawName} takes no value, saw ${JSON.stringify(value)}`
+  }
   if (!values.includes(name)) return `there is no flag ${rawName}${suggest(name, [...values, ...switches], '--')}`
   if (value === undefined) return `${rawName} needs a value`
   // `--host --port 80`: the value was forgotten, and parseArgs took the next flag for it.

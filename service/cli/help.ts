@@ -8,8 +8,14 @@ const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\
 
 /** Sections of `--help`: a variable belongs to the first one that names the beginning of its name. */
 const GROUPS: readonly [title: string, beginnings: readonly string[]][] = [
-  ['Where it listens', ['HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'LOG_LEVEL']],
-  ['Where events are kept, and for how long', ['LOG', 'DATA_DIR', 'DURABILITY', 'MAX_EVENTS', 'MAX_AGE', 'EXPIRE_AFTER', 'RETENTION', 'IDEMPOTENCY_']],
+  [
+    'Where it listens',
+    ['HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'LOG_LEVEL']
+  ],
+  [
+    'Where events are kept, and for how long',
+    ['LOG', 'DATA_DIR', 'DURABILITY', 'MAX_EVENTS', 'MAX_AGE', 'EXPIRE_AFTER', 'RETENTION', 'IDEMPOTENCY_']
+  ],
   ['Redis', ['REDIS_', 'PREFIX', 'REPLICAS', 'REPLICAS_', 'CANARY_', 'PROBE_']],
   ['Who may publish and subscribe', ['JWT_', 'JWKS_', 'COOKIE_', 'PROXY_', 'OPEN_TO_ALL']],
   ['Limits', ['MAX_', 'PUBLISH_RATE']],
@@ -46,14 +52,20 @@ function describeGroup (group: (typeof GROUPS)[number]): string[] {
 }
 
 function groupOf (name: string): (typeof GROUPS)[number] {
-  return GROUPS.find(([, beginnings]) => beginnings.some(beginning => beginning.endsWith('_') || beginning === '' ? name.startsWith(beginning) : name === beginning))!
+  return GROUPS.find(([, beginnings]) =>
+    beginnings.some(beginning =>
+      beginning.endsWith('_') || beginning === '' ? name.startsWith(beginning) : name === beginning
+    )
+  )!
 }
 
 function describeVariable ([name, { default: fallback, allowed, meaning }]: [string, Variable]): string[] {
   const file = FILE_VARIABLES.get(name)
   return [
     `  --${flagOf(name)}, ${name}`,
-    ...(file === undefined ? [] : [`  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)`]),
+    ...(file === undefined
+      ? []
+      : [`  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)`]),
     `      ${plain(meaning)}`,
     `      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.`
   ]
@@ -61,7 +73,14 @@ function describeVariable ([name, { default: fallback, allowed, meaning }]: [str
 
 /** The help of one command. */
 export function describeCommand (name: string, { usage, summary, flags }: Command): string {
-  const rows = Object.entries(flags).map(([flag, { value, meaning }]) => [`--${flag}${value === undefined ? '' : ` ${value}`}`, meaning] as const)
+  const rows = Object.entries(flags).map(
+    ([flag, { value, meaning }]) => [`--${flag}${value === undefined ? '' : ` ${value}`}`, meaning] as const
+  )
   const width = Math.max(...rows.map(([flag]) => flag.length))
-  return [`resumable-sse ${name} ${usage}: ${summary}`, '', ...rows.map(([flag, meaning]) => `  ${flag.padEnd(width)}  ${meaning}`), ''].join('\n')
+  return [
+    `resumable-sse ${name} ${usage}: ${summary}`,
+    '',
+    ...rows.map(([flag, meaning]) => `  ${flag.padEnd(width)}  ${meaning}`),
+    ''
+  ].join('\n')
 }

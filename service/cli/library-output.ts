@@ -5,10 +5,16 @@ const LEVELS = { debug: 'debug', log: 'info', info: 'info', warn: 'warn', error:
 /** The same text is written once in this time: LMDB prints an error for each write on a full disk. */
 const REPEAT_MS = 60_000
 
-/** Whatever libraries print with `console` becomes lines of the log, so that the log stays JSON. For a process of its own only. */
+/**
+ * Whatever libraries print with `console` becomes lines of the log, so that the log stays JSON. For a process of its
+ * own only.
+ */
 export function logLibraryOutput (logger: FastifyBaseLogger, now: () => number = () => performance.now()): void {
   let last = { text: '', at: 0 }
-  for (const [method, level] of Object.entries(LEVELS) as [keyof typeof LEVELS, (typeof LEVELS)[keyof typeof LEVELS]][]) {
+  for (const [method, level] of Object.entries(LEVELS) as [
+    keyof typeof LEVELS,
+    (typeof LEVELS)[keyof typeof LEVELS]
+  ][]) {
     console[method] = (...values: unknown[]) => {
       const text = format(...values)
       if (text === last.text && now() - last.at < REPEAT_MS) return

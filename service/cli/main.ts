@@ -25,27 +25,44 @@ export async function main (argv: readonly string[], env: Env, terminal: Termina
     if (first === 'serve') return await runService(rest, env, terminal)
     if (first === '' || first.startsWith('-')) return await runService(argv, env, terminal)
     const command = COMMANDS.get(first)
-    if (command === undefined) throw new UsageError(`there is no command ${JSON.stringify(first)}${suggest(first, ['serve', ...COMMANDS.keys()])}`)
+    if (command === undefined) {
+      throw new UsageError(
+        `there is no command ${JSON.stringify(first)}${suggest(first, ['serve', ...COMMANDS.keys()])}`
+      )
+    }
     return await runCommand(first, command, rest, env, terminal)
   } catch (error) {
     return fail(error, terminal)
   }
 }
 
-async function runService (argv: readonly string[], env: Env, { stdout, stderr }: Terminal): Promise<number | undefined> {
+async function runService (
+  argv: readonly string[],
+  env: Env,
+  { stdout, stderr }: Terminal
+): Promise<number | undefined> {
   const { switches } = parseFlags(argv, { values: [], switches: SWITCHES })
   if (switches.has('help')) return tell(stdout, describeAll(COMMANDS))
   if (switches.has('version')) return tell(stdout, `${packageVersion()}\n`)
   const config = readConfig(env, argv)
-  if (cluster.isPrimary) for (const warning of warningsOf(config, env)) stderr.write(`resumable-sse: warning: ${warning}\n`)
+  if (cluster.isPrimary) {
+    for (const warning of warningsOf(config, env)) stderr.write(`resumable-sse: warning: ${warning}\n`)
+  }
   if (switches.has('check')) return tell(stdout, await check(config))
   await serve(config, stderr)
   return undefined
 }
 
-async function runCommand (name: string, command: Command, argv: readonly string[], env: Env, terminal: Terminal): Promise<number> {
+async function runCommand (
+  name: string,
+  command: Command,
+  argv: readonly string[],
+  env: Env,
+  terminal: Terminal
+): Promise<number> {
   const flags = Object.entries(command.flags)
-  const known = (isSwitch: boolean): string[] => flags.filter(([, { value }]) => (value === undefined) === isSwitch).map(([flag]) => flag)
+  const known = (isSwitch: boolean): string[] =>
+    flags.filter(([, { value }]) => (value === undefined) === isSwitch).map(([flag]) => flag)
   const read = parseFlags(argv, { values: known(false), switches: ['help', ...known(true)] })
   if (read.problems.length > 0) throw new UsageError(read.problems.join('\n'))
   if (read.switches.has('help')) return tell(terminal.stdout, describeCommand(name, command))
@@ -61,6 +78,8 @@ function tell (stream: Terminal['stdout'], text: string): number {
 /** Exit code 2 for a command line that no command takes, else 1. */
 function fail (error: unknown, { stderr }: Terminal): number {
   const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
-  stderr.write(`resumable-sse: ${isUsage ? `${error.message}\nresumable-sse --help tells all there is` : describeFailure(error)}\n`)
+  stderr.write(
+    `resumable-sse: ${isUsage ? `${error.message}\nresumable-sse --help tells all there is` : describeFailure(error)}\n`
+  )
   return isUsage ? 2 : 1
 }

@@ -8,8 +8,8 @@ const exit = (): void => { process.exit(0) }
 const exitOnStop = (message: unknown): void => { if (message === STOP) exit() }
 
 /**
- * From here until `stopOnSignals` or `stopOnMessage`, SIGTERM and SIGINT end the process with exit code 0. Without a handler
- * the process would be killed by the signal, or, as the first process of a container, not notice it at all.
+ * From here until `stopOnSignals` or `stopOnMessage`, SIGTERM and SIGINT end the process with exit code 0. Without a
+ * handler the process would be killed by the signal, or, as the first process of a container, not notice it at all.
  */
 export function exitOnSignals (): void {
   process.on('SIGTERM', exit)
@@ -28,8 +28,8 @@ export function stopOnSignals (stop: () => void): void {
 }
 
 /**
- * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; what a second one
- * does is for the primary to decide.
+ * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; what a
+ * second one does is for the primary to decide.
  */
 export function stopOnMessage (stop: () => void): void {
   let isStopping = false

@@ -9,7 +9,10 @@ import type { ServiceConfig } from '../config/config.ts'
 import { answerWorkers } from '../metrics/worker-metrics.ts'
 import { STOP, stopOnSignals } from './signals.ts'
 
-/** The pause before a worker that ended is replaced; doubled after each one that ended before it listened, or could not be started. */
+/**
+ * The pause before a worker that ended is replaced; doubled after each one that ended before it listened, or could not
+ * be started.
+ */
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 10_000
 
@@ -18,13 +21,13 @@ const MAX_END_MS = 3_000
 const MAX_TIMER_MS = 2_147_483_647
 
 /**
- * Runs `config.workers` copies of this process on one port, and replaces those that end. Settles with the address when all of
- * them listen. The first worker starts alone: what keeps it from listening would keep all of them, and is reported once.
- * Rejects with a `CommandError` when the system cannot start even that one.
+ * Runs `config.workers` copies of this process on one port, and replaces those that end. Settles with the address when
+ * all of them listen. The first worker starts alone: what keeps it from listening would keep all of them, and is
+ * reported once. Rejects with a `CommandError` when the system cannot start even that one.
  */
 export async function runWorkers (config: ServiceConfig): Promise<Address> {
-  // Each worker accepts connections by itself. By default the primary distributes them, and a connection that was handed to
-  // a worker that has just died stays open indefinitely without a response (Node 20).
+  // Each worker accepts connections by itself. By default the primary distributes them, and a connection that was
+  // handed to a worker that has just died stays open indefinitely without a response (Node 20).
   cluster.schedulingPolicy = cluster.SCHED_NONE
   answerWorkers()
   const workers = new Workers(config)
@@ -67,7 +70,10 @@ class Workers {
     for (const worker of this.#running) worker.process.kill(signal)
   }
 
-  /** Lets all workers drain. Exits with 0 when all of them ended cleanly, and with 1 when one of them hangs, which is killed. */
+  /**
+   * Lets all workers drain. Exits with 0 when all of them ended cleanly, and with 1 when one of them hangs, which is
+   * killed.
+   */
   async stop (): Promise<void> {
     this.#isStopping = true
     setTimeout(() => this.#exitWithoutWaiting(), this.#maxStopMs)
@@ -98,7 +104,9 @@ class Workers {
     return new Promise((resolve, reject) => { this.#keep(resolve).catch(reject) })
   }
 
-  /** Keeps a place filled, by one worker after another, until all workers are to stop; calls back for each that listens. */
+  /**
+   * Keeps a place filled, by one worker after another, until all workers are to stop; calls back for each that listens.
+   */
   async #keep (onListening: OnListening): Promise<void> {
     let pauseMs = MIN_PAUSE_MS
     while (!this.#isStopping) {
@@ -127,7 +135,8 @@ class Workers {
         this.#starting.delete(worker)
         onListening(address)
       })
-      // A message to a worker that has just died; an unhandled 'error' would end the primary, and all other workers with it.
+      // A message to a worker that has just died; an unhandled 'error' would end the primary, and all other workers
+      // with it.
       worker.on('error', err => this.#logger.warn({ err }, 'a message could not be sent to a worker'))
       const exit = await exitOf(worker)
       this.#running.delete(worker)
@@ -139,7 +148,10 @@ class Workers {
   }
 }
 
-/** Rejects when the system cannot start a process, which Node reports by a throw or by an event, depending on the reason. */
+/**
+ * Rejects when the system cannot start a process, which Node reports by a throw or by an event, depending on the
+ * reason.
+ */
 async function fork (): Promise<Worker> {
   const worker = cluster.fork()
   if (worker.process.pid !== undefined) return worker
@@ -158,7 +170,9 @@ function wasStopped ({ code, signal }: Exit): boolean {
   return code === 0 || signal === 'SIGTERM' || signal === 'SIGINT'
 }
 
-/** Not by `once` of node:events, which rejects at the first 'error': a message that could not be sent is not the end. */
+/**
+ * Not by `once` of node:events, which rejects at the first 'error': a message that could not be sent is not the end.
+ */
 function exitOf (worker: Worker): Promise<Exit> {
   return new Promise(resolve => {
     worker.once('exit', (code: number | null, signal: NodeJS.Signals | null) => resolve({ code, signal }))

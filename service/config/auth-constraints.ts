@@ -4,21 +4,24 @@ import { asksForCredentials } from '../auth.ts'
 import type { ServiceConfig } from './config.ts'
 import type { Constraint } from './constraint.ts'
 
-const hasKey = ({ jwtSecret, jwtPublicKey, jwksUrl }: ServiceConfig): boolean => [jwtSecret, jwtPublicKey, jwksUrl].some(value => value !== undefined)
+const hasKey = ({ jwtSecret, jwtPublicKey, jwksUrl }: ServiceConfig): boolean =>
+  [jwtSecret, jwtPublicKey, jwksUrl].some(value => value !== undefined)
 
 /** Variables about credentials that may not go together, or not alone. */
 export const authConstraints: readonly Constraint[] = [
   {
     among: ['OPEN_TO_ALL'],
-    problem: config => config.isOpenToAll && asksForCredentials(config)
-      ? 'OPEN_TO_ALL=yes lets everybody in, while JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER asks for credentials: leave one of them out'
-      : undefined
+    problem: config =>
+      config.isOpenToAll && asksForCredentials(config)
+        ? 'OPEN_TO_ALL=yes lets everybody in, while JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER asks for credentials: leave one of them out'
+        : undefined
   },
   {
     among: [],
-    problem: ({ jwtSecret, jwtPublicKey, jwksUrl }) => [jwtSecret, jwtPublicKey, jwksUrl].filter(value => value !== undefined).length > 1
-      ? 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'
-      : undefined
+    problem: ({ jwtSecret, jwtPublicKey, jwksUrl }) =>
+      [jwtSecret, jwtPublicKey, jwksUrl].filter(value => value !== undefined).length > 1
+        ? 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'
+        : undefined
   },
   {
     among: ['JWT_SECRET', 'JWT_SECRET_PREVIOUS'],
@@ -31,17 +34,26 @@ export const authConstraints: readonly Constraint[] = [
   {
     among: ['JWT_PUBLIC_KEY', 'JWT_ALGORITHM'],
     problem: ({ jwtPublicKey, jwtAlgorithm }) => {
-      if ((jwtPublicKey === undefined) !== (jwtAlgorithm === undefined)) return 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'
-      const problem = jwtPublicKey === undefined ? undefined : problemWithKey(readFileSync(jwtPublicKey, 'utf8'), jwtAlgorithm!)
-      return problem === undefined ? undefined : `JWT_PUBLIC_KEY must hold a public key for ${jwtAlgorithm}, saw ${problem}`
+      if ((jwtPublicKey === undefined) !== (jwtAlgorithm === undefined)) {
+        return 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'
+      }
+      const problem =
+        jwtPublicKey === undefined ? undefined : problemWithKey(readFileSync(jwtPublicKey, 'utf8'), jwtAlgorithm!)
+      return problem === undefined
+        ? undefined
+        : `JWT_PUBLIC_KEY must hold a public key for ${jwtAlgorithm}, saw ${problem}`
     }
   },
   {
     among: ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWKS_URL'],
     problem: config => {
       const { jwtIssuer, jwtAudience, cookieName } = config
-      const given = Object.entries({ JWT_ISSUER: jwtIssuer, JWT_AUDIENCE: jwtAudience, COOKIE_NAME: cookieName }).find(([, value]) => value !== undefined)
-      return given === undefined || hasKey(config) ? undefined : `${given[0]} is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too`
+      const given = Object.entries({ JWT_ISSUER: jwtIssuer, JWT_AUDIENCE: jwtAudience, COOKIE_NAME: cookieName }).find(
+        ([, value]) => value !== undefined
+      )
+      return given === undefined || hasKey(config)
+        ? undefined
+        : `${given[0]} is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too`
     }
   },
   {

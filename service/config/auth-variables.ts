@@ -13,12 +13,15 @@ const asListOption = (name: string): Read<readonly string[]> => text => {
   return authChecks[name]!.ok(items) ? items : undefined
 }
 
-const secret: Read<string> = text => asOption('jwt.secret')(text) !== undefined && weaknessOf(text) === undefined ? text : undefined
+const secret: Read<string> = text =>
+  asOption('jwt.secret')(text) !== undefined && weaknessOf(text) === undefined ? text : undefined
 
 /** RFC 8725, 3.5: a key that people can remember can be guessed. */
 function secretProblems (text: string): string[] {
   const weakness = asOption('jwt.secret')(text) === undefined ? undefined : weaknessOf(text)
-  return weakness === undefined ? [] : [`must be random, and this one ${weakness}: make one with openssl rand -base64 48`]
+  return weakness === undefined
+    ? []
+    : [`must be random, and this one ${weakness}: make one with openssl rand -base64 48`]
 }
 
 /** As long as a timer can be. */

@@ -7,8 +7,8 @@ import type { Variable } from './variable.ts'
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /**
- * All there is to set, a row each. A new setting is one row here and one in docs/configuration.md, which a test compares;
- * the environment variable, the flag, `--help` and `ServiceConfig` come from the row.
+ * All there is to set, a row each. A new setting is one row here and one in docs/configuration.md, which a test
+ * compares; the environment variable, the flag, `--help` and `ServiceConfig` come from the row.
  */
 export const variables = {
   HOST: {
@@ -256,7 +256,8 @@ export const variables = {
 export type VariableName = keyof typeof variables
 
 type Row = (typeof variables)[VariableName]
-type Value<R extends Row> = Exclude<ReturnType<R['read']>, undefined> | (R extends { default: string } ? never : undefined)
+type Value<R extends Row> =
+  Exclude<ReturnType<R['read']>, undefined> | (R extends { default: string } ? never : undefined)
 
 /** Where and how the service listens, and on which log: a property per row of `variables`. Durations are in ms. */
 export type ServiceConfig = { [R in Row as R['property']]: Value<R> }

@@ -12,26 +12,35 @@ export const constraints: readonly Constraint[] = [
   ...redisConstraints,
   {
     among: ['HOST', 'OPEN_TO_ALL', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWKS_URL', 'PROXY_HEADER'],
-    problem: config => LOOPBACK.has(config.host) || config.isOpenToAll || asksForCredentials(config)
-      ? undefined
-      : `HOST ${JSON.stringify(config.host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant`
+    problem: config =>
+      LOOPBACK.has(config.host) || config.isOpenToAll || asksForCredentials(config)
+        ? undefined
+        : `HOST ${JSON.stringify(config.host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant`
   },
   {
     among: ['LOG', 'REDIS_URL'],
-    problem: ({ log, redisUrl }) => log === 'redis' && redisUrl === undefined ? 'LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379' : undefined
+    problem: ({ log, redisUrl }) =>
+      log === 'redis' && redisUrl === undefined
+        ? 'LOG=redis needs REDIS_URL, such as redis://127.0.0.1:6379'
+        : undefined
   },
   {
     among: ['LOG', 'REDIS_URL'],
-    problem: ({ log, redisUrl }) => log !== 'redis' && redisUrl !== undefined ? `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out` : undefined
+    problem: ({ log, redisUrl }) =>
+      log !== 'redis' && redisUrl !== undefined
+        ? `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out`
+        : undefined
   },
   {
     among: ['LOG', 'REDIS_URL', 'WORKERS'],
-    problem: ({ log, workers }) => workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} is for one process` : undefined
+    problem: ({ log, workers }) =>
+      workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} is for one process` : undefined
   },
   {
     among: ['PORT', 'WORKERS'],
     // The port is the workers' together: it would be another one when all of them had ended.
-    problem: ({ port, workers }) => workers > 1 && port === 0 ? `WORKERS=${workers} needs a PORT other than 0` : undefined
+    problem: ({ port, workers }) =>
+      workers > 1 && port === 0 ? `WORKERS=${workers} needs a PORT other than 0` : undefined
   },
   {
     among: ['TLS_CERT', 'TLS_KEY'],

@@ -21,8 +21,13 @@ export class ConfigError extends Error {
 const names = Object.keys(variables) as VariableName[]
 const rows: Record<string, Variable> = variables
 
-/** Names of the variables that name a file with a secret, such as `JWT_SECRET_FILE`, by the variable that they stand for. */
-export const FILE_VARIABLES: ReadonlyMap<string, string> = new Map(names.filter(name => rows[name]!.isSecret).map(name => [name, `${name}_FILE`]))
+/**
+ * Names of the variables that name a file with a secret, such as `JWT_SECRET_FILE`, by the variable that they stand
+ * for.
+ */
+export const FILE_VARIABLES: ReadonlyMap<string, string> = new Map(
+  names.filter(name => rows[name]!.isSecret).map(name => [name, `${name}_FILE`])
+)
 
 /** Flags without a value, which are for the command and not part of the configuration. */
 export const SWITCHES = ['check', 'help', 'version'] as const
@@ -36,8 +41,9 @@ type Env = Record<string, string | undefined>
 interface Given { env: Env, flags: ReadonlyMap<string, string> }
 
 /**
- * Reads the configuration from environment variables and, given a command line, from flags, which win. An empty variable
- * is one that is not set. Throws a `ConfigError` with every problem at once, each naming the variable or the flag.
+ * Reads the configuration from environment variables and, given a command line, from flags, which win. An empty
+ * variable is one that is not set. Throws a `ConfigError` with every problem at once, each naming the variable or the
+ * flag.
  */
 export function readConfig (env: Env, argv: readonly string[] = []): ServiceConfig {
   const flags = parseFlags(argv, { values: [...names, ...FILE_VARIABLES.values()].map(flagOf), switches: SWITCHES })
@@ -46,7 +52,11 @@ export function readConfig (env: Env, argv: readonly string[] = []): ServiceConf
   const config = Object.fromEntries(readings.map(({ property, value }) => [property, value])) as ServiceConfig
   if (config.redisUrl !== undefined && !env.LOG && !flags.values.has('log')) config.log = 'redis'
   const bad = readings.filter(({ problems }) => problems.length > 0)
-  const problems = [...unknown, ...bad.flatMap(({ problems }) => problems), ...brokenConstraints(config, new Set(bad.map(({ name }) => name)))]
+  const problems = [
+    ...unknown,
+    ...bad.flatMap(({ problems }) => problems),
+    ...brokenConstraints(config, new Set(bad.map(({ name }) => name)))
+  ]
   if (problems.length > 0) throw new ConfigError(problems, unknown.length > 0)
   return config
 }
@@ -60,12 +70,21 @@ interface Source { text: string, as: string, problems?: readonly string[] }
 export function readVariable (name: VariableName, given: Given): Reading {
   const { property, allowed, read, show = String, problems = () => [] } = rows[name]!
   const source = findSource(name, given)
-  if (source === undefined || source.problems) return { name, property, value: undefined, problems: source?.problems ?? [] }
+  if (source === undefined || source.problems) {
+    return { name, property, value: undefined, problems: source?.problems ?? [] }
+  }
   const { text, as } = source
   const value = read(text)
   if (value !== undefined) return { name, property, value, problems: [] }
   const details = problems(text)
-  return { name, property, value, problems: (details.length > 0 ? details : [`must be ${allowed}, saw ${JSON.stringify(show(text))}`]).map(problem => `${as} ${problem}`) }
+  return {
+    name,
+    property,
+    value,
+    problems: (details.length > 0 ? details : [`must be ${allowed}, saw ${JSON.stringify(show(text))}`]).map(
+      problem => `${as} ${problem}`
+    )
+  }
 }
 
 /** The flag wins over the variable, whichever of the two names a file. */
@@ -73,9 +92,19 @@ function findSource (name: VariableName, { env, flags }: Given): Source | undefi
   const file = FILE_VARIABLES.get(name) ?? ''
   const { default: fallback, isSecret = () => false } = rows[name]!
   const [flag, fileFlag] = [flags.get(flagOf(name)), flags.get(flagOf(file))]
-  if (flag !== undefined) return isSecret(flag) ? { text: '', as: name, problems: [`--${flagOf(name)} would show a secret in the list of processes: set ${name} or ${file} instead`] } : { text: flag, as: `--${flagOf(name)}` }
+  if (flag !== undefined) {
+    return isSecret(flag)
+      ? {
+          text: '',
+          as: name,
+          problems: [`--${flagOf(name)} would show a secret in the list of processes: set ${name} or ${file} instead`]
+        }
+      : { text: flag, as: `--${flagOf(name)}` }
+  }
   if (fileFlag !== undefined) return readSecretFile(fileFlag, `--${flagOf(file)}`)
-  if (env[name] && env[file]) return { text: '', as: name, problems: [`${name} and ${file} exclude each other: set one of them`] }
+  if (env[name] && env[file]) {
+    return { text: '', as: name, problems: [`${name} and ${file} exclude each other: set one of them`] }
+  }
   if (env[file]) return readSecretFile(env[file], file)
   const text = env[name] || fallback
   return text === undefined ? undefined : { text, as: name }

@@ -11,15 +11,22 @@ export function redisConnection (config: ServiceConfig): RedisConnection {
   const { kind, nodes, database: db } = address
   const common = { ...credentials(config, address), ...(address.isTls ? { tls: tlsOptions(config) } : {}) }
   switch (kind) {
-    case 'server': return { ...nodes[0]!, db, ...common }
-    case 'socket': return { path: address.path!, db, ...common }
-    case 'cluster': return { cluster: nodes, redisOptions: common }
-    case 'sentinel': return { sentinels: nodes, name: address.master!, db, ...common, ...sentinelOptions(config, address) }
+    case 'server':
+      return { ...nodes[0]!, db, ...common }
+    case 'socket':
+      return { path: address.path!, db, ...common }
+    case 'cluster':
+      return { cluster: nodes, redisOptions: common }
+    case 'sentinel':
+      return { sentinels: nodes, name: address.master!, db, ...common, ...sentinelOptions(config, address) }
   }
 }
 
 /** Those in the URL and the variables are never both given. */
-function credentials ({ redisUsername, redisPassword }: ServiceConfig, { username = redisUsername, password = redisPassword }: RedisAddress): { username?: string, password?: string } {
+function credentials (
+  { redisUsername, redisPassword }: ServiceConfig,
+  { username = redisUsername, password = redisPassword }: RedisAddress
+): { username?: string, password?: string } {
   return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
 }
 

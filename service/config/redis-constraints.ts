@@ -20,10 +20,14 @@ type GivenToRedis = keyof typeof GIVEN_TO_REDIS
 const given = (config: ServiceConfig, part = ''): GivenToRedis[] => (Object.keys(GIVEN_TO_REDIS) as GivenToRedis[])
   .filter(name => name.includes(part) && config[GIVEN_TO_REDIS[name]] !== undefined)
 
-const addressOf = ({ redisUrl }: ServiceConfig): RedisAddress | undefined => redisUrl === undefined ? undefined : readRedisUrl(redisUrl)?.address
+const addressOf = ({ redisUrl }: ServiceConfig): RedisAddress | undefined =>
+  redisUrl === undefined ? undefined : readRedisUrl(redisUrl)?.address
 
 /** A constraint that is about a configuration with a URL. */
-function withAddress (among: readonly VariableName[], problem: (address: RedisAddress, config: ServiceConfig) => string | undefined): Constraint {
+function withAddress (
+  among: readonly VariableName[],
+  problem: (address: RedisAddress, config: ServiceConfig) => string | undefined
+): Constraint {
   return {
     among: ['LOG', 'REDIS_URL', ...among],
     problem: config => {
@@ -45,21 +49,33 @@ export const redisConstraints: readonly Constraint[] = [
     among: ['LOG', 'REPLICAS'],
     problem: ({ log, replicas }) => log !== 'redis' && replicas > 0 ? `REPLICAS=${replicas} needs LOG=redis` : undefined
   },
-  withAddress(['REDIS_USERNAME'], ({ username }, { redisUsername }) => username !== undefined && redisUsername !== undefined
-    ? 'REDIS_USERNAME is set, and REDIS_URL has a user name: leave one of them out'
-    : undefined),
-  withAddress(['REDIS_PASSWORD'], ({ password }, { redisPassword }) => password !== undefined && redisPassword !== undefined
-    ? 'REDIS_PASSWORD is set, and REDIS_URL has a password: leave one of them out'
-    : undefined),
-  withAddress(['REDIS_USERNAME', 'REDIS_PASSWORD'], ({ username, password }, { redisUsername = username, redisPassword = password }) => redisUsername !== undefined && redisPassword === undefined
-    ? 'a user of Redis needs a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE'
-    : undefined),
-  withAddress(['REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'], ({ kind }, config) => kind !== 'sentinel' && given(config, 'SENTINEL').length > 0
-    ? `${given(config, 'SENTINEL')[0]} is about Sentinels: write REDIS_URL as redis+sentinel://host:26379/mymaster`
-    : undefined),
-  withAddress(['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'], ({ isTls }, config) => !isTls && given(config, 'TLS').length > 0
-    ? `${given(config, 'TLS')[0]} is about TLS: write REDIS_URL with rediss in the place of redis`
-    : undefined),
+  withAddress(['REDIS_USERNAME'], ({ username }, { redisUsername }) =>
+    username !== undefined && redisUsername !== undefined
+      ? 'REDIS_USERNAME is set, and REDIS_URL has a user name: leave one of them out'
+      : undefined
+  ),
+  withAddress(['REDIS_PASSWORD'], ({ password }, { redisPassword }) =>
+    password !== undefined && redisPassword !== undefined
+      ? 'REDIS_PASSWORD is set, and REDIS_URL has a password: leave one of them out'
+      : undefined
+  ),
+  withAddress(
+    ['REDIS_USERNAME', 'REDIS_PASSWORD'],
+    ({ username, password }, { redisUsername = username, redisPassword = password }) =>
+      redisUsername !== undefined && redisPassword === undefined
+        ? 'a user of Redis needs a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE'
+        : undefined
+  ),
+  withAddress(['REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'], ({ kind }, config) =>
+    kind !== 'sentinel' && given(config, 'SENTINEL').length > 0
+      ? `${given(config, 'SENTINEL')[0]} is about Sentinels: write REDIS_URL as redis+sentinel://host:26379/mymaster`
+      : undefined
+  ),
+  withAddress(['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'], ({ isTls }, config) =>
+    !isTls && given(config, 'TLS').length > 0
+      ? `${given(config, 'TLS')[0]} is about TLS: write REDIS_URL with rediss in the place of redis`
+      : undefined
+  ),
   {
     among: ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'],
     problem: config => (config.redisTlsCert === undefined) !== (config.redisTlsKey === undefined)

@@ -35,14 +35,25 @@ const MAX_DATABASE = 2_147_483_646
 /** On Linux; longer ones are cut off without an error. */
 const MAX_SOCKET_PATH_BYTES = 107
 
-export const REDIS_URL_FORMS = 'a URL such as redis://host:6379/0, rediss://…, redis+sentinel://host,host/master/0, redis+cluster://host,host or unix:///run/redis.sock'
+export const REDIS_URL_FORMS =
+  'a URL such as redis://host:6379/0, rediss://…, redis+sentinel://host,host/master/0, redis+cluster://host,host or unix:///run/redis.sock'
 
 /** What is between the punctuation marks of a URL; the user ends at the last `@`, which a password may hold. */
-const PARTS = /^(?<scheme>[a-z+]+):\/\/(?:(?<user>[^/?#]*)@)?(?<hosts>[^/?#@]*)(?<path>\/[^?#]*)?(?:\?(?<query>[^#]*))?(?<fragment>#.*)?$/i
+const PARTS =
+  /^(?<scheme>[a-z+]+):\/\/(?:(?<user>[^/?#]*)@)?(?<hosts>[^/?#@]*)(?<path>\/[^?#]*)?(?:\?(?<query>[^#]*))?(?<fragment>#.*)?$/i
 
 /** Nothing of it is shown: what looks like a host may be half of the password. */
 const UNENCODED = 'has a "/", "?" or "#" in its user name or password: write them as %2F, %3F and %23'
-const NOWHERE: RedisAddress = { kind: 'server', isTls: false, nodes: [], path: undefined, master: undefined, database: 0, username: undefined, password: undefined }
+const NOWHERE: RedisAddress = {
+  kind: 'server',
+  isTls: false,
+  nodes: [],
+  path: undefined,
+  master: undefined,
+  database: 0,
+  username: undefined,
+  password: undefined
+}
 
 /** What was read, and every problem with it; with a problem the address is not to be used. */
 export interface ReadRedisUrl { address: RedisAddress, problems: string[] }
@@ -55,10 +66,16 @@ export function readRedisUrl (text: string): ReadRedisUrl | undefined {
   const { scheme = '', user, hosts = '', path = '', query, fragment } = PARTS.exec(text)?.groups ?? {}
   const kind = KINDS.get(scheme.toLowerCase())
   if (kind === undefined) return undefined
-  if (kind !== 'socket' && user === undefined && [path, query, fragment].some(part => part?.includes('@'))) return { address: NOWHERE, problems: [UNENCODED] }
+  if (kind !== 'socket' && user === undefined && [path, query, fragment].some(part => part?.includes('@'))) {
+    return { address: NOWHERE, problems: [UNENCODED] }
+  }
   const problems: string[] = []
   if (fragment !== undefined) problems.push('has a "#": write it as %23')
-  if (kind !== 'server' && user?.includes('@')) problems.push('has an "@" in its password, or more than one user: write an "@" of a password as %40, and the user once, before all hosts')
+  if (kind !== 'server' && user?.includes('@')) {
+    problems.push(
+      'has an "@" in its password, or more than one user: write an "@" of a password as %40, and the user once, before all hosts'
+    )
+  }
   const address: RedisAddress = {
     kind,
     isTls: scheme.toLowerCase().startsWith('rediss'),
@@ -72,7 +89,9 @@ export function readRedisUrl (text: string): ReadRedisUrl | undefined {
 
 function readNodes (hosts: string, kind: keyof typeof DEFAULT_PORTS, problems: string[]): RedisNode[] {
   const nodes = hosts.split(',').map(text => readNode(text, DEFAULT_PORTS[kind], problems))
-  if (kind === 'server' && nodes.length > 1) problems.push(`has ${nodes.length} hosts: write redis+sentinel:// or redis+cluster:// for more than one`)
+  if (kind === 'server' && nodes.length > 1) {
+    problems.push(`has ${nodes.length} hosts: write redis+sentinel:// or redis+cluster:// for more than one`)
+  }
   return nodes.flatMap(node => node ?? [])
 }
 
@@ -80,12 +99,18 @@ function readNode (text: string, defaultPort: number, problems: string[]): Redis
   const { v6, name, port } = /^(?:\[(?<v6>[^\]]*)\]|(?<name>[^:[\]]*))(?::(?<port>.*))?$/.exec(text)?.groups ?? {}
   const host = v6 ?? name ?? ''
   if (v6 === undefined ? !/^[\w.-]+$/.test(host) : isIP(host) !== 6) {
-    problems.push(`has the host ${JSON.stringify(host)}: a host must be a name, an IPv4 address, or an IPv6 address in brackets`)
+    problems.push(
+      `has the host ${JSON.stringify(host)}: a host must be a name, an IPv4 address, or an IPv6 address in brackets`
+    )
     return undefined
   }
   const number = port === undefined ? defaultPort : toInteger(port, 1, 65_535)
   // Where an "@" was forgotten it is the password.
-  if (number === undefined) problems.push(`has a port that is not an integer from 1 to 65535${/^\d*$/.test(port!) ? `, saw ${JSON.stringify(port)}` : ''}`)
+  if (number === undefined) {
+    problems.push(
+      `has a port that is not an integer from 1 to 65535${/^\d*$/.test(port!) ? `, saw ${JSON.stringify(port)}` : ''}`
+    )
+  }
   return number === undefined ? undefined : { host, port: number }
 }
 
@@ -96,7 +121,9 @@ function readSocketPath (hosts: string, path: string, problems: string[]): strin
   }
   const socket = decode(path, 'path', problems)
   const bytes = Buffer.byteLength(socket ?? '')
-  if (bytes > MAX_SOCKET_PATH_BYTES) problems.push(`has a socket path of ${bytes} bytes: the system allows ${MAX_SOCKET_PATH_BYTES}`)
+  if (bytes > MAX_SOCKET_PATH_BYTES) {
+    problems.push(`has a socket path of ${bytes} bytes: the system allows ${MAX_SOCKET_PATH_BYTES}`)
+  }
   return socket
 }
 
@@ -107,12 +134,18 @@ function readPlace (kind: RedisAddress['kind'], path: string, query: string | un
   const options = new URLSearchParams(query)
   const isSocket = kind === 'socket'
   for (const name of new Set(options.keys())) {
-    if (!isSocket || name !== 'db') problems.push(`has the option ${JSON.stringify(name)}: ${isSocket ? 'the only option of a socket is db' : 'a URL of Redis takes no options, and the database is its path'}`)
+    if (!isSocket || name !== 'db') {
+      problems.push(
+        `has the option ${JSON.stringify(name)}: ${isSocket ? 'the only option of a socket is db' : 'a URL of Redis takes no options, and the database is its path'}`
+      )
+    }
   }
   if (isSocket) return { master: undefined, database: readDatabase(options.getAll('db').join(), problems) }
   const parts = path.split('/').slice(1)
   const master = kind === 'sentinel' ? decode(parts.shift() ?? '', 'name of the master', problems) : undefined
-  if (master === '') problems.push('must name the master that the Sentinels watch: redis+sentinel://host:26379/mymaster')
+  if (master === '') {
+    problems.push('must name the master that the Sentinels watch: redis+sentinel://host:26379/mymaster')
+  }
   const database = readDatabase(parts.join('/'), problems)
   if (kind === 'cluster' && database !== 0) problems.push(`has the database ${database}: a cluster has only 0`)
   return { master, database }
@@ -120,21 +153,28 @@ function readPlace (kind: RedisAddress['kind'], path: string, query: string | un
 
 function readDatabase (text: string, problems: string[]): number {
   const database = text === '' ? 0 : toInteger(text, 0, MAX_DATABASE)
-  if (database === undefined) problems.push(`has the database ${JSON.stringify(text)}: it must be an integer from 0 to ${MAX_DATABASE}`)
+  if (database === undefined) {
+    problems.push(`has the database ${JSON.stringify(text)}: it must be an integer from 0 to ${MAX_DATABASE}`)
+  }
   return database ?? 0
 }
 
 function readUser (user: string | undefined, problems: string[]): Pick<RedisAddress, 'username' | 'password'> {
   if (user === undefined) return { username: undefined, password: undefined }
   const [, name = '', password] = /^([^:]*)(?::(.*))?$/s.exec(user)!
-  return { username: decode(name, 'user name', problems) || undefined, password: decode(password ?? '', 'password', problems) || undefined }
+  return {
+    username: decode(name, 'user name', problems) || undefined,
+    password: decode(password ?? '', 'password', problems) || undefined
+  }
 }
 
 function decode (text: string, what: string, problems: string[]): string | undefined {
   try {
     return decodeURIComponent(text)
   } catch {
-    problems.push(`has a "%" in its ${what} that is not followed by the two hexadecimal digits of a UTF-8 byte: write a "%" of its own as %25`)
+    problems.push(
+      `has a "%" in its ${what} that is not followed by the two hexadecimal digits of a UTF-8 byte: write a "%" of its own as %25`
+    )
     return undefined
   }
 }

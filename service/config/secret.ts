@@ -1,13 +1,21 @@
 /** Printed in documentation, here or elsewhere: whoever reads it can sign tokens. */
-const PRINTED = new Set(['0123456789abcdef0123456789abcdef', 'a-string-secret-at-least-256-bits-long', 'your-256-bit-secret-your-256-bit-secret'])
+const PRINTED = new Set([
+  '0123456789abcdef0123456789abcdef',
+  'a-string-secret-at-least-256-bits-long',
+  'your-256-bit-secret-your-256-bit-secret'
+])
 const MIN_DIFFERENT = 8
 /** Neighbours of the alphabet, of digits and of the keyboard. */
 const ROWS = ['0123456789', 'abcdefghijklmnopqrstuvwxyz', 'qwertyuiop', 'asdfghjkl', 'zxcvbnm']
-const NEIGHBOURS = new Set(ROWS.flatMap(row => [...row].slice(1).flatMap((next, at) => [row[at]! + next, next + row[at]!])))
+const NEIGHBOURS = new Set(
+  ROWS.flatMap(row => [...row].slice(1).flatMap((next, at) => [row[at]! + next, next + row[at]!]))
+)
 /** Of 32 random hexadecimal digits a quarter of the pairs are neighbours or equal. */
 const MAX_NEIGHBOURS = 0.7
 
-/** Why a secret of any length can be guessed, as the rest of a sentence; undefined when nothing is seen. In linear time. */
+/**
+ * Why a secret of any length can be guessed, as the rest of a sentence; undefined when nothing is seen. In linear time.
+ */
 export function weaknessOf (secret: string): string | undefined {
   if (PRINTED.has(secret)) return 'is printed in documentation'
   const different = new Set(secret).size
@@ -18,7 +26,10 @@ export function weaknessOf (secret: string): string | undefined {
   return neighbours > MAX_NEIGHBOURS * pairs.length ? 'is a sequence' : undefined
 }
 
-/** After how many characters a text begins again; its length when it never does. By the failure function of Knuth, Morris and Pratt. */
+/**
+ * After how many characters a text begins again; its length when it never does. By the failure function of Knuth,
+ * Morris and Pratt.
+ */
 function periodOf (text: string): number {
   const borders = [0]
   for (let at = 1, border = 0; at < text.length; at++) {
@@ -31,5 +42,8 @@ function periodOf (text: string): number {
 
 /** True for a text that looks as if a person had thought of it: words, or what stands in the place of a secret. */
 export function looksLikeWords (secret: string): boolean {
-  return /change.?me|secret|passw|example|placeholder/i.test(secret) || /^[a-z]+(?:[^a-z0-9]+[a-z]+){3,}\W*\d*\W*$/i.test(secret)
+  return (
+    /change.?me|secret|passw|example|placeholder/i.test(secret) ||
+    /^[a-z]+(?:[^a-z0-9]+[a-z]+){3,}\W*\d*\W*$/i.test(secret)
+  )
 }

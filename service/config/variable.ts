@@ -18,11 +18,14 @@ export interface Variable<T = unknown> {
   meaning: string
   /** How a bad value is shown, where it may hold a secret. Default: as it is. */
   show?: (text: string) => string
-  /** What is wrong with a bad value, each as the rest of a sentence that begins with the variable's name; none: `must be <allowed>, saw …`. */
+  /**
+   * What is wrong with a bad value, each as the rest of a sentence that begins with the variable's name; none: `must be
+   * <allowed>, saw …`.
+   */
   problems?: (text: string) => readonly string[]
   /**
-   * True for a value that holds a secret: it is rejected as a flag, which the list of processes shows. Such a variable may
-   * also be read from a file, which `<NAME>_FILE` names.
+   * True for a value that holds a secret: it is rejected as a flag, which the list of processes shows. Such a variable
+   * may also be read from a file, which `<NAME>_FILE` names.
    */
   isSecret?: (text: string) => boolean
 }
@@ -75,7 +78,8 @@ export const proxies: Read<string[]> = text => {
 }
 
 /** What they are, in the words of an error. */
-export const PROXIES = 'IP addresses and networks such as 10.0.0.0/8,::1, separated by commas, none wider than /8 (IPv6: /7)'
+export const PROXIES =
+  'IP addresses and networks such as 10.0.0.0/8,::1, separated by commas, none wider than /8 (IPv6: /7)'
 
 /** The widest networks that are private: 10.0.0.0/8 and fc00::/7. Whoever trusts a wider one trusts the Internet. */
 const MIN_PREFIX = { 4: 8, 6: 7 } as const
@@ -87,7 +91,8 @@ function isNetworkOfProxies (text: string): boolean {
   const family = isIP(ip)
   if (family === 0 || rest.length > 0) return false
   if (prefix === undefined) return true
-  const [bits, least] = family === 6 ? [128, isMapped(ip) ? MAPPED_BITS + MIN_PREFIX[4] : MIN_PREFIX[6]] : [32, MIN_PREFIX[4]]
+  const [bits, least] =
+    family === 6 ? [128, isMapped(ip) ? MAPPED_BITS + MIN_PREFIX[4] : MIN_PREFIX[6]] : [32, MIN_PREFIX[4]]
   return /^\d{1,3}$/.test(prefix) && Number(prefix) >= least && Number(prefix) <= bits
 }
 

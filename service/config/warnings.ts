@@ -13,8 +13,12 @@ const DOUBTS: readonly Doubt[] = [
   ({ jwtSecret }) => soundsChosen('JWT_SECRET', jwtSecret),
   ({ jwtSecretPrevious }) => soundsChosen('JWT_SECRET_PREVIOUS', jwtSecretPrevious),
   ({ jwksUrl, jwtAudience, jwtIssuer }) => {
-    const missing = Object.entries({ JWT_AUDIENCE: jwtAudience, JWT_ISSUER: jwtIssuer }).filter(([, value]) => value === undefined).map(([name]) => name)
-    return jwksUrl !== undefined && missing.length > 0 ? `JWKS_URL without ${missing.join(' and ')}: tokens that the issuer made for other services are accepted too` : undefined
+    const missing = Object.entries({ JWT_AUDIENCE: jwtAudience, JWT_ISSUER: jwtIssuer })
+      .filter(([, value]) => value === undefined)
+      .map(([name]) => name)
+    return jwksUrl !== undefined && missing.length > 0
+      ? `JWKS_URL without ${missing.join(' and ')}: tokens that the issuer made for other services are accepted too`
+      : undefined
   },
   ({ proxyHeader, trustProxy }) => proxyHeader !== undefined && trustProxy === undefined
     ? 'PROXY_HEADER without TRUST_PROXY: all clients have the address of the proxy, and share the limits of one address'
@@ -37,9 +41,13 @@ const maxDistance = ({ length }: string): number => length < 6 ? 1 : Math.min(3,
 
 /** Set variables whose names come close to ours. All others belong to other programs. */
 function misspelt (env: Env): string[] {
-  return Object.keys(env).filter(name => env[name] && !NAMES.includes(name)).flatMap(name => {
-    const upper = name.toUpperCase()
-    const nearest = closestMatch(upper, NAMES, { maxDistance: maxDistance(upper) })
-    return nearest === undefined ? [] : [`${name} is not a variable of the service and has no effect, did you mean ${nearest}?`]
-  })
+  return Object.keys(env)
+    .filter(name => env[name] && !NAMES.includes(name))
+    .flatMap(name => {
+      const upper = name.toUpperCase()
+      const nearest = closestMatch(upper, NAMES, { maxDistance: maxDistance(upper) })
+      return nearest === undefined
+        ? []
+        : [`${name} is not a variable of the service and has no effect, did you mean ${nearest}?`]
+    })
 }

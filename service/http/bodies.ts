@@ -9,33 +9,54 @@ import { keepRawData } from './raw-data.ts'
 /** Media types of a publish. */
 const BODY_TYPES = ['application/json', 'application/x-ndjson', 'text/plain'] as const
 
-const FORM_HINT = "curl sends data as a form unless told otherwise: add -H 'content-type: text/plain', or application/json for events"
+const FORM_HINT =
+  "curl sends data as a form unless told otherwise: add -H 'content-type: text/plain', or application/json for events"
 const LINES_HINT = 'events, one per line, are sent as application/x-ndjson'
 
 /** What to do about types that are often sent instead. */
 const HINTS: ReadonlyMap<string, string> = new Map([
-  ['application/x-www-form-urlencoded', FORM_HINT], ['multipart/form-data', FORM_HINT],
-  ...['application/ndjson', 'application/jsonl', 'application/x-jsonl', 'application/x-jsonlines', 'application/json-lines', 'application/jsonlines'].map(type => [type, LINES_HINT] as const)
+  ['application/x-www-form-urlencoded', FORM_HINT],
+  ['multipart/form-data', FORM_HINT],
+  ...[
+    'application/ndjson',
+    'application/jsonl',
+    'application/x-jsonl',
+    'application/x-jsonlines',
+    'application/json-lines',
+    'application/jsonlines'
+  ].map(type => [type, LINES_HINT] as const)
 ])
 
 /** The error for a body of a type that is not accepted. */
 export function badMediaType ({ headers, mediaType = '' }: Pick<FastifyRequest, 'headers' | 'mediaType'>): Error {
   const hint = HINTS.get(mediaType)
-  return new errors.SERVICE_BAD_MEDIA_TYPE(BODY_TYPES.join(', '), show(headers['content-type'] ?? 'none'), hint === undefined ? '' : `: ${hint}`)
+  return new errors.SERVICE_BAD_MEDIA_TYPE(
+    BODY_TYPES.join(', '),
+    show(headers['content-type'] ?? 'none'),
+    hint === undefined ? '' : `: ${hint}`
+  )
 }
 
 /** Bounds of bodies, and of what is in them. */
-export interface BodyLimits { maxBodyBytes: number, maxBatchBytes: number, maxEventBytes: number, maxBatchEvents: number }
+export interface BodyLimits {
+  maxBodyBytes: number
+  maxBatchBytes: number
+  maxEventBytes: number
+  maxBatchEvents: number
+}
 
 /**
- * Reads bodies: JSON as its value, text as a string, NDJSON as the list of its events, checked. An empty body of JSON is
- * none: some clients send the type with every request. Text that is not UTF-8 is an error, as it would arrive as other text.
+ * Reads bodies: JSON as its value, text as a string, NDJSON as the list of its events, checked. An empty body of JSON
+ * is none: some clients send the type with every request. Text that is not UTF-8 is an error, as it would arrive as
+ * other text.
  */
 export function readBodies (app: FastifyInstance, limits: BodyLimits): void {
   app.removeAllContentTypeParsers()
   readJson(app, limits, value => value)
   app.addContentTypeParser('text/plain', whole(limits), async (request: FastifyRequest, body: Buffer) => decode(body))
-  app.addContentTypeParser('application/x-ndjson', (request: FastifyRequest, payload: Readable) => readLines(payload, limits))
+  app.addContentTypeParser('application/x-ndjson', (request: FastifyRequest, payload: Readable) =>
+    readLines(payload, limits)
+  )
 }
 
 /** For calls that publish: `data` of an event in JSON that is no string is left as its text, see `keepRawData`. */

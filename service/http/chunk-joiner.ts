@@ -3,8 +3,8 @@ const JOINED_BYTES = 16 * 1024
 const FIRST_BYTES = 512
 
 /**
- * Joins small chunks of a body. Each chunk costs some hundred bytes of memory for as long as it is kept, and a client may
- * send a single byte in each: a body of 1 MiB took 400 MiB.
+ * Joins small chunks of a body. Each chunk costs some hundred bytes of memory for as long as it is kept, and a client
+ * may send a single byte in each: a body of 1 MiB took 400 MiB.
  */
 export class ChunkJoiner {
   #buffer = Buffer.alloc(0)

@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { ConnectionCounts } from './connections.ts'
 
-/** Connections beyond the streams, for publishers, probes and what browsers open ahead: a quarter more, and at least this many. */
+/**
+ * Connections beyond the streams, for publishers, probes and what browsers open ahead: a quarter more, and at least
+ * this many.
+ */
 const MIN_EXTRA = 1_000
 /** File descriptors that the process needs for other things: the log, Redis, the console, standard streams. */
 const RESERVED_FILES = 64
@@ -11,8 +14,8 @@ const LIMITS_FILE = '/proc/self/limits'
 const QUIET_MS = 60_000
 
 /**
- * Bounds the connections of the process, and says in the log when the bound is reached: without one the system refuses file
- * descriptors, and nothing tells why clients cannot connect. `maxStreams` 0 stands for any number.
+ * Bounds the connections of the process, and says in the log when the bound is reached: without one the system refuses
+ * file descriptors, and nothing tells why clients cannot connect. `maxStreams` 0 stands for any number.
  */
 export function limitConnections (app: FastifyInstance, maxStreams: number, counts: ConnectionCounts): void {
   const maxConnections = connectionLimit(maxStreams, openFilesLimit())
@@ -22,7 +25,10 @@ export function limitConnections (app: FastifyInstance, maxStreams: number, coun
     counts.cut('limit')
     if (performance.now() < quietUntil) return
     quietUntil = performance.now() + QUIET_MS
-    app.log.warn({ maxConnections }, 'the process has as many connections as it may, further ones are closed: raise MAX_STREAMS or the limit on open files (ulimit -n), or add an instance')
+    app.log.warn(
+      { maxConnections },
+      'the process has as many connections as it may, further ones are closed: raise MAX_STREAMS or the limit on open files (ulimit -n), or add an instance'
+    )
   })
 }
 

@@ -1,7 +1,10 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
-/** Why a connection was closed that held no stream: it was idle, its client answered no ping, it pipelined behind a stream, or there were too many. */
+/**
+ * Why a connection was closed that held no stream: it was idle, its client answered no ping, it pipelined behind a
+ * stream, or there were too many.
+ */
 export type CutReason = 'idle' | 'silent' | 'pipelining' | 'limit'
 
 /** The connections of this process, for its metrics. */
@@ -22,8 +25,9 @@ export class ConnectionCounts {
 }
 
 /**
- * Makes `app.close()` end within `drainMs`, as it promises for streams. The plugin closes connections that are idle or wait for the rest of a
- * request; here every other request is one of the service, and is cut, too. Call it before anything that closes.
+ * Makes `app.close()` end within `drainMs`, as it promises for streams. The plugin closes connections that are idle or
+ * wait for the rest of a request; here every other request is one of the service, and is cut, too. Call it before
+ * anything that closes.
  */
 export function boundClose (app: FastifyInstance, drainMs: number): void {
   const sockets = opened(app)

@@ -7,14 +7,27 @@ const PREFLIGHT_SECONDS = 7_200
 
 const SHARED: FastifyCorsOptions = {
   methods: ['GET', 'HEAD', 'POST', 'DELETE'],
-  allowedHeaders: ['last-event-id', 'authorization', 'cache-control', 'content-type', 'content-encoding', 'idempotency-key', 'x-request-id', 'x-requested-with', 'traceparent', 'tracestate', 'baggage'],
+  allowedHeaders: [
+    'last-event-id',
+    'authorization',
+    'cache-control',
+    'content-type',
+    'content-encoding',
+    'idempotency-key',
+    'x-request-id',
+    'x-requested-with',
+    'traceparent',
+    'tracestate',
+    'baggage'
+  ],
   exposedHeaders: ['idempotency-replayed', 'retry-after', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
   maxAge: PREFLIGHT_SECONDS
 }
 
 /**
- * Lets pages of these origins use the service, refusals included; undefined lets none. `*` alone lets all of them, and then
- * without cookies, as the fetch standard demands. Call it before the routes are added, and before methods are watched.
+ * Lets pages of these origins use the service, refusals included; undefined lets none. `*` alone lets all of them, and
+ * then without cookies, as the fetch standard demands. Call it before the routes are added, and before methods are
+ * watched.
  */
 export async function allowOrigins (app: FastifyInstance, origins: readonly string[] | undefined): Promise<void> {
   if (origins === undefined) return

@@ -10,8 +10,8 @@ const OWN_CODE = /^(TOPICS|SERVICE|FST)_\w+$/
 const UNCERTAIN = 'it is not known whether this was done: repeat a publish with the same Idempotency-Key'
 
 /**
- * The body of an error response: the message of a 4xx as it is, of a 5xx its status alone, the code where it is one of ours,
- * and whether it may have been done all the same.
+ * The body of an error response: the message of a 4xx as it is, of a 5xx its status alone, the code where it is one of
+ * ours, and whether it may have been done all the same.
  */
 export function refusalOf (error: unknown): Refusal {
   const { statusCode, error: name, message: report } = reportOf(error)

@@ -44,7 +44,10 @@ function explained (error: Thrown, request: FastifyRequest): Thrown {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Called when the schema refused a request: throws what is wrong in the words of the room that checks it, or returns. */
+    /**
+     * Called when the schema refused a request: throws what is wrong in the words of the room that checks it, or
+     * returns.
+     */
     explain?: (request: FastifyRequest) => void
   }
 }

@@ -17,8 +17,8 @@ export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 /**
  * Decompresses bodies as they come. Whoever reads them counts what comes out, so that a bomb is refused at its limit.
  *
- * Not `@fastify/compress`: it ends the connection instead of answering when a body cannot be decompressed, and a bomb goes
- * on to be decompressed after it was refused.
+ * Not `@fastify/compress`: it ends the connection instead of answering when a body cannot be decompressed, and a bomb
+ * goes on to be decompressed after it was refused.
  */
 export function inflateBodies (app: FastifyInstance): void {
   app.addHook('preParsing', async (request, reply, payload) => {
@@ -43,7 +43,9 @@ function inflate (payload: RequestPayload, inflater: Transform, encoding: string
   payload.on('data', (chunk: Buffer) => { inflated.receivedEncodedLength += chunk.length })
   payload.on('error', error => { inflated.destroy(error) })
   // Before Fastify hears of it, which passes it on as it is.
-  inflated.on('error', error => Object.assign(error, new errors.SERVICE_BAD_BODY(`is not ${encoding}, as content-encoding says`)))
+  inflated.on('error', error =>
+    Object.assign(error, new errors.SERVICE_BAD_BODY(`is not ${encoding}, as content-encoding says`))
+  )
   payload.pipe(inflated)
   return inflated
 }

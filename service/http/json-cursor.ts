@@ -8,12 +8,14 @@ const CLOSE_BRACE = 0x7d
 const SPACE = 0x20
 const BYTE_ORDER_MARK = 0xfeff
 
-/** Where a value begins and ends in a text, and how deep it is nested: 0 for a value that is neither object nor array. */
+/**
+ * Where a value begins and ends in a text, and how deep it is nested: 0 for a value that is neither object nor array.
+ */
 export interface Span { from: number, to: number, depth: number }
 
 /**
- * Walks over JSON to find where values begin and end. `JSON.parse` must have accepted the text before: nothing is checked
- * here. One pass, without recursion.
+ * Walks over JSON to find where values begin and end. `JSON.parse` must have accepted the text before: nothing is
+ * checked here. One pass, without recursion.
  *
  * Not `jsonc-parser`, whose scanner needs two to five times as long and still leaves the walk to its user; not
  * `lossless-json`, which keeps numbers but not the order of keys, and needs three to ten times as long.
@@ -27,7 +29,10 @@ export class JsonCursor {
     this.#at = text.charCodeAt(0) === BYTE_ORDER_MARK ? 1 : 0
   }
 
-  /** Calls back before each element of the array that comes next, or once where it is no array. The callback moves over the value. */
+  /**
+   * Calls back before each element of the array that comes next, or once where it is no array. The callback moves over
+   * the value.
+   */
   forEachValue (visit: () => void): void {
     if (this.#next() !== OPEN_BRACKET) return visit()
     this.#at++
@@ -37,7 +42,10 @@ export class JsonCursor {
     }
   }
 
-  /** Moves over a value and returns where the value of this key stands in it, the last one of several; undefined where there is none. */
+  /**
+   * Moves over a value and returns where the value of this key stands in it, the last one of several; undefined where
+   * there is none.
+   */
   valueOf (key: string): Span | undefined {
     if (this.#next() !== OPEN_BRACE) {
       this.#skipValue()
@@ -91,7 +99,10 @@ export class JsonCursor {
 
   /** A number, `true`, `false` or `null`. */
   #skipWord (): void {
-    for (let character = this.#text.charCodeAt(this.#at); character > SPACE && character !== COMMA && !isClosing(character);) {
+    for (
+      let character = this.#text.charCodeAt(this.#at);
+      character > SPACE && character !== COMMA && !isClosing(character);
+    ) {
       character = this.#text.charCodeAt(++this.#at)
     }
   }

@@ -20,9 +20,9 @@ interface Details { code?: unknown, err?: { code?: unknown }, sse?: { reason?: u
 interface Trouble { requests: number, readonly beganAt: number, readonly timer: NodeJS.Timeout }
 
 /**
- * Keeps requests from filling the log. The first request that meets a kind of trouble (by error code) is logged as it is,
- * those that follow are counted, and when none has met it for 10 s one line reports how many there were. At `debug` every
- * line is written.
+ * Keeps requests from filling the log. The first request that meets a kind of trouble (by error code) is logged as it
+ * is, those that follow are counted, and when none has met it for 10 s one line reports how many there were. At `debug`
+ * every line is written.
  */
 export class LogLimit {
   readonly #quietMs: number
@@ -35,7 +35,8 @@ export class LogLimit {
 
   /** For the options of pino. */
   get hooks (): PinoHooks {
-    const isShown = (logger: LineLogger, args: readonly unknown[], level: number): boolean => this.#isShown(logger, args, level)
+    const isShown = (logger: LineLogger, args: readonly unknown[], level: number): boolean =>
+      this.#isShown(logger, args, level)
     return {
       logMethod (args, method, level) {
         if (isShown(this, args, level)) method.apply(this, args)
@@ -85,6 +86,9 @@ export class LogLimit {
     clearTimeout(timer)
     if (requests === 1) return
     const durationMs = Math.round(performance.now() - beganAt)
-    this.#reporter!.warn({ trouble: kind, requests, durationMs }, 'this many requests met the trouble since it was first logged')
+    this.#reporter!.warn(
+      { trouble: kind, requests, durationMs },
+      'this many requests met the trouble since it was first logged'
+    )
   }
 }

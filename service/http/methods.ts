@@ -6,8 +6,8 @@ import { errors } from '../errors.ts'
 const ALL = METHODS.filter(method => method !== 'CONNECT')
 
 /**
- * Answers OPTIONS with `Allow`, and 405 with `Allow` where a path exists with other methods; Fastify alone says 404 to both.
- * Call it before the routes are added, and what it returns when all are there.
+ * Answers OPTIONS with `Allow`, and 405 with `Allow` where a path exists with other methods; Fastify alone says 404 to
+ * both. Call it before the routes are added, and what it returns when all are there.
  */
 export function watchMethods (app: FastifyInstance): () => void {
   for (const method of ALL) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
@@ -24,7 +24,8 @@ export function watchMethods (app: FastifyInstance): () => void {
 
 function answerOthers (app: FastifyInstance, url: string, allowed: string[]): void {
   const allow = allowed.join(', ')
-  const tell = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => reply.header('allow', allow).code(204).send()
+  const tell = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    reply.header('allow', allow).code(204).send()
   const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
     reply.header('allow', allow)
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allow, request.method)
@@ -32,5 +33,10 @@ function answerOthers (app: FastifyInstance, url: string, allowed: string[]): vo
   const route = { url, exposeHeadRoute: false, schema: { hide: true } }
   // Before the body is read: what is wrong with it does not matter.
   app.route({ ...route, method: 'OPTIONS', onRequest: tell, handler: tell })
-  app.route({ ...route, method: ALL.filter(method => !allowed.includes(method)) as HTTPMethods[], onRequest: refuse, handler: refuse })
+  app.route({
+    ...route,
+    method: ALL.filter(method => !allowed.includes(method)) as HTTPMethods[],
+    onRequest: refuse,
+    handler: refuse
+  })
 }

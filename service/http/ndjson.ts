@@ -13,9 +13,10 @@ export interface BatchLimits { maxBatchBytes: number, maxBatchEvents: number, ma
 const LF = 0x0a
 
 /**
- * Reads the events of an NDJSON body as it comes, each line checked when it is there; the body is never held as a whole.
- * Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line that is, which
- * is named, counted from 1; but when all has come, because many clients read no answer before they have sent all.
+ * Reads the events of an NDJSON body as it comes, each line checked when it is there; the body is never held as a
+ * whole. Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line
+ * that is, which is named, counted from 1; but when all has come, because many clients read no answer before they have
+ * sent all.
  */
 export async function readLines (payload: Readable, limits: BatchLimits): Promise<CheckedEvent[]> {
   const events: CheckedEvent[] = []
@@ -39,7 +40,9 @@ function add (events: CheckedEvent[], { number, bytes }: Line, limits: BatchLimi
   if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'what is not UTF-8')
   const text = bytes.toString().trim()
   if (text === '') return
-  if (events.length === limits.maxBatchEvents) throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${number}`)
+  if (events.length === limits.maxBatchEvents) {
+    throw new topicsErrors.TOPICS_BAD_BATCH(limits.maxBatchEvents, `another on line ${number}`)
+  }
   const name = ` on line ${number}`
   events.push(checkEvent(keepRawData(parseLine(text, number), text, name), name, limits))
 }
@@ -54,8 +57,8 @@ function parseLine (text: string, number: number): unknown {
 }
 
 /**
- * The lines that each chunk completes: what is done for a line alone must cost little, as a body may be nothing but line ends.
- * The payload is left open when it is not read to its end: the answer goes out on its connection.
+ * The lines that each chunk completes: what is done for a line alone must cost little, as a body may be nothing but
+ * line ends. The payload is left open when it is not read to its end: the answer goes out on its connection.
  */
 async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Line[], void> {
   let bytes = 0
@@ -67,7 +70,9 @@ async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<L
     const lines: Line[] = []
     let from = 0
     for (let at = chunk.indexOf(LF); at !== -1; at = chunk.indexOf(LF, from)) {
-      if (at > from || rest.length > 0) lines.push({ number, bytes: Buffer.concat([...rest, chunk.subarray(from, at)]) })
+      if (at > from || rest.length > 0) {
+        lines.push({ number, bytes: Buffer.concat([...rest, chunk.subarray(from, at)]) })
+      }
       rest = []
       from = at + 1
       number++

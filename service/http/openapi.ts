@@ -16,27 +16,38 @@ export async function describeRoutes (app: FastifyInstance, config: ServiceConfi
       openapi: '3.1.0',
       info: {
         title: 'resumable-sse',
-        description: 'Publish events to topics over HTTP and listen to them as Server-Sent Events. Streams resume exactly where they stopped.',
+        description:
+          'Publish events to topics over HTTP and listen to them as Server-Sent Events. Streams resume exactly where they stopped.',
         version: packageVersion(),
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: '/', description: 'Where this document comes from' }],
       ...asksForCredentials(config) ? {} : { security: [] },
       components: { securitySchemes: securitySchemes(config) },
-      tags: [{ name: 'Stream', description: 'Listening' }, { name: 'Topics', description: 'Publishing, and what there is' }, { name: 'Service', description: 'The service itself' }]
+      tags: [
+        { name: 'Stream', description: 'Listening' },
+        { name: 'Topics', description: 'Publishing, and what there is' },
+        { name: 'Service', description: 'The service itself' }
+      ]
     },
-    transformObject: described => 'openapiObject' in described ? amend(described.openapiObject as Document) : described.swaggerObject,
+    transformObject: described =>
+      'openapiObject' in described ? amend(described.openapiObject as Document) : described.swaggerObject,
     refResolver: { buildLocalReference: ({ $id }) => String($id) }
   })
   describeSecurity(app, config)
 }
 
 /** What is changed in a document. */
-interface Document { paths: Record<string, Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: object }> } }>> }
+interface Document {
+  paths: Record<
+    string,
+    Record<string, { requestBody?: { required?: boolean, content: Record<string, { schema: object }> } }>
+  >
+}
 
 /**
- * Says what schemas of requests cannot: a batch of NDJSON is text (it is validated as the list of its lines), and the body of
- * POST /events/auth may be left out.
+ * Says what schemas of requests cannot: a batch of NDJSON is text (it is validated as the list of its lines), and the
+ * body of POST /events/auth may be left out.
  */
 function amend (document: Document): object {
   for (const [path, calls] of Object.entries(document.paths)) {
@@ -50,7 +61,12 @@ function amend (document: Document): object {
 }
 
 function ndjsonText (schema: { title?: string, description?: string }): object {
-  return { type: 'string', title: schema.title, description: `Each line is an Event as JSON. ${schema.description}`, contentMediaType: 'application/x-ndjson' }
+  return {
+    type: 'string',
+    title: schema.title,
+    description: `Each line is an Event as JSON. ${schema.description}`,
+    contentMediaType: 'application/x-ndjson'
+  }
 }
 
 /** `GET /openapi.json`: this interface as OpenAPI 3.1, made from the schemas that requests are validated by. */

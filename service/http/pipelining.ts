@@ -13,10 +13,10 @@ const MAX_WAITING = 64
 interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean }
 
 /**
- * Bounds what a client can make the process hold by sending requests without waiting for the responses (HTTP/1.1 pipelining).
- * Each of them costs about 10 KB until its turn comes, and no limit on streams counts it. A connection with `MAX_WAITING`
- * unanswered requests is not read until some of them are answered; one that pipelines behind an event stream is closed, as
- * their turn would never come.
+ * Bounds what a client can make the process hold by sending requests without waiting for the responses (HTTP/1.1
+ * pipelining). Each of them costs about 10 KB until its turn comes, and no limit on streams counts it. A connection
+ * with `MAX_WAITING` unanswered requests is not read until some of them are answered; one that pipelines behind an
+ * event stream is closed, as their turn would never come.
  */
 export function boundPipelining (app: FastifyInstance, counts: ConnectionCounts): void {
   const lines = new WeakMap<Socket, Line>()

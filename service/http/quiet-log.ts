@@ -13,8 +13,9 @@ export class QuietLog extends LogController {
 }
 
 /**
- * A client's mistake is for that client (`debug`), and in the log without its words, which repeat what the client sent. A log
- * that is away is a warning, and what nobody expected is an error with its stack and the request; `LogLimit` bounds both.
+ * A client's mistake is for that client (`debug`), and in the log without its words, which repeat what the client sent.
+ * A log that is away is a warning, and what nobody expected is an error with its stack and the request; `LogLimit`
+ * bounds both.
  */
 export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
   if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)
@@ -30,15 +31,29 @@ export const serializers = {
 }
 
 /**
- * Without further fields, which may hold secrets: an error of the Redis client holds the command it failed with, passwords
- * included, and an error of the HTTP parser all that the client sent. What says "not now" has no stack: it comes by the
- * thousand, and its place is known. What is thrown may be anything.
+ * Without further fields, which may hold secrets: an error of the Redis client holds the command it failed with,
+ * passwords included, and an error of the HTTP parser all that the client sent. What says "not now" has no stack: it
+ * comes by the thousand, and its place is known. What is thrown may be anything.
  */
 function describeError (error: unknown, hasStack = true): unknown {
   if (!(error instanceof Error)) return error
-  const { name: type, message, stack, cause, code, statusCode } = error as Error & { code?: unknown, statusCode?: unknown }
+  const {
+    name: type,
+    message,
+    stack,
+    cause,
+    code,
+    statusCode
+  } = error as Error & { code?: unknown, statusCode?: unknown }
   const isToldWhole = hasStack && statusCode !== UNAVAILABLE && statusCode !== TOO_MANY
-  return { type, message, code, statusCode, stack: isToldWhole ? stack : undefined, cause: describeError(cause, isToldWhole) }
+  return {
+    type,
+    message,
+    code,
+    statusCode,
+    stack: isToldWhole ? stack : undefined,
+    cause: describeError(cause, isToldWhole)
+  }
 }
 
 /** The path of a URL, without its query. */

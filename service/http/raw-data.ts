@@ -5,10 +5,10 @@ import { JsonCursor } from './json-cursor.ts'
 const MAX_DEPTH = 1_000
 
 /**
- * Replaces `data` of an event, or of each event in an array, with its own text where it is no string: numbers, the order of
- * keys and all else reach subscribers as the publisher wrote them. Takes a parsed value and the text it was parsed from;
- * changes the value and returns it. `name` is what an event is called in the message, such as ` on line 3`; in an array it
- * is its index. Throws `TOPICS_BAD_EVENT` where data is nested too deep.
+ * Replaces `data` of an event, or of each event in an array, with its own text where it is no string: numbers, the
+ * order of keys and all else reach subscribers as the publisher wrote them. Takes a parsed value and the text it was
+ * parsed from; changes the value and returns it. `name` is what an event is called in the message, such as ` on line
+ * 3`; in an array it is its index. Throws `TOPICS_BAD_EVENT` where data is nested too deep.
  */
 export function keepRawData (value: unknown, text: string, name = ''): unknown {
   const cursor = new JsonCursor(text)
@@ -19,7 +19,10 @@ export function keepRawData (value: unknown, text: string, name = ''): unknown {
     const event = events[at++] as { data: unknown }
     if (span === undefined || typeof event.data === 'string') return
     if (span.depth > MAX_DEPTH) {
-      throw new errors.TOPICS_BAD_EVENT(Array.isArray(value) ? ` ${at - 1}` : name, `field "data" must be nested at most ${MAX_DEPTH} levels deep, saw ${span.depth}`)
+      throw new errors.TOPICS_BAD_EVENT(
+        Array.isArray(value) ? ` ${at - 1}` : name,
+        `field "data" must be nested at most ${MAX_DEPTH} levels deep, saw ${span.depth}`
+      )
     }
     event.data = copyOf(text.slice(span.from, span.to))
   })

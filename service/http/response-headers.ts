@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify'
 const STRICT_TRANSPORT = 'max-age=31536000'
 
 /**
- * Headers of every response: what is JSON is kept by no cache and taken for nothing else, and with TLS browsers are told to
- * use nothing but TLS.
+ * Headers of every response: what is JSON is kept by no cache and taken for nothing else, and with TLS browsers are
+ * told to use nothing but TLS.
  */
 export function secureResponses (app: FastifyInstance, { hasTls }: { hasTls: boolean }): void {
   app.addHook('onSend', async (request, reply) => {

@@ -16,10 +16,32 @@ export function securitySchemes (config: ServiceConfig): Partial<Record<SchemeNa
   const { jwtSecret, jwtPublicKey, jwksUrl, jwtClaim, cookieName, proxyHeader } = config
   const hasKey = [jwtSecret, jwtPublicKey, jwksUrl].some(key => key !== undefined)
   return {
-    ...hasKey && { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: `A JSON Web Token, whose claim "${jwtClaim}" holds the rights.` } },
-    oneTimeToken: { type: 'apiKey', in: 'query', name: 'ot', description: 'A token of POST /events/auth, for one stream and, with the cookie of that stream, for its reconnects.' },
-    ...cookieName !== undefined && { cookie: { type: 'apiKey', in: 'cookie', name: cookieName, description: 'The same JSON Web Token in a cookie.' } },
-    ...proxyHeader !== undefined && { proxy: { type: 'apiKey', in: 'header', name: proxyHeader, description: 'The subject, set by a proxy that authenticates; from anybody else it does not count.' } }
+    ...(hasKey && {
+      bearer: {
+        type: 'http',
+        scheme: 'bearer',
+        bearerFormat: 'JWT',
+        description: `A JSON Web Token, whose claim "${jwtClaim}" holds the rights.`
+      }
+    }),
+    oneTimeToken: {
+      type: 'apiKey',
+      in: 'query',
+      name: 'ot',
+      description:
+        'A token of POST /events/auth, for one stream and, with the cookie of that stream, for its reconnects.'
+    },
+    ...(cookieName !== undefined && {
+      cookie: { type: 'apiKey', in: 'cookie', name: cookieName, description: 'The same JSON Web Token in a cookie.' }
+    }),
+    ...(proxyHeader !== undefined && {
+      proxy: {
+        type: 'apiKey',
+        in: 'header',
+        name: proxyHeader,
+        description: 'The subject, set by a proxy that authenticates; from anybody else it does not count.'
+      }
+    })
   }
 }
 

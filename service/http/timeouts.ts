@@ -4,11 +4,16 @@ import type { ConnectionCounts } from './connections.ts'
 
 /** How long a client may take to send what it sends, in ms. A stream is a response and may last. */
 export interface Timeouts {
-  /** From the opening of a connection to the end of the head of its first request; for later requests from their first byte. */
+  /**
+   * From the opening of a connection to the end of the head of its first request; for later requests from their first
+   * byte.
+   */
   headMs: number
   /** From the first byte of a request to the last byte of its body. The largest batch needs 1.1 Mbit/s. */
   requestMs: number
-  /** How long a connection may stay open between two requests, and how long an HTTP/2 client may take to answer a ping. */
+  /**
+   * How long a connection may stay open between two requests, and how long an HTTP/2 client may take to answer a ping.
+   */
   idleMs: number
   /** Interval at which connections are checked; a time-out is noticed at most this much later. */
   checkMs: number
@@ -17,13 +22,18 @@ export interface Timeouts {
 export const TIMEOUTS: Timeouts = { headMs: 60_000, requestMs: 120_000, idleMs: 72_000, checkMs: 10_000 }
 
 /**
- * Applies the time-outs to the server, whatever it speaks. Node checks the requests of HTTP/1.1 (a connection that never sends one
- * included), but with TLS Fastify passes it no time-outs. For HTTP/2 Node has none: sessions without streams are closed
- * here, and a body is timed where it is read, see `gateBodies`.
+ * Applies the time-outs to the server, whatever it speaks. Node checks the requests of HTTP/1.1 (a connection that
+ * never sends one included), but with TLS Fastify passes it no time-outs. For HTTP/2 Node has none: sessions without
+ * streams are closed here, and a body is timed where it is read, see `gateBodies`.
  */
 export function applyTimeouts (app: FastifyInstance, timeouts: Timeouts, counts: ConnectionCounts): void {
   const { headMs, requestMs, idleMs, checkMs } = timeouts
-  Object.assign(app.server, { headersTimeout: headMs, requestTimeout: requestMs, keepAliveTimeout: idleMs, connectionsCheckingInterval: checkMs })
+  Object.assign(app.server, {
+    headersTimeout: headMs,
+    requestTimeout: requestMs,
+    keepAliveTimeout: idleMs,
+    connectionsCheckingInterval: checkMs
+  })
   const sweep = sweepSessions(app, idleMs, counts)
   const timer = setInterval(() => sweep(performance.now()), checkMs).unref()
   app.addHook('onClose', async () => { clearInterval(timer) })
@@ -56,11 +66,15 @@ function sweepSessions (app: FastifyInstance, idleMs: number, counts: Connection
 }
 
 /**
- * Asks the client of open streams whether it is there, and destroys the session when it does not answer. Otherwise it is noticed only
- * when TCP gives up, and before Node 22.23 never after a malformed frame: Node sends GOAWAY then, reads no further, and
- * reports nothing.
+ * Asks the client of open streams whether it is there, and destroys the session when it does not answer. Otherwise it
+ * is noticed only when TCP gives up, and before Node 22.23 never after a malformed frame: Node sends GOAWAY then, reads
+ * no further, and reports nothing.
  */
-function checkSession (session: Http2Session, usage: Usage, { now, idleMs, counts }: { now: number, idleMs: number, counts: ConnectionCounts }): void {
+function checkSession (
+  session: Http2Session,
+  usage: Usage,
+  { now, idleMs, counts }: { now: number, idleMs: number, counts: ConnectionCounts }
+): void {
   if (usage.pingedAt === undefined) {
     usage.pingedAt = now
     // With an error the session is destroyed, and looked at no more.

@@ -7,12 +7,15 @@ import type { ServiceConfig } from '../config/config.ts'
 import type { Timeouts } from './timeouts.ts'
 
 /**
- * Streams that one connection may hold. Browsers send everything for one origin over one connection, and keep to their own
- * bound below this (Chromium 256); a proxy in front may send the streams of many clients over it.
+ * Streams that one connection may hold. Browsers send everything for one origin over one connection, and keep to their
+ * own bound below this (Chromium 256); a proxy in front may send the streams of many clients over it.
  */
 const MAX_CONCURRENT_STREAMS = 1_000
 
-/** What Fastify takes for HTTP/2 with TLS, and HTTP/1.1 on the same port; nothing without a certificate. Reads the files. */
+/**
+ * What Fastify takes for HTTP/2 with TLS, and HTTP/1.1 on the same port; nothing without a certificate. Reads the
+ * files.
+ */
 export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts, 'headMs'>): object {
   if (config.tlsCert === undefined) return {}
   const settings: ServerOptions['settings'] = { maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
@@ -21,7 +24,8 @@ export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts,
 
 /**
  * Takes a renewed certificate on SIGHUP, without a restart; open connections keep the old one. A pair that is no good
- * changes nothing. Without TLS nothing listens to the signal, so that a service goes with the terminal it was started in.
+ * changes nothing. Without TLS nothing listens to the signal, so that a service goes with the terminal it was started
+ * in.
  */
 export function renewOnSignal (config: ServiceConfig, server: Server, logger: FastifyBaseLogger): void {
   const { tlsCert } = config

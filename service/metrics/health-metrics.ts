@@ -5,13 +5,35 @@ import { addCounter, addGauge } from './live-metrics.ts'
 
 /** Whether the process is on its way out. */
 export function watchDrain (registry: Registry, drain: Drain): void {
-  addGauge(registry, { name: 'draining', help: '1 while the process is on its way out and takes no streams', value: () => Number(drain.isDraining) })
+  addGauge(registry, {
+    name: 'draining',
+    help: '1 while the process is on its way out and takes no streams',
+    value: () => Number(drain.isDraining)
+  })
 }
 
 /** How the connections to Redis are. */
 export function watchRedis (registry: Registry, health: () => LogHealth): void {
-  addGauge(registry, { name: 'canary_age_seconds', help: 'Time since a message of our own came back from Redis', aggregator: 'max', value: () => health().canaryAgeMs / 1_000 })
-  addGauge(registry, { name: 'redis_healthy', help: '1 when Redis takes commands and its messages arrive', aggregator: 'min', value: () => Number(health().isHealthy) })
-  addCounter(registry, { name: 'redis_reconnects_total', help: 'Connections to Redis that were lost and are back', value: () => health().reconnects })
-  addCounter(registry, { name: 'redis_deaf_connections_total', help: 'Message connections to Redis that heard nothing and were replaced', value: () => health().replaced })
+  addGauge(registry, {
+    name: 'canary_age_seconds',
+    help: 'Time since a message of our own came back from Redis',
+    aggregator: 'max',
+    value: () => health().canaryAgeMs / 1_000
+  })
+  addGauge(registry, {
+    name: 'redis_healthy',
+    help: '1 when Redis takes commands and its messages arrive',
+    aggregator: 'min',
+    value: () => Number(health().isHealthy)
+  })
+  addCounter(registry, {
+    name: 'redis_reconnects_total',
+    help: 'Connections to Redis that were lost and are back',
+    value: () => health().reconnects
+  })
+  addCounter(registry, {
+    name: 'redis_deaf_connections_total',
+    help: 'Message connections to Redis that heard nothing and were replaced',
+    value: () => health().replaced
+  })
 }

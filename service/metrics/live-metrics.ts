@@ -5,11 +5,17 @@ import type { Aggregator, Registry } from 'prom-client'
 export const PREFIX = 'sse_'
 
 /** Name, text and place of a metric. */
-export function describe (registry: Registry, name: string, help: string): { name: string, help: string, registers: Registry[] } {
+export function describe (
+  registry: Registry,
+  name: string,
+  help: string
+): { name: string, help: string, registers: Registry[] } {
   return { name: `${PREFIX}${name}`, help, registers: [registry] }
 }
 
-/** A value that is kept elsewhere and read when somebody asks. `aggregator` puts those of several processes together. */
+/**
+ * A value that is kept elsewhere and read when somebody asks. `aggregator` puts those of several processes together.
+ */
 interface Live { name: string, help: string, value: () => number, aggregator?: Aggregator }
 
 /** Adds a gauge over a value that is kept elsewhere. */
@@ -28,11 +34,23 @@ export function addCounter (registry: Registry, { name, help, value }: Live): Co
   })
 }
 
-/** Values by one label that are kept elsewhere; the known ones are there from the start, so that a rate can be had of the first. */
-interface LiveByLabel<K extends string> { name: string, help: string, label: string, known: readonly K[], values: ReadonlyMap<K, number> }
+/**
+ * Values by one label that are kept elsewhere; the known ones are there from the start, so that a rate can be had of
+ * the first.
+ */
+interface LiveByLabel<K extends string> {
+  name: string
+  help: string
+  label: string
+  known: readonly K[]
+  values: ReadonlyMap<K, number>
+}
 
 /** Adds a counter over such values. */
-export function addCounterByLabel<K extends string> (registry: Registry, { name, help, label, known, values }: LiveByLabel<K>): Counter {
+export function addCounterByLabel<K extends string> (
+  registry: Registry,
+  { name, help, label, known, values }: LiveByLabel<K>
+): Counter {
   return new Counter({
     ...describe(registry, name, help),
     labelNames: [label],

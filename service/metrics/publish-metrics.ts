@@ -9,7 +9,10 @@ const OUTCOMES = ['acknowledged', 'repeated', 'refused', 'limited', 'unavailable
 
 /** Counts the answers to publishes. Call it before the routes are added. */
 export function countPublishes (app: FastifyInstance, registry: Registry): void {
-  const publishes = new Counter({ ...describe(registry, 'publishes_total', 'Requests to publish, by outcome'), labelNames: ['outcome'] })
+  const publishes = new Counter({
+    ...describe(registry, 'publishes_total', 'Requests to publish, by outcome'),
+    labelNames: ['outcome']
+  })
   for (const outcome of OUTCOMES) publishes.inc({ outcome }, 0)
   app.addHook('onResponse', async (request, reply) => {
     if (isPublish(request) && !isAborted(request)) publishes.inc({ outcome: outcomeOf(reply) })
@@ -19,7 +22,8 @@ export function countPublishes (app: FastifyInstance, registry: Registry): void 
   })
 }
 
-const isPublish = ({ method, routeOptions }: FastifyRequest): boolean => method === 'POST' && routeOptions.url === PUBLISH_URL
+const isPublish = ({ method, routeOptions }: FastifyRequest): boolean =>
+  method === 'POST' && routeOptions.url === PUBLISH_URL
 
 /** Left inside its body; there is no response then, or one that nobody reads. */
 const isAborted = ({ raw }: FastifyRequest): boolean => raw.destroyed && !raw.complete

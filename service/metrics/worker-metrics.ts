@@ -28,7 +28,9 @@ export function answerWorkers (): void {
 /** Of a message to a process that has just ended. */
 const ignore = (): void => {}
 
-/** How the metrics of a registry are told: by itself in a process alone, by the primary with those of all in a worker. */
+/**
+ * How the metrics of a registry are told: by itself in a process alone, by the primary with those of all in a worker.
+ */
 export function tellerOf (registry: Registry): () => Promise<string> {
   if (!cluster.isWorker) return () => registry.metrics()
   AggregatorRegistry.setRegistries(registry)

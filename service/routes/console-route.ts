@@ -10,14 +10,18 @@ const FILES: Record<string, { file: URL, type: string }> = {
   '/console': { file: own('index.html'), type: 'text/html; charset=utf-8' },
   '/console/console.css': { file: own('console.css'), type: 'text/css; charset=utf-8' },
   '/console/console.js': { file: own('console.js'), type: 'text/javascript; charset=utf-8' },
-  '/console/eventsource-parser/stream.js': { file: parser('eventsource-parser/stream'), type: 'text/javascript; charset=utf-8' },
+  '/console/eventsource-parser/stream.js': {
+    file: parser('eventsource-parser/stream'),
+    type: 'text/javascript; charset=utf-8'
+  },
   '/console/eventsource-parser/index.js': { file: parser('eventsource-parser'), type: 'text/javascript; charset=utf-8' }
 }
 
 /** The page runs its own scripts and talks to this service, and nothing else. */
 const HEADERS = {
   'cache-control': 'no-cache',
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff'
 }
@@ -29,7 +33,9 @@ export async function consoleRoute (app: FastifyInstance): Promise<void> {
     app.get(url, { schema: { hide: true } }, (request, reply) => reply.headers(HEADERS).type(type).send(content))
   }
   // Browsers ask for it with every page; the console has none.
-  app.get('/favicon.ico', { schema: { hide: true } }, (request, reply) => reply.header('cache-control', 'max-age=86400').code(204).send())
+  app.get('/favicon.ico', { schema: { hide: true } }, (request, reply) =>
+    reply.header('cache-control', 'max-age=86400').code(204).send()
+  )
   app.get('/', { schema: { hide: true } }, leadToConsole)
 }
 

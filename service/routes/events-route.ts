@@ -8,8 +8,17 @@ import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
 /** The query as the schema has it. */
-interface Query { topic: string[], lastEventId?: string, since?: string, last?: number, envelope?: boolean, ot?: string }
-interface EventsRoute { Querystring: Query }
+interface Query {
+  topic: string[]
+  lastEventId?: string
+  since?: string
+  last?: number
+  envelope?: boolean
+  ot?: string
+}
+interface EventsRoute {
+  Querystring: Query
+}
 
 const schema = {
   tags: ['Stream'],
@@ -20,8 +29,16 @@ const schema = {
   headers: streamHeaders,
   response: {
     200: {
-      description: 'The stream: stream.open first, then the events of the topics, each with the cursor after it as its id',
-      content: { 'text/event-stream': { schema: { type: 'string', example: ':\nretry: 3000\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n' } } }
+      description:
+        'The stream: stream.open first, then the events of the topics, each with the cursor after it as its id',
+      content: {
+        'text/event-stream': {
+          schema: {
+            type: 'string',
+            example: ':\nretry: 3000\nid: 0-0\nevent: stream.open\ndata: \n\nid: 1795371952569-1\ndata: hello\n\n'
+          }
+        }
+      }
     },
     204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
     ...refusals(400, 401, 403, 406, 421, 429, 503)
@@ -30,23 +47,42 @@ const schema = {
 
 /** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&envelope=true]`: the stream. */
 export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
-  app.get<EventsRoute>('/events', { schema, config: { explain }, sse: {}, preValidation: readQuery }, (request, reply) => {
-    // The URL gives access, so no cache may keep it with the stream.
-    if (request.query.ot !== undefined) reply.header('cache-control', 'private, no-store, no-transform')
-    return reply.sse(gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))), lifetimeOf(request, maxLifetimeMs))
-  })
+  app.get<EventsRoute>(
+    '/events',
+    { schema, config: { explain }, sse: {}, preValidation: readQuery },
+    (request, reply) => {
+      // The URL gives access, so no cache may keep it with the stream.
+      if (request.query.ot !== undefined) reply.header('cache-control', 'private, no-store, no-transform')
+      return reply.sse(
+        gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))),
+        lifetimeOf(request, maxLifetimeMs)
+      )
+    }
+  )
 }
 
 /** One topic is a list of one, digits are a number, true and false are themselves; the schema judges the result. */
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
-  const { topic, last, lastEventId, envelope, ...rest } = request.query as { topic?: unknown, last?: unknown, lastEventId?: string | string[], envelope?: unknown }
+  const { topic, last, lastEventId, envelope, ...rest } = request.query as {
+    topic?: unknown
+    last?: unknown
+    lastEventId?: string | string[]
+    envelope?: unknown
+  }
   request.query = {
     ...rest,
     ...topic === undefined ? {} : { topic: [topic].flat() },
     // A client that began at a cursor may add the newest one beside it.
-    ...lastEventId === undefined ? {} : { lastEventId: [lastEventId].flat().filter(cursor => cursor !== '').join(', ') },
-    ...envelope === undefined ? {} : { envelope: toBoolean(envelope) },
-    ...last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last }
+    ...(lastEventId === undefined
+      ? {}
+      : {
+          lastEventId: [lastEventId]
+            .flat()
+            .filter(cursor => cursor !== '')
+            .join(', ')
+        }),
+    ...(envelope === undefined ? {} : { envelope: toBoolean(envelope) }),
+    ...(last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last })
   } as Query
 }
 
@@ -61,10 +97,18 @@ function explain ({ query }: FastifyRequest): void {
 }
 
 function subscribeOptions ({ lastEventId, since, last, envelope }: Query): SubscribeOptions {
-  return { after: lastEventId || undefined, sinceMs: since === undefined ? undefined : parseDuration(since), last, envelope }
+  return {
+    after: lastEventId || undefined,
+    sinceMs: since === undefined ? undefined : parseDuration(since),
+    last,
+    envelope
+  }
 }
 
-/** Streams of a proxy's subjects end also where nothing is configured: nobody else could tell that somebody was signed out there. */
+/**
+ * Streams of a proxy's subjects end also where nothing is configured: nobody else could tell that somebody was signed
+ * out there.
+ */
 function lifetimeOf (request: FastifyRequest, configuredMs: number | undefined): { maxLifetimeMs: number } {
   const isOfProxy = (request as { grant?: { source: string } | null }).grant?.source === 'proxy'
   return { maxLifetimeMs: configuredMs ?? (isOfProxy ? PROXY_LIFETIME_MS : 0) }

@@ -12,7 +12,12 @@ const LOG_TIMEOUT_MS = 2_000
 /** Any topic will do: its ends are read, and nothing is written. */
 const ASKED_TOPIC = 'ready'
 
-const check = { type: 'object', required: ['isOk'], properties: { isOk: { type: 'boolean' } }, additionalProperties: true }
+const check = {
+  type: 'object',
+  required: ['isOk'],
+  properties: { isOk: { type: 'boolean' } },
+  additionalProperties: true
+}
 const readiness = {
   type: 'object',
   required: ['status', 'checks'],
@@ -24,7 +29,13 @@ const healthSchema = {
   operationId: 'getHealth',
   summary: 'Alive',
   response: {
-    200: { type: 'object', description: 'The process serves', required: ['status'], properties: { status: { const: 'ok' } }, examples: [{ status: 'ok' }] }
+    200: {
+      type: 'object',
+      description: 'The process serves',
+      required: ['status'],
+      properties: { status: { const: 'ok' } },
+      examples: [{ status: 'ok' }]
+    }
   }
 }
 const readySchema = {
@@ -32,7 +43,11 @@ const readySchema = {
   operationId: 'getReadiness',
   summary: 'Ready for clients',
   response: {
-    200: { ...readiness, description: 'The process should be given clients', examples: [{ status: 'ready', checks: { log: { isOk: true, ms: 1 }, draining: { isOk: true } } }] },
+    200: {
+      ...readiness,
+      description: 'The process should be given clients',
+      examples: [{ status: 'ready', checks: { log: { isOk: true, ms: 1 }, draining: { isOk: true } } }]
+    },
     503: { ...readiness, description: 'It should not: the log is away, or the process shuts down' }
   }
 }
@@ -42,13 +57,20 @@ export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit):
   const checkLog = createLogCheck(log)
   app.get('/healthz', { schema: healthSchema }, async () => ({ status: 'ok' }))
   app.get('/readyz', { schema: readySchema }, async (request, reply) => {
-    const checks: Record<string, Check> = { log: await checkLog(), ...canaryCheck(log), draining: { isOk: !drain.isDraining } }
+    const checks: Record<string, Check> = {
+      log: await checkLog(),
+      ...canaryCheck(log),
+      draining: { isOk: !drain.isDraining }
+    }
     const isReady = Object.values(checks).every(({ isOk }) => isOk)
     return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready', checks })
   })
 }
 
-/** Asks the log for something real; who asks meanwhile shares the answer, so that an outage is not asked about over and over. */
+/**
+ * Asks the log for something real; who asks meanwhile shares the answer, so that an outage is not asked about over and
+ * over.
+ */
 function createLogCheck (log: TopicLog): () => Promise<Check> {
   let asking: Promise<Check> | undefined
   return () => {
@@ -69,7 +91,10 @@ function askLog (log: TopicLog): Promise<Check> {
 
 function tooLate (isOver: AbortSignal): Promise<never> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the log has not answered for ${LOG_TIMEOUT_MS} ms`)), LOG_TIMEOUT_MS)
+    const timer = setTimeout(
+      () => reject(new Error(`the log has not answered for ${LOG_TIMEOUT_MS} ms`)),
+      LOG_TIMEOUT_MS
+    )
     isOver.addEventListener('abort', () => clearTimeout(timer))
   })
 }

@@ -18,19 +18,24 @@ const schema = {
   tags: ['Topics'],
   operationId: 'readTopic',
   summary: 'Read events',
-  description: 'One page of the events of a topic, oldest first. To read the next page, or to listen from there on, pass its cursor as after or lastEventId.',
+  description:
+    'One page of the events of a topic, oldest first. To read the next page, or to listen from there on, pass its cursor as after or lastEventId.',
   params: topicParams,
   querystring: historyQuery,
   response: {
     200: {
-      description: 'The page. As NDJSON: a line for the gap if there is one, a line for each event, and a line with cursor and isClosed',
+      description:
+        'The page. As NDJSON: a line for the gap if there is one, a line for each event, and a line with cursor and isClosed',
       content: { [JSON_TYPE]: { schema: { $ref: 'TopicPage#' } }, [NDJSON_TYPE]: { schema: { type: 'string' } } }
     },
     ...refusals(400, 401, 403, 406, 421, 503)
   }
 }
 
-/** `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for those who may subscribe to it. */
+/**
+ * `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for those who may subscribe
+ * to it.
+ */
 export function historyRoute (app: FastifyInstance): void {
   const options = { schema, config: { explain }, onRequest: checkSubscribe, preValidation: readQuery }
   app.get<HistoryRoute>('/topics/:topic/events', options, async (request, reply) => {

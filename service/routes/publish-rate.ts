@@ -23,6 +23,9 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
 }
 
 /** Who is counted as one publisher. */
-export function publisherOf ({ grant, ip }: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
+export function publisherOf ({
+  grant,
+  ip
+}: Partial<Pick<FastifyRequest, 'grant'>> & Pick<FastifyRequest, 'ip'>): string {
   return grant ? `subject ${grant.subject}` : `address ${addressOf(ip)}`
 }

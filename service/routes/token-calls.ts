@@ -9,11 +9,21 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
     tags,
     operationId: 'issueToken',
     summary: 'Get a one-time token',
-    description: 'A token for the query parameter ot of the stream, for clients such as EventSource that can send no header. It is good for one stream, and with the cookie of that stream for its reconnects.',
+    description:
+      'A token for the query parameter ot of the stream, for clients such as EventSource that can send no header. It is good for one stream, and with the cookie of that stream for its reconnects.',
     body: {
       type: 'object',
       additionalProperties: false,
-      properties: { topics: { type: 'array', minItems: 1, maxItems: 44, items: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9._~:@/*-]+$' }, description: 'Topics, or patterns such as orders.*, that the token is for. Not given: all that the asker may listen to.' } },
+      properties: {
+        topics: {
+          type: 'array',
+          minItems: 1,
+          maxItems: 44,
+          items: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9._~:@/*-]+$' },
+          description:
+            'Topics, or patterns such as orders.*, that the token is for. Not given: all that the asker may listen to.'
+        }
+      },
       examples: [{ topics: ['news'] }]
     },
     response: {
@@ -40,14 +50,29 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
       additionalProperties: false,
       minProperties: 1,
       maxProperties: 1,
-      properties: { subject: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$', description: 'The subject of the grants; without control characters' }, session: { type: 'string', pattern: '^[\\w-]{43}$', description: 'The session that came with a token' } },
+      properties: {
+        subject: {
+          type: 'string',
+          minLength: 1,
+          maxLength: 256,
+          pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$',
+          description: 'The subject of the grants; without control characters'
+        },
+        session: { type: 'string', pattern: '^[\\w-]{43}$', description: 'The session that came with a token' }
+      },
       examples: [{ subject: 'ann' }]
     },
-    response: { 204: { type: 'null', description: 'They are taken back' }, ...refusals(400, 401, 403, 413, 415, 421, 503) }
+    response: {
+      204: { type: 'null', description: 'They are taken back' },
+      ...refusals(400, 401, 403, 413, 415, 421, 503)
+    }
   }
 } as const
 
-/** Describes the calls that authentication adds from here on. They check what they get by themselves, and have the words. */
+/**
+ * Describes the calls that authentication adds from here on. They check what they get by themselves, and have the
+ * words.
+ */
 export function describeTokenCalls (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
     const schema = SCHEMAS[route.url]

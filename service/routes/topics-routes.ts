@@ -23,7 +23,11 @@ export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): P
     readEvents(app, limits)
     publishRoute(app, limits)
   })
-  app.get<TopicRoute>('/topics/:topic', { schema: infoSchema, config: { explain: explainTopic }, onRequest: checkLook }, request => app.topics.info(request.params.topic))
+  app.get<TopicRoute>(
+    '/topics/:topic',
+    { schema: infoSchema, config: { explain: explainTopic }, onRequest: checkLook },
+    request => app.topics.info(request.params.topic)
+  )
   await app.register(async app => {
     ignoreBodies(app, limits)
     finishingRoutes(app)
@@ -33,11 +37,22 @@ export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): P
 function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: BodyLimits): void {
   const maxArrayEvents = Math.min(MAX_ARRAY_EVENTS, maxBatchEvents)
   const schema = { ...publishSchema, body: publishBody({ maxArrayEvents, maxBatchEvents }) }
-  const options = { schema, config: { explain: explainPublish, rateLimit: {} }, onRequest: checkPublish, validatorCompiler: withoutBody(app) }
+  const options = {
+    schema,
+    config: { explain: explainPublish, rateLimit: {} },
+    onRequest: checkPublish,
+    validatorCompiler: withoutBody(app)
+  }
   app.post<PublishRoute>('/topics/:topic/events', options, async (request, reply) => {
     const { body, params, headers, grant, mediaType } = request
-    const events = checkEvents(mediaType === 'text/plain' ? { data: body } : body, { maxEventBytes, maxBatchEvents: mediaType === 'application/json' ? maxArrayEvents : maxBatchEvents })
-    const published = await app.topics.publish(params.topic, events, { idempotencyKey: headers['idempotency-key'], publisher: grant?.subject })
+    const events = checkEvents(mediaType === 'text/plain' ? { data: body } : body, {
+      maxEventBytes,
+      maxBatchEvents: mediaType === 'application/json' ? maxArrayEvents : maxBatchEvents
+    })
+    const published = await app.topics.publish(params.topic, events, {
+      idempotencyKey: headers['idempotency-key'],
+      publisher: grant?.subject
+    })
     return answer(reply, published, Array.isArray(body))
   })
 }
@@ -91,14 +106,21 @@ const publishSchema = {
   tags,
   operationId: 'publish',
   summary: 'Publish',
-  description: 'Publishes one event or a batch, all or none and in order. Answered when the log has them. The body may be compressed: content-encoding gzip, deflate or br.',
+  description:
+    'Publishes one event or a batch, all or none and in order. Answered when the log has them. The body may be compressed: content-encoding gzip, deflate or br.',
   params: topicParams,
   headers: publishHeaders,
   response: {
     201: {
       $ref: 'Published#',
       description: 'The log has the events',
-      headers: { 'idempotency-replayed': { type: 'string', enum: ['true'], description: 'There when the key was used before: nothing was added' } }
+      headers: {
+        'idempotency-replayed': {
+          type: 'string',
+          enum: ['true'],
+          description: 'There when the key was used before: nothing was added'
+        }
+      }
     },
     ...refusals(400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 503)
   }
@@ -117,7 +139,8 @@ const closeSchema = {
   tags,
   operationId: 'closeTopic',
   summary: 'Close a topic',
-  description: 'It takes no more events; its readers are told when they have read it to its end. Closing twice is the same as once. A body is ignored.',
+  description:
+    'It takes no more events; its readers are told when they have read it to its end. Closing twice is the same as once. A body is ignored.',
   params: topicParams,
   response: { 204: { type: 'null', description: 'It is closed' }, ...refusals(400, 401, 403, 413, 421, 503) }
 }

@@ -42,7 +42,10 @@ export class Places {
     return true
   }
 
-  /** Among the oldest that may go: the first whose client does not take its bytes, or else the oldest; undefined when none may. */
+  /**
+   * Among the oldest that may go: the first whose client does not take its bytes, or else the oldest; undefined when
+   * none may.
+   */
   choose (owner: string, mayGo: (place: Place) => boolean): Place | undefined {
     let oldest: Place | undefined
     let lookedAt = 0

@@ -27,15 +27,18 @@ export interface Asker extends StreamOwner {
   topics: readonly string[]
 }
 
-/** `retry:` of a replaced stream is drawn from one to two times this: a tab that is still there does not push out the next one at once. */
+/**
+ * `retry:` of a replaced stream is drawn from one to two times this: a tab that is still there does not push out the
+ * next one at once.
+ */
 const REPLACED_RETRY_MS = 30_000
 
 /**
  * Counts the streams of this process, in all and by owner. Owners without streams are not remembered.
  *
- * **Newest wins** within one owner: a client that vanished without a word (a phone that changed networks) keeps its stream
- * until the kernel gives up on it, which takes 15 minutes and more. It comes back at once, in the place of the owner's stream
- * that waits for its client, or else of the oldest.
+ * **Newest wins** within one owner: a client that vanished without a word (a phone that changed networks) keeps its
+ * stream until the kernel gives up on it, which takes 15 minutes and more. It comes back at once, in the place of the
+ * owner's stream that waits for its client, or else of the oldest.
  */
 export class StreamLimits {
   readonly #init: StreamLimitsInit
@@ -53,8 +56,9 @@ export class StreamLimits {
   }
 
   /**
-   * Takes a place; what it returns gives it back, and may be called again. May close another stream of the same owner with
-   * reason `replaced`. Throws `SERVICE_TOO_MANY_STREAMS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT` and changes nothing then.
+   * Takes a place; what it returns gives it back, and may be called again. May close another stream of the same owner
+   * with reason `replaced`. Throws `SERVICE_TOO_MANY_STREAMS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT` and changes
+   * nothing then.
    */
   take ({ address: ip, subject, stream, topics }: Asker): () => void {
     const place: Place = { address: addressOf(ip), subject, stream, topics, since: performance.now() }
@@ -83,14 +87,21 @@ export class StreamLimits {
   }
 
   #replacedOfSubject ({ subject }: Place): Place | undefined {
-    if (subject === undefined || !isFull(this.#bySubject.count(subject), this.#init.maxStreamsPerSubject)) return undefined
+    if (subject === undefined || !isFull(this.#bySubject.count(subject), this.#init.maxStreamsPerSubject)) {
+      return undefined
+    }
     return this.#bySubject.choose(subject, () => true)
   }
 
-  /** Of an address only a stream of the same subject is replaced, and none that is new: many clients may share an address. */
+  /**
+   * Of an address only a stream of the same subject is replaced, and none that is new: many clients may share an
+   * address.
+   */
   #replacedOfAddress ({ address, subject, since }: Place, ofSubject: Place | undefined): Place | undefined {
     const { maxStreamsPerAddress, heartbeatMs } = this.#init
-    if (ofSubject?.address === address || !isFull(this.#byAddress.count(address), maxStreamsPerAddress)) return undefined
+    if (ofSubject?.address === address || !isFull(this.#byAddress.count(address), maxStreamsPerAddress)) {
+      return undefined
+    }
     const openedBefore = since - 2 * heartbeatMs
     const replaced = this.#byAddress.choose(address, other => other.subject === subject && other.since <= openedBefore)
     if (replaced === undefined) throw new errors.SERVICE_TOO_MANY_STREAMS_OF_ADDRESS(maxStreamsPerAddress)
@@ -101,7 +112,9 @@ export class StreamLimits {
   #checkTopics ({ subject, topics }: Place, replaced: Place | undefined): void {
     if (subject === undefined) return
     const maxTopics = Math.max(1, Math.floor(this.#init.maxTopics / 2))
-    if (this.#bySubject.topicsWith(subject, topics, replaced) > maxTopics) throw new errors.SERVICE_TOO_MANY_TOPICS_OF_SUBJECT(maxTopics)
+    if (this.#bySubject.topicsWith(subject, topics, replaced) > maxTopics) {
+      throw new errors.SERVICE_TOO_MANY_TOPICS_OF_SUBJECT(maxTopics)
+    }
   }
 
   #release (place: Place): void {

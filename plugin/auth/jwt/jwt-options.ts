@@ -30,9 +30,9 @@ export interface PublicJwk {
 export interface PublicKey { publicKey: string | PublicJwk | KeyObject, algorithm: PublicKeyAlgorithm }
 
 /**
- * A JWK Set at a URL, https unless it is on loopback. Fetched when needed, kept for 10 minutes, and fetched anew for a key
- * it does not have, at most every 30 s. While it cannot be fetched the keys it had go on being used until they are an hour
- * old; other tokens get 503.
+ * A JWK Set at a URL, https unless it is on loopback. Fetched when needed, kept for 10 minutes, and fetched anew for a
+ * key it does not have, at most every 30 s. While it cannot be fetched the keys it had go on being used until they are
+ * an hour old; other tokens get 503.
  */
 export interface KeySet { jwksUrl: string | URL, algorithms?: readonly PublicKeyAlgorithm[] }
 
@@ -40,7 +40,10 @@ export interface KeySet { jwksUrl: string | URL, algorithms?: readonly PublicKey
 export type JwtOptions = (SecretKey | PublicKey | KeySet) & {
   /** `iss` must be this. Default: not looked at. */
   issuer?: string
-  /** `aud` must name this; or one audience for each right, and a token has the rights of the audiences it names. Default: not looked at. */
+  /**
+   * `aud` must name this; or one audience for each right, and a token has the rights of the audiences it names.
+   * Default: not looked at.
+   */
   audience?: string | { subscribe: string, publish: string }
   /** How far the clocks may differ for `exp` and `nbf`, in ms. Default 0. */
   clockToleranceMs?: number

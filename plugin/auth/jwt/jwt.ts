@@ -18,7 +18,10 @@ const REFUSED_HEADERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit'] as const
 /** RFC 9068 and RFC 7519. What has another type (a DPoP proof, a logout token) was signed to say something else. */
 const TYPES = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
 
-/** How far the issuer's clock may be ahead of ours, in ms, beyond `clockToleranceMs`: `iat` is compared with revocations. */
+/**
+ * How far the issuer's clock may be ahead of ours, in ms, beyond `clockToleranceMs`: `iat` is compared with
+ * revocations.
+ */
 export const ISSUED_AHEAD_MS = 5_000
 
 /** Where dates end, in Unix seconds. JSON knows numbers beyond that, and reads 1e400 as infinite. */
@@ -40,17 +43,23 @@ export class JwtVerifier {
       requiredClaims: ['exp', 'sub'],
       clockTolerance: clockToleranceMs / 1_000,
       ...(issuer === undefined ? {} : { issuer }),
-      ...(audience === undefined ? {} : { audience: typeof audience === 'string' ? audience : [audience.subscribe, audience.publish] })
+      ...(audience === undefined
+        ? {}
+        : { audience: typeof audience === 'string' ? audience : [audience.subscribe, audience.publish] })
     }
   }
 
   /**
-   * What the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` saying what is wrong with it, and 503 `FST_SSE_KEYS_UNAVAILABLE`
-   * when the key set cannot be had.
+   * What the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` saying what is wrong with it, and 503
+   * `FST_SSE_KEYS_UNAVAILABLE` when the key set cannot be had.
    */
   async verify (token: string): Promise<GrantInit> {
     const { maxTokenBytes } = this.#options
-    if (token.length > maxTokenBytes) throw new errors.FST_SSE_UNAUTHORIZED(`the token has more than ${maxTokenBytes} bytes: ask its issuer for a shorter one`)
+    if (token.length > maxTokenBytes) {
+      throw new errors.FST_SSE_UNAUTHORIZED(
+        `the token has more than ${maxTokenBytes} bytes: ask its issuer for a shorter one`
+      )
+    }
     return this.#toGrant(await this.#read(token))
   }
 
@@ -58,12 +67,20 @@ export class JwtVerifier {
     try {
       const header = decodeProtectedHeader(token)
       const refused = REFUSED_HEADERS.find(name => name in header)
-      if (header.typ !== undefined && !TYPES.includes(header.typ.toLowerCase())) throw new errors.FST_SSE_UNAUTHORIZED('the token is of another type (header "typ"): get an access token')
-      if (refused !== undefined) throw new errors.FST_SSE_UNAUTHORIZED(`the token has the header "${refused}", which is not allowed: get a token without it`)
+      if (header.typ !== undefined && !TYPES.includes(header.typ.toLowerCase())) {
+        throw new errors.FST_SSE_UNAUTHORIZED('the token is of another type (header "typ"): get an access token')
+      }
+      if (refused !== undefined) {
+        throw new errors.FST_SSE_UNAUTHORIZED(
+          `the token has the header "${refused}", which is not allowed: get a token without it`
+        )
+      }
       return await this.#verify(token)
     } catch (error) {
       // What is malformed throws a TypeError before anything is verified.
-      if (error instanceof jose.JOSEError || error instanceof TypeError) throw new errors.FST_SSE_UNAUTHORIZED(explain(error, this.#key), { cause: error })
+      if (error instanceof jose.JOSEError || error instanceof TypeError) {
+        throw new errors.FST_SSE_UNAUTHORIZED(explain(error, this.#key), { cause: error })
+      }
       throw error
     }
   }
@@ -81,11 +98,21 @@ export class JwtVerifier {
 
   #toGrant (payload: JWTPayload): GrantInit {
     const { sub, exp, iat, aud } = payload
-    if (!isSubject(sub)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "sub" must have 1 to 256 characters, none of them a control character: get another token')
+    if (!isSubject(sub)) {
+      throw new errors.FST_SSE_UNAUTHORIZED(
+        'the claim "sub" must have 1 to 256 characters, none of them a control character: get another token'
+      )
+    }
     const { claim, clockToleranceMs } = this.#options
     const aheadMs = clockToleranceMs + ISSUED_AHEAD_MS
-    if (!isTime(exp)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "exp" must be a time in Unix seconds: get another token')
-    if (iat !== undefined && !(isTime(iat) && iat * 1_000 <= Date.now() + aheadMs)) throw new errors.FST_SSE_UNAUTHORIZED('the claim "iat" must be a time in Unix seconds that has passed: get another token, and compare the clocks')
+    if (!isTime(exp)) {
+      throw new errors.FST_SSE_UNAUTHORIZED('the claim "exp" must be a time in Unix seconds: get another token')
+    }
+    if (iat !== undefined && !(isTime(iat) && iat * 1_000 <= Date.now() + aheadMs)) {
+      throw new errors.FST_SSE_UNAUTHORIZED(
+        'the claim "iat" must be a time in Unix seconds that has passed: get another token, and compare the clocks'
+      )
+    }
     return {
       subject: sub,
       ...this.#withinAudience(readTopicRights(payload, claim), aud),
@@ -118,9 +145,15 @@ function explain (error: Error, { algorithms }: SigningKey): string {
     if (error.claim === 'nbf') return 'the token is not valid yet: try again later'
     return `the claim "${error.claim}" of the token is not the one expected here: get a token for this service`
   }
-  if (error instanceof jose.JOSEAlgNotAllowed) return `the token must be signed with ${algorithms.join(' or ')}: get another one`
-  if (error instanceof jose.JWKSNoMatchingKey) return 'the token is signed with a key that is not known here: get a new one'
-  if (error instanceof jose.JWKSMultipleMatchingKeys) return 'the token does not say which key signed it (header "kid"): get another one'
+  if (error instanceof jose.JOSEAlgNotAllowed) {
+    return `the token must be signed with ${algorithms.join(' or ')}: get another one`
+  }
+  if (error instanceof jose.JWKSNoMatchingKey) {
+    return 'the token is signed with a key that is not known here: get a new one'
+  }
+  if (error instanceof jose.JWKSMultipleMatchingKeys) {
+    return 'the token does not say which key signed it (header "kid"): get another one'
+  }
   if (error instanceof jose.JWSSignatureVerificationFailed) return 'the signature of the token is wrong: get a new one'
   return 'the token is not a signed JSON Web Token: get another one'
 }

@@ -7,8 +7,8 @@ import { errors } from '../../reply/errors.ts'
 const REFRESH_MS = 600_000
 
 /**
- * While the issuer is away keys are used until they are this old: an hour's outage signs nobody out, and who keeps us from
- * the issuer keeps a withdrawn key alive for no longer.
+ * While the issuer is away keys are used until they are this old: an hour's outage signs nobody out, and who keeps us
+ * from the issuer keeps a withdrawn key alive for no longer.
  */
 const MAX_AGE_MS = 3_600_000
 
@@ -19,8 +19,8 @@ const PAUSE_MS = 1_000
 const TOKENS_FAULT = [jose.JWKSNoMatchingKey, jose.JWKSMultipleMatchingKeys]
 
 /**
- * The public keys of an issuer, fetched when they are needed. Only who needs a fetch ever waits for one, or for the pause
- * after one that failed: a token of a key that is known is verified whatever others send.
+ * The public keys of an issuer, fetched when they are needed. Only who needs a fetch ever waits for one, or for the
+ * pause after one that failed: a token of a key that is known is verified whatever others send.
  *
  * ```
  *   age of the keys  0 ────────── 30 s ─────────────────── 10 min ───────────────────────── 1 h
@@ -45,7 +45,10 @@ export class RemoteKeySet {
     })
   }
 
-  /** The key of a token. Throws jose's error when it has none, and 503 `FST_SSE_KEYS_UNAVAILABLE` when that cannot be told now. */
+  /**
+   * The key of a token. Throws jose's error when it has none, and 503 `FST_SSE_KEYS_UNAVAILABLE` when that cannot be
+   * told now.
+   */
   async find (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
     try {
       await this.#refresh()
@@ -78,17 +81,24 @@ export class RemoteKeySet {
     } catch (error) {
       this.#failure = { error, failedAt: instant() }
       const { uat } = this.#fetched
-      this.#log.warn({ err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() }, 'the key set could not be fetched; it is tried again, and keys that are known are used until they are an hour old')
+      this.#log.warn(
+        { err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() },
+        'the key set could not be fetched; it is tried again, and keys that are known are used until they are an hour old'
+      )
       throw error
     }
   }
 }
 
-/** A moment by both clocks: one that is set back must not prolong the life of a key, and the other one stops while a machine sleeps. */
+/**
+ * A moment by both clocks: one that is set back must not prolong the life of a key, and the other one stops while a
+ * machine sleeps.
+ */
 interface Instant { wallMs: number, monotonicMs: number }
 
 const instant = (): Instant => ({ wallMs: Date.now(), monotonicMs: performance.now() })
-const since = ({ wallMs, monotonicMs }: Instant): number => Math.max(Date.now() - wallMs, performance.now() - monotonicMs)
+const since = ({ wallMs, monotonicMs }: Instant): number =>
+  Math.max(Date.now() - wallMs, performance.now() - monotonicMs)
 
 /** Rejects unless what comes is a key set. */
 async function fetchKeySet (url: string, options: RequestInit): Promise<Response> {

@@ -26,5 +26,8 @@ export function createSigningKey (options: JwtOptions, log: FastifyBaseLogger): 
     return { key: () => key, algorithms: [options.algorithm] }
   }
   const keySet = new RemoteKeySet(options.jwksUrl, log)
-  return { key: (header, token) => keySet.find(header, token), algorithms: [...options.algorithms ?? PUBLIC_KEY_ALGORITHMS] }
+  return {
+    key: (header, token) => keySet.find(header, token),
+    algorithms: [...(options.algorithms ?? PUBLIC_KEY_ALGORITHMS)]
+  }
 }

@@ -6,10 +6,21 @@ import { show } from '../../common/show.ts'
 import { errors } from '../../reply/errors.ts'
 import { MemoryTokenStore } from './memory-token-store.ts'
 import type { TokenTables } from './memory-token-store.ts'
-import type { PresentedToken, RedeemedToken, SessionLimits, StoreChange, StoredToken, TokenRecord, TokenStore } from './token-store.ts'
+import type {
+  PresentedToken,
+  RedeemedToken,
+  SessionLimits,
+  StoreChange,
+  StoredToken,
+  TokenRecord,
+  TokenStore
+} from './token-store.ts'
 
 export interface LmdbTokenStoreOptions {
-  /** Folder of the file `auth.mdb`; made when it is not there. One process at a time may use it, as with `LmdbLog`, whose folder it may be. */
+  /**
+   * Folder of the file `auth.mdb`; made when it is not there. One process at a time may use it, as with `LmdbLog`,
+   * whose folder it may be.
+   */
   folder: string
   /** The clock, in Unix ms. Default `Date.now`. */
   now?: () => number
@@ -28,8 +39,8 @@ const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 
 /**
- * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. All is in memory as well; a call
- * settles when what it has changed is on the disk.
+ * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. All is in memory as well;
+ * a call settles when what it has changed is on the disk.
  */
 export class LmdbTokenStore implements TokenStore {
   readonly #folder: string
@@ -42,7 +53,9 @@ export class LmdbTokenStore implements TokenStore {
 
   /** Opens nothing yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor ({ folder, now = Date.now }: LmdbTokenStoreOptions) {
-    if (typeof folder !== 'string' || folder === '') throw new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', 'folder', 'the path of a folder', show(folder))
+    if (typeof folder !== 'string' || folder === '') {
+      throw new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', 'folder', 'the path of a folder', show(folder))
+    }
     this.#folder = folder
     this.#now = now
   }
@@ -76,7 +89,11 @@ export class LmdbTokenStore implements TokenStore {
     return this.#open.find(presented, limits)
   }
 
-  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
+  async redeem (
+    presented: PresentedToken,
+    newSecretHash: string,
+    limits: SessionLimits
+  ): Promise<RedeemedToken | undefined> {
     return this.#kept(store => store.redeem(presented, newSecretHash, limits))
   }
 
@@ -137,14 +154,24 @@ export class LmdbTokenStore implements TokenStore {
     }
   }
 
-  /** What is over already is left to the sweeps: each table begins with what ends first. No stream is open after a restart. */
+  /**
+   * What is over already is left to the sweeps: each table begins with what ends first. No stream is open after a
+   * restart.
+   */
   #load ({ tables }: Files): TokenTables {
     const read = <V>(table: TableName): Map<string, V> => {
-      const entries = [...tables[table].getRange()].map(({ key, value }) => [key, value] as [string, V & { untilMs?: number }])
+      const entries = [...tables[table].getRange()].map(
+        ({ key, value }) => [key, value] as [string, V & { untilMs?: number }]
+      )
       entries.sort(([, { untilMs: a = 0 }], [, { untilMs: b = 0 }]) => a - b)
       return new KeptMap<V>(entries, (key, value) => { this.#changes.push({ table, key, value }) })
     }
-    const loaded: TokenTables = { tokens: read('tokens'), sessions: read('sessions'), revoked: read('revoked'), marks: read('marks') }
+    const loaded: TokenTables = {
+      tokens: read('tokens'),
+      sessions: read('sessions'),
+      revoked: read('revoked'),
+      marks: read('marks')
+    }
     for (const [hash, session] of [...loaded.sessions]) loaded.sessions.set(hash, { ...session, openTurn: 0 })
     return loaded
   }
@@ -173,10 +200,19 @@ class KeptMap<V> extends Map<string, V> {
 
 function openFiles (path: string): Files {
   // Batches of the library are begun by a promise that nobody handles: a full disk would end the process.
-  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = { path, noSubdir: true, maxDbs: TABLES.length, eventTurnBatching: false, permissionsMode: FILE_MODE }
+  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
+    path,
+    noSubdir: true,
+    maxDbs: TABLES.length,
+    eventTurnBatching: false,
+    permissionsMode: FILE_MODE
+  }
   const root = open(options)
   const table = (name: TableName): Database<unknown, string> => root.openDB({ name, encoding: 'json' })
-  return { root, tables: { tokens: table('tokens'), sessions: table('sessions'), revoked: table('revoked'), marks: table('marks') } }
+  return {
+    root,
+    tables: { tokens: table('tokens'), sessions: table('sessions'), revoked: table('revoked'), marks: table('marks') }
+  }
 }
 
 /** Settles when the changes are flushed. The reason of a failed commit is a promise of its own on the error. */

@@ -1,9 +1,30 @@
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { StoredToken, PresentedToken, RedeemedToken, SessionLimits, StoreChange, TokenRecord, TokenStore } from './token-store.ts'
+import type {
+  StoredToken,
+  PresentedToken,
+  RedeemedToken,
+  SessionLimits,
+  StoreChange,
+  TokenRecord,
+  TokenStore
+} from './token-store.ts'
 
-export interface Token { record: TokenRecord, untilMs: number }
-export interface Session extends Token { endsAtMs: number, spentAtMs: number, fingerprint: string, secrets: string[], turn: number, openTurn: number }
-export interface Revocation { atMs: number, untilMs: number }
+export interface Token {
+  record: TokenRecord
+  untilMs: number
+}
+export interface Session extends Token {
+  endsAtMs: number
+  spentAtMs: number
+  fingerprint: string
+  secrets: string[]
+  turn: number
+  openTurn: number
+}
+export interface Revocation {
+  atMs: number
+  untilMs: number
+}
 
 /** What a store keeps. Each map is in the order in which its entries end, as nearly as is known. */
 export interface TokenTables {
@@ -22,7 +43,10 @@ export class MemoryTokenStore implements TokenStore {
   #latestRevocationMs = 0
 
   /** `now` returns Unix ms, the clock by default; `tables` are filled by whoever keeps them elsewhere. */
-  constructor ({ now = Date.now, tables = { tokens: new Map(), sessions: new Map(), revoked: new Map(), marks: new Map() } }: { now?: () => number, tables?: TokenTables } = {}) {
+  constructor ({
+    now = Date.now,
+    tables = { tokens: new Map(), sessions: new Map(), revoked: new Map(), marks: new Map() }
+  }: { now?: () => number, tables?: TokenTables } = {}) {
     this.#now = now
     this.#tables = tables
     for (const { atMs } of tables.revoked.values()) this.#latestRevocationMs = Math.max(this.#latestRevocationMs, atMs)
@@ -45,7 +69,11 @@ export class MemoryTokenStore implements TokenStore {
     return this.#find(presented, limits)
   }
 
-  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
+  async redeem (
+    presented: PresentedToken,
+    newSecretHash: string,
+    limits: SessionLimits
+  ): Promise<RedeemedToken | undefined> {
     const found = this.#find(presented, limits)
     if (found?.kind === 'fresh') this.#begin(presented, found, newSecretHash)
     if (!found || found.kind === 'busy') return undefined
@@ -83,7 +111,11 @@ export class MemoryTokenStore implements TokenStore {
   async revokedSubjects (sinceMs = 0): Promise<Map<string, number>> {
     if (sinceMs > this.#latestRevocationMs && this.#latestRevocationMs > 0) return new Map()
     const now = this.#now()
-    return new Map([...this.#revoked].filter(([, { atMs, untilMs }]) => untilMs > now && atMs >= sinceMs).map(([subject, { atMs }]) => [subject, atMs]))
+    return new Map(
+      [...this.#revoked]
+        .filter(([, { atMs, untilMs }]) => untilMs > now && atMs >= sinceMs)
+        .map(([subject, { atMs }]) => [subject, atMs])
+    )
   }
 
   async forgottenMs (): Promise<number> {
@@ -98,14 +130,24 @@ export class MemoryTokenStore implements TokenStore {
   #find (presented: PresentedToken, { absoluteMs, graceMs }: SessionLimits): StoredToken | undefined {
     const now = this.#now()
     const token = this.#live(this.#tokens, presented.tokenHash)
-    if (token) return this.#unlessRevoked({ kind: 'fresh', record: token.record, endsInMs: Math.min(absoluteMs, expiryOf(token.record) - now) })
+    if (token) {
+      return this.#unlessRevoked({
+        kind: 'fresh',
+        record: token.record,
+        endsInMs: Math.min(absoluteMs, expiryOf(token.record) - now)
+      })
+    }
     const session = this.#live(this.#sessions, presented.tokenHash)
     if (!session) return undefined
     const { record, secrets, spentAtMs, fingerprint } = session
     const endsInMs = session.endsAtMs - now
-    if (presented.secretHash !== undefined && secrets.includes(presented.secretHash)) return this.#unlessRevoked({ kind: 'resumed', record, endsInMs })
+    if (presented.secretHash !== undefined && secrets.includes(presented.secretHash)) {
+      return this.#unlessRevoked({ kind: 'resumed', record, endsInMs })
+    }
     const isRepeat = fingerprint === presented.fingerprint && now - spentAtMs < graceMs && secrets.length < MAX_SECRETS
-    return isRepeat ? this.#unlessRevoked({ kind: session.openTurn > 0 ? 'busy' : 'repeated', record, endsInMs }) : undefined
+    return isRepeat
+      ? this.#unlessRevoked({ kind: session.openTurn > 0 ? 'busy' : 'repeated', record, endsInMs })
+      : undefined
   }
 
   #unlessRevoked (found: StoredToken): StoredToken | undefined {
@@ -117,7 +159,16 @@ export class MemoryTokenStore implements TokenStore {
     const now = this.#now()
     this.#tokens.delete(tokenHash)
     this.#sweep(this.#sessions)
-    this.#sessions.set(tokenHash, { record, untilMs: now + endsInMs, endsAtMs: now + endsInMs, spentAtMs: now, fingerprint, secrets: [secretHash], turn: 0, openTurn: 0 })
+    this.#sessions.set(tokenHash, {
+      record,
+      untilMs: now + endsInMs,
+      endsAtMs: now + endsInMs,
+      spentAtMs: now,
+      fingerprint,
+      secrets: [secretHash],
+      turn: 0,
+      openTurn: 0
+    })
   }
 
   /** Sessions used lately stand last, so that the sweep meets the others first. */
@@ -144,7 +195,10 @@ export class MemoryTokenStore implements TokenStore {
     }
   }
 
-  /** Drops what is over, from the oldest on, up to the first that is not: so that nothing heaps up, and no call walks far. */
+  /**
+   * Drops what is over, from the oldest on, up to the first that is not: so that nothing heaps up, and no call walks
+   * far.
+   */
   #sweep (map: Map<string, { untilMs: number }>): void {
     const now = this.#now()
     for (const [key, { untilMs }] of map) {

@@ -41,7 +41,10 @@ const integer = (min: number, max: number, unit: string): Check => ({
   range: `an integer from ${min} to ${max} (${unit})`,
   ok: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 })
-const path: Check = { range: 'a path that begins with "/"', ok: value => typeof value === 'string' && value.startsWith('/') }
+const path: Check = {
+  range: 'a path that begins with "/"',
+  ok: value => typeof value === 'string' && value.startsWith('/')
+}
 
 /** One row per option but the store, in the order of the documents. */
 export const tokenDefaults = {
@@ -81,9 +84,18 @@ export function resolveTokenOptions (given: OneTimeTokenOptions): ResolvedTokenO
   const options = { ...tokenDefaults, ...withoutUndefined(given) }
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(tokenChecks, name) ? tokenChecks[name as keyof OneTimeTokenOptions] : undefined
-    if (!check) throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', name, `one of ${Object.keys(tokenChecks).join(', ')}`, 'an unknown option')
+    if (!check) {
+      throw new errors.FST_SSE_BAD_OPTION(
+        'oneTimeToken',
+        name,
+        `one of ${Object.keys(tokenChecks).join(', ')}`,
+        'an unknown option'
+      )
+    }
     if (!check.ok(value)) throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', name, check.range, show(value))
   }
-  if (!Object.hasOwn(options, 'store')) throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', 'store', tokenChecks.store.range, 'none')
+  if (!Object.hasOwn(options, 'store')) {
+    throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', 'store', tokenChecks.store.range, 'none')
+  }
   return options
 }

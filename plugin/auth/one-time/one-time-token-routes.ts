@@ -52,7 +52,10 @@ function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRe
   }
 }
 
-/** Undefined when none are named; an unknown field might be a misspelt one, and the token would be for more than was meant. */
+/**
+ * Undefined when none are named; an unknown field might be a misspelt one, and the token would be for more than was
+ * meant.
+ */
 function readTopics (body: unknown): string[] | undefined {
   const { topics } = readFields(body, ['topics'])
   if (topics === undefined) return undefined
@@ -63,15 +66,23 @@ function readTopics (body: unknown): string[] | undefined {
 
 function readRevocation (body: unknown): { subject?: string | undefined, session?: string | undefined } {
   const { subject, session } = readFields(body, ['subject', 'session'])
-  if (subject !== undefined && !isSubject(subject)) throw new errors.FST_SSE_BAD_BODY('field "subject"', SUBJECT, show(subject))
-  if (session !== undefined && !(typeof session === 'string' && /^[\w-]{43}$/.test(session))) throw new errors.FST_SSE_BAD_BODY('field "session"', SESSION, show(session))
-  if ((subject === undefined) === (session === undefined)) throw new errors.FST_SSE_BAD_BODY('body', 'an object with either "subject" or "session"', show(body))
+  if (subject !== undefined && !isSubject(subject)) {
+    throw new errors.FST_SSE_BAD_BODY('field "subject"', SUBJECT, show(subject))
+  }
+  if (session !== undefined && !(typeof session === 'string' && /^[\w-]{43}$/.test(session))) {
+    throw new errors.FST_SSE_BAD_BODY('field "session"', SESSION, show(session))
+  }
+  if ((subject === undefined) === (session === undefined)) {
+    throw new errors.FST_SSE_BAD_BODY('body', 'an object with either "subject" or "session"', show(body))
+  }
   return { subject, session }
 }
 
 function readFields (body: unknown, names: readonly string[]): Record<string, unknown> {
   if (body === undefined) return {}
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new errors.FST_SSE_BAD_BODY('body', 'a JSON object', show(body))
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new errors.FST_SSE_BAD_BODY('body', 'a JSON object', show(body))
+  }
   const unknown = Object.keys(body).find(name => !names.includes(name))
   if (unknown !== undefined) throw new errors.FST_SSE_BAD_BODY('field', `one of ${names.join(', ')}`, show(unknown))
   return body as Record<string, unknown>

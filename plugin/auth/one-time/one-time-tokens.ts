@@ -42,7 +42,12 @@ export class OneTimeTokens {
     const { maxFailures: max, limitWindowMs: windowMs } = options
     this.options = options
     this.counter = counter
-    this.#failures = new RateLimit(counter, { what: 'tries of a one-time token that is not valid', per: 'address', max, windowMs })
+    this.#failures = new RateLimit(counter, {
+      what: 'tries of a one-time token that is not valid',
+      per: 'address',
+      max,
+      windowMs
+    })
   }
 
   /** Checks the options; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
@@ -65,20 +70,28 @@ export class OneTimeTokens {
    * the grant. A topic may be a pattern, where the grant covers all it stands for. `origin` is the page's: a browser of
    * another origin cannot redeem it. Throws 403 `FST_SSE_FORBIDDEN` for a topic the grant does not cover.
    */
-  async issue (grant: Grant, { topics, origin }: { topics?: readonly string[] | undefined, origin?: string | undefined } = {}): Promise<IssuedToken> {
+  async issue (
+    grant: Grant,
+    { topics, origin }: { topics?: readonly string[] | undefined, origin?: string | undefined } = {}
+  ): Promise<IssuedToken> {
     if (topics) grant.checkSubscribe(topics)
     const { subject, expiresAtMs, issuedAtMs } = grant
     const ttlMs = Math.min(this.options.ttlMs, (expiresAtMs ?? Infinity) - Date.now())
     const token = newSecret()
     const session = hashOf(token)
-    await this.store.issue(session, { origin, grant: { subject, subscribe: topics ?? grant.subscribe, publish: [], expiresAtMs, issuedAtMs } }, ttlMs)
+    await this.store.issue(
+      session,
+      { origin, grant: { subject, subscribe: topics ?? grant.subscribe, publish: [], expiresAtMs, issuedAtMs } },
+      ttlMs
+    )
     return { token, expiresIn: Math.max(0, Math.floor(ttlMs / 1000)), session }
   }
 
   /**
-   * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one or
-   * with two, with 429 when the address has shown this one too often, and with 503 when the store is away. A token has 256 bits and
-   * cannot be guessed, so that the limit is only there for the store; whoever shares an address must not be locked out by it.
+   * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one
+   * or with two, with 429 when the address has shown this one too often, and with 503 when the store is away. A token
+   * has 256 bits and cannot be guessed, so that the limit is only there for the store; whoever shares an address must
+   * not be locked out by it.
    */
   async find (request: FastifyRequest): Promise<FoundToken> {
     // As the query parser read it.
@@ -95,9 +108,9 @@ export class OneTimeTokens {
 
   /**
    * Spends what was found, once nothing else can reject the stream any more, and gives the browser the session's cookie
-   * with the stream's own headers. Returns the stream's turn: those of the session before it are superseded. Rejects with
-   * 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no stream none
-   * was superseded.
+   * with the stream's own headers. Returns the stream's turn: those of the session before it are superseded. Rejects
+   * with 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no
+   * stream none was superseded.
    */
   async redeem ({ presented }: FoundToken, reply: FastifyReply, use: 'stream' | 'answer'): Promise<number> {
     const secret = newSecret()
@@ -116,11 +129,13 @@ export class OneTimeTokens {
   }
 
   /**
-   * A stream that had its turn is over: within the grace the same client may now repeat its request. Where the store is away
-   * the page needs a new token, or the cookie that it has.
+   * A stream that had its turn is over: within the grace the same client may now repeat its request. Where the store is
+   * away the page needs a new token, or the cookie that it has.
    */
   release (session: string, turn: number, log: FastifyBaseLogger): void {
-    this.store.release(session, turn).catch((err: unknown) => log.debug({ err }, 'the end of a stream could not be noted in the token store'))
+    this.store
+      .release(session, turn)
+      .catch((err: unknown) => log.debug({ err }, 'the end of a stream could not be noted in the token store'))
   }
 
   async #look (request: FastifyRequest, tokenHash: string): Promise<FoundToken | undefined> {
@@ -139,14 +154,20 @@ export class OneTimeTokens {
     // A hijacked reply writes its headers when it likes.
     if (raw.headersSent) return
     const { insecure: isInsecure } = this.options
-    const lines = cookieLines(request, { name: cookieName(tokenHash, isInsecure), secret, nowMs: Date.now(), maxAgeMs, isInsecure })
+    const lines = cookieLines(request, {
+      name: cookieName(tokenHash, isInsecure),
+      secret,
+      nowMs: Date.now(),
+      maxAgeMs,
+      isInsecure
+    })
     raw.appendHeader('set-cookie', lines)
   }
 }
 
 /**
- * From an encapsulated instance with `@fastify/rate-limit`: registered for the whole app its default limit would hold for every
- * route of the app with `config.rateLimit`, and beside the app's own.
+ * From an encapsulated instance with `@fastify/rate-limit`: registered for the whole app its default limit would hold
+ * for every route of the app with `config.rateLimit`, and beside the app's own.
  */
 async function createCounter (app: FastifyInstance): Promise<RateCounter> {
   const counter: Partial<RateCounter> = {}

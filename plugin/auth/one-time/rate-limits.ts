@@ -4,15 +4,24 @@ import { errors } from '../../reply/errors.ts'
 /** What is counted and for whom; both stand in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
 
-interface LimiterOptions { max: number, timeWindow: number, allowList: string[], keyGenerator: (request: FastifyRequest) => string }
+interface LimiterOptions {
+  max: number
+  timeWindow: number
+  allowList: string[]
+  keyGenerator: (request: FastifyRequest) => string
+}
 
 /**
  * The part of an app with `@fastify/rate-limit` that is used here. Not `Pick<FastifyInstance, 'createRateLimit'>`: the
  * published types would then need the types of that package.
  */
-export interface RateCounter { createRateLimit: (options: LimiterOptions) => (request: FastifyRequest) => Promise<unknown> }
+export interface RateCounter {
+  createRateLimit: (options: LimiterOptions) => (request: FastifyRequest) => Promise<unknown>
+}
 
-/** How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`. */
+/**
+ * How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`.
+ */
 export class RateLimit {
   readonly #init: RateLimitInit
   readonly #limiter: Limiter
@@ -22,7 +31,12 @@ export class RateLimit {
   constructor (counter: RateCounter, init: RateLimitInit) {
     this.#init = init
     // Without a list of those allowed everything there is always a count.
-    this.#limiter = counter.createRateLimit({ max: init.max, timeWindow: init.windowMs, allowList: [], keyGenerator: request => this.#keys.get(request)! }) as Limiter
+    this.#limiter = counter.createRateLimit({
+      max: init.max,
+      timeWindow: init.windowMs,
+      allowList: [],
+      keyGenerator: request => this.#keys.get(request)!
+    }) as Limiter
   }
 
   /** Counts one more. Rejects when there were `max` within the window. */
@@ -44,7 +58,9 @@ export class RateLimit {
 
   #refuse (ttlInSeconds: number): never {
     const { what, per, max, windowMs } = this.#init
-    throw Object.assign(new errors.FST_SSE_TOO_MANY(what, per, max, windowMs / 1000), { headers: { 'retry-after': ttlInSeconds } })
+    throw Object.assign(new errors.FST_SSE_TOO_MANY(what, per, max, windowMs / 1000), {
+      headers: { 'retry-after': ttlInSeconds }
+    })
   }
 }
 

@@ -25,10 +25,16 @@ export function readSecret (request: FastifyRequest, name: string): string | und
 export interface ResumeCookie { name: string, secret: string, nowMs: number, maxAgeMs: number, isInsecure: boolean }
 
 /** The `Set-Cookie` values that keep a secret: the new cookie first, then the ends of those that are too many. */
-export function cookieLines (request: FastifyRequest, { name, secret, nowMs, maxAgeMs, isInsecure }: ResumeCookie): string[] {
+export function cookieLines (
+  request: FastifyRequest,
+  { name, secret, nowMs, maxAgeMs, isInsecure }: ResumeCookie
+): string[] {
   const attributes = attributesFor(request, isInsecure)
-  const line = (name: string, value: string, maxAge: number): string => `${name}=${value}; Max-Age=${maxAge}; ${attributes}`
-  const others = [...cookiesOf(request)].filter(([other]) => other !== name).sort(([, a], [, b]) => b.sinceMs - a.sinceMs)
+  const line = (name: string, value: string, maxAge: number): string =>
+    `${name}=${value}; Max-Age=${maxAge}; ${attributes}`
+  const others = [...cookiesOf(request)]
+    .filter(([other]) => other !== name)
+    .sort(([, a], [, b]) => b.sinceMs - a.sinceMs)
   const tooMany = others.slice(MAX_COOKIES - 1).map(([other]) => line(other, '', 0))
   return [line(name, `${nowMs.toString(36)}.${secret}`, Math.ceil(maxAgeMs / 1000)), ...tooMany]
 }

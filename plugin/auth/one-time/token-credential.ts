@@ -24,7 +24,8 @@ function tokenCredential (tokens: OneTimeTokens, request: FastifyRequest): Crede
     isAskedAgain: false,
     isSelfContained: false,
     async verify () {
-      // A client that can send another method can send a header, too; and a handler that changes something must not run twice.
+      // A client that can send another method can send a header, too; and a handler that changes something must not run
+      // twice.
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw new errors.FST_SSE_UNAUTHORIZED('a one-time token is for GET: send other credentials with other methods')
       }

@@ -9,8 +9,24 @@ export interface TokenCommands {
   tokenTouch: (session: string, slidingMs: number) => Promise<number>
   tokenTell: (token: string, session: string, channel: string, message: string, what: 'end' | 'keep') => Promise<number>
   tokenRelease: (session: string, turn: number) => Promise<number>
-  tokenRevoke: (at: string, until: string, forgotten: string, subject: string, ttlMs: number, channel: string, maxForgotten: number) => Promise<number>
-  tokenRevoked: (at: string, until: string, forgotten: string, what: 'one' | 'page', subjectOrSince: string | number, skipped: number, size: number) => Promise<RevokedReply>
+  tokenRevoke: (
+    at: string,
+    until: string,
+    forgotten: string,
+    subject: string,
+    ttlMs: number,
+    channel: string,
+    maxForgotten: number
+  ) => Promise<number>
+  tokenRevoked: (
+    at: string,
+    until: string,
+    forgotten: string,
+    what: 'one' | 'page',
+    subjectOrSince: string | number,
+    skipped: number,
+    size: number
+  ) => Promise<RevokedReply>
 }
 
 /** What `token.lua` replies. */

@@ -18,9 +18,9 @@ export interface PresentedToken {
 }
 
 /**
- * `fresh`: not redeemed yet. `resumed`: spent, and the cookie shows the secret of its session. `repeated`: spent within the
- * grace, from the same client, and the stream that spent it is over. `busy`: the same while that stream is open. Anything else
- * is nothing.
+ * `fresh`: not redeemed yet. `resumed`: spent, and the cookie shows the secret of its session. `repeated`: spent within
+ * the grace, from the same client, and the stream that spent it is over. `busy`: the same while that stream is open.
+ * Anything else is nothing.
  */
 export interface StoredToken {
   kind: 'fresh' | 'resumed' | 'repeated' | 'busy'
@@ -30,13 +30,18 @@ export interface StoredToken {
 }
 
 export interface RedeemedToken extends StoredToken {
-  /** Tells the session's streams apart: 1 for the first, one more with each redemption, in the order in which they were done. */
+  /**
+   * Tells the session's streams apart: 1 for the first, one more with each redemption, in the order in which they were
+   * done.
+   */
   turn: number
   /** True when an older stream of the session may be open, on whichever node: it has to be superseded. */
   hasOlder: boolean
 }
 
-/** How long sessions last: unused, altogether, and how long after the redemption a repeat of the request counts. In ms. */
+/**
+ * How long sessions last: unused, altogether, and how long after the redemption a repeat of the request counts. In ms.
+ */
 export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs: number }
 
 /** A session takes so many secrets: its first, and one for each repeat. */
@@ -61,25 +66,34 @@ export interface TokenStore {
   stop: () => Promise<void>
   /** Keeps a fresh token until it is redeemed, `ttlMs` are over or its grant has expired. */
   issue: (tokenHash: string, record: TokenRecord, ttlMs: number) => Promise<void>
-  /** Looks a token up and spends nothing; undefined when it is unknown, spent without its session, revoked or too old. */
+  /**
+   * Looks a token up and spends nothing; undefined when it is unknown, spent without its session, revoked or too old.
+   */
   find: (presented: PresentedToken, limits: SessionLimits) => Promise<StoredToken | undefined>
   /**
    * Spends a fresh token atomically (one winner of any number of racers) and begins its session with the new secret; or
-   * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them. From here on
-   * the session has an open stream. Undefined as in `find`, and for a token that is `busy`.
+   * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them.
+   * From here on the session has an open stream. Undefined as in `find`, and for a token that is `busy`.
    */
-  redeem: (presented: PresentedToken, newSecretHash: string, limits: SessionLimits) => Promise<RedeemedToken | undefined>
+  redeem: (
+    presented: PresentedToken,
+    newSecretHash: string,
+    limits: SessionLimits
+  ) => Promise<RedeemedToken | undefined>
   /** The stream of this turn is over; does nothing when a later one is open. */
   release: (session: string, turn: number) => Promise<void>
-  /** Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked at. */
+  /**
+   * Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked
+   * at.
+   */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
   /** Ends the session; its token too when it is not redeemed yet. */
   revokeSession: (session: string) => Promise<void>
   /** What was granted to the subject before now ends; remembered for `ttlMs`. */
   revokeSubject: (subject: string, ttlMs: number) => Promise<void>
   /**
-   * Subjects revoked since then (all by default), and when, in Unix ms. Costs what it returns, and not what there is: nodes ask
-   * again and again. A later revocation never has an earlier time.
+   * Subjects revoked since then (all by default), and when, in Unix ms. Costs what it returns, and not what there is:
+   * nodes ask again and again. A later revocation never has an earlier time.
    */
   revokedSubjects: (sinceMs?: number) => Promise<Map<string, number>>
   /** When the latest revocation was made that is remembered no longer; 0 when none has been forgotten. */

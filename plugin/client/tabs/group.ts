@@ -9,8 +9,9 @@ import type { LeaderMessage, TabMessage } from './protocol.ts'
 const ANSWER_MS = 1_000
 
 /**
- * A transport over the connection that all tabs of an origin share. The tab that holds the lock `<name>:leader` leads: it has the connection.
- * Each subscription holds a lock of its own, so that one that is gone, however it went, is noticed.
+ * A transport over the connection that all tabs of an origin share. The tab that holds the lock `<name>:leader` leads:
+ * it has the connection. Each subscription holds a lock of its own, so that one that is gone, however it went, is
+ * noticed.
  */
 export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
   return (request, sink, signal) => new Promise(resolve => {

@@ -11,8 +11,8 @@ import type { LeaderMessage, TabMessage } from './protocol.ts'
 type Join = TabMessage & { kind: 'join' }
 
 /**
- * The tab that has the connection. It subscribes to the topics of all members, from the earliest of their positions, and passes on what
- * comes. Members drop what they have already seen.
+ * The tab that has the connection. It subscribes to the topics of all members, from the earliest of their positions,
+ * and passes on what comes. Members drop what they have already seen.
  */
 export class Leader {
   readonly #options: SubscribeOptions<never>
@@ -88,7 +88,14 @@ export class Leader {
     for (const topic of this.#positions.keys()) if (!topics.includes(topic)) this.#positions.delete(topic)
     const cursor = formatCursor(topics, this.#positions, this.#tags)
     if (this.#connector && this.#connector.state !== 'closed') this.#connector.restart(topics, cursor)
-    else this.#connector = new Connector({ ...this.#options, topics, envelope: true }, this.#transport, cursor, this.#listener())
+    else {
+      this.#connector = new Connector(
+        { ...this.#options, topics, envelope: true },
+        this.#transport,
+        cursor,
+        this.#listener()
+      )
+    }
   }
 
   #listener (): ConnectorListener {
@@ -102,7 +109,12 @@ export class Leader {
       moved: () => this.#learnPositions(),
       published: event => this.#publish(event),
       gap: detail => send({ kind: 'gap', detail }),
-      ended: ({ topic, reason }) => send(topic === undefined ? { kind: 'finished', members: [...this.#members.keys()] } : { kind: 'end', topic, reason }),
+      ended: ({ topic, reason }) =>
+        send(
+          topic === undefined
+            ? { kind: 'finished', members: [...this.#members.keys()] }
+            : { kind: 'end', topic, reason }
+        ),
       expiring: detail => send({ kind: 'expiring', detail }),
       failed: detail => this.#fail(detail),
       changed: state => { if (state !== 'open') send({ kind: 'interrupted' }) },
@@ -114,7 +126,10 @@ export class Leader {
     this.#send({ kind: 'open', positions: this.#positions, members })
   }
 
-  /** A stream that was rejected because of the newest members goes on without them. `cause` may be something that cannot be cloned. */
+  /**
+   * A stream that was rejected because of the newest members goes on without them. `cause` may be something that cannot
+   * be cloned.
+   */
   #fail ({ cause, ...detail }: ErrorDetail): void {
     const isOfNewest = !detail.willRetry && this.#unproven.size < this.#members.size
     if (!isOfNewest) return this.#send({ kind: 'failed', detail })
@@ -136,7 +151,10 @@ export class Leader {
   /** Whose event it is cannot be known. */
   #giveUp (): void {
     this.#connector!.close()
-    this.#send({ kind: 'failed', detail: { message: 'shareAcrossTabs needs a server that answers envelope=true', willRetry: false } })
+    this.#send({
+      kind: 'failed',
+      detail: { message: 'shareAcrossTabs needs a server that answers envelope=true', willRetry: false }
+    })
   }
 
   /** The cursor says where each topic is, those without an event yet included. */

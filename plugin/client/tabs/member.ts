@@ -17,7 +17,14 @@ export class Member {
   /** The leader has answered: what it said before was not meant for us. */
   #isJoined = false
 
-  private constructor (id: string, topics: readonly string[], { url, cursor }: ConnectionRequest, tags: ReadonlyMap<string, string>, sink: ConnectionSink, finish: (outcome: Outcome) => void) {
+  private constructor (
+    id: string,
+    topics: readonly string[],
+    { url, cursor }: ConnectionRequest,
+    tags: ReadonlyMap<string, string>,
+    sink: ConnectionSink,
+    finish: (outcome: Outcome) => void
+  ) {
     this.id = id
     this.topics = topics
     this.#isEnveloped = url.searchParams.get('envelope') === 'true'
@@ -27,7 +34,12 @@ export class Member {
     this.#positions = readPositions(cursor, topics)
   }
 
-  static async create (id: string, request: ConnectionRequest, sink: ConnectionSink, finish: (outcome: Outcome) => void): Promise<Member> {
+  static async create (
+    id: string,
+    request: ConnectionRequest,
+    sink: ConnectionSink,
+    finish: (outcome: Outcome) => void
+  ): Promise<Member> {
     const topics = request.url.searchParams.getAll('topic').sort()
     const tags = await Promise.all(topics.map(async topic => [topic, await tagOf(topic) ?? ''] as const))
     return new Member(id, topics, request, new Map(tags), sink, finish)
@@ -56,12 +68,15 @@ export class Member {
     else if (message.kind === 'published') this.#publish(message)
     else if (message.kind === 'gap') this.#gap(message.detail)
     else if (message.kind === 'expiring') this.#pass('stream.expiring', message.detail)
-    else if (this.topics.includes(message.topic)) this.#pass('stream.end', { topic: message.topic, reason: message.reason })
+    else if (this.topics.includes(message.topic)) {
+      this.#pass('stream.end', { topic: message.topic, reason: message.reason })
+    }
   }
 
   #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
     if (!members.includes(this.id)) return
-    // A stream that begins with gaps has no positions yet. Ours are never moved: what we have not seen is still to come.
+    // A stream that begins with gaps has no positions yet. Ours are never moved: what we have not seen is still to
+    // come.
     for (const topic of this.topics) {
       const position = positions.get(topic)
       if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)

@@ -1,4 +1,6 @@
-/** One topic's place: the id of the last event, `<ms>-<n>`. Within a topic ids rise, over deletions and failovers, too. */
+/**
+ * One topic's place: the id of the last event, `<ms>-<n>`. Within a topic ids rise, over deletions and failovers, too.
+ */
 export interface Position { readonly ms: number, readonly n: number }
 
 const TAG_LENGTH = 6
@@ -18,7 +20,10 @@ export function compare (a: Position, b: Position): number {
   return a.ms - b.ms || a.n - b.n
 }
 
-/** The positions of a cursor, by topic. `topics` are those of the connection, sorted. Empty for a cursor that is not theirs. */
+/**
+ * The positions of a cursor, by topic. `topics` are those of the connection, sorted. Empty for a cursor that is not
+ * theirs.
+ */
 export function readPositions (cursor: string, topics: readonly string[]): Map<string, Position> {
   const plain = parseId(cursor)
   if (plain) return new Map(topics.length === 1 ? [[topics[0]!, plain]] : [])
@@ -33,7 +38,11 @@ function parsePart (part: string): Position {
 }
 
 /** The cursor of these topics, where they have a position: a plain id for an only topic, else by tags. */
-export function formatCursor (topics: readonly string[], positions: ReadonlyMap<string, Position>, tags: ReadonlyMap<string, string>): string {
+export function formatCursor (
+  topics: readonly string[],
+  positions: ReadonlyMap<string, Position>,
+  tags: ReadonlyMap<string, string>
+): string {
   const known = topics.filter(topic => positions.has(topic))
   const [only] = known
   if (topics.length === 1) return only === undefined ? '' : formatId(positions.get(only)!)

@@ -6,7 +6,12 @@ export type TabMessage =
   /** A new leader: everybody is to join it, and hears nobody else from now on. */
   | { readonly kind: 'lead', readonly leader: string }
   /** To the leader: who I am, what I want, and where I am. */
-  | { readonly kind: 'join', readonly member: string, readonly topics: readonly string[], readonly positions: ReadonlyMap<string, Position> }
+  | {
+    readonly kind: 'join'
+    readonly member: string
+    readonly topics: readonly string[]
+    readonly positions: ReadonlyMap<string, Position>
+  }
   | { readonly kind: 'leave', readonly member: string }
   /** By the leader alone. */
   | LeaderMessage & { readonly leader: string }

@@ -11,8 +11,8 @@ export interface KeyedAppend {
 }
 
 /**
- * The name under which a log remembers an idempotency key: the key, followed by a space and a hash of the publisher where
- * one is given. A key holds no space, so no publisher can reach the keys of another. Undefined without a key.
+ * The name under which a log remembers an idempotency key: the key, followed by a space and a hash of the publisher
+ * where one is given. A key holds no space, so no publisher can reach the keys of another. Undefined without a key.
  */
 export function keyNameOf ({ idempotencyKey, publisher }: AppendOptions): string | undefined {
   if (idempotencyKey === undefined || publisher === undefined) return idempotencyKey
@@ -22,7 +22,9 @@ export function keyNameOf ({ idempotencyKey, publisher }: AppendOptions): string
 /** A hash of events, in which each text follows its length: different batches never give the same bytes. */
 export function fingerprintOf (events: readonly NewEvent[]): string {
   const hash = sha256()
-  for (const { event = '', data, retry = '' } of events) hash.update(`${event.length} ${data.length} ${retry}\n${event}${data}`)
+  for (const { event = '', data, retry = '' } of events) {
+    hash.update(`${event.length} ${data.length} ${retry}\n${event}${data}`)
+  }
   return hash.digest('base64url')
 }
 

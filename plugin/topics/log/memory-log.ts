@@ -6,7 +6,18 @@ import { createRetention, rememberedMs } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { fingerprintOf, keyNameOf } from './idempotency.ts'
 import type { KeyedAppend } from './idempotency.ts'
-import type { Appended, AppendOptions, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './topic-log.ts'
+import type {
+  Appended,
+  AppendOptions,
+  LogEntry,
+  Location,
+  NewEvent,
+  PageLimit,
+  SeekStart,
+  TopicEnds,
+  TopicListener,
+  TopicLog
+} from './topic-log.ts'
 
 export interface MemoryLogOptions {
   /** Retention by topic pattern; the first rule that matches counts. */
@@ -59,7 +70,9 @@ export class MemoryLog implements TopicLog {
     const key = keyNameOf(options)
     const fingerprint = key === undefined ? '' : fingerprintOf(events)
     const earlier = this.#earlier(name, topic, key)
-    if (earlier && earlier.fingerprint !== fingerprint) throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, name)
+    if (earlier && earlier.fingerprint !== fingerprint) {
+      throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, name)
+    }
     if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
     if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
     const entries = this.#number(topic, events)
@@ -68,7 +81,9 @@ export class MemoryLog implements TopicLog {
     topic.last = entries.at(-1)!.id
     topic.touchedAt = this.#now()
     const ids = entries.map(entry => entry.id)
-    if (key !== undefined) this.#remember(topic, key, { first: ids[0]!, count: ids.length, fingerprint, usedAt: this.#now() })
+    if (key !== undefined) {
+      this.#remember(topic, key, { first: ids[0]!, count: ids.length, fingerprint, usedAt: this.#now() })
+    }
     this.#trim(name, topic)
     this.#listeners.get(name)?.onEntries(entries)
     return { ids, isRepeat: false }
@@ -96,7 +111,10 @@ export class MemoryLog implements TopicLog {
   async seek (name: string, start: SeekStart): Promise<EventId> {
     const topic = this.#peek(name)
     const { entries, head } = topic
-    const index = 'last' in start ? entries.length - start.last : firstAfter(entries, head, { ms: this.#now() - start.withinMs - 1, n: Infinity })
+    const index =
+      'last' in start
+        ? entries.length - start.last
+        : firstAfter(entries, head, { ms: this.#now() - start.withinMs - 1, n: Infinity })
     return index > head ? entries[index - 1]!.id : positionBeforeFirst(this.#endsOf(name, topic))
   }
 
@@ -140,7 +158,17 @@ export class MemoryLog implements TopicLog {
 
   #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, isClosed }: Topic): TopicEnds {
     const { expireAfterMs } = this.#retentionOf(name)
-    return { first: entries[head]?.id, last, count: entries.length - head, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), isClosed, jumps: [] }
+    return {
+      first: entries[head]?.id,
+      last,
+      count: entries.length - head,
+      bornMs,
+      forgottenMs,
+      expireAfterMs,
+      nowMs: this.#now(),
+      isClosed,
+      jumps: []
+    }
   }
 
   #topic (name: string): Topic {

@@ -10,7 +10,10 @@ export interface NewEvent {
 /** An event as the log has it. */
 export interface LogEntry extends NewEvent { readonly id: EventId }
 
-/** Both ends of a topic's log. A topic without any event so far has `first` undefined, `last` 0-0, `count` 0 and `bornMs` 0. */
+/**
+ * Both ends of a topic's log. A topic without any event so far has `first` undefined, `last` 0-0, `count` 0 and
+ * `bornMs` 0.
+ */
 export interface TopicEnds {
   /** The oldest entry that is retained; undefined when none is. */
   readonly first: EventId | undefined
@@ -28,7 +31,9 @@ export interface TopicEnds {
   readonly nowMs: number
   /** The topic was closed: it takes no more events. */
   readonly isClosed: boolean
-  /** Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first. */
+  /**
+   * Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first.
+   */
   readonly jumps: readonly Jump[]
 }
 
@@ -52,13 +57,18 @@ export interface TopicListener {
 }
 
 export interface AppendOptions {
-  /** Names this append: a second one with the same key, by the same publisher and to the same topic, appends nothing. */
+  /**
+   * Names this append: a second one with the same key, by the same publisher and to the same topic, appends nothing.
+   */
   idempotencyKey?: string | undefined
   /** Whose key it is; different publishers may use the same key. Without one, keys belong to the topic alone. */
   publisher?: string | undefined
 }
 
-/** Where to begin without a cursor: with the last entries, this many, or with those of the last `withinMs` by the log's clock. */
+/**
+ * Where to begin without a cursor: with the last entries, this many, or with those of the last `withinMs` by the log's
+ * clock.
+ */
 export type SeekStart = { last: number } | { withinMs: number }
 
 /** Where a log tells of trouble; a part of Fastify's logger. */
@@ -96,12 +106,16 @@ export interface LogHealth {
 export interface TopicLog {
   /** How its connections are, for readiness and metrics; undefined for a log that has none. */
   readonly health?: LogHealth
-  /** Connects, or opens the files. Called once before anything else; a log on the network that is away is waited for later. */
+  /**
+   * Connects, or opens the files. Called once before anything else; a log on the network that is away is waited for
+   * later.
+   */
   start: (logger: LogLogger) => Promise<void>
   /**
-   * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
-   * Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and returns the first ids;
-   * when the events are not those of the first time, it rejects with `TOPICS_IDEMPOTENCY_KEY_REUSED`.
+   * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log
+   * makes them. Rejects with `TOPICS_CLOSED` for a closed topic. A repeated `idempotencyKey` appends nothing and
+   * returns the first ids; when the events are not those of the first time, it rejects with
+   * `TOPICS_IDEMPOTENCY_KEY_REUSED`.
    */
   append: (topic: string, events: readonly NewEvent[], options?: AppendOptions) => Promise<Appended>
   /** Entries after a position, oldest first, bounded by count and by bytes of data; at least one if there is any. */
@@ -109,14 +123,14 @@ export interface TopicLog {
   /** Both ends, and whether the entry with this very id is retained. */
   locate: (topic: string, id: EventId) => Promise<Location>
   /**
-   * The position just before the entries to begin with; the end of the topic when there are none. It is the id of the entry
-   * before them where that one is retained, so that a client that comes back with it is recognised. Its cost does not
-   * depend on how many entries follow.
+   * The position just before the entries to begin with; the end of the topic when there are none. It is the id of the
+   * entry before them where that one is retained, so that a client that comes back with it is recognised. Its cost does
+   * not depend on how many entries follow.
    */
   seek: (topic: string, start: SeekStart) => Promise<EventId>
   /**
-   * Begins to tell a listener of this topic; everything appended after the returned ends is told, perhaps already before
-   * this settles. One listener per topic.
+   * Begins to tell a listener of this topic; everything appended after the returned ends is told, perhaps already
+   * before this settles. One listener per topic.
    */
   follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
   /** Stops telling this listener. Ignored where another one follows the topic by now. */

@@ -8,8 +8,8 @@ export interface Line { number: number, text: string }
 const MAX_LINE = 16_777_216
 
 /**
- * The lines of each chunk, as soon as they are complete; characters after the last line end are a line, too. LF and CR LF end
- * a line. Rejects with a `CommandError` where a line is too long for any event.
+ * The lines of each chunk, as soon as they are complete; characters after the last line end are a line, too. LF and CR
+ * LF end a line. Rejects with a `CommandError` where a line is too long for any event.
  */
 export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
   let number = 1

@@ -28,7 +28,10 @@ export const publish: Command = {
   flags: {
     event: { value: 'NAME', meaning: 'Name of the events.' },
     ndjson: { value: undefined, meaning: 'Each line of stdin is JSON: {"event"?, "data", "retry"?}.' },
-    wait: { value: 'DURATION', meaning: `How long to wait for a service that is away: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.` },
+    wait: {
+      value: 'DURATION',
+      meaning: `How long to wait for a service that is away: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.`
+    },
     ...CLIENT_FLAGS
   },
   async run (call, terminal) {
@@ -49,7 +52,9 @@ function operands ({ others, switches }: Call): { topic: string, data: string | 
 
 /** Lines that are there together are one batch. The next ones wait in stdin until it is published. */
 async function publishLines (call: Call, { stdin, stderr }: Terminal, publisher: Publisher): Promise<void> {
-  if ((stdin as { isTTY?: boolean }).isTTY) stderr.write('resumable-sse: each line you type is published; Ctrl-D ends\n')
+  if ((stdin as { isTTY?: boolean }).isTTY) {
+    stderr.write('resumable-sse: each line you type is published; Ctrl-D ends\n')
+  }
   const toEvent = call.switches.has('ndjson') ? eventOfJson : eventOfText
   for await (const lines of linesOf(stdin)) {
     const filled = call.switches.has('ndjson') ? lines.filter(({ text }) => text.trim() !== '') : lines
@@ -100,15 +105,22 @@ class Publisher {
   }
 
   /**
-   * Publishes events, each one as JSON on a line, and prints their ids. The idempotency key stays the same over all tries, so
-   * that none of them is in the log twice. `name` says in an error which events they are. Rejects with a `CommandError`.
+   * Publishes events, each one as JSON on a line, and prints their ids. The idempotency key stays the same over all
+   * tries, so that none of them is in the log twice. `name` says in an error which events they are. Rejects with a
+   * `CommandError`.
    */
   async publish (events: readonly string[], name = ''): Promise<void> {
     const { stdout, stderr } = this.#terminal
-    const init = { method: 'POST', body: events.join('\n'), headers: { ...this.#headers, 'idempotency-key': randomUUID() } }
+    const init = {
+      method: 'POST',
+      body: events.join('\n'),
+      headers: { ...this.#headers, 'idempotency-key': randomUUID() }
+    }
     const isAway = new Away(this.#waitMs)
     for (;;) {
-      const answer = await request(this.#url, { ...init, signal: AbortSignal.timeout(TRY_TIMEOUT_MS) }).catch((error: RequestError) => error)
+      const answer = await request(this.#url, { ...init, signal: AbortSignal.timeout(TRY_TIMEOUT_MS) }).catch(
+        (error: RequestError) => error
+      )
       if (isAcknowledged(answer)) {
         if (isAway.hasBegun) stderr.write('resumable-sse: the service is back, publishing goes on\n')
         const { ids } = JSON.parse(answer.text) as { ids: string[] }
@@ -117,7 +129,9 @@ class Publisher {
       }
       const isFirst = !isAway.hasBegun
       const pauseMs = isAway.next(answer)
-      if (pauseMs === undefined) throw new CommandError(`${name}${describe(answer)}${isTemporary(answer) ? isAway.outcome : ''}`)
+      if (pauseMs === undefined) {
+        throw new CommandError(`${name}${describe(answer)}${isTemporary(answer) ? isAway.outcome : ''}`)
+      }
       if (isFirst) stderr.write(`resumable-sse: ${describe(answer)}; waiting up to ${this.#waitMs / 1_000} s\n`)
       await pause(pauseMs)
     }
@@ -137,7 +151,9 @@ class Away {
 
   get hasBegun (): boolean { return this.#since !== undefined }
 
-  /** After another try that failed: how long to wait before the next one, in ms; undefined when there should be none. */
+  /**
+   * After another try that failed: how long to wait before the next one, in ms; undefined when there should be none.
+   */
   next (answer: Answer | RequestError): number | undefined {
     if (!isTemporary(answer)) return undefined
     this.#mayBeDone ||= mayBeDone(answer)
@@ -149,7 +165,9 @@ class Away {
     return Math.min(pauseMs, leftMs, MAX_PAUSE_MS)
   }
 
-  /** For the message of the end, when it did not come back. Any other error says by itself that nothing was published. */
+  /**
+   * For the message of the end, when it did not come back. Any other error says by itself that nothing was published.
+   */
   get outcome (): string {
     return `; given up after ${this.#waitMs / 1_000} s, ${this.#mayBeDone ? 'and the events may have been published' : 'nothing was published'}`
   }
@@ -161,7 +179,9 @@ function isAcknowledged (answer: Answer | RequestError): answer is Answer {
 
 /** 408 and 429 ask for another try; so does every 5xx, as a proxy sends them while the service restarts. */
 function isTemporary (answer: Answer | RequestError): boolean {
-  return answer instanceof RequestError ? answer.isTemporary : answer.status >= 500 || answer.status === 429 || answer.status === 408
+  return answer instanceof RequestError
+    ? answer.isTemporary
+    : answer.status >= 500 || answer.status === 429 || answer.status === 408
 }
 
 function mayBeDone (answer: Answer | RequestError): boolean {
@@ -180,6 +200,8 @@ function describe (answer: Answer | RequestError): string {
 function waitOf ({ values }: Call): number {
   const text = values.get('wait') ?? DEFAULT_WAIT
   const ms = text === '0' ? 0 : parseDuration(text)
-  if (ms === undefined) throw new UsageError(`--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(text)}`)
+  if (ms === undefined) {
+    throw new UsageError(`--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(text)}`)
+  }
   return ms
 }

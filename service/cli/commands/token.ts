@@ -30,14 +30,18 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   const nowS = Math.floor(Date.now() / 1_000)
   const lifetime = values.get('expires-in') ?? DEFAULT_LIFETIME
   const ms = parseDuration(lifetime)
-  if (!ms) throw new UsageError(`--expires-in must be a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(lifetime)}`)
+  if (!ms) {
+    throw new UsageError(`--expires-in must be a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(lifetime)}`)
+  }
   const jwt = new SignJWT({ [env.JWT_CLAIM || variables.JWT_CLAIM.default]: { subscribe, publish } })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(values.get('sub') ?? 'cli')
     .setIssuedAt(nowS)
     .setExpirationTime(nowS + Math.ceil(ms / 1_000))
   if (env.JWT_ISSUER) jwt.setIssuer(env.JWT_ISSUER)
-  const audiences = [env.JWT_AUDIENCE, publish.length > 0 ? env.JWT_PUBLISH_AUDIENCE : undefined].filter(audience => audience)
+  const audiences = [env.JWT_AUDIENCE, publish.length > 0 ? env.JWT_PUBLISH_AUDIENCE : undefined].filter(
+    audience => audience
+  )
   if (audiences.length > 0) jwt.setAudience(audiences as string[])
   return jwt.sign(secretOf(env))
 }
@@ -45,6 +49,8 @@ async function sign ({ values, env, others }: Call): Promise<string> {
 /** It must be the service's own, so it is read as the service reads it. */
 function secretOf (env: Call['env']): Uint8Array {
   const { value, problems } = readVariable('JWT_SECRET', { env, flags: new Map() })
-  if (typeof value !== 'string') throw new CommandError(problems.join('\n') || `JWT_SECRET must be ${variables.JWT_SECRET.allowed}, saw none`)
+  if (typeof value !== 'string') {
+    throw new CommandError(problems.join('\n') || `JWT_SECRET must be ${variables.JWT_SECRET.allowed}, saw none`)
+  }
   return new TextEncoder().encode(value)
 }

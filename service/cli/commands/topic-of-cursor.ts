@@ -1,6 +1,6 @@
 /**
- * Finds the topic of each event of a stream by its cursor: over several topics that is the position of each in the order of
- * their sorted names, joined by commas, and an event moves the one of its own topic.
+ * Finds the topic of each event of a stream by its cursor: over several topics that is the position of each in the
+ * order of their sorted names, joined by commas, and an event moves the one of its own topic.
  */
 export class TopicOfCursor {
   readonly #topics: readonly string[]

@@ -10,14 +10,14 @@ import { errors } from '../../errors.ts'
 const CLAIM = /^owner\.(\d{1,15})\.sock$/
 
 /**
- * Makes sure that one process at a time uses a folder. The owner listens on a socket in it: unlike a file with a process
- * id, a socket left behind by a killed process can be told from one in use, across containers too.
+ * Makes sure that one process at a time uses a folder. The owner listens on a socket in it: unlike a file with a
+ * process id, a socket left behind by a killed process can be told from one in use, across containers too.
  *
- * A socket that is left behind cannot be replaced in one step: of two processes that find it, the slower one would remove
- * the socket of the faster one. So nothing is replaced. Each claim has a new name, one above the highest there is, and is
- * made by `link`, which fails when the name is taken. A claim is valid when no higher one exists afterwards. Only names below
- * another one are ever removed, so the highest number never goes down, and a process that looked too long ago
- * either meets a name that is taken or finds a higher one.
+ * A socket that is left behind cannot be replaced in one step: of two processes that find it, the slower one would
+ * remove the socket of the faster one. So nothing is replaced. Each claim has a new name, one above the highest there
+ * is, and is made by `link`, which fails when the name is taken. A claim is valid when no higher one exists afterwards.
+ * Only names below another one are ever removed, so the highest number never goes down, and a process that looked too
+ * long ago either meets a name that is taken or finds a higher one.
  */
 export class FolderOwner {
   readonly #folder: string
@@ -55,12 +55,14 @@ export class FolderOwner {
 }
 
 /**
- * The shortest path to a folder: the path of a socket has about 100 bytes on every system, and what is beyond is cut off without
- * an error. On Linux an open directory has a short one.
+ * The shortest path to a folder: the path of a socket has about 100 bytes on every system, and what is beyond is cut
+ * off without an error. On Linux an open directory has a short one.
  */
 function shortPath (folder: string, directory: number): string {
   const paths = [folder, relative('', folder) || '.', `/proc/self/fd/${directory}`]
-  return paths.filter(path => existsSync(path)).sort((one, other) => Buffer.byteLength(one) - Buffer.byteLength(other))[0]!
+  return paths
+    .filter(path => existsSync(path))
+    .sort((one, other) => Buffer.byteLength(one) - Buffer.byteLength(other))[0]!
 }
 
 /** The listening server of a claim that is valid; undefined when another process owns the folder. */
@@ -102,7 +104,8 @@ function isClaimed (folder: string, socket: string, number: number): boolean {
 
 const claimPath = (folder: string, number: number): string => join(folder, `owner.${number}.sock`)
 
-const claimsIn = (folder: string): number[] => readdirSync(folder).flatMap(name => Number(CLAIM.exec(name)?.[1] ?? NaN) || [])
+const claimsIn = (folder: string): number[] =>
+  readdirSync(folder).flatMap(name => Number(CLAIM.exec(name)?.[1] ?? NaN) || [])
 
 /** What says that nobody listens; a socket that is busy or not ours to ask is somebody's all the same. */
 const NOBODY: unknown[] = ['ENOENT', 'ECONNREFUSED']

@@ -1,7 +1,15 @@
 import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs'
 
 /** Where things stand in a meta page: a file begins with two of them, and the newer one counts. Little endian. */
-const META = { bytes: 168, flagsAt: 18, magicAt: 24, versionAt: 28, pageBytesAt: 48, rootsAt: [88, 136], lastPageAt: 144 }
+const META = {
+  bytes: 168,
+  flagsAt: 18,
+  magicAt: 24,
+  versionAt: 28,
+  pageBytesAt: 48,
+  rootsAt: [88, 136],
+  lastPageAt: 144
+}
 const META_FLAG = 0x08
 const MAGIC = 0xBEEFC0DE
 const VERSION = 2
@@ -22,7 +30,8 @@ export function checkLmdbFile (path: string): void {
     if (size === 0) return
     const first = readMeta(file, 0)
     const second = readMeta(file, first.pageBytes)
-    const needed = Number(first.lastPage > second.lastPage ? first.lastPage + 1n : second.lastPage + 1n) * first.pageBytes
+    const needed =
+      Number(first.lastPage > second.lastPage ? first.lastPage + 1n : second.lastPage + 1n) * first.pageBytes
     if (size < needed) ftruncateSync(file, needed)
   } finally {
     closeSync(file)
@@ -34,8 +43,13 @@ function readMeta (file: number, at: number): { pageBytes: number, lastPage: big
   readSync(file, page, 0, META.bytes, at)
   const pageBytes = page.readUInt32LE(META.pageBytesAt)
   const lastPage = page.readBigUInt64LE(META.lastPageAt)
-  const isMeta = page.readUInt16LE(META.flagsAt) === META_FLAG && page.readUInt32LE(META.magicAt) === MAGIC && page.readUInt16LE(META.versionAt) === VERSION
-  const areRootsInside = META.rootsAt.map(root => page.readBigUInt64LE(root)).every(root => root <= lastPage || root === NO_PAGE)
+  const isMeta =
+    page.readUInt16LE(META.flagsAt) === META_FLAG &&
+    page.readUInt32LE(META.magicAt) === MAGIC &&
+    page.readUInt16LE(META.versionAt) === VERSION
+  const areRootsInside = META.rootsAt
+    .map(root => page.readBigUInt64LE(root))
+    .every(root => root <= lastPage || root === NO_PAGE)
   if (!isMeta || !PAGE_SIZES.includes(pageBytes) || !areRootsInside) throw new Error('its header is not that of a log')
   return { pageBytes, lastPage }
 }

@@ -11,7 +11,14 @@ import { RecordEncoder } from './lmdb-record.ts'
 const { open } = requirePeer<typeof Lmdb>('lmdb', 'LmdbLog')
 
 /** A topic's state. Numbers are dense, so the retained entries are exactly those from `first` to `last.n`. */
-export interface Meta { first: number, last: EventId, bornMs: number, forgottenMs?: number, isClosed: boolean, touchedAt: number }
+export interface Meta {
+  first: number
+  last: EventId
+  bornMs: number
+  forgottenMs?: number
+  isClosed: boolean
+  touchedAt: number
+}
 /** An entry as stored. */
 export type Stored = [ms: number, event: string | null, data: string, retry: number | null]
 /** What an idempotency key stands for. */
@@ -33,11 +40,22 @@ export function openFiles (folder: string): LmdbFiles {
   const path = join(folder, 'topics.mdb')
   checkLmdbFile(path)
   // Batches of the library are begun by a promise that nobody handles: a full disk would end the process.
-  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = { path, noSubdir: true, maxDbs: 3, eventTurnBatching: false, permissionsMode: FILE_MODE }
+  const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
+    path,
+    noSubdir: true,
+    maxDbs: 3,
+    eventTurnBatching: false,
+    permissionsMode: FILE_MODE
+  }
   const root = open(options)
   const encoder = new RecordEncoder(folder)
   const named = (name: string) => ({ name, encoder })
-  return { root, entries: root.openDB(named('entries')), topics: root.openDB(named('topics')), keys: root.openDB(named('keys')) }
+  return {
+    root,
+    entries: root.openDB(named('entries')),
+    topics: root.openDB(named('topics')),
+    keys: root.openDB(named('keys'))
+  }
 }
 
 /** A transaction under way. */
@@ -51,20 +69,28 @@ export interface Writing<T> {
 }
 
 /**
- * Runs writes in one transaction. It may be done before its thread is: that one still looks at the open files, and files
- * closed meanwhile take the process along (SIGSEGV, SIGFPE). Only the flush of this very transaction comes after it; the
- * one that the library knows by then may be that of a later one, whose thread was faster.
+ * Runs writes in one transaction. It may be done before its thread is: that one still looks at the open files, and
+ * files closed meanwhile take the process along (SIGSEGV, SIGFPE). Only the flush of this very transaction comes after
+ * it; the one that the library knows by then may be that of a later one, whose thread was faster.
  */
 export function beginWrite<T> ({ root }: LmdbFiles, work: () => T): Writing<T> {
   const written = root.transaction(work)
   const flushed = root.flushed.then()
-  const over = written.then(() => flushed, (failure: object) => 'commitError' in failure ? undefined : flushed).catch(() => {})
+  const over = written
+    .then(
+      () => flushed,
+      (failure: object) => ('commitError' in failure ? undefined : flushed)
+    )
+    .catch(() => {})
   // Whoever waits for them hears it, too; where nobody does, a disk that is full must not end the process.
   for (const promise of [flushed, written]) promise.catch(() => {})
   return { written, flushed, over }
 }
 
-/** Closes the files when nothing is under way. An empty transaction comes first: after one that failed, the library would wait for its flush for ever. */
+/**
+ * Closes the files when nothing is under way. An empty transaction comes first: after one that failed, the library
+ * would wait for its flush for ever.
+ */
 export async function closeFiles (files: LmdbFiles): Promise<void> {
   await beginWrite(files, () => {}).over
   await files.root.close()
@@ -77,7 +103,9 @@ const DAMAGED = [-30_797, -30_796]
 export function toLogError (folder: string, cause: unknown): unknown {
   if (cause instanceof errors.TOPICS_LOG_CORRUPT || cause instanceof errors.TOPICS_LOG_UNAVAILABLE) return cause
   const { code, message } = cause as { code: number, message: string }
-  const error = DAMAGED.includes(code) ? new errors.TOPICS_LOG_CORRUPT(folder, message) : new errors.TOPICS_LOG_UNAVAILABLE(message)
+  const error = DAMAGED.includes(code)
+    ? new errors.TOPICS_LOG_CORRUPT(folder, message)
+    : new errors.TOPICS_LOG_UNAVAILABLE(message)
   return Object.assign(error, { cause })
 }
 

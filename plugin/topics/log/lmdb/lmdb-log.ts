@@ -9,7 +9,19 @@ import { FolderOwner } from './folder-owner.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
-import type { Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
+import type {
+  Appended,
+  AppendOptions,
+  LogEntry,
+  LogLogger,
+  Location,
+  NewEvent,
+  PageLimit,
+  SeekStart,
+  TopicEnds,
+  TopicListener,
+  TopicLog
+} from '../topic-log.ts'
 
 export interface LmdbLogOptions {
   /** Folder of the files; created for its owner alone when it does not exist. One process at a time may use it. */
@@ -46,8 +58,12 @@ export class LmdbLog implements TopicLog {
 
   /** Opens nothing yet. Throws `TOPICS_BAD_OPTION`. */
   constructor ({ folder, retention, durability = 'disk', now = Date.now }: LmdbLogOptions) {
-    if (typeof folder !== 'string' || folder === '') throw new errors.TOPICS_BAD_OPTION('folder', 'the path of a folder', String(folder))
-    if (durability !== 'disk' && durability !== 'process') throw new errors.TOPICS_BAD_OPTION('durability', '"disk" or "process"', String(durability))
+    if (typeof folder !== 'string' || folder === '') {
+      throw new errors.TOPICS_BAD_OPTION('folder', 'the path of a folder', String(folder))
+    }
+    if (durability !== 'disk' && durability !== 'process') {
+      throw new errors.TOPICS_BAD_OPTION('durability', '"disk" or "process"', String(durability))
+    }
     this.#folder = folder
     this.#durability = durability
     this.#now = now
@@ -55,7 +71,10 @@ export class LmdbLog implements TopicLog {
     this.#owner = new FolderOwner(folder)
   }
 
-  /** Rejects with `TOPICS_LOG_IN_USE` when another process has the folder, and with `TOPICS_LOG_CORRUPT` when the files cannot be read. */
+  /**
+   * Rejects with `TOPICS_LOG_IN_USE` when another process has the folder, and with `TOPICS_LOG_CORRUPT` when the files
+   * cannot be read.
+   */
   async start (_logger: LogLogger): Promise<void> {
     mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     await this.#owner.take()
@@ -76,7 +95,9 @@ export class LmdbLog implements TopicLog {
     })
     if (appended === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
     if (appended === 'closed') throw new errors.TOPICS_CLOSED(topic)
-    if (!appended.isRepeat) this.#listeners.get(topic)?.onEntries(events.map((event, at) => ({ ...event, id: appended.ids[at]! })))
+    if (!appended.isRepeat) {
+      this.#listeners.get(topic)?.onEntries(events.map((event, at) => ({ ...event, id: appended.ids[at]! })))
+    }
     return appended
   }
 
@@ -97,7 +118,10 @@ export class LmdbLog implements TopicLog {
     return this.#look(() => {
       const meta = this.#peek(topic)
       const first = this.#firstKept(topic, meta)
-      const n = 'last' in start ? meta.last.n - start.last + 1 : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
+      const n =
+        'last' in start
+          ? meta.last.n - start.last + 1
+          : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
       return n > first ? this.#entry(topic, n - 1).id : positionBeforeFirst(this.#ends(topic, meta))
     })
   }
@@ -163,19 +187,43 @@ export class LmdbLog implements TopicLog {
   }
 
   /** All reads come before the first write: what is damaged is found while nothing is written yet. */
-  #appendNow (topic: string, events: readonly NewEvent[], key: { name: string, fingerprint: string } | undefined): Appended | 'closed' | 'reused' {
+  #appendNow (
+    topic: string,
+    events: readonly NewEvent[],
+    key: { name: string, fingerprint: string } | undefined
+  ): Appended | 'closed' | 'reused' {
     const earlier = key && this.#earlier(topic, key.name)
-    if (key && earlier) return earlier.fingerprint === key.fingerprint ? { ids: idsFrom(earlier.first, earlier.count), isRepeat: true } : 'reused'
+    if (key && earlier) {
+      return earlier.fingerprint === key.fingerprint
+        ? { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
+        : 'reused'
+    }
     const meta = this.#peek(topic)
     if (meta.isClosed) return 'closed'
     const { last: { ms, n }, forgottenMs = 0 } = meta
     const ids = idsFrom({ ms: Math.max(ms, forgottenMs + 1, this.#now()), n: n + 1 }, events.length)
     const last = ids.at(-1)!
     const first = Math.max(this.#firstKept(topic, meta), last.n - this.#retentionOf(topic).maxEvents + 1)
-    this.#putMeta(topic, { ...meta, first, last, bornMs: meta.bornMs || ids[0]!.ms, isClosed: false, touchedAt: this.#now() })
-    events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
+    this.#putMeta(topic, {
+      ...meta,
+      first,
+      last,
+      bornMs: meta.bornMs || ids[0]!.ms,
+      isClosed: false,
+      touchedAt: this.#now()
+    })
+    events.forEach((event, at) => {
+      void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event))
+    })
     this.#drop(topic, meta.first, first - 1)
-    if (key) void this.#db.keys.put([topic, key.name], { first: ids[0]!, count: ids.length, fingerprint: key.fingerprint, usedAt: this.#now() })
+    if (key) {
+      void this.#db.keys.put([topic, key.name], {
+        first: ids[0]!,
+        count: ids.length,
+        fingerprint: key.fingerprint,
+        usedAt: this.#now()
+      })
+    }
     return { ids, isRepeat: false }
   }
 
@@ -239,7 +287,17 @@ export class LmdbLog implements TopicLog {
     const count = Math.max(0, meta.last.n - first + 1)
     const { last, bornMs, forgottenMs = 0, isClosed } = meta
     const { expireAfterMs } = this.#retentionOf(topic)
-    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last, count, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), isClosed, jumps: [] }
+    return {
+      first: count > 0 ? this.#entry(topic, first).id : undefined,
+      last,
+      count,
+      bornMs,
+      forgottenMs,
+      expireAfterMs,
+      nowMs: this.#now(),
+      isClosed,
+      jumps: []
+    }
   }
 
   #drop (topic: string, first: number, last: number): void {
@@ -279,8 +337,9 @@ export class LmdbLog implements TopicLog {
     const end = Math.min(meta.last.n, meta.first + DROPPED_PER_STEP - 1)
     this.#drop(topic, meta.first, end)
     if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
-    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) void this.#db.topics.remove(topic)
-    else if (meta.last.n > 0 || meta.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
+    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) {
+      void this.#db.topics.remove(topic)
+    } else if (meta.last.n > 0 || meta.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
   }
 }
 
@@ -294,6 +353,13 @@ function emptyMeta (touchedAt: number, forgottenMs: number): Meta {
   return { first: 1, last: ORIGIN, bornMs: 0, forgottenMs, isClosed: false, touchedAt }
 }
 
-function toStored ({ ms }: EventId, { event = null, data, retry = null }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }): Stored {
+function toStored (
+  { ms }: EventId,
+  {
+    event = null,
+    data,
+    retry = null
+  }: { event?: string | null | undefined, data: string, retry?: number | null | undefined }
+): Stored {
   return [ms, event, data, retry]
 }

@@ -24,10 +24,15 @@ export class RecordEncoder {
     return record
   }
 
-  /** Throws `TOPICS_LOG_CORRUPT`. The buffer is one that the library uses again: only its first `length` bytes are the record. */
+  /**
+   * Throws `TOPICS_LOG_CORRUPT`. The buffer is one that the library uses again: only its first `length` bytes are the
+   * record.
+   */
   decode (buffer: Buffer): unknown {
     const body = buffer.subarray(SUM_BYTES, buffer.length)
-    if (buffer.length <= SUM_BYTES || buffer.readUInt32LE() !== crc32(body)) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, 'a record is damaged')
+    if (buffer.length <= SUM_BYTES || buffer.readUInt32LE() !== crc32(body)) {
+      throw new errors.TOPICS_LOG_CORRUPT(this.#folder, 'a record is damaged')
+    }
     return JSON.parse(body.toString()) as unknown
   }
 }
