@@ -22,6 +22,7 @@ import { OpenStreams } from './streams/open-streams.ts'
 import { describeRoutes, openapiRoute } from './http/openapi.ts'
 import { secureResponses } from './http/response-headers.ts'
 import { boundPipelining } from './http/pipelining.ts'
+import { overviewRoutes } from './routes/overview-routes.ts'
 import { limitPublishing } from './routes/publish-rate.ts'
 import { QuietLog, serializers } from './http/quiet-log.ts'
 import { tellRefusals } from './http/error-handler.ts'
@@ -77,7 +78,8 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   const drain = addDrain(app, config.drainDelayMs)
   const streams = new OpenStreams()
   const { maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
-  await app.register(topics, { ...addMetrics(app, { streams, drain, log, connections }), maxEventBytes, maxBatchEvents, maxTopics })
+  const metered = addMetrics(app, { streams, drain, log, connections })
+  await app.register(topics, { ...metered, maxEventBytes, maxBatchEvents, maxTopics })
   await describeRoutes(app, config)
   await limitPublishing(app, config.publishRate)
   const answerOtherMethods = watchMethods(app)
@@ -85,6 +87,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   await authenticate(app, config)
   eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerStream }), config.maxLifetimeMs)
   await topicsRoutes(app, config)
+  overviewRoutes(app, { seen: metered.log.seen, streams })
   healthRoutes(app, { log, drain })
   metricsRoute(app)
   openapiRoute(app)

@@ -42,6 +42,12 @@ export interface TopicsCounts {
   lagging: number
 }
 
+/** A reader, as far as others ask about it. */
+export interface Trailing {
+  /** Events that its stream has not been given yet. */
+  readonly behind: number
+}
+
 interface Shared<T> { users: number, made: Promise<T> }
 
 /**
@@ -62,6 +68,7 @@ export class Hub {
   readonly #followers = new Map<string, Shared<TopicFollower>>()
   #lagging = 0
   readonly #readers = new Map<string, number>()
+  readonly #trailing = new Map<object, Trailing>()
 
   constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, maxTopics = DEFAULT_MAX_TOPICS, observer = NO_OBSERVER, onTrouble }: HubOptions) {
     this.log = log
@@ -80,6 +87,17 @@ export class Hub {
   /** Readers of this process that follow the topic. */
   readersOf (topic: string): number {
     return this.#readers.get(topic) ?? 0
+  }
+
+  /** Remembers the reader that writes to a sink until `over` settles. Settles as it does. */
+  trail<T> (sink: object, reader: Trailing, over: Promise<T>): Promise<T> {
+    this.#trailing.set(sink, reader)
+    return over.finally(() => { this.#trailing.delete(sink) })
+  }
+
+  /** Events that a stream has not been given yet; undefined when no reader writes to it. */
+  behind (stream: object): number | undefined {
+    return this.#trailing.get(stream)?.behind
   }
 
   /** A reader lags until the promise settles. Settles as it does. */

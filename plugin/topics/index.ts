@@ -105,6 +105,14 @@ export interface Topics {
   delete: (topic: string) => Promise<void>
   /** Both ends of a topic. A topic never published to is empty, not an error. */
   info: (topic: string) => Promise<TopicInfo>
+  /** Streams of this process that follow the topic. */
+  subscribers: (topic: string) => number
+  /**
+   * How many events a stream has not been given yet, because its client is slow or still reads the log; those that wait
+   * in the stream itself are its `bufferedBytes`. Undefined for a stream that is over or has no topics of this process.
+   * After a failover of Redis the numbers that were skipped count as well, until the stream is past them.
+   */
+  behind: (stream: object) => number | undefined
   /** What the streams of this process take at this moment. */
   readonly counts: TopicsCounts
 }
@@ -151,6 +159,8 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
     },
     subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
     read: async (topic, options = {}) => readTopic(log, checkTopic(topic), options),
+    subscribers: topic => hub.readersOf(topic),
+    behind: stream => hub.behind(stream),
     get counts () { return hub.counts },
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),

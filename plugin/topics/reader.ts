@@ -6,7 +6,7 @@ import { isFinished } from './feed.ts'
 import type { Feed, FeedPlace, FeedReader } from './feed.ts'
 import { endsFrame, gapFrame, joinFrames, openFrame, sliceEntries } from './frames.ts'
 import type { Slice } from './frames.ts'
-import type { Hub } from './hub.ts'
+import type { Hub, Trailing } from './hub.ts'
 import { retryUntilAvailable, pause } from './retry.ts'
 import type { Page, PageEntry } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
@@ -32,7 +32,7 @@ export interface ReaderInit {
  *
  * A slow client costs its place only: when the stream is full nothing is queued here, and it goes on when there is room.
  */
-export class Reader implements FeedReader {
+export class Reader implements FeedReader, Trailing {
   readonly #hub: Hub
   readonly #feed: Feed
   readonly #sink: FrameSink
@@ -41,7 +41,7 @@ export class Reader implements FeedReader {
   /** Topics whose end the client was sent, and nothing after it. */
   #ended: ReadonlySet<string> = new Set()
   #nextIndex = 0
-  /** Where the reader is in its feed, once it has joined. */
+  /** Where the reader is in its feed; undefined while it reads the log. */
   #place: FeedPlace | undefined
   #isWaiting = false
   #onFallen: (() => void) | undefined
@@ -57,8 +57,18 @@ export class Reader implements FeedReader {
     this.#over = sink.closed.then(() => { this.#onFallen?.() })
   }
 
+  /** Counted by the numbers of the events: after a failover, numbers that were skipped count as well. */
+  get behind (): number {
+    const own = this.#place?.positions ?? this.#positions
+    return this.#feed.place.positions.reduce((sum, { n }, at) => sum + Math.max(0, n - own[at]!.n), 0)
+  }
+
   /** Streams until the stream is over. Rejects with what the log rejects with. */
-  async run (): Promise<void> {
+  run (): Promise<void> {
+    return this.#hub.trail(this.#sink, this, this.#run())
+  }
+
+  async #run (): Promise<void> {
     await this.#open()
     while (this.#sink.isOpen) {
       await this.#hub.lag(this.#catchUp())
@@ -208,6 +218,7 @@ export class Reader implements FeedReader {
   #leave ({ positions, closed }: FeedPlace): void {
     this.#positions = [...positions]
     this.#ended = closed
+    this.#place = undefined
   }
 
   /** A topic with events after its end was open again: its next end is a new one. */

@@ -115,9 +115,60 @@ const topicPage = {
   examples: [{ events: [{ id: ID, topic: 'news', data: 'hello' }], cursor: ID, isClosed: false }]
 } as const
 
+const topicList = {
+  $id: 'TopicList',
+  title: 'Topics of a process',
+  type: 'object',
+  required: ['topics', 'total'],
+  properties: {
+    topics: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['topic', 'last', 'subscribers'],
+        properties: {
+          topic: { type: 'string' },
+          last: { type: ['string', 'null'], description: 'Id of the newest event that the process knows; null when it knows none' },
+          subscribers: { type: 'integer', description: 'Streams that follow the topic on this process' }
+        }
+      }
+    },
+    total: { type: 'integer', description: 'How many topics there are without a limit' }
+  },
+  examples: [{ topics: [{ topic: 'news', last: ID, subscribers: 1 }], total: 1 }]
+} as const
+
+const streamList = {
+  $id: 'StreamList',
+  title: 'Open streams of a process',
+  type: 'object',
+  required: ['open', 'lagging', 'streams'],
+  properties: {
+    open: { type: 'integer', description: 'All open streams of the process' },
+    lagging: { type: 'integer', description: 'How many of them read the log or wait for a slow client' },
+    streams: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['topics', 'ageMs', 'events', 'bytes', 'behind', 'waitingBytes'],
+        properties: {
+          topics: { type: 'array', items: { type: 'string' } },
+          subject: { type: 'string', description: 'Who listens: told to the subject itself, and to those who may revoke' },
+          ageMs: { type: 'integer', description: 'How long it has been open, in ms' },
+          events: { type: 'integer', description: 'Events written to it' },
+          bytes: { type: 'integer', description: 'Bytes written to it, heartbeats included' },
+          behind: { type: 'integer', description: 'Events of its topics that were not written to it yet' },
+          waitingBytes: { type: 'integer', description: 'Bytes written that the client has not accepted yet' }
+        }
+      }
+    }
+  },
+  examples: [{ open: 1, lagging: 0, streams: [{ topics: ['news'], ageMs: 5000, events: 2, bytes: 180, behind: 0, waitingBytes: 0 }] }]
+} as const
+
 /** Adds the schemas that others refer to. */
 export function addSchemas (app: FastifyInstance): void {
-  for (const schema of [error, topic, event, published, topicInfo, topicPage]) app.addSchema(schema)
+  for (const schema of [error, topic, event, published, topicInfo, topicPage, topicList, streamList]) app.addSchema(schema)
 }
 
 /** The path of a topic. */
@@ -146,6 +197,15 @@ export const historyQuery = {
     after: { type: 'string', description: 'a cursor. The id of an event, the cursor of a page, or the Last-Event-ID of a stream. Default: before the oldest event that is kept.', examples: [ID] },
     limit: { type: 'integer', minimum: 1, maximum: MAX_READ_EVENTS, description: `an integer from 1 to ${MAX_READ_EVENTS}. The largest number of events, 100 by default.`, examples: [50] },
     maxBytes: { type: 'integer', minimum: 1, maximum: MAX_READ_BYTES, description: `an integer from 1 to ${MAX_READ_BYTES}. The largest number of bytes of data, 1048576 by default. A first event that is larger comes alone.` }
+  }
+} as const
+
+/** The query of a list, after it was read. */
+export const overviewQuery = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    limit: { type: 'integer', minimum: 1, maximum: 1_000, description: 'an integer from 1 to 1000. The largest length of the list, 100 by default.', examples: [50] }
   }
 } as const
 

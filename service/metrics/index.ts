@@ -27,7 +27,7 @@ const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total',
 export interface MetricsInit { streams: OpenStreams, drain: Drain, log: TopicLog, connections: ConnectionCounts }
 
 /** What the service's topics are given, so that they are counted. */
-export interface Metered { log: TopicLog, observer: TopicsObserver }
+export interface Metered { log: MeteredLog, observer: TopicsObserver }
 
 /** Gives the app its metrics, and what its topics need for theirs. Never a label by topic, subject or address. */
 export function addMetrics (app: FastifyInstance, { streams, drain, log, connections }: MetricsInit): Metered {

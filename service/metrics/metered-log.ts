@@ -2,12 +2,17 @@ import { Counter, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
 import type { EventId, Appended, AppendOptions, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from 'fastify-resumable-sse/topics'
 import { describe } from './live-metrics.ts'
+import { SeeingListener } from './seeing-listener.ts'
+import { SeenTopics } from './seen-topics.ts'
 
 const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'delete'] as const
 const BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
 
-/** A log that counts and times what it is asked, and is otherwise the one behind it. */
+/** A log that counts and times what it is asked, knows the topics it was asked about, and is otherwise the one behind it. */
 export class MeteredLog implements TopicLog {
+  readonly seen = new SeenTopics()
+  /** What the log calls, by the listener it was called with. */
+  readonly #listeners = new Map<TopicListener, SeeingListener>()
   readonly #log: TopicLog
   readonly #seconds: Histogram<'call'>
   readonly #failures: Counter<'call'>
@@ -29,17 +34,41 @@ export class MeteredLog implements TopicLog {
 
   async append (topic: string, events: readonly NewEvent[], options?: AppendOptions): Promise<Appended> {
     const appended = await this.#timed('append', this.#log.append(topic, events, options))
-    if (!appended.isRepeat) this.#published.inc(appended.ids.length)
+    const { ids, isRepeat } = appended
+    if (isRepeat) return appended
+    this.#published.inc(ids.length)
+    this.seen.see(topic, ids.at(-1)!)
     return appended
   }
 
   read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> { return this.#timed('read', this.#log.read(topic, after, limit)) }
   locate (topic: string, id: EventId): Promise<Location> { return this.#timed('locate', this.#log.locate(topic, id)) }
   seek (topic: string, start: SeekStart): Promise<EventId> { return this.#timed('seek', this.#log.seek(topic, start)) }
-  follow (topic: string, listener: TopicListener): Promise<TopicEnds> { return this.#timed('follow', this.#log.follow(topic, listener)) }
-  unfollow (topic: string, listener: TopicListener): Promise<void> { return this.#log.unfollow(topic, listener) }
   close (topic: string): Promise<void> { return this.#timed('close', this.#log.close(topic)) }
-  delete (topic: string): Promise<void> { return this.#timed('delete', this.#log.delete(topic)) }
+
+  async delete (topic: string): Promise<void> {
+    await this.#timed('delete', this.#log.delete(topic))
+    this.seen.forget(topic)
+  }
+
+  async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
+    const seeing = new SeeingListener(topic, listener, this.seen)
+    this.#listeners.set(listener, seeing)
+    try {
+      const ends = await this.#timed('follow', this.#log.follow(topic, seeing))
+      this.seen.see(topic, ends.last)
+      return ends
+    } catch (error) {
+      this.#listeners.delete(listener)
+      throw error
+    }
+  }
+
+  unfollow (topic: string, listener: TopicListener): Promise<void> {
+    const seeing = this.#listeners.get(listener) ?? listener
+    this.#listeners.delete(listener)
+    return this.#log.unfollow(topic, seeing)
+  }
 
   #timed<T> (call: (typeof CALLS)[number], work: Promise<T>): Promise<T> {
     const end = this.#seconds.startTimer({ call })

@@ -37,7 +37,7 @@ export class StreamGate {
       open: async stream => {
         const run = await this.#open(request, source, stream)
         return run && (() => {
-          streams.add(stream)
+          streams.add(stream, subjectOf(request))
           return run()
         })
       }

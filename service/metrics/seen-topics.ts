@@ -1,0 +1,36 @@
+import type { EventId } from 'fastify-resumable-sse/topics'
+
+/** Topics remembered; of further ones the least recently active are forgotten. */
+const MAX_SEEN = 1_000
+
+/** A topic, and the id of its newest event that this process knows. */
+export interface SeenTopic { readonly topic: string, readonly last: EventId }
+
+/**
+ * The topics that this process has published to or followed since its start. The numbers of a topic's events are dense,
+ * so whoever asks twice knows how many events were published in between, on whatever process.
+ */
+export class SeenTopics {
+  /** The least recently active first. */
+  readonly #last = new Map<string, EventId>()
+
+  get size (): number { return this.#last.size }
+
+  /** A topic was followed, or has a new event. Older news than what is known changes nothing. */
+  see (topic: string, last: EventId): void {
+    const known = this.#last.get(topic)
+    if (known !== undefined && known.n > last.n) return
+    this.#last.delete(topic)
+    this.#last.set(topic, last)
+    if (this.#last.size > MAX_SEEN) this.#last.delete(this.#last.keys().next().value!)
+  }
+
+  forget (topic: string): void {
+    this.#last.delete(topic)
+  }
+
+  /** The most recently active first. */
+  newest (): SeenTopic[] {
+    return Array.from(this.#last, ([topic, last]) => ({ topic, last })).reverse()
+  }
+}
