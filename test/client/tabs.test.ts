@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import type { Test } from 'tap'
 import { subscribe } from '../../plugin/client/index.ts'
@@ -148,6 +149,26 @@ t.test('a tab whose topics are forbidden ends alone', async t => {
   const alone = new Tab(t, { url, topics: ['b'], getToken: () => 'nonsense', withCredentials: true })
   await alone.until(() => alone.subscription.state === 'closed')
   t.match(alone.errors.at(-1), { status: 401, willRetry: false })
+})
+
+// The leader took the 401 for one of the newest tabs, of which there were none, and connected again without a pause, for ever.
+t.test('when the session is over, all tabs end, after one more request of each', async t => {
+  provideLocks(t)
+  const open: ServerResponse[] = []
+  let isOver = false
+  const server = await ScriptedServer.start(t, (response, request) => {
+    open.push(response)
+    const step = isOver ? status(401) : streaming('retry: 1\nid: 1-1\nevent: stream.open\ndata:\n\n')
+    step(response, request)
+  })
+  const tabs = ['a', 'b'].map(topic => new Tab(t, { url: server.url, topics: [topic] }))
+  await Promise.all(tabs.map(tab => tab.until(() => tab.subscription.state === 'open')))
+  const before = server.requests.length
+  isOver = true
+  for (const response of open) response.end()
+  await Promise.all(tabs.map(tab => tab.until(() => tab.subscription.state === 'closed')))
+  for (const tab of tabs) t.match(tab.errors.at(-1), { status: 401, willRetry: false })
+  t.ok(server.requests.length <= before + tabs.length, `${server.requests.length - before} requests`)
 })
 
 t.test('ends, gaps and errors reach those whom they concern', async t => {

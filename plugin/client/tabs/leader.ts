@@ -131,7 +131,8 @@ export class Leader {
    * be cloned.
    */
   #fail ({ cause, ...detail }: ErrorDetail): void {
-    const isOfNewest = !detail.willRetry && this.#unproven.size < this.#members.size
+    const newest = this.#unproven.size
+    const isOfNewest = !detail.willRetry && newest > 0 && newest < this.#members.size
     if (!isOfNewest) return this.#send({ kind: 'failed', detail })
     const members = [...this.#unproven]
     this.#unproven.clear()
