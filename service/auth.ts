@@ -10,28 +10,28 @@ import type { ServiceConfig } from './config/config.ts'
 import { redisConnection } from './config/redis-connection.ts'
 import { pathOf } from './http/quiet-log.ts'
 
-/** Names of this machine for itself, as browsers write them. */
+/** Names of this machine for itself, in the form browsers send them. */
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
-/** Those who probe or collect come by an address, and see nothing of the topics. */
+/** Probes and collectors connect by IP address, and see nothing of the topics. */
 const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 
-/** Paths that need no grant. */
+/** Paths that require no grant. */
 const isOpen = (url: string): boolean =>
   PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
 
-/** True for a route that is closed to those who do not show who they are, where credentials are asked for. */
+/** True for a route that requires a grant once credentials are configured. */
 export const needsGrant = (route: RouteOptions): boolean => !isOpen(route.url) && !isPreflight(route)
 
-/** True when requests must show who they are. */
+/** True when requests must present credentials. */
 export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHeader }: ServiceConfig): boolean {
   return [jwtSecret, jwtPublicKey, jwksUrl, proxyHeader].some(value => value !== undefined)
 }
 
 /**
- * Asks for a grant on all routes that are added from here on, but for those anybody may see. Without anything
- * configured it asks for none, and where only this machine is served for its names alone: a page of any site could else
- * reach it by a name of its own that points to loopback.
+ * Requires a grant on all routes that are added after this call, except the public ones. Without credentials in the
+ * configuration no grant is required, and, unless the service is open to all, only the names of this machine are
+ * accepted as `Host`: otherwise a page of any site could reach the service by a DNS name that points to loopback.
  */
 export async function authenticate (app: FastifyInstance, config: ServiceConfig): Promise<void> {
   const asks = asksForCredentials(config)
@@ -51,9 +51,7 @@ function checkHosts (app: FastifyInstance, hosts: readonly string[] | undefined)
   app.addHook('onRequest', async request => { if (!PROBED.has(pathOf(request.url))) site.checkHost(request) })
 }
 
-/**
- * Where nobody signs in, a page of another origin may change something only if `CORS_ORIGINS` lets it use the service.
- */
+/** Without authentication, a page of another origin may change something only if `CORS_ORIGINS` allows that origin. */
 function checkPages (app: FastifyInstance, origins: readonly string[] = []): void {
   if (origins.includes('*')) return
   const site = new SiteCheck({ origins })
@@ -65,12 +63,13 @@ const isPreflight = ({ method }: RouteOptions): boolean => method === 'OPTIONS'
 function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void {
   if (isOpenToAll) {
     app.log.warn(
-      'OPEN_TO_ALL=yes: whoever reaches the service may publish and subscribe; set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER to ask for credentials'
+      'OPEN_TO_ALL=yes: anyone who can reach the service may publish and subscribe; ' +
+      'set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER to require credentials'
     )
   }
 }
 
-/** Of a configuration that asks for credentials. */
+/** For a configuration with credentials. */
 function authOptions (config: ServiceConfig): AuthOptions {
   const { cookieName, proxyHeader, proxyFrom, maxLifetimeMs, corsOrigins = [] } = config
   const jwt = jwtOptions(config)
@@ -81,12 +80,12 @@ function authOptions (config: ServiceConfig): AuthOptions {
       ? {}
       : { proxy: { header: proxyHeader, from: proxyFrom!, ...(maxLifetimeMs !== undefined && { maxLifetimeMs }) } }),
     oneTimeToken: { store: createTokenStore(config) },
-    // `*` lets every page read what needs no credentials; it is no origin to be trusted with them.
+    // `*` lets every page read what needs no credentials; it is not an origin to trust with credentials.
     origins: corsOrigins.filter(origin => origin !== '*')
   }
 }
 
-/** With the events: what was revoked stays revoked for as long as they last. */
+/** Stored where the events are: what was revoked stays revoked for as long as the events exist. */
 function createTokenStore (config: ServiceConfig): TokenStore {
   switch (config.log) {
     case 'memory': return new MemoryTokenStore()

@@ -2,12 +2,12 @@
 import { createRequire } from 'node:module'
 import { exitOnSignals } from './cli/signals.ts'
 
-// `tail | head -1`: nobody reads on.
+// `tail | head -1`: the reader of stdout has gone.
 process.stdout.on('error', () => process.exit(0))
 
 const args = process.argv.slice(2)
 if (args.length === 1 && args[0] === '--version') {
-  // Answered before anything else is loaded, as fast as Node starts: scripts and health checks ask often.
+  // Handled before anything else is loaded, as fast as Node starts: scripts and health checks call it often.
   const { version } = createRequire(import.meta.url)('resumable-sse/package.json') as { version: string }
   process.stdout.write(`${version}\n`)
 } else {
@@ -15,11 +15,11 @@ if (args.length === 1 && args[0] === '--version') {
   const { main } = await import('./cli/main.ts')
   const { stdin, stdout, stderr } = process
   const code = await main(args, process.env, { stdin, stdout, stderr, signal: new AbortController().signal })
-  // What a start left open, as connections to Redis, would keep a process that failed to listen.
+  // Whatever a failed start left open, such as connections to Redis, would keep the process alive.
   if (code !== undefined) process.exit(code)
 }
 
-/** True of what runs the service; the other commands end on a signal as any program does. */
+/** True for a command line that runs the service; the other commands end on a signal as any program does. */
 function isService ([first = 'serve']: readonly string[]): boolean {
   return first === 'serve' || first.startsWith('-')
 }

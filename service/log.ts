@@ -5,7 +5,7 @@ import type { RetentionRule, TopicLog } from 'fastify-resumable-sse/topics'
 import type { ServiceConfig } from './config/config.ts'
 import { redisConnection } from './config/redis-connection.ts'
 
-/** Makes the log that the configuration names; nothing is opened yet. */
+/** Creates the log that the configuration names; nothing is opened yet. */
 export function createLog (config: ServiceConfig): TopicLog {
   const retention = retentionRules(config)
   const { prefix, canaryMs, replicas, replicasTimeoutMs } = config
@@ -26,7 +26,7 @@ export function createLog (config: ServiceConfig): TopicLog {
   }
 }
 
-/** What a rule leaves out is as it is for all topics. */
+/** A setting that a rule omits has the value that applies to all topics. */
 function retentionRules ({
   maxEvents,
   maxAgeMs,
@@ -38,10 +38,10 @@ function retentionRules ({
   return [...retention.map(rule => ({ ...all, ...rule })), all]
 }
 
-/** Where events are, in the words of the start-up message. */
+/** Where events are kept, as the start-up message says it. */
 export function describeLog ({ log, dataDir }: ServiceConfig): string {
   switch (log) {
-    case 'memory': return 'events in memory: they go with the process'
+    case 'memory': return 'events in memory: they are lost when the process ends'
     case 'lmdb': return `events on disk, in ${dataDir}`
     case 'redis': return 'events in Redis'
   }

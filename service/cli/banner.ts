@@ -5,18 +5,20 @@ import type { ServiceConfig } from '../config/config.ts'
 
 type Place = Pick<AddressInfo, 'address' | 'port'>
 
-/** What of the configuration a client has to know. */
+/** The part of the configuration that a client must know. */
 type Access = Pick<
   ServiceConfig,
   'tlsCert' | 'allowedHosts' | 'jwtSecret' | 'jwtPublicKey' | 'jwksUrl' | 'proxyHeader' | 'proxyFrom'
 >
 
-/** What is said beyond the place: where the events are, and the file that runs, as Node was given it. */
+/**
+ * What the message needs besides the address: where events are kept, and the file that runs, as it was passed to Node.
+ */
 interface Said { where: string, file: string }
 
 /**
- * What the command says when it listens: where, where the events are, and two commands that work on this machine as
- * they stand.
+ * The message printed once the command listens: the address, where events are kept, and two commands that can be run on
+ * this machine unchanged.
  */
 export function createBanner (place: Place, access: Access, { where, file }: Said): string {
   return [
@@ -33,7 +35,7 @@ function originOf ({ address, port }: Place, { tlsCert }: Access): string {
   return `${tlsCert === undefined ? 'http' : 'https'}://${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
-/** By the address of this machine for itself, as that of a connection to all of its addresses. */
+/** The loopback address to use for a server that listens on all addresses. */
 const LOOPBACK: Partial<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
 
 function howToTry ({ address, port }: Place, access: Access, file: string): string[] {
@@ -49,10 +51,10 @@ function howToTry ({ address, port }: Place, access: Access, file: string): stri
   ]
 }
 
-/** The certificate is for the name that clients use, and curl may not know who signed it. */
+/** The certificate is issued for the name that clients use, and curl may not trust its issuer. */
 const tls = ({ tlsCert }: Access): string[] => tlsCert === undefined ? [] : ['-k']
 
-/** The name of the service, where this machine's own is none that is served. */
+/** A `Host` that the service accepts, when it does not accept the name of this machine. */
 function host (origin: string, { allowedHosts }: Access): string[] {
   const { host, hostname } = new URL(origin)
   const isServed =
@@ -61,7 +63,8 @@ function host (origin: string, { allowedHosts }: Access): string[] {
 }
 
 /**
- * What a command has to bring, and what is said of it above; no options where no command from this machine may come in.
+ * What the commands must send, and the hints printed above them; no options when commands from this machine cannot
+ * connect.
  */
 function credentials (
   { jwtSecret, jwtPublicKey, jwksUrl, proxyHeader, proxyFrom }: Access,
@@ -72,29 +75,30 @@ function credentials (
   if (jwtSecret !== undefined) {
     return {
       hints: [
-        '  In a terminal with JWT_SECRET, and what else is set of JWT_…:',
+        '  In a terminal where JWT_SECRET and any other JWT_… variables are set:',
         `  Token:    TOKEN=$(${programOf(file)} token --subscribe news --publish news)`
       ],
       options
     }
   }
   if (jwtPublicKey !== undefined || jwksUrl !== undefined) {
-    return { hints: ['  With a token of your issuer in TOKEN, to subscribe and publish to news:'], options }
+    return { hints: ['  With a token from your issuer in TOKEN that allows subscribing and publishing to news:'], options }
   }
   if (proxyHeader === undefined) return { hints: [], options: [] }
   if (isFrom(toBlockList(proxyFrom!), from)) return { hints: [], options: [`-H ${quote(`${proxyHeader}: me`)}`] }
   return {
     hints: [
-      `  Listen and publish through the proxy that sets ${proxyHeader} (PROXY_FROM): requests from this machine are refused.`
+      '  Listen and publish through the proxy that sets ' +
+        `${proxyHeader} (PROXY_FROM): requests from this machine are rejected.`
     ],
     options: undefined
   }
 }
 
-/** A header's name may hold a quote. */
+/** A header name may contain a quote. */
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-/** How this program is called: by its name where it is installed, else as the file that it is. */
+/** How this program is called: by its name if it is installed, otherwise by its file. */
 function programOf (file: string): string {
   return file.endsWith('.js') ? `node ${relative('', file)}` : basename(file)
 }

@@ -4,24 +4,24 @@ import { buildService } from '../index.ts'
 import { describeLog } from '../log.ts'
 
 /**
- * Does everything that a start does except listen, and asks the log; resolves to what a start would do. Rejects with
- * what would be wrong.
+ * Does everything that a start does except listen, and queries the log; resolves to the message of success. Rejects
+ * with what would make a start fail.
  */
 export async function check (config: ServiceConfig): Promise<string> {
   const app = await buildService({ ...config, logLevel: 'silent' })
   try {
     await app.ready()
-    // Any topic will do: a log that is there answers for one nobody published to.
+    // Any topic will do: the log answers for a topic without events, too.
     await app.topics.info('check')
     await refuseTrouble(app, config)
   } finally {
     await app.close()
   }
-  return `resumable-sse would listen on ${describeListening(config)} (${describeLog(config)}); the log answers\n`
+  return `resumable-sse would listen on ${describeListening(config)} (${describeLog(config)}); the log responds\n`
 }
 
 /**
- * A log that answers may still be unable to pass events on: a Redis user without the right to channels can read and
+ * A log that responds may still be unable to deliver events: a Redis user without access to the channels can read and
  * write.
  */
 async function refuseTrouble (app: FastifyInstance, { prefix }: ServiceConfig): Promise<void> {
@@ -29,9 +29,9 @@ async function refuseTrouble (app: FastifyInstance, { prefix }: ServiceConfig): 
   const problem = checks.canary?.problem
   if (problem === undefined) return
   const remedy = problem.startsWith('NOPERM')
-    ? `: give the Redis user its rights, the channels "&${prefix}*" among them (docs/redis.md has the command)`
+    ? `: grant the Redis user its permissions, including the channels "&${prefix}*" (docs/redis.md has the command)`
     : ''
-  throw new Error(`the log answers, but has a problem: ${problem}${remedy}`)
+  throw new Error(`the log responds, but has a problem: ${problem}${remedy}`)
 }
 
 function describeListening ({ host, port, workers, tlsCert }: ServiceConfig): string {

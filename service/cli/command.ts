@@ -1,60 +1,64 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Flags } from './flags.ts'
 
-/** Where a command reads and writes: results to stdout, all else to stderr. */
+/** Where a command reads and writes: results go to stdout, everything else to stderr. */
 export interface Terminal {
   stdin: Readable
   stdout: Writable
   stderr: Writable
-  /** Ends a command that would go on; never aborted where Ctrl-C ends the process. */
+  /** Ends a command that would otherwise run on; never aborted where Ctrl-C ends the process. */
   signal: AbortSignal
 }
 
-/** One flag of a command, as `--help` tells it. */
+/** One flag of a command, as `--help` shows it. */
 export interface FlagHelp {
-  /** The word that stands for its value; undefined for a switch. */
+  /** Placeholder for its value; undefined for a switch. */
   value: string | undefined
   meaning: string
 }
 
-/** A command line that was understood, and the environment. */
+/** A parsed command line, and the environment. */
 export interface Call extends Flags { env: Record<string, string | undefined> }
 
 /** A subcommand of `resumable-sse`. */
 export interface Command {
-  /** What stands behind its name: `TOPIC [DATA]`. */
+  /** The arguments after its name: `TOPIC [DATA]`. */
   usage: string
   /** What it does, in one line. */
   summary: string
   flags: Record<string, FlagHelp>
-  /** Settles when its work is done; rejects with a `UsageError` or with what went wrong. */
+  /** Resolves when the work is done; rejects with a `UsageError` or with whatever went wrong. */
   run: (call: Call, terminal: Terminal) => Promise<void>
 }
 
-/** A command could not do its work, and its message says why to the one who ran it. */
+/** The command failed; the message explains why to the person who ran it. */
 export class CommandError extends Error {}
 
-/** A command line that no command takes: exit code 2. */
+/** A command line that cannot be understood: exit code 2. */
 export class UsageError extends CommandError {}
 
-/** The flags of every command that talks to a running service. */
+/** The flags of every command that connects to a running service. */
 export const CLIENT_FLAGS = {
-  url: { value: 'URL', meaning: 'Where the service is; default RESUMABLE_SSE_URL, else http://127.0.0.1:8080.' },
+  url: { value: 'URL', meaning: 'URL of the service; default RESUMABLE_SSE_URL, else http://127.0.0.1:8080.' },
   token: {
     value: 'TOKEN',
-    meaning: 'Sent as Authorization: Bearer; default RESUMABLE_SSE_TOKEN, which does not show in the list of processes.'
+    meaning: 'Sent as Authorization: Bearer; default RESUMABLE_SSE_TOKEN, which the process list does not show.'
   }
 } satisfies Record<string, FlagHelp>
 
+/** Where requests go, and the headers that they need. */
+export interface Service { urlOf: (path: string) => string, headers: Record<string, string> }
+
 /**
- * Where a command line says the service is: the URL of a path, and the headers of its requests. Throws a `UsageError`.
+ * The service that a command line refers to: a function that returns the URL of a path, and the headers of its
+ * requests. Throws a `UsageError`.
  */
-export function serviceOf ({ values, env }: Call): { urlOf: (path: string) => string, headers: Record<string, string> } {
+export function serviceOf ({ values, env }: Call): Service {
   const text = values.get('url') ?? (env.RESUMABLE_SSE_URL || 'http://127.0.0.1:8080')
   const url = /^https?:/.test(text) && URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined) throw new UsageError(`--url must be an http or https URL, saw ${JSON.stringify(text)}`)
   if (url.username !== '' || url.password !== '') {
-    throw new UsageError('--url must not hold a user or a password: set RESUMABLE_SSE_TOKEN')
+    throw new UsageError('--url must not contain a user name or password: set RESUMABLE_SSE_TOKEN')
   }
   return {
     urlOf: path => text.replace(/\/$/, '') + path,
@@ -62,12 +66,13 @@ export function serviceOf ({ values, env }: Call): { urlOf: (path: string) => st
   }
 }
 
-/** The message does not show the token. */
+/** The message does not contain the token. */
 function headersWith (token: string): Record<string, string> {
   if (token === '') return {}
   if (!/^[\x21-\x7e]+$/.test(token)) {
     throw new UsageError(
-      '--token must hold nothing but printable ASCII characters without blanks: is it the token alone, without "Bearer" and line ends?'
+      '--token must contain only printable ASCII characters without spaces: ' +
+        'pass the token alone, without "Bearer" or line breaks'
     )
   }
   return { authorization: `Bearer ${token}` }

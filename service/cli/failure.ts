@@ -1,15 +1,15 @@
 import { CommandError } from './command.ts'
 import { ConfigError } from '../config/read-config.ts'
 
-/** What helps against a failure of the system, by its code. */
+/** How to fix a system error, by its code. */
 const HINTS: Partial<Record<string, string>> = {
   EADDRINUSE: 'stop the program that listens there, or set PORT to another one',
   EADDRNOTAVAIL: 'set HOST to an address of this machine'
 }
 
 /**
- * Why the service cannot run, for the one who started it: in words where that one can help (the configuration, a port
- * or a folder in use, what the system refuses), with the stack where nobody expected it.
+ * Why the service cannot run, for the person who started it: a short explanation if that person can fix it (the
+ * configuration, a port or folder in use, a system error), otherwise the stack.
  */
 export function describeFailure (error: unknown): string {
   if (!(error instanceof Error)) return String(error)

@@ -1,25 +1,25 @@
 import { parseArgs } from 'node:util'
 import { closestMatch } from 'leven'
 
-/** Names without their dashes: those that take a value, and those that stand alone. */
+/** Flag names without their dashes: those with a value, and switches. */
 export interface FlagNames { values: readonly string[], switches: readonly string[] }
 
-/** What a command line holds. */
+/** A parsed command line. */
 export interface Flags {
-  /** Values by flag; of a flag given twice the last. */
+  /** Values by flag; the last one wins if a flag is repeated. */
   values: ReadonlyMap<string, string>
   switches: ReadonlySet<string>
-  /** What is no flag, in its order. */
+  /** Arguments that are not flags, in order. */
   others: readonly string[]
-  /** What was not understood; empty when all was. */
+  /** What could not be understood; empty if everything was. */
   problems: readonly string[]
 }
 
 /**
- * Reads `--name value`, `--name=value` and `--name`; `-h` is `--help`, and what follows `--` is no flag. Never throws.
+ * Reads `--name value`, `--name=value` and `--name`; `-h` is `--help`, and nothing after `--` is a flag. Never throws.
  */
 export function parseFlags (argv: readonly string[], names: FlagNames): Flags {
-  // Not strict: that would stop at the first problem.
+  // Not strict: strict mode stops at the first problem.
   const { tokens } = parseArgs({
     args: [...argv],
     options: optionsOf(names),
@@ -54,15 +54,15 @@ function problemWith (
   { values, switches }: FlagNames
 ): string | undefined {
   if (switches.includes(name)) {
-    return value === undefined ? undefined : `${rawName} takes no value, saw ${JSON.stringify(value)}`
+    return value === undefined ? undefined : `${rawName} accepts no value, saw ${JSON.stringify(value)}`
   }
-  if (!values.includes(name)) return `there is no flag ${rawName}${suggest(name, [...values, ...switches], '--')}`
+  if (!values.includes(name)) return `unknown flag ${rawName}${suggest(name, [...values, ...switches], '--')}`
   if (value === undefined) return `${rawName} needs a value`
-  // `--host --port 80`: the value was forgotten, and parseArgs took the next flag for it.
+  // `--host --port 80`: the value is missing, and parseArgs has used the next flag as the value.
   return inlineValue === false && value.startsWith('--') ? `${rawName} needs a value, saw the flag ${value}` : undefined
 }
 
-/** `, did you mean …?` with the name that comes nearest; nothing when none is near. */
+/** `, did you mean …?` with the most similar name; empty if no name is similar. */
 export function suggest (name: string, names: readonly string[], dashes = ''): string {
   const nearest = closestMatch(name, names, { maxDistance: Math.max(2, Math.ceil(name.length / 3)) })
   return nearest === undefined ? '' : `, did you mean ${dashes}${nearest}?`

@@ -3,10 +3,10 @@ import { FILE_VARIABLES, flagOf } from '../config/read-config.ts'
 import type { Command } from './command.ts'
 import type { Variable } from '../config/variable.ts'
 
-/** Without the backticks and links that the documentation shows as code and links. */
+/** The text without the backticks and links of the documentation. */
 const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
 
-/** Sections of `--help`: a variable belongs to the first one that names the beginning of its name. */
+/** Sections of `--help`: a variable belongs to the first section with a prefix of its name. */
 const GROUPS: readonly [title: string, beginnings: readonly string[]][] = [
   [
     'Where it listens',
@@ -32,13 +32,14 @@ const EXAMPLES = `Examples:
 /** `resumable-sse --help`: the commands, and every variable with its flag. */
 export function describeAll (commands: ReadonlyMap<string, Command>): string {
   return [
-    'resumable-sse [serve] [flags]: the service. Each flag can also be set as an environment variable; the flag wins.',
+    'resumable-sse [serve] [flags]: the service. Each flag can also be set as an environment variable.',
+    'If both are set, the flag takes precedence.',
     '',
     ...[...commands].map(([name, { usage, summary }]) => `resumable-sse ${name} ${usage}: ${summary}`),
     '',
     EXAMPLES,
     '',
-    '  --check      Say what it would do, reach the log, and exit: 0 when all is well, else 1.',
+    '  --check      Check the configuration and the log, print the result and exit: 0 if all is well, otherwise 1.',
     '  --help, -h   Print this; after a command, the help of that command.',
     '  --version    Print the version.',
     '',
@@ -65,7 +66,7 @@ function describeVariable ([name, { default: fallback, allowed, meaning }]: [str
     `  --${flagOf(name)}, ${name}`,
     ...(file === undefined
       ? []
-      : [`  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)`]),
+      : [`  --${flagOf(file)}, ${file} (a file that contains it; the process list would show a secret in a flag)`]),
     `      ${plain(meaning)}`,
     `      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.`
   ]

@@ -2,12 +2,12 @@ import { format } from 'node:util'
 import type { FastifyBaseLogger } from 'fastify'
 
 const LEVELS = { debug: 'debug', log: 'info', info: 'info', warn: 'warn', error: 'error' } as const
-/** The same text is written once in this time: LMDB prints an error for each write on a full disk. */
+/** The same text is logged once in this time: LMDB prints an error for each write on a full disk. */
 const REPEAT_MS = 60_000
 
 /**
- * Whatever libraries print with `console` becomes lines of the log, so that the log stays JSON. For a process of its
- * own only.
+ * Turns whatever libraries print with `console` into log lines, so that the log stays JSON. Only for a process that
+ * nothing else shares.
  */
 export function logLibraryOutput (logger: FastifyBaseLogger, now: () => number = () => performance.now()): void {
   let last = { text: '', at: 0 }
@@ -19,7 +19,7 @@ export function logLibraryOutput (logger: FastifyBaseLogger, now: () => number =
       const text = format(...values)
       if (text === last.text && now() - last.at < REPEAT_MS) return
       last = { text, at: now() }
-      logger[level]({ output: text }, 'a library printed this')
+      logger[level]({ output: text }, 'printed by a library')
     }
   }
 }

@@ -15,10 +15,10 @@ import { packageVersion } from '../version.ts'
 
 type Env = Call['env']
 
-/** All but `serve`, which is what runs without a name. */
+/** All commands except `serve`, which also runs without a name. */
 const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ publish, tail, token }))
 
-/** One call of `resumable-sse`. Settles with the exit code; with undefined while a service goes on. Never rejects. */
+/** One call of `resumable-sse`. Resolves to the exit code, or to undefined while a service runs on. Never rejects. */
 export async function main (argv: readonly string[], env: Env, terminal: Terminal): Promise<number | undefined> {
   try {
     const [first = '', ...rest] = argv
@@ -27,7 +27,7 @@ export async function main (argv: readonly string[], env: Env, terminal: Termina
     const command = COMMANDS.get(first)
     if (command === undefined) {
       throw new UsageError(
-        `there is no command ${JSON.stringify(first)}${suggest(first, ['serve', ...COMMANDS.keys()])}`
+        `unknown command ${JSON.stringify(first)}${suggest(first, ['serve', ...COMMANDS.keys()])}`
       )
     }
     return await runCommand(first, command, rest, env, terminal)
@@ -75,11 +75,11 @@ function tell (stream: Terminal['stdout'], text: string): number {
   return 0
 }
 
-/** Exit code 2 for a command line that no command takes, else 1. */
+/** Exit code 2 for a command line that cannot be understood, otherwise 1. */
 function fail (error: unknown, { stderr }: Terminal): number {
   const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
   stderr.write(
-    `resumable-sse: ${isUsage ? `${error.message}\nresumable-sse --help tells all there is` : describeFailure(error)}\n`
+    `resumable-sse: ${isUsage ? `${error.message}\nrun resumable-sse --help for usage` : describeFailure(error)}\n`
   )
   return isUsage ? 2 : 1
 }

@@ -1,6 +1,6 @@
 /**
- * Controls of C0 and C1, and marks that change the direction of text: they move the cursor, change titles and colours,
- * forge lines, or hide what stands there.
+ * Control characters (C0 and C1) and bidirectional formatting characters: they move the cursor, change titles and
+ * colours, forge lines, or hide text.
  */
 // eslint-disable-next-line no-control-regex -- control characters are what is looked for
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
@@ -8,7 +8,7 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-
 const SHORT: ReadonlyMap<string, string> = new Map([['\n', '\\n'], ['\r', '\\r'], ['\t', '\\t']])
 
 /**
- * Text of somebody else as one line that is safe on a terminal: what is not printable is shown as in JSON, `\u001b` for
+ * Untrusted text as one line that is safe on a terminal: unprintable characters are escaped as in JSON, `\u001b` for
  * ESC.
  */
 export function printable (text: string): string {

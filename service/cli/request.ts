@@ -1,9 +1,9 @@
 import { printable } from './printable.ts'
 
-/** A whole answer of the service, or of a proxy in front of it. */
+/** A complete response of the service, or of a proxy in front of it. */
 export interface Answer { status: number, statusText: string, headers: Headers, text: string }
 
-/** Codes of failures that may be over in a moment: a service that restarts, a network that is away. */
+/** Codes of failures that may be temporary: the service restarts, or the network is down. */
 const TEMPORARY: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -23,7 +23,7 @@ const TEMPORARY: ReadonlySet<unknown> = new Set([
   'UND_ERR_BODY_TIMEOUT',
   'HPE_INVALID_EOF_STATE'
 ])
-/** Those among them that say that no byte of the request has left. */
+/** Those after which no byte of the request can have been sent. */
 const UNSENT: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -35,24 +35,24 @@ const UNSENT: ReadonlySet<unknown> = new Set([
   'UND_ERR_CONNECT_TIMEOUT'
 ])
 
-/** The request could not be made, or its answer did not arrive. */
+/** The request could not be sent, or its response did not arrive. */
 export class RequestError extends Error {
-  /** Worth another try. */
+  /** True if another try may succeed. */
   readonly isTemporary: boolean
-  /** The service may have seen the request. */
+  /** True if the service may have received the request. */
   readonly mayBeDone: boolean
 
-  /** From what fetch rejects with, or a body. */
+  /** `error` is what fetch, or reading a body, rejected with. */
   constructor (url: string, error: Error) {
     const cause = (error.cause ?? error) as NodeJS.ErrnoException
     const isTimeout = error.name === 'TimeoutError'
-    super(`${new URL(url).origin} cannot be reached: ${isTimeout ? 'it does not answer' : cause.message || cause.code}`)
+    super(`${new URL(url).origin} cannot be reached: ${isTimeout ? 'no response' : cause.message || cause.code}`)
     this.isTemporary = isTimeout || TEMPORARY.has(cause.code)
     this.mayBeDone = !UNSENT.has(cause.code)
   }
 }
 
-/** Sends a request and reads its whole answer. Rejects with a `RequestError`. */
+/** Sends a request and reads the complete response. Rejects with a `RequestError`. */
 export async function request (url: string, init: RequestInit): Promise<Answer> {
   try {
     return await readAnswer(await fetch(url, init))
@@ -61,19 +61,19 @@ export async function request (url: string, init: RequestInit): Promise<Answer> 
   }
 }
 
-/** The whole answer. */
+/** Reads the complete response. */
 export async function readAnswer (response: Response): Promise<Answer> {
   const { status, statusText, headers } = response
   return { status, statusText, headers, text: await response.text() }
 }
 
-/** What an error response says, in one line for people. */
+/** One line for people that describes an error response. */
 export function describeAnswer ({ status, statusText, text }: Pick<Answer, 'status' | 'statusText' | 'text'>): string {
   const { code, message } = parse(text)
   return printable(typeof message === 'string' ? `${status} ${code}: ${message}` : `${status} ${statusText}`.trim())
 }
 
-/** A proxy may have answered in words of its own. */
+/** The response may come from a proxy, in any format. */
 function parse (text: string): { code?: unknown, message?: unknown } {
   try {
     return (JSON.parse(text) ?? {}) as { code?: unknown, message?: unknown }

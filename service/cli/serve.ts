@@ -12,7 +12,7 @@ import { stopOnSignals, stopOnMessage } from './signals.ts'
 import { renewOnSignal } from '../http/tls.ts'
 import { runWorkers } from './workers.ts'
 
-/** Runs the service, in one process or in several; settles when it listens. The process ends on a signal. */
+/** Runs the service, in one process or in several; resolves when it listens. The process ends on a signal. */
 export async function serve (config: ServiceConfig, stderr: Writable): Promise<void> {
   const announce = (at: Pick<AddressInfo, 'address' | 'port'>): void => {
     stderr.write(createBanner(at, config, { where: describeLog(config), file: process.argv[1]! }))

@@ -1,15 +1,15 @@
 import cluster from 'node:cluster'
 
-/** The message by which the primary stops its workers. */
+/** The message with which the primary stops its workers. */
 export const STOP = 'stop'
 
-/** Of a process that serves nobody yet: nothing has to be ended. */
+/** For a process without clients: there is nothing to end. */
 const exit = (): void => { process.exit(0) }
 const exitOnStop = (message: unknown): void => { if (message === STOP) exit() }
 
 /**
- * From here until `stopOnSignals` or `stopOnMessage`, SIGTERM and SIGINT end the process with exit code 0. Without a
- * handler the process would be killed by the signal, or, as the first process of a container, not notice it at all.
+ * From this call until `stopOnSignals` or `stopOnMessage`, SIGTERM and SIGINT end the process with exit code 0. Without
+ * a handler the process would be killed by the signal or, as the first process of a container, ignore it.
  */
 export function exitOnSignals (): void {
   process.on('SIGTERM', exit)
@@ -17,7 +17,7 @@ export function exitOnSignals (): void {
   if (cluster.isWorker) process.on('message', exitOnStop)
 }
 
-/** The first SIGTERM or SIGINT calls back; the second one exits at once. */
+/** Calls back on the first SIGTERM or SIGINT; the second one exits immediately. */
 export function stopOnSignals (stop: () => void): void {
   let isStopping = false
   replaceHandlers(() => {
@@ -28,8 +28,8 @@ export function stopOnSignals (stop: () => void): void {
 }
 
 /**
- * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; what a
- * second one does is for the primary to decide.
+ * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; the primary
+ * decides what a second one does.
  */
 export function stopOnMessage (stop: () => void): void {
   let isStopping = false

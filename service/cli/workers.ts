@@ -10,20 +10,20 @@ import { answerWorkers } from '../metrics/worker-metrics.ts'
 import { STOP, stopOnSignals } from './signals.ts'
 
 /**
- * The pause before a worker that ended is replaced; doubled after each one that ended before it listened, or could not
- * be started.
+ * The pause before a worker that exited is replaced; doubled each time one exits before it listens, or cannot be
+ * started.
  */
 const MIN_PAUSE_MS = 100
 const MAX_PAUSE_MS = 10_000
 
-/** How long a worker may take in addition to its drain: one that takes longer hangs. */
+/** How long a worker may take in addition to its drain; after that it is considered hung. */
 const MAX_END_MS = 3_000
 const MAX_TIMER_MS = 2_147_483_647
 
 /**
- * Runs `config.workers` copies of this process on one port, and replaces those that end. Settles with the address when
- * all of them listen. The first worker starts alone: what keeps it from listening would keep all of them, and is
- * reported once. Rejects with a `CommandError` when the system cannot start even that one.
+ * Runs `config.workers` copies of this process on one port, and replaces those that exit. Resolves to the address when
+ * all of them listen. The first worker starts alone: whatever keeps it from listening would keep all of them from it,
+ * and is reported once. Rejects with a `CommandError` when the system cannot start even that one.
  */
 export async function runWorkers (config: ServiceConfig): Promise<Address> {
   // Each worker accepts connections by itself. By default the primary distributes them, and a connection that was
@@ -39,23 +39,23 @@ export async function runWorkers (config: ServiceConfig): Promise<Address> {
 
 interface Exit { code: number | null, signal: NodeJS.Signals | null }
 
-/** How a worker ended, as it is logged; `err` alone when it could not be started. */
+/** How a worker exited, as it is logged; only `err` if it could not be started. */
 type End = Exit & { worker: number | undefined } | { err: unknown }
 
 type OnListening = (address: Address) => void
 
-/** The workers as the primary sees them; the primary itself serves nothing. */
+/** The workers as the primary sees them; the primary itself serves no requests. */
 class Workers {
   readonly #logger: FastifyBaseLogger
   readonly #running = new Set<Worker>()
-  /** Those of the running ones that do not listen yet. */
+  /** The running workers that do not listen yet. */
   readonly #starting = new Set<Worker>()
   readonly #maxStopMs: number
   #hasListened = false
   #isStopping = false
 
   constructor ({ logLevel, drainDelayMs, drainMs }: ServiceConfig) {
-    // For lines like those of the workers; this instance never listens.
+    // For log lines like those of the workers; this instance never listens.
     this.#logger = Fastify({ logger: { level: logLevel } }).log
     this.#maxStopMs = Math.min(MAX_TIMER_MS, drainDelayMs + drainMs + MAX_END_MS)
   }
@@ -71,7 +71,7 @@ class Workers {
   }
 
   /**
-   * Lets all workers drain. Exits with 0 when all of them ended cleanly, and with 1 when one of them hangs, which is
+   * Drains all workers. Exits with 0 if all of them exited cleanly, and with 1 if one of them hangs, which is then
    * killed.
    */
   async stop (): Promise<void> {
@@ -81,31 +81,32 @@ class Workers {
     process.exit(areClean.every(isClean => isClean) ? 0 : 1)
   }
 
-  /** Workers that are left are killed together with this process. */
+  /** The remaining workers are killed together with this process. */
   #exitWithoutWaiting (): void {
     const workers = [...this.#running].map(worker => worker.process.pid)
-    this.#logger.error({ workers, afterMs: this.#maxStopMs }, 'workers did not end in time and are killed')
+    this.#logger.error({ workers, afterMs: this.#maxStopMs }, 'workers did not exit in time and are killed')
     process.exit(1)
   }
 
-  /** Settles with whether the worker ended cleanly: drained, or before it served anybody. */
+  /** Resolves to whether the worker exited cleanly: after its drain, or before it served any client. */
   async #stopOne (worker: Worker): Promise<boolean> {
     const isStarting = this.#starting.has(worker)
     const send = (): void => { worker.send(STOP, () => {}) }
     send()
-    // A worker that has only just been started may not hear the first message.
+    // A worker that has just started may not receive the first message.
     worker.once('listening', send)
     const exit = await exitOf(worker)
     return isStarting ? wasStopped(exit) : exit.code === 0
   }
 
-  /** Adds a place for a worker, which is kept filled from then on; settles when the first one in it listens. */
+  /** Adds a slot for a worker, which is kept filled; resolves when the first worker in it listens. */
   #fill (): Promise<Address> {
     return new Promise((resolve, reject) => { this.#keep(resolve).catch(reject) })
   }
 
   /**
-   * Keeps a place filled, by one worker after another, until all workers are to stop; calls back for each that listens.
+   * Keeps a slot filled, with one worker after another, until all workers are stopped; calls back for each that
+   * listens.
    */
   async #keep (onListening: OnListening): Promise<void> {
     let pauseMs = MIN_PAUSE_MS
@@ -118,14 +119,14 @@ class Workers {
       if (this.#isStopping) return
       if (!this.#hasListened) giveUp(end)
       this.#logger.warn({ ...end, pauseMs }, 'err' in end
-        ? 'a worker could not be started, it is tried again'
-        : 'a worker ended, another one takes its place')
+        ? 'a worker could not be started; trying again'
+        : 'a worker exited; starting a replacement')
       await pause(pauseMs)
       pauseMs = Math.min(MAX_PAUSE_MS, 2 * pauseMs)
     }
   }
 
-  /** Runs one worker; settles with its end, and calls back when it listens. */
+  /** Runs one worker; resolves when it has ended, and calls back when it listens. */
   async #run (onListening: OnListening): Promise<End> {
     try {
       const worker = await fork()
@@ -135,8 +136,8 @@ class Workers {
         this.#starting.delete(worker)
         onListening(address)
       })
-      // A message to a worker that has just died; an unhandled 'error' would end the primary, and all other workers
-      // with it.
+      // The message may be for a worker that has just died; an unhandled 'error' would end the primary, and all other
+      // workers with it.
       worker.on('error', err => this.#logger.warn({ err }, 'a message could not be sent to a worker'))
       const exit = await exitOf(worker)
       this.#running.delete(worker)
@@ -149,8 +150,8 @@ class Workers {
 }
 
 /**
- * Rejects when the system cannot start a process, which Node reports by a throw or by an event, depending on the
- * reason.
+ * Rejects when the system cannot start a process, which Node reports by throwing or by an event, depending on the
+ * cause.
  */
 async function fork (): Promise<Worker> {
   const worker = cluster.fork()
@@ -159,19 +160,20 @@ async function fork (): Promise<Worker> {
   throw error
 }
 
-/** Ends the primary because its first worker ended; a worker that ran has reported why. */
+/** Ends the primary because its first worker ended; a worker that ran has logged the cause. */
 function giveUp (end: End): never {
   if ('err' in end) throw new CommandError(`no worker can be started: ${(end.err as Error).message}`)
   process.exit(wasStopped(end) ? 0 : 1)
 }
 
-/** True of a worker that was stopped while it started, and may not have had a handler for the signal yet. */
+/** True for a worker that was stopped during its start, and may not have had a signal handler yet. */
 function wasStopped ({ code, signal }: Exit): boolean {
   return code === 0 || signal === 'SIGTERM' || signal === 'SIGINT'
 }
 
 /**
- * Not by `once` of node:events, which rejects at the first 'error': a message that could not be sent is not the end.
+ * Not `once` of node:events, which rejects at the first 'error': a message that could not be sent does not mean that
+ * the worker exited.
  */
 function exitOf (worker: Worker): Promise<Exit> {
   return new Promise(resolve => {

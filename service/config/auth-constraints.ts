@@ -7,20 +7,21 @@ import type { Constraint } from './constraint.ts'
 const hasKey = ({ jwtSecret, jwtPublicKey, jwksUrl }: ServiceConfig): boolean =>
   [jwtSecret, jwtPublicKey, jwksUrl].some(value => value !== undefined)
 
-/** Variables about credentials that may not go together, or not alone. */
+/** Variables about credentials that cannot be combined, or that require another one. */
 export const authConstraints: readonly Constraint[] = [
   {
     among: ['OPEN_TO_ALL'],
     problem: config =>
       config.isOpenToAll && asksForCredentials(config)
-        ? 'OPEN_TO_ALL=yes lets everybody in, while JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER asks for credentials: leave one of them out'
+        ? 'OPEN_TO_ALL=yes allows access without credentials, but ' +
+          'JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER requires them: remove one of them'
         : undefined
   },
   {
     among: [],
     problem: ({ jwtSecret, jwtPublicKey, jwksUrl }) =>
       [jwtSecret, jwtPublicKey, jwksUrl].filter(value => value !== undefined).length > 1
-        ? 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'
+        ? 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL are mutually exclusive: set one of them'
         : undefined
   },
   {
@@ -28,14 +29,14 @@ export const authConstraints: readonly Constraint[] = [
     problem: ({ jwtSecret, jwtSecretPrevious }) => {
       if (jwtSecretPrevious === undefined) return undefined
       if (jwtSecret === undefined) return 'JWT_SECRET_PREVIOUS needs JWT_SECRET, the secret that replaces it'
-      return jwtSecret === jwtSecretPrevious ? 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: leave it out' : undefined
+      return jwtSecret === jwtSecretPrevious ? 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: remove it' : undefined
     }
   },
   {
     among: ['JWT_PUBLIC_KEY', 'JWT_ALGORITHM'],
     problem: ({ jwtPublicKey, jwtAlgorithm }) => {
       if ((jwtPublicKey === undefined) !== (jwtAlgorithm === undefined)) {
-        return 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'
+        return 'JWT_PUBLIC_KEY and JWT_ALGORITHM must be set together: set both or neither'
       }
       const problem =
         jwtPublicKey === undefined ? undefined : problemWithKey(readFileSync(jwtPublicKey, 'utf8'), jwtAlgorithm!)
@@ -53,7 +54,7 @@ export const authConstraints: readonly Constraint[] = [
       )
       return given === undefined || hasKey(config)
         ? undefined
-        : `${given[0]} is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too`
+        : `${given[0]} applies to tokens only: also set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL`
     }
   },
   {
@@ -66,6 +67,6 @@ export const authConstraints: readonly Constraint[] = [
     among: ['PROXY_HEADER', 'PROXY_FROM'],
     problem: ({ proxyHeader, proxyFrom }) => (proxyHeader === undefined) === (proxyFrom === undefined)
       ? undefined
-      : 'PROXY_HEADER and PROXY_FROM go together: set both or none'
+      : 'PROXY_HEADER and PROXY_FROM must be set together: set both or neither'
   }
 ]

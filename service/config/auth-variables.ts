@@ -6,7 +6,7 @@ import type { Read, Variable } from './variable.ts'
 
 const MIN_SECRET_BYTES = 32
 
-/** What the plugin's option of this name takes. */
+/** What the plugin option of this name accepts. */
 const asOption = (name: string): Read<string> => text => authChecks[name]!.ok(text) ? text : undefined
 const asListOption = (name: string): Read<readonly string[]> => text => {
   const items = list(text)
@@ -21,22 +21,22 @@ function secretProblems (text: string): string[] {
   const weakness = asOption('jwt.secret')(text) === undefined ? undefined : weaknessOf(text)
   return weakness === undefined
     ? []
-    : [`must be random, and this one ${weakness}: make one with openssl rand -base64 48`]
+    : [`must be random, but this one ${weakness}: generate one with openssl rand -base64 48`]
 }
 
-/** As long as a timer can be. */
+/** The longest timer of Node. */
 const MAX_LIFETIME_MS = 24 * 86_400_000
 const lifetime: Read<number> = text => {
   const ms = duration(text)
   return ms !== undefined && ms >= 1_000 && ms <= MAX_LIFETIME_MS ? ms : undefined
 }
 
-/** Who may publish and listen: rows of the table in config.ts. */
+/** Who may publish and subscribe: rows of the table in config.ts. */
 export const authVariables = {
   JWT_SECRET: {
     property: 'jwtSecret',
     default: undefined,
-    allowed: `a random text of at least ${MIN_SECRET_BYTES} bytes`,
+    allowed: `a random string of at least ${MIN_SECRET_BYTES} bytes`,
     read: secret,
     problems: secretProblems,
     isSecret: () => true,
@@ -46,7 +46,7 @@ export const authVariables = {
   JWT_SECRET_PREVIOUS: {
     property: 'jwtSecretPrevious',
     default: undefined,
-    allowed: `a random text of at least ${MIN_SECRET_BYTES} bytes`,
+    allowed: `a random string of at least ${MIN_SECRET_BYTES} bytes`,
     read: secret,
     problems: secretProblems,
     isSecret: () => true,
@@ -56,7 +56,7 @@ export const authVariables = {
   JWT_PUBLIC_KEY: {
     property: 'jwtPublicKey',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Public key of the issuer, PEM; together with `JWT_ALGORITHM`.'
   },
@@ -77,21 +77,21 @@ export const authVariables = {
   JWT_ISSUER: {
     property: 'jwtIssuer',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     meaning: 'Required value of the claim `iss`. Not set: the claim is not checked.'
   },
   JWT_AUDIENCE: {
     property: 'jwtAudience',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     meaning: 'Required value of the claim `aud`. Not set: the claim is not checked.'
   },
   JWT_PUBLISH_AUDIENCE: {
     property: 'jwtPublishAudience',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     meaning: 'Audience that a token needs to publish; `JWT_AUDIENCE` then allows subscribing only.'
   },

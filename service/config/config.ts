@@ -7,8 +7,8 @@ import type { Variable } from './variable.ts'
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /**
- * All there is to set, a row each. A new setting is one row here and one in docs/configuration.md, which a test
- * compares; the environment variable, the flag, `--help` and `ServiceConfig` come from the row.
+ * Every setting, one row each. A new setting is one row here and one in docs/configuration.md, which a test compares;
+ * the environment variable, the flag, `--help` and `ServiceConfig` come from the row.
  */
 export const variables = {
   HOST: {
@@ -230,7 +230,7 @@ export const variables = {
   TLS_CERT: {
     property: 'tlsCert',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Certificate chain, PEM. With `TLS_KEY` the service uses TLS, with HTTP/2 and HTTP/1.1 on the same ' +
       'port. Read again on SIGHUP.'
@@ -238,7 +238,7 @@ export const variables = {
   TLS_KEY: {
     property: 'tlsKey',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Private key of `TLS_CERT`, PEM.'
   },

@@ -1,6 +1,6 @@
 import type { ServiceConfig, VariableName } from './config.ts'
 
-/** Variables that may not go together: which, and what is wrong; undefined when nothing is. */
+/** A rule about variables that cannot be combined: their names, and what is wrong; undefined if nothing is. */
 export interface Constraint {
   among: readonly VariableName[]
   problem: (config: ServiceConfig) => string | undefined

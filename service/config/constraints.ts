@@ -6,7 +6,7 @@ import { redisConstraints } from './redis-constraints.ts'
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 
-/** Checked when each variable among them is valid by itself, so that a bad one is reported once. */
+/** Checked only if every variable among them is valid by itself, so that a bad one is reported once. */
 export const constraints: readonly Constraint[] = [
   ...authConstraints,
   ...redisConstraints,
@@ -15,7 +15,9 @@ export const constraints: readonly Constraint[] = [
     problem: config =>
       LOOPBACK.has(config.host) || config.isOpenToAll || asksForCredentials(config)
         ? undefined
-        : `HOST ${JSON.stringify(config.host)} is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant`
+        : `HOST ${JSON.stringify(config.host)} is reachable from other machines, and anyone who can reach it could ` +
+          'publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, ' +
+          'or OPEN_TO_ALL=yes if this is intended'
   },
   {
     among: ['LOG', 'REDIS_URL'],
@@ -28,17 +30,17 @@ export const constraints: readonly Constraint[] = [
     among: ['LOG', 'REDIS_URL'],
     problem: ({ log, redisUrl }) =>
       log !== 'redis' && redisUrl !== undefined
-        ? `REDIS_URL is set, but LOG=${log} does not use it: leave one of them out`
+        ? `REDIS_URL is set, but LOG=${log} does not use it: remove one of them`
         : undefined
   },
   {
     among: ['LOG', 'REDIS_URL', 'WORKERS'],
     problem: ({ log, workers }) =>
-      workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} is for one process` : undefined
+      workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} supports one process only` : undefined
   },
   {
     among: ['PORT', 'WORKERS'],
-    // The port is the workers' together: it would be another one when all of them had ended.
+    // All workers share the port: after all of them had exited, the next one would get a different port.
     problem: ({ port, workers }) =>
       workers > 1 && port === 0 ? `WORKERS=${workers} needs a PORT other than 0` : undefined
   },
@@ -47,7 +49,7 @@ export const constraints: readonly Constraint[] = [
     problem: config => {
       const given = [config.tlsCert, config.tlsKey].filter(file => file !== undefined).length
       if (given === 0) return undefined
-      if (given === 1) return 'TLS_CERT and TLS_KEY go together: set both or none'
+      if (given === 1) return 'TLS_CERT and TLS_KEY must be set together: set both or neither'
       const problem = problemWithPair(config)
       return problem === undefined ? undefined : `TLS_CERT and TLS_KEY cannot be used: ${problem}`
     }

@@ -5,14 +5,14 @@ import { constraints } from './constraints.ts'
 import { readSecretFile } from './secret-file.ts'
 import type { Variable } from './variable.ts'
 
-/** Every problem with a configuration, reported at once. */
+/** All problems with a configuration, reported at once. */
 export class ConfigError extends Error {
   readonly problems: readonly string[]
-  /** True when the command line has an argument that no command takes. */
+  /** True when the command line has an unknown argument. */
   readonly isUsage: boolean
 
   constructor (problems: readonly string[], isUsage = false) {
-    super(`the configuration is not valid:\n${problems.map(problem => `  - ${problem}`).join('\n')}`)
+    super(`invalid configuration:\n${problems.map(problem => `  - ${problem}`).join('\n')}`)
     this.problems = problems
     this.isUsage = isUsage
   }
@@ -22,14 +22,13 @@ const names = Object.keys(variables) as VariableName[]
 const rows: Record<string, Variable> = variables
 
 /**
- * Names of the variables that name a file with a secret, such as `JWT_SECRET_FILE`, by the variable that they stand
- * for.
+ * Names of the variables that contain the path of a secret, such as `JWT_SECRET_FILE`, by the variable they replace.
  */
 export const FILE_VARIABLES: ReadonlyMap<string, string> = new Map(
   names.filter(name => rows[name]!.isSecret).map(name => [name, `${name}_FILE`])
 )
 
-/** Flags without a value, which are for the command and not part of the configuration. */
+/** Flags without a value: they control the command and are not part of the configuration. */
 export const SWITCHES = ['check', 'help', 'version'] as const
 
 /** The flag of a variable, without its dashes: `MAX_EVENTS` is `max-events`. */
@@ -41,13 +40,12 @@ type Env = Record<string, string | undefined>
 interface Given { env: Env, flags: ReadonlyMap<string, string> }
 
 /**
- * Reads the configuration from environment variables and, given a command line, from flags, which win. An empty
- * variable is one that is not set. Throws a `ConfigError` with every problem at once, each naming the variable or the
- * flag.
+ * Reads the configuration from environment variables and, given a command line, from flags, which take precedence. An
+ * empty variable counts as not set. Throws a `ConfigError` with all problems, each naming the variable or the flag.
  */
 export function readConfig (env: Env, argv: readonly string[] = []): ServiceConfig {
   const flags = parseFlags(argv, { values: [...names, ...FILE_VARIABLES.values()].map(flagOf), switches: SWITCHES })
-  const unknown = [...flags.problems, ...flags.others.map(other => `nothing is known of ${JSON.stringify(other)}`)]
+  const unknown = [...flags.problems, ...flags.others.map(other => `unknown argument ${JSON.stringify(other)}`)]
   const readings = names.map(name => readVariable(name, { env, flags: flags.values }))
   const config = Object.fromEntries(readings.map(({ property, value }) => [property, value])) as ServiceConfig
   if (config.redisUrl !== undefined && !env.LOG && !flags.values.has('log')) config.log = 'redis'
@@ -63,10 +61,10 @@ export function readConfig (env: Env, argv: readonly string[] = []): ServiceConf
 
 interface Reading { name: VariableName, property: string, value: unknown, problems: readonly string[] }
 
-/** A text, and what it was given as: a variable, a flag or a file. */
+/** A value as text, and where it came from: a variable, a flag or a file. */
 interface Source { text: string, as: string, problems?: readonly string[] }
 
-/** One variable; no problems and no value when it is not set. */
+/** Reads one variable; no problems and no value if it is not set. */
 export function readVariable (name: VariableName, given: Given): Reading {
   const { property, allowed, read, show = String, problems = () => [] } = rows[name]!
   const source = findSource(name, given)
@@ -87,7 +85,7 @@ export function readVariable (name: VariableName, given: Given): Reading {
   }
 }
 
-/** The flag wins over the variable, whichever of the two names a file. */
+/** The flag takes precedence over the variable, even if only one of them names a file. */
 function findSource (name: VariableName, { env, flags }: Given): Source | undefined {
   const file = FILE_VARIABLES.get(name) ?? ''
   const { default: fallback, isSecret = () => false } = rows[name]!
@@ -97,13 +95,13 @@ function findSource (name: VariableName, { env, flags }: Given): Source | undefi
       ? {
           text: '',
           as: name,
-          problems: [`--${flagOf(name)} would show a secret in the list of processes: set ${name} or ${file} instead`]
+          problems: [`--${flagOf(name)} would show a secret in the process list: set ${name} or ${file} instead`]
         }
       : { text: flag, as: `--${flagOf(name)}` }
   }
   if (fileFlag !== undefined) return readSecretFile(fileFlag, `--${flagOf(file)}`)
   if (env[name] && env[file]) {
-    return { text: '', as: name, problems: [`${name} and ${file} exclude each other: set one of them`] }
+    return { text: '', as: name, problems: [`${name} and ${file} are mutually exclusive: set one of them`] }
   }
   if (env[file]) return readSecretFile(env[file], file)
   const text = env[name] || fallback

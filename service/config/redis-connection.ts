@@ -5,7 +5,7 @@ import type { ServiceConfig } from './config.ts'
 import { readRedisUrl } from './redis-url.ts'
 import type { RedisAddress } from './redis-url.ts'
 
-/** How the log and the token store reach Redis. The configuration has been checked and has a `REDIS_URL`. */
+/** How the log and the token store connect to Redis. The configuration has been checked and has a `REDIS_URL`. */
 export function redisConnection (config: ServiceConfig): RedisConnection {
   const { address } = readRedisUrl(config.redisUrl!)!
   const { kind, nodes, database: db } = address
@@ -22,7 +22,7 @@ export function redisConnection (config: ServiceConfig): RedisConnection {
   }
 }
 
-/** Those in the URL and the variables are never both given. */
+/** Credentials in the URL and in the variables are never both set. */
 function credentials (
   { redisUsername, redisPassword }: ServiceConfig,
   { username = redisUsername, password = redisPassword }: RedisAddress

@@ -23,7 +23,7 @@ const given = (config: ServiceConfig, part = ''): GivenToRedis[] => (Object.keys
 const addressOf = ({ redisUrl }: ServiceConfig): RedisAddress | undefined =>
   redisUrl === undefined ? undefined : readRedisUrl(redisUrl)?.address
 
-/** A constraint that is about a configuration with a URL. */
+/** A constraint on a configuration with a URL. */
 function withAddress (
   among: readonly VariableName[],
   problem: (address: RedisAddress, config: ServiceConfig) => string | undefined
@@ -37,12 +37,12 @@ function withAddress (
   }
 }
 
-/** Variables about Redis that do not go together, or not alone. */
+/** Variables about Redis that cannot be combined, or that require another one. */
 export const redisConstraints: readonly Constraint[] = [
   {
     among: ['LOG', 'REDIS_URL'],
     problem: config => config.redisUrl === undefined && config.log !== 'redis' && given(config).length > 0
-      ? `${given(config)[0]} is about Redis: set REDIS_URL, too`
+      ? `${given(config)[0]} applies to Redis only: also set REDIS_URL`
       : undefined
   },
   {
@@ -51,35 +51,35 @@ export const redisConstraints: readonly Constraint[] = [
   },
   withAddress(['REDIS_USERNAME'], ({ username }, { redisUsername }) =>
     username !== undefined && redisUsername !== undefined
-      ? 'REDIS_USERNAME is set, and REDIS_URL has a user name: leave one of them out'
+      ? 'REDIS_USERNAME is set, and REDIS_URL has a user name: remove one of them'
       : undefined
   ),
   withAddress(['REDIS_PASSWORD'], ({ password }, { redisPassword }) =>
     password !== undefined && redisPassword !== undefined
-      ? 'REDIS_PASSWORD is set, and REDIS_URL has a password: leave one of them out'
+      ? 'REDIS_PASSWORD is set, and REDIS_URL has a password: remove one of them'
       : undefined
   ),
   withAddress(
     ['REDIS_USERNAME', 'REDIS_PASSWORD'],
     ({ username, password }, { redisUsername = username, redisPassword = password }) =>
       redisUsername !== undefined && redisPassword === undefined
-        ? 'a user of Redis needs a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE'
+        ? 'a Redis user needs a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE'
         : undefined
   ),
   withAddress(['REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'], ({ kind }, config) =>
     kind !== 'sentinel' && given(config, 'SENTINEL').length > 0
-      ? `${given(config, 'SENTINEL')[0]} is about Sentinels: write REDIS_URL as redis+sentinel://host:26379/mymaster`
+      ? `${given(config, 'SENTINEL')[0]} applies to Sentinels only: write REDIS_URL as redis+sentinel://host:26379/mymaster`
       : undefined
   ),
   withAddress(['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'], ({ isTls }, config) =>
     !isTls && given(config, 'TLS').length > 0
-      ? `${given(config, 'TLS')[0]} is about TLS: write REDIS_URL with rediss in the place of redis`
+      ? `${given(config, 'TLS')[0]} applies to TLS only: write REDIS_URL with rediss instead of redis`
       : undefined
   ),
   {
     among: ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'],
     problem: config => (config.redisTlsCert === undefined) !== (config.redisTlsKey === undefined)
-      ? 'REDIS_TLS_CERT and REDIS_TLS_KEY go together: set both or none'
+      ? 'REDIS_TLS_CERT and REDIS_TLS_KEY must be set together: set both or neither'
       : problemWithFiles(config)
   }
 ]

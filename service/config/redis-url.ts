@@ -1,17 +1,17 @@
 import { isIP } from 'node:net'
 
-/** One server: a node of a cluster, a Sentinel, or Redis itself. */
+/** One server: a cluster node, a Sentinel, or Redis itself. */
 export interface RedisNode { host: string, port: number }
 
-/** What REDIS_URL says of where Redis is. */
+/** A parsed REDIS_URL. */
 export interface RedisAddress {
   kind: 'server' | 'sentinel' | 'cluster' | 'socket'
   isTls: boolean
-  /** One server, or some of the Sentinels or nodes of the cluster; none for a socket. */
+  /** One server, or some of the Sentinels or cluster nodes; empty for a socket. */
   nodes: RedisNode[]
   /** Path of the Unix socket. */
   path: string | undefined
-  /** Name under which the Sentinels know the master. */
+  /** Name under which the Sentinels monitor the master. */
   master: string | undefined
   database: number
   username: string | undefined
@@ -30,19 +30,19 @@ const KINDS = new Map<string, RedisAddress['kind']>(Object.entries({
 } as const))
 
 const DEFAULT_PORTS = { server: 6379, cluster: 6379, sentinel: 26_379, socket: 0 }
-/** The highest number of a database: Redis counts them in a signed integer of 32 bits. */
+/** The highest database number: Redis stores it in a signed integer of 32 bits. */
 const MAX_DATABASE = 2_147_483_646
-/** On Linux; longer ones are cut off without an error. */
+/** On Linux; longer paths are truncated without an error. */
 const MAX_SOCKET_PATH_BYTES = 107
 
 export const REDIS_URL_FORMS =
   'a URL such as redis://host:6379/0, rediss://…, redis+sentinel://host,host/master/0, redis+cluster://host,host or unix:///run/redis.sock'
 
-/** What is between the punctuation marks of a URL; the user ends at the last `@`, which a password may hold. */
+/** The parts between the punctuation marks of a URL; the user ends at the last `@`, which a password may contain. */
 const PARTS =
   /^(?<scheme>[a-z+]+):\/\/(?:(?<user>[^/?#]*)@)?(?<hosts>[^/?#@]*)(?<path>\/[^?#]*)?(?:\?(?<query>[^#]*))?(?<fragment>#.*)?$/i
 
-/** Nothing of it is shown: what looks like a host may be half of the password. */
+/** The message shows no part of the URL: what looks like a host may be half of the password. */
 const UNENCODED = 'has a "/", "?" or "#" in its user name or password: write them as %2F, %3F and %23'
 const NOWHERE: RedisAddress = {
   kind: 'server',
@@ -55,12 +55,12 @@ const NOWHERE: RedisAddress = {
   password: undefined
 }
 
-/** What was read, and every problem with it; with a problem the address is not to be used. */
+/** The parsed URL, and all its problems; with a problem, do not use the address. */
 export interface ReadRedisUrl { address: RedisAddress, problems: string[] }
 
 /**
- * Reads a URL of Redis. Each problem is the rest of a sentence that begins with the name of the variable, and holds no
- * password. Undefined for a text that is no URL of Redis at all.
+ * Parses a Redis URL. Each problem is the rest of a sentence that begins with the name of the variable, and contains no
+ * password. Undefined for a text that is not a Redis URL at all.
  */
 export function readRedisUrl (text: string): ReadRedisUrl | undefined {
   const { scheme = '', user, hosts = '', path = '', query, fragment } = PARTS.exec(text)?.groups ?? {}
@@ -73,7 +73,8 @@ export function readRedisUrl (text: string): ReadRedisUrl | undefined {
   if (fragment !== undefined) problems.push('has a "#": write it as %23')
   if (kind !== 'server' && user?.includes('@')) {
     problems.push(
-      'has an "@" in its password, or more than one user: write an "@" of a password as %40, and the user once, before all hosts'
+      'has an "@" in its password, or more than one user: ' +
+        'write "@" in a password as %40, and the user only once, before all hosts'
     )
   }
   const address: RedisAddress = {
@@ -105,7 +106,7 @@ function readNode (text: string, defaultPort: number, problems: string[]): Redis
     return undefined
   }
   const number = port === undefined ? defaultPort : toInteger(port, 1, 65_535)
-  // Where an "@" was forgotten it is the password.
+  // If an "@" is missing, this is the password.
   if (number === undefined) {
     problems.push(
       `has a port that is not an integer from 1 to 65535${/^\d*$/.test(port!) ? `, saw ${JSON.stringify(port)}` : ''}`
@@ -129,14 +130,17 @@ function readSocketPath (hosts: string, path: string, problems: string[]): strin
 
 type Place = Pick<RedisAddress, 'master' | 'database'>
 
-/** The master's name and the database, which are in the path; for a socket, whose path is taken, in the query. */
+/**
+ * The name of the master and the database, from the path; for a socket the database is in the query, because the path
+ * is the socket's.
+ */
 function readPlace (kind: RedisAddress['kind'], path: string, query: string | undefined, problems: string[]): Place {
   const options = new URLSearchParams(query)
   const isSocket = kind === 'socket'
   for (const name of new Set(options.keys())) {
     if (!isSocket || name !== 'db') {
       problems.push(
-        `has the option ${JSON.stringify(name)}: ${isSocket ? 'the only option of a socket is db' : 'a URL of Redis takes no options, and the database is its path'}`
+        `has the option ${JSON.stringify(name)}: ${isSocket ? 'the only option for a socket is db' : 'a Redis URL has no options, and the database is its path'}`
       )
     }
   }
@@ -173,7 +177,8 @@ function decode (text: string, what: string, problems: string[]): string | undef
     return decodeURIComponent(text)
   } catch {
     problems.push(
-      `has a "%" in its ${what} that is not followed by the two hexadecimal digits of a UTF-8 byte: write a "%" of its own as %25`
+      `has a "%" in its ${what} that is not followed by the two hexadecimal digits of a UTF-8 byte: ` +
+        'write a literal "%" as %25'
     )
     return undefined
   }

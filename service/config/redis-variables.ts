@@ -4,10 +4,10 @@ import type { Read, Variable } from './variable.ts'
 
 const redisUrl: Read<string> = text => readRedisUrl(text)?.problems.length === 0 ? text : undefined
 
-/** Begins every key: braces would end the hash tag of a topic. */
+/** The prefix of every key: braces would end the hash tag of a topic. */
 const prefix: Read<string> = text => /^[^{}\s]{1,100}$/.test(text) ? text : undefined
 
-/** How Redis is reached and what is asked of it: rows of the table in config.ts. */
+/** How to connect to Redis, and what is required of it: rows of the table in config.ts. */
 export const redisVariables = {
   REDIS_URL: {
     property: 'redisUrl',
@@ -23,14 +23,14 @@ export const redisVariables = {
   REDIS_USERNAME: {
     property: 'redisUsername',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     meaning: 'User name for Redis, if `REDIS_URL` has none.'
   },
   REDIS_PASSWORD: {
     property: 'redisPassword',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     isSecret: () => true,
     show: () => '***',
@@ -39,14 +39,14 @@ export const redisVariables = {
   REDIS_SENTINEL_USERNAME: {
     property: 'redisSentinelUsername',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     meaning: 'User name for the Sentinels, if they require one.'
   },
   REDIS_SENTINEL_PASSWORD: {
     property: 'redisSentinelPassword',
     default: undefined,
-    allowed: 'any text',
+    allowed: 'any string',
     read: anyText,
     isSecret: () => true,
     show: () => '***',
@@ -55,21 +55,21 @@ export const redisVariables = {
   REDIS_TLS_CA: {
     property: 'redisTlsCa',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Certificates of the authorities to trust for `rediss://`, PEM. Not set: those that Node.js trusts.'
   },
   REDIS_TLS_CERT: {
     property: 'redisTlsCert',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Client certificate for `rediss://`, PEM; together with `REDIS_TLS_KEY`.'
   },
   REDIS_TLS_KEY: {
     property: 'redisTlsKey',
     default: undefined,
-    allowed: 'the path of a file that can be read',
+    allowed: 'the path of a readable file',
     read: readableFile,
     meaning: 'Private key of `REDIS_TLS_CERT`, PEM.'
   },

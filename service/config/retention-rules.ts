@@ -15,7 +15,7 @@ export const DURATION_OR_ZERO = {
 }
 export const DURATION = { allowed: 'a duration such as 30s, 10m, 2h or 1d, up to 366d', read: duration }
 
-/** Settings of a rule: named, and read, as the variables that hold for all topics. */
+/** Settings of a rule: the names and formats of the variables that apply to all topics. */
 const SETTINGS = new Map<string, { option: Setting, allowed: string, read: Read<number> }>(Object.entries({
   MAX_EVENTS: { option: 'maxEvents', ...MAX_EVENTS },
   MAX_AGE: { option: 'maxAgeMs', ...DURATION_OR_ZERO },
@@ -23,13 +23,15 @@ const SETTINGS = new Map<string, { option: Setting, allowed: string, read: Read<
   IDEMPOTENCY_WINDOW: { option: 'idempotencyMs', ...DURATION }
 } as const))
 
-/** The characters of topics, and `*`. */
+/** The characters of topic names, and `*`. */
 const PATTERN = /^[A-Za-z0-9*][A-Za-z0-9._~:@/*-]{0,199}$/
 
-/** With a problem the rules are not to be used. */
+/** With a problem, do not use the rules. */
 interface ReadRules { rules: RetentionRule[], problems: string[] }
 
-/** `build/* MAX_EVENTS=100 MAX_AGE=1d; chat.* EXPIRE_AFTER=1h`: rules, separated by semicolons or lines. */
+/**
+ * Parses `build/* MAX_EVENTS=100 MAX_AGE=1d; chat.* EXPIRE_AFTER=1h`: rules, separated by semicolons or line breaks.
+ */
 export function readRetention (text: string): ReadRules {
   const problems: string[] = []
   const rules = text
@@ -54,7 +56,7 @@ function readRule (rule: string, problems: string[]): RetentionRule {
   const [topics = '', ...settings] = rule.split(/\s+/)
   if (!PATTERN.test(topics)) {
     problems.push(
-      `has the pattern ${JSON.stringify(topics)}: a pattern is a topic in which * stands for any characters`
+      `has the pattern ${JSON.stringify(topics)}: a pattern is a topic name in which * matches any characters`
     )
   }
   if (settings.length === 0) {

@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { readableFile } from './variable.ts'
 
-/** What a file with a secret holds, without the line break at its end; `as` is the variable or flag that names it. */
+/**
+ * Reads a file that contains a secret, without the line break at its end; `as` is the variable or flag that names it.
+ */
 export function readSecretFile (path: string, as: string): { text: string, as: string, problems?: readonly string[] } {
   if (readableFile(path) === undefined) {
     return {
       text: '',
       as,
-      problems: [`${as} must be the path of a file that can be read, saw ${JSON.stringify(path)}`]
+      problems: [`${as} must be the path of a readable file, saw ${JSON.stringify(path)}`]
     }
   }
   return { text: readFileSync(path, 'utf8').replace(/\r?\n$/, ''), as }

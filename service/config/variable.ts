@@ -2,35 +2,35 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { parseDuration } from './duration.ts'
 
-/** How a value is read from its text; undefined rejects it. */
+/** How a value is parsed from its text; undefined rejects it. */
 export type Read<T> = (text: string) => T | undefined
 
 /** One setting of the service: a row of the table in config.ts, and of the one in docs/configuration.md. */
 export interface Variable<T = unknown> {
   /** Its name in `ServiceConfig`. */
   property: string
-  /** As one would write it; undefined when without it there is no value. */
+  /** As a user would write it; undefined if there is no default. */
   default: string | undefined
-  /** What it may be, in the words of the error for anything else: `… must be <allowed>, saw …`. */
+  /** The allowed values, as the error message shows them: `… must be <allowed>, saw …`. */
   allowed: string
   read: Read<T>
-  /** What it does, in the words of the README and, without its backticks, of `--help`. */
+  /** What it does, in the words of the documentation and, without its backticks, of `--help`. */
   meaning: string
-  /** How a bad value is shown, where it may hold a secret. Default: as it is. */
+  /** How to show a bad value that may contain a secret. Default: unchanged. */
   show?: (text: string) => string
   /**
-   * What is wrong with a bad value, each as the rest of a sentence that begins with the variable's name; none: `must be
-   * <allowed>, saw …`.
+   * What is wrong with a bad value, each as the rest of a sentence that begins with the name of the variable; empty:
+   * `must be <allowed>, saw …`.
    */
   problems?: (text: string) => readonly string[]
   /**
-   * True for a value that holds a secret: it is rejected as a flag, which the list of processes shows. Such a variable
+   * True for a value that is a secret: it is rejected as a flag, because the process list shows flags. Such a variable
    * may also be read from a file, which `<NAME>_FILE` names.
    */
   isSecret?: (text: string) => boolean
 }
 
-/** Any text but none. */
+/** Any string that is not empty. */
 export const anyText: Read<string> = text => text === '' ? undefined : text
 
 export function oneOf<T extends string> (...values: readonly T[]): Read<T> {
@@ -49,7 +49,7 @@ export function integer (min: number, max: number): Read<number> {
 /** A year: the log keeps nothing for longer. */
 const MAX_DURATION_MS = parseDuration('366d')!
 
-/** In ms, at most a year; `0` alone needs no unit. */
+/** In ms, at most a year; only `0` needs no unit. */
 export const durationOrZero: Read<number> = text => {
   const ms = text === '0' ? 0 : parseDuration(text)
   return ms !== undefined && ms <= MAX_DURATION_MS ? ms : undefined
@@ -58,7 +58,7 @@ export const durationOrZero: Read<number> = text => {
 /** In ms, from 1 ms to a year. */
 export const duration: Read<number> = text => durationOrZero(text) || undefined
 
-/** The path of a file that is there and may be read now. */
+/** The path of a file that exists and is readable now. */
 export const readableFile: Read<string> = path => {
   try {
     accessSync(path, constants.R_OK)
@@ -77,11 +77,11 @@ export const proxies: Read<string[]> = text => {
   return all.every(isNetworkOfProxies) ? all : undefined
 }
 
-/** What they are, in the words of an error. */
+/** The allowed values, as the error message shows them. */
 export const PROXIES =
   'IP addresses and networks such as 10.0.0.0/8,::1, separated by commas, none wider than /8 (IPv6: /7)'
 
-/** The widest networks that are private: 10.0.0.0/8 and fc00::/7. Whoever trusts a wider one trusts the Internet. */
+/** The widest networks that are private: 10.0.0.0/8 and fc00::/7. Trusting a wider one means trusting the Internet. */
 const MIN_PREFIX = { 4: 8, 6: 7 } as const
 /** IPv4 addresses as IPv6 ones: `::ffff:0:0/96` is all of them. */
 const MAPPED_BITS = 96
@@ -96,7 +96,7 @@ function isNetworkOfProxies (text: string): boolean {
   return /^\d{1,3}$/.test(prefix) && Number(prefix) >= least && Number(prefix) <= bits
 }
 
-/** True in the network of IPv4-mapped addresses, however it is written. */
+/** True if the network is within the IPv4-mapped addresses, in any notation. */
 function isMapped (ip: string): boolean {
   const mapped = new BlockList()
   mapped.addSubnet('::ffff:0:0', MAPPED_BITS, 'ipv6')
@@ -112,12 +112,12 @@ export const origins: Read<readonly string[]> = text => {
   return text === '*' || given.every(isOrigin) ? given : undefined
 }
 
-/** Written as browsers write it: anything else, a pattern included, would never match. */
+/** In the form browsers send them: anything else, a pattern included, would never match. */
 function isOrigin (text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 }
 
-/** A URL, also a mistyped one, without the password it may hold. */
+/** A URL, even a mistyped one, without the password it may contain. */
 export function withoutPassword (text: string): string {
   return text.replace(/^([\w+]+:\/*)?.*@/s, '$1***@')
 }

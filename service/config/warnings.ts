@@ -6,7 +6,7 @@ import { looksLikeWords } from './secret.ts'
 
 type Env = Record<string, string | undefined>
 
-/** What a valid configuration is probably not meant to be; undefined when it is fine. */
+/** Why a valid configuration is probably a mistake; undefined if it is fine. */
 type Doubt = (config: ServiceConfig) => string | undefined
 
 const DOUBTS: readonly Doubt[] = [
@@ -27,10 +27,10 @@ const DOUBTS: readonly Doubt[] = [
 
 function soundsChosen (name: string, secret: string | undefined): string | undefined {
   if (secret === undefined || !looksLikeWords(secret)) return undefined
-  return `${name} looks like words that a person chose, and can be guessed: make one with openssl rand -base64 48`
+  return `${name} looks like words chosen by a person, and can be guessed: generate one with openssl rand -base64 48`
 }
 
-/** What an operator should know about a valid configuration, one sentence each; empty when there is nothing. */
+/** What an operator should know about a valid configuration, one sentence each; empty if there is nothing. */
 export function warningsOf (config: ServiceConfig, env: Env): string[] {
   return [...DOUBTS.flatMap(doubt => doubt(config) ?? []), ...misspelt(env)]
 }
@@ -39,7 +39,7 @@ const NAMES = [...Object.keys(variables), ...FILE_VARIABLES.values()]
 /** How many letters may differ: LANG is not LOG, and HOME is not HOST. */
 const maxDistance = ({ length }: string): number => length < 6 ? 1 : Math.min(3, Math.floor(length / 4))
 
-/** Set variables whose names come close to ours. All others belong to other programs. */
+/** Variables in the environment whose names are similar to ours. All others belong to other programs. */
 function misspelt (env: Env): string[] {
   return Object.keys(env)
     .filter(name => env[name] && !NAMES.includes(name))

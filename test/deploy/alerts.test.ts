@@ -75,8 +75,8 @@ t.test('the lines that the runbook quotes from the log of the service are in its
   const source = ['cli/workers.ts', 'http/log-limit.ts'].map(file => readFileSync(`${ROOT}service/${file}`, 'utf8')).join()
   const runbook = readDoc('docs/runbook.md')
   const quoted = [
-    'a worker ended, another one takes its place',
-    'workers did not end in time and are killed',
+    'a worker exited; starting a replacement',
+    'workers did not exit in time and are killed',
     'this many requests met the trouble since it was first logged'
   ]
   for (const line of quoted) t.ok(source.includes(`'${line}'`) && runbook.includes(`\`${line}\``), line)

@@ -75,7 +75,7 @@ t.test('the steps of the Dockerfile make a service that starts, is healthy, and 
   t.equal(await healthy.exit(), 0, healthy.err)
   const open = run(t, 'env', ['-u', 'NODE_OPTIONS', '-C', image, ...cmd], { ...imageEnvironment(), DATA_DIR: join(image, 'data') })
   t.equal(await open.exit(), 1, 'without credentials it does not start unless told so')
-  t.match(open.err, 'OPEN_TO_ALL=yes if that is meant')
+  t.match(open.err, 'OPEN_TO_ALL=yes if this is intended')
   service.kill(one('STOPSIGNAL') as NodeJS.Signals)
   t.equal(await service.exit(), 0)
   t.equal(await run(t, check, args, environment).exit(), 1, 'unhealthy when it is gone')

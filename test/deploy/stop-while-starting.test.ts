@@ -49,13 +49,13 @@ t.test('SIGTERM while workers start ends the primary and them with 0', async t =
   const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
   service.kill('SIGTERM')
   t.equal(await service.exit(), 0, service.err)
-  t.notMatch(service.out, 'another one takes its place')
+  t.notMatch(service.out, 'starting a replacement')
 })
 
 t.test('SIGTERM to the first worker alone, as systemd may send it first, ends the primary with 0 too', async t => {
   const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
   for (const pid of childrenOf(service.pid)) process.kill(pid, 'SIGTERM')
-  // On a machine that is held up for seconds the worker listens by now, and another one takes its place.
+  // On a machine that is held up for seconds the worker listens by now, and starting a replacement.
   service.until(({ out }) => out.includes('Server listening')).then(() => service.kill('SIGTERM'), () => {})
   t.equal(await service.exit(), 0, service.err)
 })

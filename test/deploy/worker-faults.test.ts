@@ -39,7 +39,7 @@ t.test('a worker that is killed while it drains is not replaced, and the exit co
   const { service, workers } = await startEndlessDrain(t)
   for (const pid of workers) if (!isGone(pid)) process.kill(pid, 'SIGKILL')
   t.equal(await service.exit(), 1)
-  t.notMatch(service.out, 'another one takes its place')
+  t.notMatch(service.out, 'starting a replacement')
 })
 
 // It kept the primary alive for ever, and with it a container or a unit until somebody killed all of it.
@@ -51,7 +51,7 @@ t.test('a worker that hangs while it drains is killed in the end and told, and t
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
   // On a busy machine the other one may be as late.
-  t.match(service.out, new RegExp(`"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not end in time and are killed"`))
+  t.match(service.out, new RegExp(`"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not exit in time and are killed"`))
   await when(() => workers.every(isGone))
 })
 
@@ -74,7 +74,7 @@ t.test('a worker that dies is told and replaced; its clients come back to the ot
   // The worker may take this with it: it is published as an application does, again until it is acknowledged.
   const headers = { 'idempotency-key': 'two' }
   await until(() => call(`${origin}/topics/news/events`, { method: 'POST', body: 'two', type: 'text/plain', headers }).then(({ status }) => status === 201, () => false))
-  await service.until(({ out }) => out.includes(`"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker ended, another one takes its place"`))
+  await service.until(({ out }) => out.includes(`"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker exited; starting a replacement"`))
   await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
   // One that is ended by itself, as for a rolling restart, is replaced as well.
   process.kill(second, 'SIGTERM')
@@ -103,7 +103,7 @@ t.test('a worker that cannot be started is tried again until it can', async t =>
   const { folder, node } = copyOfNode(t)
   const service = run(t, node, ['service/dist/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
   await service.until(({ err }) => err.includes('Publish:'))
-  const fails = (code: string) => service.until(({ out }) => new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started, it is tried again"`).test(out))
+  const fails = (code: string) => service.until(({ out }) => new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started; trying again"`).test(out))
   renameSync(folder, `${folder}.away`)
   process.kill(childrenOf(service.pid)[0]!, 'SIGKILL')
   await fails('ENOENT')
@@ -132,5 +132,5 @@ t.test('a worker that dies before it listens does not keep the start from its en
   await when(() => childrenOf(service.pid).length === 2)
   process.kill(Math.max(...childrenOf(service.pid)), 'SIGKILL')
   await service.until(({ err }) => err.includes('Publish:'))
-  await service.until(({ out }) => out.includes('another one takes its place'))
+  await service.until(({ out }) => out.includes('starting a replacement'))
 })

@@ -46,7 +46,7 @@ t.test('what keeps the first worker from listening is told once, and it exits as
 t.test('more than one worker without Redis is refused', async t => {
   const service = runService(t, { WORKERS: '2', PORT: '8080' })
   t.equal(await service.exit(), 1)
-  t.match(service.err, 'WORKERS=2 needs LOG=redis: LOG=lmdb is for one process')
+  t.match(service.err, 'WORKERS=2 needs LOG=redis: LOG=lmdb supports one process only')
 })
 
 t.test('workers speak TLS, and SIGHUP to the primary renews the certificate in all', async t => {

@@ -136,7 +136,7 @@ t.test('a configuration that does not fit fails the start, and no secret is told
   const folder = t.testdir({ 'key.pem': 'no key' })
   const service = runService(t, { DATA_DIR: folder, JWT_SECRET: 'a short secret', JWT_PUBLIC_KEY: join(folder, 'key.pem'), JWT_ALGORITHM: 'RS256' })
   t.equal(await service.exit(), 1)
-  t.match(service.err, /JWT_SECRET must be a random text of at least 32 bytes, saw "\*\*\*"/)
+  t.match(service.err, /JWT_SECRET must be a random string of at least 32 bytes, saw "\*\*\*"/)
   t.match(service.err, /JWT_PUBLIC_KEY must hold a public key for RS256, saw something that cannot be read as a key/)
   t.notMatch(service.err, /a short secret/)
 })

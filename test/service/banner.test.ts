@@ -52,6 +52,6 @@ t.test('where it is installed the command has its name', async t => {
 
 t.test('no command is shown where none from this machine may come in', async t => {
   const banner = createBanner({ address: '::', port: 8080 }, { ...nothing, proxyHeader: 'x-user', proxyFrom: ['10.0.0.1'] }, said)
-  t.match(banner, /\n {2}Listen and publish through the proxy that sets x-user \(PROXY_FROM\): requests from this machine are refused\.\n\n$/)
+  t.match(banner, /\n {2}Listen and publish through the proxy that sets x-user \(PROXY_FROM\): requests from this machine are rejected\.\n\n$/)
   t.notMatch(banner, 'curl')
 })

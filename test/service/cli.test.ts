@@ -21,18 +21,18 @@ const publish = (origin: string, body: string, type = 'text/plain') => call(`${o
 
 t.test('it says where the events are kept', async t => {
   const { service } = await startService(t, { LOG: 'memory' })
-  t.match(service.err, '(events in memory: they go with the process)')
+  t.match(service.err, '(events in memory: they are lost when the process ends)')
 })
 
 t.test('a configuration that is not valid is told whole, and it exits with 1', async t => {
   const service = runService(t, { PORT: 'http', LOG: 'files', HEARTBEAT_MS: '1', HOST: '0.0.0.0' })
   t.equal(await service.exit(), 1)
   t.equal(service.err, [
-    'resumable-sse: the configuration is not valid:',
+    'resumable-sse: invalid configuration:',
     '  - PORT must be an integer from 0 to 65535, saw "http"',
     '  - LOG must be "lmdb", "redis" or "memory", saw "files"',
     '  - HEARTBEAT_MS must be an integer from 10 to 2147483647 (ms), saw "1"',
-    '  - HOST "0.0.0.0" is reachable from other machines, and anybody who reaches it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if that is meant'
+    '  - HOST "0.0.0.0" is reachable from other machines, and anyone who can reach it could publish and subscribe: set JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER, or OPEN_TO_ALL=yes if this is intended'
   ].join('\n') + '\n')
   t.equal(service.out, '')
 })

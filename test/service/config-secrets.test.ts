@@ -25,13 +25,13 @@ t.test('a secret may be read from a file, which a variable or a flag names, with
 t.test('a file that cannot be read, an empty one, and a variable beside its file are problems', async t => {
   const folder = t.testdir({ empty: '', short: 'short', url: 'redis://:secret@h/x' })
   const cases: [Env, string[], RegExp][] = [
-    [{ JWT_SECRET_FILE: '/nowhere' }, [], /^JWT_SECRET_FILE must be the path of a file that can be read, saw "\/nowhere"$/],
-    [{}, ['--redis-password-file', folder], /^--redis-password-file must be the path of a file that can be read/],
-    [{ JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET_FILE must be a random text of at least 32 bytes, saw "\*\*\*"$/],
-    [{ JWT_SECRET_FILE: join(folder, 'short') }, [], /^JWT_SECRET_FILE must be a random text/],
-    [{ REDIS_PASSWORD_FILE: join(folder, 'empty'), REDIS_URL: 'redis://h' }, [], /^REDIS_PASSWORD_FILE must be any text, saw "\*\*\*"$/],
+    [{ JWT_SECRET_FILE: '/nowhere' }, [], /^JWT_SECRET_FILE must be the path of a readable file, saw "\/nowhere"$/],
+    [{}, ['--redis-password-file', folder], /^--redis-password-file must be the path of a readable file/],
+    [{ JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET_FILE must be a random string of at least 32 bytes, saw "\*\*\*"$/],
+    [{ JWT_SECRET_FILE: join(folder, 'short') }, [], /^JWT_SECRET_FILE must be a random string/],
+    [{ REDIS_PASSWORD_FILE: join(folder, 'empty'), REDIS_URL: 'redis://h' }, [], /^REDIS_PASSWORD_FILE must be any string, saw "\*\*\*"$/],
     [{ REDIS_URL_FILE: join(folder, 'url') }, [], /^REDIS_URL_FILE has the database "x"/],
-    [{ JWT_SECRET: SECRET, JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET and JWT_SECRET_FILE exclude each other/]
+    [{ JWT_SECRET: SECRET, JWT_SECRET_FILE: join(folder, 'empty') }, [], /^JWT_SECRET and JWT_SECRET_FILE are mutually exclusive/]
   ]
   for (const [env, argv, problem] of cases) {
     const problems = problemsOf(env, argv)
@@ -45,7 +45,7 @@ t.test('a secret as a flag is rejected, and not repeated', async t => {
   for (const name of FILE_VARIABLES.keys()) {
     const value = name === 'REDIS_URL' ? 'redis://:hidden@h' : `hidden ${SECRET}`
     const problems = problemsOf({ REDIS_URL: name === 'REDIS_URL' ? '' : 'redis://h' }, [`--${flagOf(name)}`, value])
-    t.match(problems, [`--${flagOf(name)} would show a secret in the list of processes: set ${name} or ${name}_FILE instead`])
+    t.match(problems, [`--${flagOf(name)} would show a secret in the process list: set ${name} or ${name}_FILE instead`])
     t.notMatch(problems.join(), 'hidden')
   }
   t.same(problemsOf({}, ['--redis-url', 'redis://h']), [], 'a URL without a password is none')
@@ -58,9 +58,9 @@ t.test('a secret that is printed in documentation, or that a person could guess,
   const cases: Record<string, string> = {
     '0123456789abcdef0123456789abcdef': 'is printed in documentation',
     'a-string-secret-at-least-256-bits-long': 'is printed in documentation',
-    ['a'.repeat(32)]: 'has 1 different characters',
-    ['ab12'.repeat(20)]: 'has 4 different characters',
-    ['changeme'.repeat(4)]: 'has 7 different characters',
+    ['a'.repeat(32)]: 'has only 1 different characters',
+    ['ab12'.repeat(20)]: 'has only 4 different characters',
+    ['changeme'.repeat(4)]: 'has only 7 different characters',
     ['topsecret1'.repeat(4)]: 'repeats itself',
     ['Zq8#kP2!x'.repeat(5).slice(0, 40)]: 'repeats itself',
     abcdefghijklmnopqrstuvwxyz0123456789: 'is a sequence',
@@ -68,7 +68,7 @@ t.test('a secret that is printed in documentation, or that a person could guess,
     aaaabbbbccccddddeeeeffffgggghhhh: 'is a sequence'
   }
   for (const [secret, weakness] of Object.entries(cases)) {
-    t.same(problemsOf({ JWT_SECRET: secret }), [`JWT_SECRET must be random, and this one ${weakness}: make one with openssl rand -base64 48`], secret)
+    t.same(problemsOf({ JWT_SECRET: secret }), [`JWT_SECRET must be random, but this one ${weakness}: generate one with openssl rand -base64 48`], secret)
   }
 })
 

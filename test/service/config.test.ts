@@ -128,7 +128,7 @@ t.test('all problems are told at once, and the message is a list of them', async
   const problems = problemsOf(env)
   t.equal(problems.length, 5)
   for (const name of Object.keys(env)) t.ok(problems.some(problem => problem.startsWith(name)), name)
-  t.throws(() => readConfig(env), { message: `the configuration is not valid:\n${problems.map(problem => `  - ${problem}`).join('\n')}` })
+  t.throws(() => readConfig(env), { message: `invalid configuration:\n${problems.map(problem => `  - ${problem}`).join('\n')}` })
 })
 
 t.test('the log is Redis when there is a URL of one, else LMDB', async t => {
@@ -140,7 +140,7 @@ t.test('the log is Redis when there is a URL of one, else LMDB', async t => {
 
 t.test('a Redis URL beside a log that does not use it is a contradiction', async t => {
   for (const LOG of ['lmdb', 'memory']) {
-    t.same(problemsOf({ LOG, REDIS_URL: 'redis://127.0.0.1' }), [`REDIS_URL is set, but LOG=${LOG} does not use it: leave one of them out`])
+    t.same(problemsOf({ LOG, REDIS_URL: 'redis://127.0.0.1' }), [`REDIS_URL is set, but LOG=${LOG} does not use it: remove one of them`])
   }
 })
 
@@ -177,9 +177,9 @@ t.test('a bad value of a flag is told with the flag, among all other problems, i
 t.test('what is no flag is told first, with the flag that was perhaps meant, and is known as a mistake of the command line', async t => {
   const error = t.throws(() => readConfig({ PORT: 'x' }, ['--max-event', '7', '--zzzzzzzz'])) as unknown as ConfigError
   t.same(error.problems, [
-    'there is no flag --max-event, did you mean --max-events?',
-    'there is no flag --zzzzzzzz',
-    'nothing is known of "7"',
+    'unknown flag --max-event, did you mean --max-events?',
+    'unknown flag --zzzzzzzz',
+    'unknown argument "7"',
     `PORT must be ${variables.PORT.allowed}, saw "x"`
   ])
   t.equal(error.isUsage, true)
@@ -203,8 +203,8 @@ t.test('an address beyond loopback needs credentials to be asked for, or OPEN_TO
 })
 
 t.test('more than one worker needs the Redis log', async t => {
-  t.same(problemsOf({ WORKERS: '2' }), ['WORKERS=2 needs LOG=redis: LOG=lmdb is for one process'])
-  t.same(problemsOf({ LOG: 'memory' }, ['--workers', '3']), ['WORKERS=3 needs LOG=redis: LOG=memory is for one process'])
+  t.same(problemsOf({ WORKERS: '2' }), ['WORKERS=2 needs LOG=redis: LOG=lmdb supports one process only'])
+  t.same(problemsOf({ LOG: 'memory' }, ['--workers', '3']), ['WORKERS=3 needs LOG=redis: LOG=memory supports one process only'])
   t.same(problemsOf({ WORKERS: '2', REDIS_URL: 'redis://127.0.0.1' }), [])
   t.equal(problemsOf({ WORKERS: '2', LOG: 'redis' }).length, 1, 'the URL is what lacks')
 })
@@ -217,8 +217,8 @@ t.test('more than one worker needs a port that stays', async t => {
 t.test('a certificate and its key go together, and must be a pair', async t => {
   const [one, other] = [certificateFiles(t), certificateFiles(t)]
   t.same(problemsOf({ TLS_CERT: one.cert, TLS_KEY: one.key }), [])
-  t.same(problemsOf({ TLS_CERT: one.cert }), ['TLS_CERT and TLS_KEY go together: set both or none'])
-  t.same(problemsOf({ TLS_KEY: one.key }), ['TLS_CERT and TLS_KEY go together: set both or none'])
+  t.same(problemsOf({ TLS_CERT: one.cert }), ['TLS_CERT and TLS_KEY must be set together: set both or neither'])
+  t.same(problemsOf({ TLS_KEY: one.key }), ['TLS_CERT and TLS_KEY must be set together: set both or neither'])
   t.match(problemsOf({ TLS_CERT: one.cert, TLS_KEY: other.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*key values mismatch/])
   t.match(problemsOf({ TLS_CERT: one.key, TLS_KEY: one.key }), [/^TLS_CERT and TLS_KEY cannot be used: .*no start line/])
 })
@@ -226,20 +226,20 @@ t.test('a certificate and its key go together, and must be a pair', async t => {
 t.test('what is said of credentials must fit together', async t => {
   const pem = t.testdir({ private: KEYS.ES256.privateKey.export({ type: 'pkcs8', format: 'pem' }), rsa: KEYS.RS256.pem, text: 'no key' })
   const needed: [Env, string][] = [
-    [{ JWT_SECRET: SECRET, JWKS_URL: 'https://id.example' }, 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL exclude each other: set one of them'],
+    [{ JWT_SECRET: SECRET, JWKS_URL: 'https://id.example' }, 'JWT_SECRET, JWT_PUBLIC_KEY and JWKS_URL are mutually exclusive: set one of them'],
     [{ JWT_SECRET_PREVIOUS: SECRET }, 'JWT_SECRET_PREVIOUS needs JWT_SECRET, the secret that replaces it'],
-    [{ JWT_SECRET: SECRET, JWT_SECRET_PREVIOUS: SECRET }, 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: leave it out'],
-    [{ JWT_PUBLIC_KEY: publicKey }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
-    [{ JWT_ALGORITHM: 'ES256' }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM go together: set both or none'],
+    [{ JWT_SECRET: SECRET, JWT_SECRET_PREVIOUS: SECRET }, 'JWT_SECRET_PREVIOUS is the same as JWT_SECRET: remove it'],
+    [{ JWT_PUBLIC_KEY: publicKey }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM must be set together: set both or neither'],
+    [{ JWT_ALGORITHM: 'ES256' }, 'JWT_PUBLIC_KEY and JWT_ALGORITHM must be set together: set both or neither'],
     [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'private') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw a private key'],
     [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'rsa') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw a public key of type rsa for ES256'],
     [{ JWT_ALGORITHM: 'ES256', JWT_PUBLIC_KEY: join(pem, 'text') }, 'JWT_PUBLIC_KEY must hold a public key for ES256, saw something that cannot be read as a key'],
-    [{ JWT_ISSUER: 'me' }, 'JWT_ISSUER is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too'],
-    [{ COOKIE_NAME: 'a', PROXY_HEADER: 'x-user', PROXY_FROM: '::1' }, 'COOKIE_NAME is about tokens: set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL, too'],
+    [{ JWT_ISSUER: 'me' }, 'JWT_ISSUER applies to tokens only: also set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL'],
+    [{ COOKIE_NAME: 'a', PROXY_HEADER: 'x-user', PROXY_FROM: '::1' }, 'COOKIE_NAME applies to tokens only: also set JWT_SECRET, JWT_PUBLIC_KEY or JWKS_URL'],
     [{ JWT_SECRET: SECRET, JWT_PUBLISH_AUDIENCE: 'a' }, 'JWT_PUBLISH_AUDIENCE needs JWT_AUDIENCE, the audience for listening'],
-    [{ PROXY_HEADER: 'x-user' }, 'PROXY_HEADER and PROXY_FROM go together: set both or none'],
-    [{ PROXY_FROM: '::1' }, 'PROXY_HEADER and PROXY_FROM go together: set both or none'],
-    [{ OPEN_TO_ALL: 'yes', JWT_SECRET: SECRET }, 'OPEN_TO_ALL=yes lets everybody in, while JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER asks for credentials: leave one of them out']
+    [{ PROXY_HEADER: 'x-user' }, 'PROXY_HEADER and PROXY_FROM must be set together: set both or neither'],
+    [{ PROXY_FROM: '::1' }, 'PROXY_HEADER and PROXY_FROM must be set together: set both or neither'],
+    [{ OPEN_TO_ALL: 'yes', JWT_SECRET: SECRET }, 'OPEN_TO_ALL=yes allows access without credentials, but JWT_SECRET, JWT_PUBLIC_KEY, JWKS_URL or PROXY_HEADER requires them: remove one of them']
   ]
   for (const [env, problem] of needed) t.same(problemsOf(env), [problem])
 })

@@ -58,7 +58,7 @@ t.test('NDJSON for those who prefer it', async t => {
   ]
   for (const [accept, type] of accepts) {
     const { status, headers, json, text } = await read(service, '', { accept })
-    if (type === undefined) t.match({ status, json }, { status: 406, json: { code: 'SERVICE_NOT_ACCEPTABLE', message: `this call answers with application/json or application/x-ndjson, and Accept is "${accept}"` } })
+    if (type === undefined) t.match({ status, json }, { status: 406, json: { code: 'SERVICE_NOT_ACCEPTABLE', message: `Accept must allow application/json or application/x-ndjson, saw "${accept}"` } })
     else t.same([status, headers.get('content-type')], [200, type], accept)
     if (type === 'application/x-ndjson') t.match(text.trimEnd().split('\n').map(line => JSON.parse(line) as object), [{ topic: 'news', data: '1' }, { data: '2' }, { cursor: /-2$/, isClosed: false }])
   }

@@ -21,7 +21,7 @@ t.test('--help tells every variable with its flag, meaning, values and default, 
     t.equal(err, '')
     for (const [name, { allowed, default: fallback, meaning }] of Object.entries<Variable>(variables)) {
       const file = FILE_VARIABLES.get(name)
-      const fileLine = file === undefined ? '' : `  --${flagOf(file)}, ${file} (a file that holds it; the list of processes shows a secret in a flag)\n`
+      const fileLine = file === undefined ? '' : `  --${flagOf(file)}, ${file} (a file that contains it; the process list would show a secret in a flag)\n`
       t.ok(out.includes(`  --${flagOf(name)}, ${name}\n${fileLine}      ${withoutMarkdown(meaning)}\n      ${allowed}; ${fallback === undefined ? 'no default' : `default ${fallback}`}.\n`), name)
     }
     for (const title of ['Where it listens', 'Redis', 'Limits', 'Examples']) t.match(out, `\n${title}:\n`)
@@ -49,27 +49,27 @@ t.test('the built command tells the version of the package', async t => {
 
 t.test('what no command takes is told with what was perhaps meant, and exits with 2', async t => {
   const cases: [string[], string][] = [
-    [['publsh', 'news'], 'there is no command "publsh", did you mean publish?'],
-    [['zzzzzzzzzz'], 'there is no command "zzzzzzzzzz"'],
-    [['constructor'], 'there is no command "constructor"'],
-    [['serve', '--prot=80'], 'the configuration is not valid:\n  - there is no flag --prot, did you mean --port?'],
-    [['--prot=80'], 'the configuration is not valid:\n  - there is no flag --prot, did you mean --port?'],
-    [['--check', 'now'], 'the configuration is not valid:\n  - nothing is known of "now"'],
-    [['tail', 'news', '--jsn', '--urk=x'], 'there is no flag --jsn, did you mean --json?\nthere is no flag --urk, did you mean --url?'],
+    [['publsh', 'news'], 'unknown command "publsh", did you mean publish?'],
+    [['zzzzzzzzzz'], 'unknown command "zzzzzzzzzz"'],
+    [['constructor'], 'unknown command "constructor"'],
+    [['serve', '--prot=80'], 'invalid configuration:\n  - unknown flag --prot, did you mean --port?'],
+    [['--prot=80'], 'invalid configuration:\n  - unknown flag --prot, did you mean --port?'],
+    [['--check', 'now'], 'invalid configuration:\n  - unknown argument "now"'],
+    [['tail', 'news', '--jsn', '--urk=x'], 'unknown flag --jsn, did you mean --json?\nunknown flag --urk, did you mean --url?'],
     [['tail'], 'tail needs a topic'],
     [['tail', 'news', '--url', 'localhost:8080'], '--url must be an http or https URL, saw "localhost:8080"'],
     [['tail', 'news', '--url', 'http://'], '--url must be an http or https URL, saw "http://"'],
     [['publish'], 'publish needs a topic'],
-    [['publish', 'news', 'hello', 'world'], 'publish takes one DATA: put quotes around data with blanks'],
-    [['publish', 'news', '{}', '--ndjson'], '--ndjson is about stdin: leave DATA out']
+    [['publish', 'news', 'hello', 'world'], 'publish accepts one DATA argument: quote data that contains spaces'],
+    [['publish', 'news', '{}', '--ndjson'], '--ndjson reads stdin: omit DATA']
   ]
   for (const [argv, message] of cases) {
-    t.same(await runCommand(argv), { code: 2, out: '', err: `resumable-sse: ${message}\nresumable-sse --help tells all there is\n` }, argv.join(' '))
+    t.same(await runCommand(argv), { code: 2, out: '', err: `resumable-sse: ${message}\nrun resumable-sse --help for usage\n` }, argv.join(' '))
   }
 })
 
 t.test('a bad value is no mistake of the command line: it exits with 1', async t => {
-  t.same(await runCommand(['--port', 'x']), { code: 1, out: '', err: 'resumable-sse: the configuration is not valid:\n  - --port must be an integer from 0 to 65535, saw "x"\n' })
+  t.same(await runCommand(['--port', 'x']), { code: 1, out: '', err: 'resumable-sse: invalid configuration:\n  - --port must be an integer from 0 to 65535, saw "x"\n' })
 })
 
 t.test('--check says what it would do, listens nowhere and exits with 0', async t => {
@@ -78,7 +78,7 @@ t.test('--check says what it would do, listens nowhere and exits with 0', async 
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
   const folder = t.testdir()
-  t.same(await runCommand(['--check', '--data-dir', folder], { PORT: `${port}` }), { code: 0, out: `resumable-sse would listen on http://127.0.0.1:${port} (events on disk, in ${folder}); the log answers\n`, err: '' })
+  t.same(await runCommand(['--check', '--data-dir', folder], { PORT: `${port}` }), { code: 0, out: `resumable-sse would listen on http://127.0.0.1:${port} (events on disk, in ${folder}); the log responds\n`, err: '' })
   const { cert, key } = certificateFiles(t)
   t.match((await runCommand(['--check'], { LOG: 'memory', TLS_CERT: cert, TLS_KEY: key })).out, 'https://127.0.0.1:8080 (events in memory')
   t.match((await runCommand(['serve', '--check'], { LOG: 'memory', HOST: '::1' })).out, 'http://[::1]:8080 (events in memory')
@@ -86,7 +86,7 @@ t.test('--check says what it would do, listens nowhere and exits with 0', async 
 
 t.test('--check reaches Redis, also for workers', async t => {
   const { url } = await RedisServer.start(t)
-  t.same(await runCommand(['--check', '--workers', '2'], { REDIS_URL: url }), { code: 0, out: 'resumable-sse would listen on http://127.0.0.1:8080 with 2 workers (events in Redis); the log answers\n', err: '' })
+  t.same(await runCommand(['--check', '--workers', '2'], { REDIS_URL: url }), { code: 0, out: 'resumable-sse would listen on http://127.0.0.1:8080 with 2 workers (events in Redis); the log responds\n', err: '' })
 })
 
 t.test('--check exits with 1 when the log is away, in use, or the configuration is not valid', async t => {

@@ -124,7 +124,7 @@ t.test('a request that does not come to its end in time gets 408', async t => {
   for (const text of ['GET / HTTP/1.1\r\nHost: x\r\n', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx']) {
     const { send, inbox } = await connect(t, origin)
     send(text)
-    t.match(answerIn(await inbox.ended()), refused(408, 'SERVICE_TIMEOUT', /did not come to its end in time/))
+    t.match(answerIn(await inbox.ended()), refused(408, 'SERVICE_TIMEOUT', /was not complete in time/))
   }
 })
 

@@ -12,7 +12,7 @@ t.test('an address that publishes too often gets 429 and is told when to come ba
   const refusals = answers.filter(({ status }) => status !== 201)
   t.ok(taken.length >= 3 && refusals.length > 0, `${taken.length} taken`)
   for (const answer of refusals) {
-    t.match(shape(answer), refused(429, 'SERVICE_TOO_MANY_PUBLISHES', /^at most 3 publishes a second, saw more$/))
+    t.match(shape(answer), refused(429, 'SERVICE_TOO_MANY_PUBLISHES', /^at most 3 publishes per second, saw more$/))
     t.equal(answer.headers.get('retry-after'), '1')
   }
   for (const { headers } of answers) t.match([headers.get('ratelimit-limit'), headers.get('ratelimit-remaining')], ['3', /^[0-2]$/])

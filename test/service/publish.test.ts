@@ -130,7 +130,7 @@ t.test('what may pass is tried again with the same idempotency key, and the toke
   const { url, asked } = await startScript(t, badGateway, response => response.destroy(), cut, created)
   const { code, out, err } = await runCommand(['publish', 'news', 'x', '--url', url, '--token', 'secret\n'])
   t.same({ code, out }, { code: 0, out: '1-1\n' })
-  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 60 s\nresumable-sse: the service is back, publishing goes on\n')
+  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 60 s\nresumable-sse: the service is available again, publishing continues\n')
   t.equal(new Set(asked.map(({ headers }) => headers['idempotency-key'])).size, 1)
   t.equal(asked[2]?.headers.authorization, 'Bearer secret')
 })
@@ -139,11 +139,11 @@ t.test('it gives up after its time, and says whether the events may have been pu
   const { url, asked } = await startScript(t, badGateway, badGateway, badGateway, badGateway, badGateway, badGateway)
   const { code, err } = await runCommand(['publish', 'news', 'x', '--url', url, '--wait', '1s'], { RESUMABLE_SSE_TOKEN: 'from-env' })
   t.equal(code, 1)
-  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 1 s\nresumable-sse: 502 Bad Gateway; given up after 1 s, and the events may have been published\n')
+  t.equal(err, 'resumable-sse: 502 Bad Gateway; waiting up to 1 s\nresumable-sse: 502 Bad Gateway; gave up after 1 s: the events may have been published\n')
   t.ok(asked.length > 2)
   t.equal(asked[0]?.headers.authorization, 'Bearer from-env')
   const nobody = `http://127.0.0.1:${await stablePort()}`
-  t.match(await runCommand(['publish', 'news', 'x', '--url', nobody, '--wait=0']), { code: 1, err: /^resumable-sse: http:.* cannot be reached: connect ECONNREFUSED .*; given up after 0 s, nothing was published\n$/ })
+  t.match(await runCommand(['publish', 'news', 'x', '--url', nobody, '--wait=0']), { code: 1, err: /^resumable-sse: http:.* cannot be reached: connect ECONNREFUSED .*; gave up after 0 s: nothing was published\n$/ })
 })
 
 // A publisher behind a limit on publishes: 429 says when to come back.
@@ -165,7 +165,7 @@ t.test('what will not pass is not tried again', async t => {
 // A token with a line end was shown as a TypeError with its stack, after no try.
 t.test('a command line that cannot work is said to be wrong before any request', async t => {
   for (const [argv, message] of [
-    [['news', 'x', '--token', 'se\ncret'], /--token must hold nothing but printable ASCII/], [['news', 'x', '--url', 'http://user:secret@127.0.0.1'], /--url must not hold a user or a password/],
+    [['news', 'x', '--token', 'se\ncret'], /--token must contain only printable ASCII/], [['news', 'x', '--url', 'http://user:secret@127.0.0.1'], /--url must not contain a user name or password/],
     [['news', 'x', '--wait', 'soon'], /--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw "soon"/], [[], /publish needs a topic/]
   ] as const) {
     for (const command of argv.includes('--wait' as never) || argv.length === 0 ? ['publish'] : ['publish', 'tail']) {
@@ -201,7 +201,7 @@ t.test('a line that never ends is an error before it fills the memory, and the w
 t.test('on a terminal it says what it waits for', async t => {
   const service = await TestService.start(t)
   const call = new CommandCall(['publish', 'news', '--url', service.origin], {}, { isTerminal: true })
-  await call.err.until('each line you type is published; Ctrl-D ends\n')
+  await call.err.until('each line you type is published; press Ctrl-D to end\n')
   call.stdin.end('typed\n')
   t.match(await call.result(), { code: 0, out: /-1\n$/ })
 })
@@ -222,7 +222,7 @@ t.test('piped lines are published as they come, and each once over a restart', a
   await service.start()
   await said(5)
   call.stdin.end()
-  t.match(await call.result(), { code: 0, err: /^resumable-sse: http:\/\/127\.0\.0\.1:\d+ cannot be reached: .*; waiting up to 60 s\nresumable-sse: the service is back, publishing goes on\n$/ })
+  t.match(await call.result(), { code: 0, err: /^resumable-sse: http:\/\/127\.0\.0\.1:\d+ cannot be reached: .*; waiting up to 60 s\nresumable-sse: the service is available again, publishing continues\n$/ })
   await fetch(`${service.origin}/topics/build/close`, { method: 'POST' })
   const { text } = await fetchAll(t, `${service.origin}/events?topic=build&lastEventId=0-0`)
   t.same([...text.matchAll(/^data: (line.*)$/gm)].map(([, line]) => line), ['line 1', 'line 2', 'line 3', 'line 4', 'line 5'])

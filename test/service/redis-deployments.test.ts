@@ -95,7 +95,7 @@ t.test('--check reports a problem of a log that answers, and what to do', async 
   const env = { REDIS_URL: `redis://app:right@127.0.0.1:${redis.port}` }
   const { code, out, err } = await runCommand(['--check'], { ...env, PREFIX: 'shop:' })
   t.match({ code, out }, { code: 1, out: '' })
-  t.match(err, /the log answers, but has a problem: NOPERM .*: give the Redis user its rights, the channels "&shop:\*" among them/)
+  t.match(err, /the log responds, but has a problem: NOPERM .*: grant the Redis user its permissions, including the channels "&shop:\*"/)
   await redis.with(client => client.call('ACL', 'SETUSER', 'app', '&sse:*'))
   t.match(await runCommand(['--check'], env), { code: 0, err: '' })
 })

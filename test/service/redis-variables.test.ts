@@ -46,7 +46,7 @@ t.test('every mistake in the URL is reported at once, by its part, and never wit
     ['redis://app:se50%cret@h', ['has a "%" in its password that is not followed by the two hexadecimal digits']],
     ['redis://a%zz:secret@h', ['has a "%" in its user name']],
     ['redis://:secret%E9@h', ['has a "%" in its password']],
-    ['redis://:secret@h?family=6&tls=true', ['has the option "family": a URL of Redis takes no options, and the database is its path', 'has the option "tls"']],
+    ['redis://:secret@h?family=6&tls=true', ['has the option "family": a Redis URL has no options, and the database is its path', 'has the option "tls"']],
     ['redis://:secret@h#x', ['has a "#"']],
     ['redis://:se/cret@h', ['has a "/", "?" or "#" in its user name or password: write them as %2F, %3F and %23']],
     ['redis://:se#cret@h', ['has a "/", "?" or "#"']],
@@ -70,7 +70,7 @@ t.test('every mistake in the URL is reported at once, by its part, and never wit
     ['redis+sentinel://:secret@a,/m', ['has the host ""']],
     ['unix://run/redis.sock', ['must have three slashes before the path of the socket']],
     ['unix://:secret@/', ['must have three slashes']],
-    ['unix:///run/r.sock?db=x&protocol=3', ['has the option "protocol": the only option of a socket is db', 'has the database "x"']],
+    ['unix:///run/r.sock?db=x&protocol=3', ['has the option "protocol": the only option for a socket is db', 'has the database "x"']],
     ['unix:///run/r.sock?db=1&db=2', ['has the database "1,2"']],
     [`unix:///${'ö'.repeat(60)}`, ['has a socket path of 121 bytes: the system allows 107']],
     ['unix:///%', ['has a "%" in its path']],
@@ -89,16 +89,16 @@ t.test('what is said of Redis must fit together', async t => {
   const other = certificateFiles(t)
   const text = join(t.testdir({ text: 'no certificate' }), 'text')
   const cases: [Record<string, string>, RegExp][] = [
-    [{ REDIS_PASSWORD: 'p' }, /^REDIS_PASSWORD is about Redis: set REDIS_URL, too$/],
+    [{ REDIS_PASSWORD: 'p' }, /^REDIS_PASSWORD applies to Redis only: also set REDIS_URL$/],
     [{ REPLICAS: '1' }, /^REPLICAS=1 needs LOG=redis$/],
     [{ REDIS_URL: 'redis://u:p@h', REDIS_USERNAME: 'v' }, /^REDIS_USERNAME is set, and REDIS_URL has a user name/],
     [{ REDIS_URL: 'redis://:p@h', REDIS_PASSWORD: 'q' }, /^REDIS_PASSWORD is set, and REDIS_URL has a password/],
-    [{ REDIS_URL: 'redis://u@h' }, /^a user of Redis needs a password/],
-    [{ REDIS_URL: 'redis://h', REDIS_USERNAME: 'u' }, /^a user of Redis needs a password/],
-    [{ REDIS_URL: 'redis://h', REDIS_SENTINEL_PASSWORD: 'q' }, /^REDIS_SENTINEL_PASSWORD is about Sentinels: write/],
-    [{ REDIS_URL: 'redis://h', REDIS_TLS_CA: cert }, /^REDIS_TLS_CA is about TLS: write REDIS_URL with rediss/],
-    [{ REDIS_URL: 'unix:///s', REDIS_TLS_CA: cert }, /^REDIS_TLS_CA is about TLS/],
-    [{ REDIS_URL: 'rediss://h', REDIS_TLS_CERT: cert }, /^REDIS_TLS_CERT and REDIS_TLS_KEY go together/],
+    [{ REDIS_URL: 'redis://u@h' }, /^a Redis user needs a password/],
+    [{ REDIS_URL: 'redis://h', REDIS_USERNAME: 'u' }, /^a Redis user needs a password/],
+    [{ REDIS_URL: 'redis://h', REDIS_SENTINEL_PASSWORD: 'q' }, /^REDIS_SENTINEL_PASSWORD applies to Sentinels only: write/],
+    [{ REDIS_URL: 'redis://h', REDIS_TLS_CA: cert }, /^REDIS_TLS_CA applies to TLS only: write REDIS_URL with rediss/],
+    [{ REDIS_URL: 'unix:///s', REDIS_TLS_CA: cert }, /^REDIS_TLS_CA applies to TLS only/],
+    [{ REDIS_URL: 'rediss://h', REDIS_TLS_CERT: cert }, /^REDIS_TLS_CERT and REDIS_TLS_KEY must be set together/],
     [{ REDIS_URL: 'rediss://h', REDIS_TLS_CERT: cert, REDIS_TLS_KEY: other.key }, /^REDIS_TLS_CERT, REDIS_TLS_KEY cannot be used: .*mismatch/],
     [{ REDIS_URL: 'rediss://h', REDIS_TLS_CERT: text, REDIS_TLS_KEY: key }, /^REDIS_TLS_CERT, REDIS_TLS_KEY cannot be used: /]
   ]

@@ -166,7 +166,7 @@ t.test('every other method on a path is 405 with Allow, whatever its body, and d
       const answer = await service.call(path, { method, ...(hasBody ? { body: '{', type: 'text/html' } : {}) })
       t.equal(answer.headers.get('allow'), allowed.join(', '), `${method} ${path}`)
       if (method === 'HEAD') t.match(answer, { status: 405, text: '' })
-      else t.match(shape(answer), refused(405, 'SERVICE_METHOD_NOT_ALLOWED', new RegExp(`takes ${allowed.join(', ')}, saw ${method}`)), `${method} ${path}`)
+      else t.match(shape(answer), refused(405, 'SERVICE_METHOD_NOT_ALLOWED', new RegExp(`allows ${allowed.join(', ')}, saw ${method}`)), `${method} ${path}`)
     }
   }
   t.match(await service.counts('a'), [{ count: 1, isClosed: false }])
@@ -204,7 +204,7 @@ t.test('a path with nothing at it is 404, and the query is not repeated', async 
   for (const path of ['/topics', '/topics/a/b', '/events/', '/EVENTS', '/healthz/', '/topics/a/close/']) {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const answer = await service.call(`${path}?ot=secret`, { method })
-      t.match(shape(answer), refused(404, 'SERVICE_NO_SUCH_PATH', new RegExp(`^there is nothing at ${path}$`)), `${method} ${path}`)
+      t.match(shape(answer), refused(404, 'SERVICE_NO_SUCH_PATH', new RegExp(`^no route for ${path}$`)), `${method} ${path}`)
     }
   }
 })

@@ -1,15 +1,15 @@
 import type { Readable } from 'node:stream'
 import { CommandError } from '../command.ts'
 
-/** A line of input without its end, counted from 1. */
+/** A line of input without its line break, numbered from 1. */
 export interface Line { number: number, text: string }
 
-/** Characters of a line, at most: as many bytes as the service can be told to accept in one event. */
+/** Maximum length of a line, in characters: the largest value of MAX_EVENT_BYTES. */
 const MAX_LINE = 16_777_216
 
 /**
- * The lines of each chunk, as soon as they are complete; characters after the last line end are a line, too. LF and CR
- * LF end a line. Rejects with a `CommandError` where a line is too long for any event.
+ * The lines of each chunk, as soon as they are complete; the text after the last line break is a line, too. LF and CR
+ * LF end a line. Rejects with a `CommandError` if a line is too long for any event.
  */
 export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
   let number = 1

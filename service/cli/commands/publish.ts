@@ -8,29 +8,29 @@ import type { Answer } from '../request.ts'
 import { linesOf } from './lines.ts'
 import type { Line } from './lines.ts'
 
-/** Events of one publish. */
+/** Maximum number of events of one publish. */
 const MAX_BATCH_EVENTS = 1_000
 
 /** As long as a restart behind a proxy takes on a busy machine. */
 const DEFAULT_WAIT = '60s'
-/** Pauses before further tries, in ms: the first one, doubled up to the last one. */
+/** Pauses between tries, in ms: the first one, then doubled up to the last one. */
 const FIRST_PAUSE_MS = 200
 const LAST_PAUSE_MS = 2_000
-/** Whatever Retry-After says. */
+/** Applies to Retry-After as well. */
 const MAX_PAUSE_MS = 60_000
-/** A try that has no answer after this time has failed. */
+/** A try without a response within this time has failed. */
 const TRY_TIMEOUT_MS = 60_000
 
 /** `resumable-sse publish TOPIC [DATA]`. Prints the id of each event. */
 export const publish: Command = {
   usage: 'TOPIC [DATA]',
-  summary: 'Publish DATA, or each line of stdin as soon as it is there, and print the ids.',
+  summary: 'Publish DATA, or each line of stdin as it arrives, and print the ids.',
   flags: {
     event: { value: 'NAME', meaning: 'Name of the events.' },
     ndjson: { value: undefined, meaning: 'Each line of stdin is JSON: {"event"?, "data", "retry"?}.' },
     wait: {
       value: 'DURATION',
-      meaning: `How long to wait for a service that is away: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.`
+      meaning: `How long to wait while the service is unavailable: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.`
     },
     ...CLIENT_FLAGS
   },
@@ -45,20 +45,20 @@ export const publish: Command = {
 function operands ({ others, switches }: Call): { topic: string, data: string | undefined } {
   const [topic, data, ...more] = others
   if (topic === undefined) throw new UsageError('publish needs a topic')
-  if (more.length > 0) throw new UsageError('publish takes one DATA: put quotes around data with blanks')
-  if (data !== undefined && switches.has('ndjson')) throw new UsageError('--ndjson is about stdin: leave DATA out')
+  if (more.length > 0) throw new UsageError('publish accepts one DATA argument: quote data that contains spaces')
+  if (data !== undefined && switches.has('ndjson')) throw new UsageError('--ndjson reads stdin: omit DATA')
   return { topic, data }
 }
 
-/** Lines that are there together are one batch. The next ones wait in stdin until it is published. */
+/** Lines that arrive together are one batch. Further lines wait in stdin until it is published. */
 async function publishLines (call: Call, { stdin, stderr }: Terminal, publisher: Publisher): Promise<void> {
   if ((stdin as { isTTY?: boolean }).isTTY) {
-    stderr.write('resumable-sse: each line you type is published; Ctrl-D ends\n')
+    stderr.write('resumable-sse: each line you type is published; press Ctrl-D to end\n')
   }
   const toEvent = call.switches.has('ndjson') ? eventOfJson : eventOfText
   for await (const lines of linesOf(stdin)) {
     const filled = call.switches.has('ndjson') ? lines.filter(({ text }) => text.trim() !== '') : lines
-    // All of them first: where one is no event, none that came with it is published.
+    // All lines first: if one is not an event, none of the lines that arrived with it is published.
     const events = filled.map(line => toEvent(line, call.values.get('event')))
     for (let at = 0; at < events.length; at += MAX_BATCH_EVENTS) {
       const end = Math.min(at + MAX_BATCH_EVENTS, events.length)
@@ -75,7 +75,7 @@ function eventOfText ({ text }: Line, event: string | undefined): string {
   return JSON.stringify({ event, data: text })
 }
 
-/** The line as it stands: numbers and the order of keys stay. A name is added where it has none. */
+/** The line unchanged: the format of numbers and the order of keys are kept. A name is added if it has none. */
 function eventOfJson ({ number, text }: Line, event: string | undefined): string {
   let value: unknown
   try {
@@ -105,9 +105,8 @@ class Publisher {
   }
 
   /**
-   * Publishes events, each one as JSON on a line, and prints their ids. The idempotency key stays the same over all
-   * tries, so that none of them is in the log twice. `name` says in an error which events they are. Rejects with a
-   * `CommandError`.
+   * Publishes events, each as one line of JSON, and prints their ids. All tries use the same idempotency key, so that
+   * no event is in the log twice. `name` identifies the events in an error. Rejects with a `CommandError`.
    */
   async publish (events: readonly string[], name = ''): Promise<void> {
     const { stdout, stderr } = this.#terminal
@@ -122,7 +121,7 @@ class Publisher {
         (error: RequestError) => error
       )
       if (isAcknowledged(answer)) {
-        if (isAway.hasBegun) stderr.write('resumable-sse: the service is back, publishing goes on\n')
+        if (isAway.hasBegun) stderr.write('resumable-sse: the service is available again, publishing continues\n')
         const { ids } = JSON.parse(answer.text) as { ids: string[] }
         stdout.write(ids.map(id => `${id}\n`).join(''))
         return
@@ -138,7 +137,7 @@ class Publisher {
   }
 }
 
-/** How long a service is away, and what may have become of a publish meanwhile. */
+/** How long the service has been unavailable, and whether the events may have been published anyway. */
 class Away {
   readonly #waitMs: number
   #since: number | undefined
@@ -151,9 +150,7 @@ class Away {
 
   get hasBegun (): boolean { return this.#since !== undefined }
 
-  /**
-   * After another try that failed: how long to wait before the next one, in ms; undefined when there should be none.
-   */
+  /** After a failed try: how long to wait before the next one, in ms; undefined if there should be none. */
   next (answer: Answer | RequestError): number | undefined {
     if (!isTemporary(answer)) return undefined
     this.#mayBeDone ||= mayBeDone(answer)
@@ -165,11 +162,10 @@ class Away {
     return Math.min(pauseMs, leftMs, MAX_PAUSE_MS)
   }
 
-  /**
-   * For the message of the end, when it did not come back. Any other error says by itself that nothing was published.
-   */
+  /** Ends the message if the service did not come back. All other errors mean that nothing was published. */
   get outcome (): string {
-    return `; given up after ${this.#waitMs / 1_000} s, ${this.#mayBeDone ? 'and the events may have been published' : 'nothing was published'}`
+    const outcome = this.#mayBeDone ? 'the events may have been published' : 'nothing was published'
+    return `; gave up after ${this.#waitMs / 1_000} s: ${outcome}`
   }
 }
 
@@ -177,7 +173,7 @@ function isAcknowledged (answer: Answer | RequestError): answer is Answer {
   return !(answer instanceof RequestError) && answer.status === 201
 }
 
-/** 408 and 429 ask for another try; so does every 5xx, as a proxy sends them while the service restarts. */
+/** 408 and 429 invite another try; so does every 5xx, which a proxy returns while the service restarts. */
 function isTemporary (answer: Answer | RequestError): boolean {
   return answer instanceof RequestError
     ? answer.isTemporary

@@ -8,15 +8,15 @@ import { list } from '../../config/variable.ts'
 
 const DEFAULT_LIFETIME = '1h'
 
-/** `resumable-sse token`: a token as the issuer of an application would sign it, for trying and for tools. */
+/** `resumable-sse token`: a token as the issuer of an application would sign it, for trials and tools. */
 export const token: Command = {
   usage: '[flags]',
-  summary: 'Sign a token with JWT_SECRET, or with what JWT_SECRET_FILE names, and print it.',
+  summary: 'Sign a token with JWT_SECRET, or the secret in JWT_SECRET_FILE, and print it.',
   flags: {
-    sub: { value: 'NAME', meaning: 'Who it is for; default cli.' },
-    subscribe: { value: 'PATTERNS', meaning: "Topics that may be listened to: 'news.*,orders'; default none." },
-    publish: { value: 'PATTERNS', meaning: 'Topics that may be published to; default none.' },
-    'expires-in': { value: 'DURATION', meaning: `How long it counts: 30s, 10m, 2h or 1d; default ${DEFAULT_LIFETIME}.` }
+    sub: { value: 'NAME', meaning: 'Subject of the token; default cli.' },
+    subscribe: { value: 'PATTERNS', meaning: "Patterns of topics to subscribe to: 'news.*,orders'; default none." },
+    publish: { value: 'PATTERNS', meaning: 'Patterns of topics to publish to; default none.' },
+    'expires-in': { value: 'DURATION', meaning: `How long it is valid: 30s, 10m, 2h or 1d; default ${DEFAULT_LIFETIME}.` }
   },
   async run (call, { stdout }) {
     stdout.write(`${await sign(call)}\n`)
@@ -24,7 +24,7 @@ export const token: Command = {
 }
 
 async function sign ({ values, env, others }: Call): Promise<string> {
-  if (others.length > 0) throw new UsageError(`nothing is known of ${JSON.stringify(others[0])}`)
+  if (others.length > 0) throw new UsageError(`unknown argument ${JSON.stringify(others[0])}`)
   const patterns = (flag: string): string[] => list(values.get(flag) ?? '').filter(pattern => pattern !== '')
   const [subscribe, publish] = [patterns('subscribe'), patterns('publish')]
   const nowS = Math.floor(Date.now() / 1_000)
@@ -46,7 +46,7 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   return jwt.sign(secretOf(env))
 }
 
-/** It must be the service's own, so it is read as the service reads it. */
+/** It must be the secret that the service uses, so it is read in the same way. */
 function secretOf (env: Call['env']): Uint8Array {
   const { value, problems } = readVariable('JWT_SECRET', { env, flags: new Map() })
   if (typeof value !== 'string') {
