@@ -1,5 +1,5 @@
 import t from 'tap'
-import { reasonOf } from '../../plugin/common/redis/redis-link.ts'
+import { reasonOf } from '../../plugin/common/redis/redis-errors.ts'
 
 t.test('the reason of an error of Redis or the network, wherever ioredis and Node have put it', async t => {
   const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })

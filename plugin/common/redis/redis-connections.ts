@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { ClusterClient, RedisClient } from './ioredis.ts'
 import type { RedisTarget } from './redis-target.ts'
+import { sendOnce } from './send-once.ts'
 
 const FIRST_RETRY_MS = 50
 const MAX_RETRY_MS = 2_000
@@ -58,8 +59,8 @@ export function createCommandConnection ({ options: given, cluster, database }: 
   const options = common(commandTimeoutMs)
   if (cluster === undefined) return guardHandshake(new RedisClient({ ...given, ...options, db: database, readOnly: false, enableAutoPipelining: true }))
   const ofCluster = clusterOptions(options)
-  if (cluster instanceof ClusterClient) return cluster.duplicate([], ofCluster)
-  return new ClusterClient(cluster, { ...ofCluster, redisOptions: { ...given, ...ofCluster.redisOptions } })
+  if (cluster instanceof ClusterClient) return sendOnce(cluster.duplicate([], ofCluster))
+  return sendOnce(new ClusterClient(cluster, { ...ofCluster, redisOptions: { ...given, ...ofCluster.redisOptions } }))
 }
 
 function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes }: ReturnType<typeof common>) {

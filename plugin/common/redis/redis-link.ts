@@ -1,6 +1,7 @@
 import { ClusterClient } from './ioredis.ts'
 import type { Cluster, Redis } from 'ioredis'
 import { createCommandConnection } from './redis-connections.ts'
+import { isCutOff, isNotSent, isReplyError, reasonOf, TIMED_OUT } from './redis-errors.ts'
 import { SilenceWatch } from './redis-silence.ts'
 import type { RedisTarget } from './redis-target.ts'
 import { RedisTrouble } from './redis-trouble.ts'
@@ -22,8 +23,6 @@ const LOWEST_VERSION = 7
 const SLOTS_REFRESH_MS = 2_000
 /** What Redis refuses is asked for again after this long. */
 const RECHECK_MS = 1_000
-/** What ioredis says when there was no answer in time. */
-const TIMED_OUT = 'Command timed out'
 const COMMAND = 'command'
 const RIGHTS = 'rights'
 
@@ -172,27 +171,6 @@ class TooOldError extends Error {}
 /** Redis answered, and the answer is no. */
 function isRefusal (error: Error): boolean {
   return isReplyError(error) || error instanceof TooOldError
-}
-
-/** True when Redis answered with an error; false where there was no answer. */
-export function isReplyError ({ name }: Error): boolean {
-  return name === 'ReplyError'
-}
-
-/** The reason that Redis or the network gave, in one line; ioredis puts that of a cluster's nodes into `lastNodeError`. */
-export function reasonOf (error: Error & { lastNodeError?: Error | null, errors?: Error[] }): string {
-  const { message } = error.lastNodeError ?? error.errors?.[0] ?? error
-  return message === '' ? error.name : message
-}
-
-/** ioredis had no connection to send the command on. */
-function isNotSent (message: string): boolean {
-  return /^Stream isn't writeable|^Cluster isn't ready|^Failed to refresh slots cache|^None of startup nodes/.test(message)
-}
-
-/** The connection was lost before the answer. */
-function isCutOff (message: string): boolean {
-  return /^Connection is closed|^Reached the max retries|^Command aborted/.test(message)
 }
 
 function nameOf ({ options: { host, port } }: Redis): string {

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { isReplyError, reasonOf } from '../../../common/redis/redis-link.ts'
+import { isReplyError, reasonOf } from '../../../common/redis/redis-errors.ts'
 import { SilenceWatch } from '../../../common/redis/redis-silence.ts'
 import type { RedisTrouble } from '../../../common/redis/redis-trouble.ts'
 
