@@ -76,8 +76,8 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** True until the stream is over. */
   get isOpen (): boolean { return this.#state !== 'closed' }
 
-  /** True while `send()` would wait. */
-  get isFull (): boolean { return this.#writer.isFull }
+  /** True while `send()` would wait: also when a few bytes have left since, and earlier `send()` calls wait for the rest to follow. */
+  get isFull (): boolean { return this.#queue.hasFrames || this.#writer.isFull }
 
   /** Bytes that wait for this client in this process, those written in this turn of the event loop included. */
   get bufferedBytes (): number { return this.#writer.bufferedBytes }
@@ -130,7 +130,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** As `send()`, for one or more whole events that are encoded already. */
   sendFrame (frame: Frame): Promise<boolean> {
     if (this.#isOver()) return Promise.resolve(false)
-    if (this.#queue.hasFrames || this.isFull) return this.#queue.frame(frame)
+    if (this.isFull) return this.#queue.frame(frame)
     this.#writer.put(frame)
     return Promise.resolve(true)
   }
@@ -150,7 +150,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   write (frame: Frame): boolean {
     if (this.#isOver()) return false
     // While there is room any frame passes: an event is never cut, and never refused for its own size here.
-    if (this.isFull && this.bufferedBytes + frame.bytes.length > this.#init.options.maxBufferedBytes) return this.#overflow()
+    if (this.#writer.isFull && this.bufferedBytes + frame.bytes.length > this.#init.options.maxBufferedBytes) return this.#overflow()
     this.#writer.put(frame)
     return true
   }

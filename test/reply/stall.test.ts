@@ -14,6 +14,9 @@ import { stuck } from '../support/when.ts'
 // A reader that took nothing lived for three heartbeats and more, and for ever on an HTTP/2 session with a second stream that was read: what
 // was asked was the time-out of the socket, or of the session, which any write and any other stream begins again.
 
+// A stream said that it had room while `send()` waited: the kernel had taken one of the writes that waited, and then nothing more. A
+// producer that asked `isFull` before each event added one after the other, and this file waited for a full stream without an end, on Node 26.
+
 /** No tick comes by itself: the streams are ticked by hand, so that nothing here depends on time. */
 const HEARTBEAT_MS = 2_000_000_000
 /** The first tick finds that bytes wait; two heartbeats are eight more. */
@@ -117,7 +120,7 @@ for (const kind of KINDS) {
       const full = fill(stream, event)
       await stuck(stream)
       const waiting = stream.bufferedBytes
-      t.ok(waiting >= highWaterMarkBytes && waiting <= framing * (highWaterMarkBytes + size + 100), `${size}: send() lets ${waiting} bytes wait`)
+      t.ok(waiting > 0 && waiting <= framing * (highWaterMarkBytes + size + 100), `${size}: send() lets ${waiting} bytes wait`)
       for (let n = 0; n < 30; n++) stream.push(event)
       const most = stream.bufferedBytes
       t.ok(most <= framing * Math.max(maxBufferedBytes, highWaterMarkBytes + size + 100), `${size}: push() lets ${most} bytes wait`)
