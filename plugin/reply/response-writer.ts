@@ -1,5 +1,7 @@
 import { encodeRetry, HEARTBEAT, joinSmall, PREAMBLE } from './wire.ts'
-import { cut, isGone, prepare, progressOf, write } from './transport.ts'
+import { createWrites } from './response-writes.ts'
+import type { ResponseWrites } from './response-writes.ts'
+import { cut, isGone } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import { DEFAULT_STALL_MS, STALL_HEARTBEATS, TICKS_PER_HEARTBEAT } from './heartbeat.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
@@ -24,7 +26,8 @@ interface ResponseWriterInit {
  */
 export class ResponseWriter {
   readonly #init: ResponseWriterInit
-  #isOpen = false
+  /** Undefined until headers and preamble are out. */
+  #writes: ResponseWrites | undefined
   #held: Buffer[] = []
   #heldBytes = 0
   #needDrain = false
@@ -42,18 +45,15 @@ export class ResponseWriter {
   }
 
   /** True once headers and preamble are out. */
-  get isOpen (): boolean { return this.#isOpen }
+  get isOpen (): boolean { return this.#writes !== undefined }
 
   get isFull (): boolean {
     const { highWaterMarkBytes } = this.#init.options
-    return this.#isOpen ? this.#needDrain && this.bufferedBytes >= highWaterMarkBytes : this.#heldBytes >= highWaterMarkBytes
+    return this.bufferedBytes >= highWaterMarkBytes && (this.#needDrain || !this.isOpen)
   }
 
   /** Bytes that wait in this process, those written in this turn of the event loop included. */
-  get bufferedBytes (): number {
-    if (!this.#isOpen) return this.#heldBytes
-    return isGone(this.#init.raw) ? 0 : this.#init.raw.writableLength
-  }
+  get bufferedBytes (): number { return this.#writes ? this.#writes.waitingBytes : this.#heldBytes }
 
   /** Events and bytes written so far, those held included. */
   get written (): { events: number, bytes: number } { return { events: this.#events, bytes: this.#bytes } }
@@ -62,12 +62,9 @@ export class ResponseWriter {
     this.#events += events
     this.#bytes += bytes.length
     this.#quietTicks = 0
-    if (!this.#isOpen) {
-      this.#held.push(bytes)
-      this.#heldBytes += bytes.length
-    } else {
-      this.#write(bytes)
-    }
+    if (this.#writes) return this.#write(this.#writes, bytes)
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
   }
 
   /** No frame will follow. What is held goes out when it is opened, and makes nobody wait until then. */
@@ -76,11 +73,9 @@ export class ResponseWriter {
   /** Headers, preamble and what is held go out together; `endResponse` replaces ending the response where trailers follow. */
   open (endResponse?: () => void): void {
     if (endResponse) this.#endResponse = endResponse
-    prepare(this.#init.raw)
     const first = this.#takeFirst()
-    this.#isOpen = true
-    for (const bytes of first) this.#write(bytes)
-    this.#init.raw.on('drain', this.#drained)
+    const writes = this.#writes = createWrites(this.#init.raw, this.#left)
+    for (const bytes of first) this.#write(writes, bytes)
   }
 
   /** One tick of the heartbeat timer, while frames may still come. */
@@ -97,7 +92,7 @@ export class ResponseWriter {
    * each write, and one of HTTP/2 with each byte of any other stream of the session.
    */
   checkStall (): void {
-    const progress = progressOf(this.#init.raw, this.#bytes)
+    const progress = this.#writes?.progress()
     if (progress === undefined || progress !== this.#progress) {
       this.#progress = progress
       this.#stalledTicks = 0
@@ -110,7 +105,8 @@ export class ResponseWriter {
   end (): void {
     const { raw } = this.#init
     if (isGone(raw) || raw.writableEnded) return
-    this.#endResponse()
+    if (this.#writes) this.#writes.end(this.#endResponse)
+    else this.#endResponse()
   }
 
   /** Cuts the connection with what waits; a frozen HTTP/2 peer is given no time where the process is on its way out. */
@@ -119,20 +115,16 @@ export class ResponseWriter {
   }
 
   /** Node tells of room only when its own mark was passed; below that the write itself does. */
-  #write (bytes: Buffer): void {
-    const { raw, options: { highWaterMarkBytes } } = this.#init
-    const mayFill = this.#needDrain || raw.writableLength + bytes.length >= highWaterMarkBytes
-    const isBelowMark = write(raw, bytes, mayFill ? this.#taken : undefined)
-    if (!isBelowMark || raw.writableLength >= highWaterMarkBytes) this.#needDrain = true
+  #write (writes: ResponseWrites, bytes: Buffer): void {
+    const { highWaterMarkBytes } = this.#init.options
+    const mayFill = this.#needDrain || writes.waitingBytes + bytes.length >= highWaterMarkBytes
+    const isBelowMark = writes.write(bytes, mayFill)
+    if (!isBelowMark || writes.waitingBytes >= highWaterMarkBytes) this.#needDrain = true
   }
 
   /** Called also for what never left, because the client did. */
-  readonly #taken = (): void => {
-    const { raw } = this.#init
-    if (this.#needDrain && !isGone(raw) && raw.writableLength === 0) this.#drained()
-  }
-
-  readonly #drained = (): void => {
+  readonly #left = (): void => {
+    if (!this.#needDrain || isGone(this.#init.raw) || this.bufferedBytes > 0) return
     this.#needDrain = false
     this.#init.onDrain()
   }

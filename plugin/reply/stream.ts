@@ -221,7 +221,7 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   }
 
   #admit (): void {
-    this.#queue.admit(() => this.isFull, frame => this.#writer.put(frame))
+    this.#queue.admit(() => this.#writer.isFull, frame => this.#writer.put(frame))
   }
 
   #frameOf (event: SseEvent<E>): Frame {

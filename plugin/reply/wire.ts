@@ -179,16 +179,21 @@ function bad (field: string, rule: string, seen: unknown): Error {
 /** Bytes up to this many are cheaper copied than written one by one. */
 const SMALL_BYTES = 4096
 
-/** Joins neighbours that are small; large ones, which many clients may share, are not copied. The order stays. */
-export function joinSmall (frames: readonly Buffer[]): Buffer[] {
+/** Joins neighbours of up to `smallBytes`; larger ones, which many clients may share, are not copied. The order stays. */
+export function joinSmall (frames: readonly Buffer[], smallBytes = SMALL_BYTES): Buffer[] {
   const joined: Buffer[] = []
   let small: Buffer[] = []
+  const join = (): void => {
+    if (small.length > 0) joined.push(small.length === 1 ? small[0]! : Buffer.concat(small))
+    small = []
+  }
   for (const frame of frames) {
-    if (frame.length <= SMALL_BYTES) small.push(frame)
+    if (frame.length <= smallBytes) small.push(frame)
     else {
-      joined.push(Buffer.concat(small), frame)
-      small = []
+      join()
+      joined.push(frame)
     }
   }
-  return [...joined, Buffer.concat(small)].filter(bytes => bytes.length > 0)
+  join()
+  return joined
 }

@@ -56,6 +56,25 @@ for (const kind of ['h2', 'h2c'] as const) {
     t.equal(session.destroyed, false)
   })
 
+  t.test(`${kind}: events of every size arrive whole and in order, and the end after them`, async t => {
+    const sizes = [10, 20_000, 1_000_000, 0, 500, 500, 3_000, 300_000, 10, 70_000]
+    const texts = sizes.map((size, n) => `${n} ${'x'.repeat(size)}`)
+    const { origin } = await serve(t, (request, reply) => {
+      const stream = reply.sse()
+      // Of the events, some are written before the headers, and some after them.
+      for (const data of texts.slice(0, 3)) stream.push({ data })
+      setImmediate(() => setImmediate(() => {
+        stream.write({ bytes: Buffer.alloc(0), events: 0 })
+        for (const data of texts.slice(3)) stream.push({ data })
+        stream.end()
+      }))
+      return reply
+    }, { maxBufferedBytes: 4_000_000 }, https)
+    const { inbox } = await openHttp2(await openSession(t, origin, { ca: certificate.cert }), '/')
+    const text = await inbox.ended()
+    t.ok(text === `:\nretry: 3000\n${texts.map(data => `data: ${data}\n\n`).join('')}`, `${text.length} characters`)
+  })
+
   t.test(`H17 ${kind}: RST_STREAM by the client ends the stream and returns its generator`, async t => {
     for (const code of [http2.constants.NGHTTP2_NO_ERROR, http2.constants.NGHTTP2_CANCEL, http2.constants.NGHTTP2_INTERNAL_ERROR]) {
       const { onClose, reason } = reasonOf()
