@@ -26,6 +26,11 @@ export const encodeEnvelope: EncodeEntry = (topic, { id, event, data, retry }) =
   return encodeEvent({ event, data: envelope, retry })
 }
 
+/** All of an event as one line of JSON, for loops in this process: `Items` reads it again. */
+export const encodeItem: EncodeEntry = (topic, { id, event, data, retry }) => {
+  return encodeEvent({ data: JSON.stringify({ id: formatEventId(id), topic, event, data, retry }) })
+}
+
 /** The id line that stands before a body. Cursors hold no byte that would need checking again. */
 export function encodeIdLine (cursor: string): Buffer {
   return Buffer.from(`id: ${cursor}\n`, 'latin1')

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
@@ -17,7 +18,7 @@ import type { ReadOptions, TopicPage } from './read-topic.ts'
 import { checkSubscribeOptions } from './start.ts'
 import type { SubscribeOptions } from './start.ts'
 import { createSubscription } from './subscription.ts'
-import type { TopicSource } from './subscription.ts'
+import type { TopicSubscription } from './subscription.ts'
 import { checkTopic, checkTopics } from './topic-name.ts'
 
 export { MemoryLog } from './log/memory-log.ts'
@@ -32,7 +33,8 @@ export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts
 export type { SubscribeOptions } from './start.ts'
 export { MAX_READ_BYTES, MAX_READ_EVENTS } from './read-topic.ts'
 export type { ReadOptions, TopicEvent, TopicPage } from './read-topic.ts'
-export type { TopicSource } from './subscription.ts'
+export type { SubscriptionItem } from './items.ts'
+export type { TopicSource, TopicSubscription } from './subscription.ts'
 export { errors as topicsErrors } from './errors.ts'
 export type { TopicsErrorCode } from './errors.ts'
 export { checkEvent, checkEvents, checkIdempotencyKey, EVENT_PATTERN, KEY_PATTERN } from './new-event.ts'
@@ -91,8 +93,11 @@ export interface Topics {
    * `publish<Prices>('prices', …)` checks the data against a map of data by event name, as `app.get<{ Sse: Prices }>` does.
    */
   publish: <E extends SseEvents = AnyEvents>(topic: string, events: PublishEvent<E> | ReadonlyArray<PublishEvent<E>>, options?: PublishOptions) => Promise<Published>
-  /** A source for `reply.sse()`: the events of one topic or several, from the client's cursor on. Throws 400 `TOPICS_BAD_*`. */
-  subscribe: <E extends SseEvents = AnyEvents>(topics: string | readonly string[], options?: SubscribeOptions) => TopicSource<E>
+  /**
+   * The events of one topic or several: a source for `reply.sse()`, from the client's cursor on, and an iterable for `for await` in this
+   * process, from the option `after` on. Throws 400 `TOPICS_BAD_*`.
+   */
+  subscribe: <E extends SseEvents = AnyEvents>(topics: string | readonly string[], options?: SubscribeOptions) => TopicSubscription<E>
   /**
    * One page of a topic's events, oldest first; empty at the end of the topic and for a topic never published to. It follows the
    * same resume rule as a stream. Pass the returned `cursor` to the next `read`, or to a stream to continue without a gap.
@@ -132,7 +137,10 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     onTrouble: reportSeldom(log, app.log)
   })
   await log.start(app.log)
-  app.decorate('topics', createTopics(hub, limits))
+  const closing = new AbortController()
+  setMaxListeners(0, closing.signal)
+  app.decorate('topics', createTopics(hub, limits, closing.signal))
+  app.addHook('preClose', async () => closing.abort())
   app.addHook('onClose', () => log.stop())
 }
 
@@ -149,7 +157,7 @@ function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: u
   }
 }
 
-function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
+function createTopics (hub: Hub, limits: typeof DEFAULTS, closing: AbortSignal): Topics {
   const { log } = hub
   return {
     async publish (topic, events, options = {}) {
@@ -157,7 +165,7 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS): Topics {
       const { ids, isRepeat } = await log.append(checkTopic(topic), checked, checkPublishOptions(options))
       return { ids: ids.map(formatEventId), isRepeat }
     },
-    subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options) }),
+    subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options), closing }),
     read: async (topic, options = {}) => readTopic(log, checkTopic(topic), options),
     subscribers: topic => hub.readersOf(topic),
     behind: stream => hub.behind(stream),

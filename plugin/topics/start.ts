@@ -27,6 +27,8 @@ export interface SubscribeOptions {
    * text, for clients of several topics that need to know which one an event is of. Default false.
    */
   envelope?: boolean | undefined
+  /** Ends the loops over the subscription, and the streams that it is the source of, when it is aborted. Default none. */
+  signal?: AbortSignal | undefined
 }
 
 /** Where one topic of a connection begins. */
@@ -44,7 +46,7 @@ const MAX_SINCE_MS = 366 * 24 * 60 * 60 * 1000
 
 /** Throws `TOPICS_BAD_START` naming the option, its range and the value seen. */
 export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOptions {
-  const { after, sinceMs, last, afterGap, envelope } = options
+  const { after, sinceMs, last, afterGap, envelope, signal } = options
   if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) {
     throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
   }
@@ -62,6 +64,9 @@ export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOpti
   }
   if (envelope !== undefined && typeof envelope !== 'boolean') {
     throw new errors.TOPICS_BAD_START('envelope', 'true or false', show(envelope))
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new errors.TOPICS_BAD_START('signal', 'an AbortSignal', show(signal))
   }
   return options
 }

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { injectSse } from '../../plugin/testing/index.ts'
 import type { SseSource, SseStream } from '../../plugin/index.ts'
-import type { TopicSource } from '../../plugin/topics/index.ts'
+import type { TopicSource, TopicSubscription } from '../../plugin/topics/index.ts'
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 
@@ -71,7 +71,7 @@ t.test('a wrapped subscription answers 204 to a client that has read a closed to
 
 t.test('a log that is away is a 200 with a retry for EventSource, whatever the wrapper', async t => {
   const { app, origin } = await start(t)
-  const away: TopicSource = { topics: ['news'], open: async () => { throw Object.assign(new Error('away'), { statusCode: 503 }) } }
+  const away: TopicSubscription = { ...app.topics.subscribe('news'), open: async () => { throw Object.assign(new Error('away'), { statusCode: 503 }) } }
   app.topics.subscribe = () => away
   for (const way of Object.keys(wrappers)) {
     const accept = { ...user, accept: 'text/event-stream' }

@@ -162,6 +162,7 @@ t.test('a place is given back however a stream ends', async t => {
   const { id } = (await service.publish('closed', { data: 1 })).json as { id: string }
   await service.call('/topics/closed/close', { method: 'POST' })
   const subscribe = service.app.topics.subscribe
+  const nothing = { ...subscribe('none'), topics: [] }
   const accept = { accept: '*/*' }
   const ways: Record<string, () => Promise<unknown>> = {
     'the client leaves': async () => (await listen(t, service)).close(),
@@ -181,15 +182,15 @@ t.test('a place is given back however a stream ends', async t => {
     204: async () => { t.equal((await service.call('/events?topic=closed', { headers: { 'last-event-id': id } })).status, 204) },
     'the topic ends': async () => (await listen(t, service, {}, '/events?topic=closed')).inbox.ended(),
     'the source fails before the first byte': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], open: async () => { throw new Error('a bug') } })
+      service.app.topics.subscribe = () => ({ ...nothing, open: async () => { throw new Error('a bug') } })
       t.equal((await service.call(EVENTS, { headers: accept })).status, 500)
     },
     'the source is away': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], open: async () => { throw Object.assign(new Error('away'), { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' }) } })
+      service.app.topics.subscribe = () => ({ ...nothing, open: async () => { throw Object.assign(new Error('away'), { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' }) } })
       await (await listen(t, service)).inbox.ended()
     },
     'the source fails behind the first byte': async () => {
-      service.app.topics.subscribe = () => ({ topics: [], open: async () => () => new Promise((resolve, reject) => { setTimeout(reject, 5, new Error('a bug')) }) })
+      service.app.topics.subscribe = () => ({ ...nothing, open: async () => () => new Promise((resolve, reject) => { setTimeout(reject, 5, new Error('a bug')) }) })
       t.match(await (await open(t, service.origin + EVENTS)).inbox.ended(), 'stream.error')
     },
     'the client takes nothing': async () => {

@@ -1,33 +1,11 @@
-import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import type { Test } from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import type { RetentionRule, TopicEvent, TopicLog, TopicPage } from '../../plugin/topics/index.ts'
-import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
-import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
+import type { TopicEvent, TopicPage } from '../../plugin/topics/index.ts'
+import { logs } from '../support/logs.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
-import { RedisServer } from '../support/redis-server.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
-
-type MakeLog = (t: Test, retention?: readonly RetentionRule[]) => Promise<TopicLog>
-
-const logs: Record<string, MakeLog> = {
-  memory: async (_t, retention = []) => new MemoryLog({ retention }),
-  async LMDB (t, retention = []) {
-    const folder = await mkdtemp(join(tmpdir(), 'lmdb-'))
-    t.teardown(() => rm(folder, { recursive: true, force: true }))
-    return new LmdbLog({ folder, retention })
-  },
-  async Redis (t, retention = []) {
-    const server = await RedisServer.start(t)
-    return new RedisLog({ connection: server.url, prefix: `${randomUUID()}:`, retention, commandTimeoutMs: 60_000 })
-  }
-}
 
 /** Reads page by page with these limits until a page is empty. */
 async function readAll (app: FastifyInstance, topic: string, limitOf: () => number, after?: string): Promise<{ events: TopicEvent[], pages: TopicPage[] }> {
@@ -170,7 +148,7 @@ t.test('bad options are reported with name, range and value', async t => {
 })
 
 t.test('history, then a stream from its cursor: no gap and no repeat while others publish on Redis', async t => {
-  const app = await buildTopicsApp(t, { log: await logs.Redis!(t) })
+  const app = await buildTopicsApp(t, { log: await logs.Redis(t) })
   const expected = Array.from({ length: 200 }, (_, at) => `e${at}`)
   for (const topic of ['a', 'b', 'c', 'd', 'e']) {
     const publishing = (async () => { for (const data of expected) await publish(app, topic, data) })()

@@ -5,7 +5,7 @@ import { expectTypeOf } from 'expect-type'
 import sse from '../../plugin/index.ts'
 import type { OpenableSource, SseSource, SseStream } from '../../plugin/index.ts'
 import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import type { Published, PublishEvent, TopicSource } from '../../plugin/topics/index.ts'
+import type { Published, PublishEvent, SubscriptionItem, TopicSource, TopicSubscription } from '../../plugin/topics/index.ts'
 
 interface Prices { price: { symbol: string, cents: number }, halted: null }
 interface Notes { message: string }
@@ -23,7 +23,18 @@ t.test('topics without types: any event in, and the subscription fits every rout
     void app.topics.publish('news', { event: 'any' })
     // @ts-expect-error an unknown field
     void app.topics.publish('news', { data: 1, name: 'any' })
-    expectTypeOf(app.topics.subscribe('news')).toEqualTypeOf<TopicSource>()
+    expectTypeOf(app.topics.subscribe('news')).toEqualTypeOf<TopicSubscription>()
+    expectTypeOf(app.topics.subscribe('news')).toExtend<TopicSource>()
+    void (async () => {
+      for await (const item of app.topics.subscribe('news', { signal: new AbortController().signal })) {
+        expectTypeOf(item).toEqualTypeOf<SubscriptionItem>()
+        expectTypeOf(item.cursor).toEqualTypeOf<string>()
+        if (item.kind === 'event') expectTypeOf(item.data).toEqualTypeOf<string>()
+        if (item.kind === 'gap') expectTypeOf(item.missed).toEqualTypeOf<number | undefined>()
+        // @ts-expect-error an end has no data
+        if (item.kind === 'end') void item.data
+      }
+    })
   }
   expectTypeOf(check).toBeFunction()
   app.get('/untyped', (request, reply) => reply.sse(app.topics.subscribe('news')))
@@ -51,7 +62,7 @@ t.test('typed topics: what is published fits the map, and the subscription fits 
     void app.topics.publish<Prices>('prices/eur', [{ event: 'halted', data: null }, { event: 'halted', data: 1 }])
     // @ts-expect-error an event without a name is a message, and none is declared
     void app.topics.publish<Prices>('prices/eur', { data: null })
-    expectTypeOf(app.topics.subscribe<Prices>('prices/eur')).toEqualTypeOf<TopicSource<Prices>>()
+    expectTypeOf(app.topics.subscribe<Prices>('prices/eur')).toEqualTypeOf<TopicSubscription<Prices>>()
   }
   expectTypeOf(check).toBeFunction()
   expectTypeOf<PublishEvent<Orders>>().toExtend<PublishEvent>()

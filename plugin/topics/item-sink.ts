@@ -1,0 +1,77 @@
+import { deferred } from '../common/deferred.ts'
+import type { Deferred } from '../common/deferred.ts'
+import type { Frame, FrameSink } from '../reply/frame.ts'
+
+/** Bytes of frames that may wait for the loop that reads them; then the reader stays where it is. As for a stream, one more frame is not cut. */
+const HIGH_WATER_MARK_BYTES = 64 * 1024
+
+/** Where a reader writes for a loop in this process: frames wait here until they are taken, a bounded number of bytes. */
+export class ItemSink implements FrameSink {
+  readonly #frames: Buffer[] = []
+  #bytes = 0
+  #isOpen = true
+  readonly #closed = deferred()
+  #room: Deferred<boolean> | undefined
+  /** Whoever waits for a frame or for the end. */
+  #arrival: Deferred<void> | undefined
+
+  get isOpen (): boolean { return this.#isOpen }
+  get isFull (): boolean { return this.#bytes >= HIGH_WATER_MARK_BYTES }
+  get closed (): Promise<void> { return this.#closed.promise }
+
+  room (): Promise<boolean> {
+    if (!this.#isOpen) return Promise.resolve(false)
+    if (!this.isFull) return Promise.resolve(true)
+    this.#room ??= deferred()
+    return this.#room.promise
+  }
+
+  write ({ bytes }: Frame): boolean {
+    if (!this.#isOpen) return false
+    this.#frames.push(bytes)
+    this.#bytes += bytes.length
+    this.#arrived()
+    return true
+  }
+
+  /** Nothing follows; what waits can still be taken. */
+  end (): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#closed.settle()
+    this.#tellRoom(false)
+    this.#arrived()
+  }
+
+  /** Nothing follows, and what waits is dropped. */
+  close (): void {
+    this.end()
+    this.#frames.length = 0
+    this.#bytes = 0
+  }
+
+  /** The frame that has waited longest; undefined when none waits. */
+  take (): Buffer | undefined {
+    const bytes = this.#frames.shift()
+    this.#bytes -= bytes?.length ?? 0
+    if (!this.isFull) this.#tellRoom(true)
+    return bytes
+  }
+
+  /** Settles when there is a frame to take, or when nothing follows. */
+  arrival (): Promise<void> {
+    if (this.#frames.length > 0 || !this.#isOpen) return Promise.resolve()
+    this.#arrival ??= deferred()
+    return this.#arrival.promise
+  }
+
+  #arrived (): void {
+    this.#arrival?.settle()
+    this.#arrival = undefined
+  }
+
+  #tellRoom (isThere: boolean): void {
+    this.#room?.settle(isThere)
+    this.#room = undefined
+  }
+}
