@@ -1,6 +1,6 @@
 /**
- * The unit that moves from a source to a response: one or more whole events in the wire format, encoded once and shared by
- * all streams that send them.
+ * The unit that moves from a source to a response: one or more whole events in the wire format, encoded once and shared
+ * by all streams that send them.
  */
 export interface Frame {
   /** Not copied: do not change them afterwards. */

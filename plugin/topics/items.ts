@@ -2,7 +2,10 @@ import { ItemSink } from './item-sink.ts'
 import type { TopicEvent } from './read-topic.ts'
 import type { Gap } from './resume.ts'
 
-/** What `for await` over a subscription yields. `cursor` is where to continue after it, as the option `after` of another subscription. */
+/**
+ * What `for await` over a subscription yields. `cursor` is where to continue after the item, as the option `after` of
+ * another subscription.
+ */
 export type SubscriptionItem =
   | { kind: 'event', cursor: string } & TopicEvent
   /** Events of a topic are missing here, with the data of `stream.gap`. */
@@ -10,7 +13,12 @@ export type SubscriptionItem =
   /** A topic that was closed is read to its end. */
   | { kind: 'end', cursor: string, topic: string }
 
-const KINDS: ReadonlyMap<string | undefined, SubscriptionItem['kind']> = new Map([[undefined, 'event'], ['stream.gap', 'gap'], ['stream.end', 'end']])
+/** By the name of the event in the frame. */
+const KINDS: ReadonlyMap<string | undefined, SubscriptionItem['kind']> = new Map([
+  [undefined, 'event'],
+  ['stream.gap', 'gap'],
+  ['stream.end', 'end']
+])
 
 interface ItemsInit {
   /** Where it begins, as a cursor; empty when at the newest event. */
@@ -22,8 +30,8 @@ interface ItemsInit {
 }
 
 /**
- * One loop over a subscription. It begins at the first `next()`, and what it holds is released when it ends: by `return()` (a loop that
- * is left), by a signal, by an error, or when every topic has ended.
+ * One loop over a subscription. It begins at the first `next()`, and what it holds is released when it ends: by `return()`
+ * (a loop that is left), by a signal, by an error, or when every topic has ended.
  */
 export class Items implements AsyncIterator<SubscriptionItem, undefined> {
   readonly #init: ItemsInit

@@ -27,7 +27,7 @@ export interface SubscribeOptions {
    * text, for clients of several topics that need to know which one an event is of. Default false.
    */
   envelope?: boolean | undefined
-  /** Ends the loops over the subscription, and the streams that it is the source of, when it is aborted. Default none. */
+  /** Ends the streams of the subscription and the loops over it when it is aborted. Default none. */
   signal?: AbortSignal | undefined
 }
 

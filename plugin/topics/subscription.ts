@@ -19,26 +19,30 @@ export interface SubscriptionInit {
   closing?: AbortSignal
 }
 
-/** A source that knows its topics. `E` maps event names to data; it is a promise of the publisher, nothing is checked at run time. */
+/**
+ * A source that knows its topics. `E` maps event names to data; it is a promise of the publisher, nothing is checked at
+ * run time.
+ */
 export interface TopicSource<E extends SseEvents = AnyEvents> extends OpenableSource<E> {
   /** What is subscribed to, sorted and without repeats. */
   readonly topics: readonly string[]
 }
 
 /** What `app.topics.subscribe()` returns: a source for `reply.sse()`, and an iterable for `for await`. */
-export interface TopicSubscription<E extends SseEvents = AnyEvents> extends TopicSource<E>, AsyncIterable<SubscriptionItem> {
+export interface TopicSubscription<E extends SseEvents = AnyEvents>
+  extends TopicSource<E>, AsyncIterable<SubscriptionItem> {
   /**
-   * Reads the topics in this process, without a request and without a check of rights. Each loop begins by itself, with its first `next()`.
-   * It ends when it is left, when the `signal` is aborted, when the app closes, and when every topic was closed and read to its end.
-   * A slow loop delays nobody and misses nothing that the log still has; what it missed is an item of the kind `gap`.
-   * It throws `TOPICS_LOG_UNAVAILABLE` when the log is not available at the start; an outage later is waited for.
+   * Reads the topics in this process, without a request and without a check of rights. Each loop begins by itself, with
+   * its first `next()`. It ends when it is left, when the `signal` is aborted, when the app closes, and when every topic
+   * was closed and read to its end. A slow loop delays nobody and misses nothing that the log still has; what it missed is
+   * an item of the kind `gap`. It throws `TOPICS_LOG_UNAVAILABLE` when the log is not available at the start; an outage later is waited for.
    */
   [Symbol.asyncIterator]: () => AsyncIterator<SubscriptionItem, undefined>
 }
 
 /**
- * A subscription holds no state of a stream or a loop: it may be made once and given to every request, copied or called through another
- * object. The grant is checked here, with the stream that is opened, so no wrapper loses that check.
+ * A subscription holds no state of a stream or a loop: it may be made once and given to every request, copied or called
+ * through another object. The grant is checked here, with the stream that is opened, so no wrapper loses that check.
  */
 export function createSubscription<E extends SseEvents = AnyEvents> (init: SubscriptionInit): TopicSubscription<E> {
   return {
@@ -69,17 +73,20 @@ function iterate (init: SubscriptionInit): Items {
 interface Opened { sink: FrameSink, cursor: string | undefined, encode: EncodeEntry }
 
 /**
- * Finds where the reader continues. Undefined, for 204, when it has read finished topics to their end; that tells EventSource
- * to stop. Rejects with the log's own error.
+ * Finds where the reader continues. Undefined, for 204, when it has read finished topics to their end; that tells
+ * EventSource to stop. Rejects with the log's own error.
  */
-async function begin ({ hub, topics, options }: SubscriptionInit, { sink, cursor = joinCursors(options.after), encode }: Opened): Promise<SourceRun | undefined> {
+async function begin (init: SubscriptionInit, opened: Opened): Promise<SourceRun | undefined> {
+  const { hub, topics, options } = init
+  const { sink, encode, cursor = joinCursors(options.after) } = opened
   const { feed, release } = await hub.acquire(topics, encode)
   void sink.closed.then(release)
   // Read before the log is asked: events that arrive meanwhile are in the feed, after this place.
   const { positions, closed } = feed.place
   const starts = await findStart({ pages: hub.pages, observer: hub.observer, options }, topics, positions, cursor)
   const isAtEnd = closed.size === topics.length && starts.every(start => start.isAtEnd)
-  if (isAtEnd && cursor !== undefined && await hub.isFinished(feed, starts.map(start => start.position))) return undefined
+  const isResumed = cursor !== undefined
+  if (isAtEnd && isResumed && await hub.isFinished(feed, starts.map(start => start.position))) return undefined
   return () => new Reader({ hub, sink, feed, starts }).run()
 }
 
