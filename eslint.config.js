@@ -20,6 +20,7 @@ export default [
       'no-void': ['error', { allowAsStatement: true }]
     }
   },
+  { files: ['examples/*/page.js'], languageOptions: { globals: { addEventListener: 'readonly', EventSource: 'readonly', location: 'readonly' } } },
   { files: ['plugin/common/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/reply/**/*.ts'], rules: forbid('auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/auth/**/*.ts'], rules: forbid('topics', 'client', 'testing', 'service', 'test') },

@@ -26,8 +26,8 @@ t.test('every link inside the documents leads to a file, and its anchor to a hea
   }
 })
 
-t.test('every document is linked from the README or from the index in docs', async t => {
-  const linked = new Set(['README.md', 'docs/README.md'].flatMap(from => linksOf(from).map(link => join(dirname(from), link.split('#')[0] ?? ''))))
+t.test('every document is linked from the README or from the index in docs or in examples', async t => {
+  const linked = new Set(['README.md', 'docs/README.md', 'examples/README.md'].flatMap(from => linksOf(from).map(link => join(dirname(from), link.split('#')[0] ?? ''))))
   for (const file of DOCS) t.ok(file === 'README.md' || linked.has(file), file)
 })
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { chromium } from 'playwright-core'
@@ -52,6 +53,14 @@ export async function openPage (t: Test, opener: Pick<Browser, 'newPage'>, optio
   page.setDefaultTimeout(PATIENCE_MS)
   t.teardown(() => page.close())
   return page
+}
+
+/**
+ * Waits until an expression holds in a page. Unlike waitForFunction() with a text it needs no eval() in the page, which a strict
+ * Content-Security-Policy forbids.
+ */
+export async function untilTrue (page: Page, expression: string): Promise<void> {
+  while (!await page.evaluate(expression)) await pause(20)
 }
 
 /** A server with the service's stream and an empty page on one origin. */

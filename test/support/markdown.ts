@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** Root of the repository, with a slash at its end. */
@@ -7,7 +7,9 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Everything written for users. */
 export const DOCS: readonly string[] = [
   'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md',
-  ...readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.md') && file !== 'benchmarks.md').sort().map(file => `docs/${file}`)
+  ...readdirSync(`${ROOT}docs`, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.md') && file !== 'benchmarks.md').sort().map(file => `docs/${file}`),
+  'examples/README.md',
+  ...readdirSync(`${ROOT}examples`).map(name => `examples/${name}/README.md`).filter(file => existsSync(ROOT + file))
 ]
 
 /** A fenced block: its language, its text without the fences, and where it stands. */
