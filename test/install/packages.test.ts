@@ -60,7 +60,7 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   t.same(HEAVY.filter(name => loaded.includes(`node_modules/${name}/`)), [])
 
   const home = join(folder, 'node_modules/fastify-resumable-sse')
-  for (const file of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/plugin.md', 'docs/topics.md', 'examples/build-log.ts']) t.ok(statSync(join(home, file)).size > 0, file)
+  for (const file of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/plugin.md', 'docs/topics.md', 'examples/build-log/start.ts']) t.ok(statSync(join(home, file)).size > 0, file)
   t.same(deadLinks(home), [])
 
   const [clock = '', orders = ''] = readmePrograms()
