@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } fr
 import { errors } from '../errors.ts'
 import { ChunkJoiner } from './chunk-joiner.ts'
 import { BODYLESS } from './inflate.ts'
+import { whenOver } from './when-over.ts'
 
 /** A body of HTTP/1.1 that says it is no larger is not counted: the buffers of its connection hold more. */
 const SMALL_BYTES = 16 * 1024
@@ -34,7 +35,7 @@ export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }:
     if (BODYLESS.has(request.method)) return payload.resume()
     const gate = new BodyGate(payload, budget)
     if ('stream' in reply.raw) timeBody(gate, reply, requestMs)
-    reply.raw.once('close', () => gate.giveBack())
+    whenOver(reply, () => gate.giveBack())
     return payload.pipe(gate)
   })
 }

@@ -3,6 +3,7 @@ import type { Transform } from 'node:stream'
 import type { FastifyInstance, RequestPayload } from 'fastify'
 import { show } from 'fastify-resumable-sse'
 import { errors } from '../errors.ts'
+import { whenOver } from './when-over.ts'
 
 const INFLATERS: ReadonlyMap<string, () => Transform> = new Map([
   ['gzip', createGunzip], ['x-gzip', createGunzip], ['deflate', createInflate], ['br', createBrotliDecompress]
@@ -32,7 +33,7 @@ export function inflateBodies (app: FastifyInstance): void {
     }
     const inflated = inflate(payload, create(), encoding)
     // Nobody reads on after the answer.
-    reply.raw.once('close', () => { inflated.destroy() })
+    whenOver(reply, () => inflated.destroy())
     return inflated
   })
 }

@@ -66,3 +66,21 @@ t.test('over HTTP/2 they are counted too, whatever their size', async t => {
   first.stream.end()
   t.equal(await first.status, 201)
 })
+
+// A client that sent requests behind an event stream (HTTP/1.1 pipelining) and left took their bytes along: Node closes no
+// response but the one whose turn it is, so nothing was given back, and after 128 MB no publish was accepted any more.
+t.test('bodies that wait behind another response are given back when their connection goes', async t => {
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '100000' })
+  const client = await connect(t, service.origin)
+  client.send('GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await client.inbox.until(text => text.includes('stream.open'))
+  const body = gzipSync('{"data":1}\n'.repeat(8_000))
+  const head = `Host: localhost\r\nContent-Encoding: gzip\r\nContent-Type: ${NDJSON}\r\nContent-Length: ${body.length}`
+  for (let sent = 0; sent < 4; sent++) {
+    client.send(`POST /topics/news/events HTTP/1.1\r\n${head}\r\n\r\n`)
+    client.send(body)
+  }
+  await until(async () => (await publish(service)).status === 503)
+  client.socket.destroy()
+  await until(async () => (await publish(service)).status === 201)
+})

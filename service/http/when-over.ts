@@ -1,0 +1,31 @@
+import type { Socket } from 'node:net'
+import type { FastifyReply } from 'fastify'
+
+/** What is called back for the responses of a connection that are not over yet. */
+const waiting = new WeakMap<Socket, Set<() => void>>()
+
+/**
+ * Calls back once when a response is over: it was sent, or its client has left. Node closes only the response whose turn
+ * it is; those that wait behind it (HTTP/1.1 pipelining) emit nothing when their connection goes.
+ */
+export function whenOver ({ raw, request }: FastifyReply, callback: () => void): void {
+  // A stream of HTTP/2 waits for no other one.
+  if ('stream' in raw) {
+    raw.once('close', callback)
+    return
+  }
+  const callbacks = callbacksOf(request.raw.socket)
+  const over = (): void => { if (callbacks.delete(over)) callback() }
+  callbacks.add(over)
+  raw.once('close', over)
+}
+
+/** One listener for each connection, however many responses wait on it. */
+function callbacksOf (socket: Socket): Set<() => void> {
+  const known = waiting.get(socket)
+  if (known) return known
+  const callbacks = new Set<() => void>()
+  waiting.set(socket, callbacks)
+  socket.once('close', () => { for (const over of callbacks) over() })
+  return callbacks
+}
