@@ -46,10 +46,10 @@ export const errors = {
   SERVICE_TIMEOUT: defineError('SERVICE_TIMEOUT', 'the request was not complete in time', 408),
   /** The client disconnected before its request was complete. Logged only, at level `debug`. */
   SERVICE_ABORTED: defineError('SERVICE_ABORTED', 'the client disconnected before its request was complete', 400),
-  /** The bodies that are being received use the maximum amount of memory. */
+  /** The bodies that are being received, or the pages that are being sent, use the maximum amount of memory. */
   SERVICE_BUSY: defineError(
     'SERVICE_BUSY',
-    'too many bytes of request bodies are being processed (MAX_BODIES_BYTES): try again in a moment',
+    'too many bytes of request bodies or pages are being processed (MAX_BODIES_BYTES): try again in a moment',
     503
   ),
   /** A body is larger than its limit. */

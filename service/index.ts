@@ -20,6 +20,7 @@ import { watchMethods } from './http/methods.ts'
 import { addMetrics, metricsRoute } from './metrics/index.ts'
 import { OpenStreams } from './streams/open-streams.ts'
 import { describeRoutes, openapiRoute } from './http/openapi.ts'
+import { PageGate } from './http/page-gate.ts'
 import { secureResponses } from './http/response-headers.ts'
 import { boundPipelining } from './http/pipelining.ts'
 import { overviewRoutes } from './routes/overview-routes.ts'
@@ -86,7 +87,8 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   describeTokenCalls(app)
   await authenticate(app, config)
   eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerStream }), config.maxLifetimeMs)
-  await topicsRoutes(app, config)
+  const pages = { maxPagesBytes: config.maxBodiesBytes, maxEventBytes, sendMs: timeouts.requestMs, connections }
+  await topicsRoutes(app, config, new PageGate(pages))
   overviewRoutes(app, { seen: metered.log.seen, streams })
   healthRoutes(app, { log, drain })
   metricsRoute(app)

@@ -50,10 +50,12 @@ export interface TopicPage {
 export const MAX_READ_EVENTS = 1_000
 /** The largest `maxBytes` of a page. */
 export const MAX_READ_BYTES = 16 * 1024 * 1024
+/** `maxBytes` of a page where none is given. */
+export const DEFAULT_READ_BYTES = 1024 * 1024
 
 const BOUNDS = {
   limit: { max: MAX_READ_EVENTS, default: 100 },
-  maxBytes: { max: MAX_READ_BYTES, default: 1024 * 1024 }
+  maxBytes: { max: MAX_READ_BYTES, default: DEFAULT_READ_BYTES }
 }
 
 /** Where to read after: a position, before everything retained, at the end, or what no cursor says. */

@@ -120,7 +120,8 @@ export const variables = {
     allowed: 'an integer from 1024 to 68719476736 (bytes)',
     read: integer(1_024, 68_719_476_736),
     meaning: 'Maximum size of all bodies that are being received at the same time, after decompression; further ' +
-      'requests get 503 until there is room. A single body may be larger.'
+      'requests get 503 until there is room. A single body may be larger. Pages of `GET /topics/:topic/events` that ' +
+      'are being sent have the same maximum, counted by themselves.'
   },
   PUBLISH_RATE: {
     property: 'publishRate',

@@ -5,6 +5,7 @@ import { Transform } from 'node:stream'
 import type { TransformCallback } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { errors } from '../errors.ts'
+import { busy, ByteBudget } from './byte-budget.ts'
 import { ChunkJoiner } from './chunk-joiner.ts'
 import { BODYLESS } from './inflate.ts'
 import { whenOver } from './when-over.ts'
@@ -63,25 +64,6 @@ function timeBody (gate: BodyGate, reply: FastifyReply, requestMs: number): void
   })
 }
 
-/** Bytes that several bodies share. */
-class ByteBudget {
-  readonly #maxBytes: number
-  #bytes = 0
-
-  constructor (maxBytes: number) {
-    this.#maxBytes = maxBytes
-  }
-
-  /** False when there is no room; a body that has the budget for itself may take more than all of it. */
-  take (bytes: number, ownBytes: number): boolean {
-    if (this.#bytes + bytes > this.#maxBytes && this.#bytes > ownBytes) return false
-    this.#bytes += bytes
-    return true
-  }
-
-  giveBack (bytes: number): void { this.#bytes -= bytes }
-}
-
 /** Passes a body on and counts it, until its request is answered. Small chunks are joined. */
 class BodyGate extends Transform {
   readonly #joiner = new ChunkJoiner()
@@ -108,7 +90,7 @@ class BodyGate extends Transform {
   }
 
   override _transform (chunk: Buffer, encoding: BufferEncoding, done: TransformCallback): void {
-    if (!this.#budget.take(chunk.length, this.#bytes)) return done(Object.assign(new errors.SERVICE_BUSY(), { headers: { 'retry-after': '1' } }))
+    if (!this.#budget.take(chunk.length, this.#bytes)) return done(busy())
     this.#bytes += chunk.length
     for (const joined of this.#joiner.add(chunk)) this.push(joined)
     done()

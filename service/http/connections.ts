@@ -2,10 +2,10 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
 /**
- * Why a connection was closed that held no stream: it was idle, its client answered no ping, it pipelined behind a
- * stream, or there were too many.
+ * Why a connection was closed that held no stream: it was idle, its client answered no ping, its client did not take
+ * its response, it pipelined behind a stream, or there were too many.
  */
-export type CutReason = 'idle' | 'silent' | 'pipelining' | 'limit'
+export type CutReason = 'idle' | 'silent' | 'slow' | 'pipelining' | 'limit'
 
 /** The connections of this process, for its metrics. */
 export class ConnectionCounts {

@@ -9,7 +9,10 @@ export interface Timeouts {
    * byte.
    */
   headMs: number
-  /** From the first byte of a request to the last byte of its body. The largest batch needs 1.1 Mbit/s. */
+  /**
+   * From the first byte of a request to the last byte of its body, and again until a page of history was taken. The
+   * largest batch needs 1.1 Mbit/s.
+   */
   requestMs: number
   /**
    * How long a connection may stay open between two requests, and how long an HTTP/2 client may take to answer a ping.

@@ -1,3 +1,4 @@
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
@@ -10,11 +11,11 @@ const waiting = new WeakMap<Socket, Set<() => void>>()
  */
 export function whenOver ({ raw, request }: FastifyReply, callback: () => void): void {
   // A stream of HTTP/2 waits for no other one.
-  if ('stream' in raw) {
-    raw.once('close', callback)
-    return
-  }
-  const callbacks = callbacksOf(request.raw.socket)
+  const stream = (raw as { stream?: ServerHttp2Stream }).stream
+  const { socket } = request.raw
+  // The client left while something else was waited for.
+  if ((stream ?? socket).destroyed) return callback()
+  const callbacks = stream ? new Set<() => void>() : callbacksOf(socket)
   const over = (): void => { if (callbacks.delete(over)) callback() }
   callbacks.add(over)
   raw.once('close', over)

@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client'
 import type { ConnectionCounts, CutReason } from '../http/connections.ts'
 import { addCounterByLabel, addGauge } from './live-metrics.ts'
 
-const CUT_REASONS = Object.keys({ idle: 0, silent: 0, pipelining: 0, limit: 0 } satisfies Record<
+const CUT_REASONS = Object.keys({ idle: 0, silent: 0, slow: 0, pipelining: 0, limit: 0 } satisfies Record<
   CutReason,
   0
 >) as CutReason[]

@@ -1,8 +1,9 @@
 import Negotiator from 'negotiator'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TopicPage } from 'fastify-resumable-sse/topics'
-import { checkTopic } from 'fastify-resumable-sse/topics'
+import { checkTopic, DEFAULT_READ_BYTES } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
+import type { PageGate } from '../http/page-gate.ts'
 import { historyQuery, refusals, topicParams } from '../http/schemas.ts'
 
 interface HistoryRoute {
@@ -36,12 +37,17 @@ const schema = {
  * `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for those who may subscribe
  * to it.
  */
-export function historyRoute (app: FastifyInstance): void {
+export function historyRoute (app: FastifyInstance, pages: PageGate): void {
   const options = { schema, config: { explain }, onRequest: checkSubscribe, preValidation: readQuery }
   app.get<HistoryRoute>('/topics/:topic/events', options, async (request, reply) => {
     const type = mediaTypeOf(request)
+    const correct = pages.reserve(reply, request.query.maxBytes ?? DEFAULT_READ_BYTES)
     const page = await app.topics.read(request.params.topic, request.query)
-    return type === JSON_TYPE ? page : asLines(reply, page)
+    const [text, contentType] = type === JSON_TYPE
+      ? [JSON.stringify(page), 'application/json; charset=utf-8']
+      : [asLines(page), NDJSON_TYPE]
+    correct(text.length)
+    return reply.type(contentType).serializer(String).send(text)
   })
 }
 
@@ -52,9 +58,9 @@ function mediaTypeOf ({ headers: { accept } }: FastifyRequest): string {
   return type
 }
 
-function asLines (reply: FastifyReply, { events, gap, cursor, isClosed }: TopicPage): FastifyReply {
+function asLines ({ events, gap, cursor, isClosed }: TopicPage): string {
   const lines = [...(gap ? [{ gap }] : []), ...events, { cursor, isClosed }]
-  return reply.type(NDJSON_TYPE).serializer(String).send(lines.map(line => `${JSON.stringify(line)}\n`).join(''))
+  return lines.map(line => `${JSON.stringify(line)}\n`).join('')
 }
 
 /** Digits are a number. A cursor may come several times, as with `lastEventId` of the stream: the newest counts. */

@@ -3,6 +3,7 @@ import type { PublishEvent, Published } from 'fastify-resumable-sse/topics'
 import { checkEvents, checkIdempotencyKey, checkTopic } from 'fastify-resumable-sse/topics'
 import { ignoreBodies, readEvents } from '../http/bodies.ts'
 import type { BodyLimits } from '../http/bodies.ts'
+import type { PageGate } from '../http/page-gate.ts'
 import { historyRoute } from './history-route.ts'
 import { publishBody, publishHeaders, refusals, topicParams } from '../http/schemas.ts'
 
@@ -17,8 +18,8 @@ interface PublishRoute extends TopicRoute {
 const MAX_ARRAY_EVENTS = 1_000
 
 /** Publishing to topics, and their state. */
-export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits): Promise<void> {
-  historyRoute(app)
+export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits, pages: PageGate): Promise<void> {
+  historyRoute(app, pages)
   await app.register(async app => {
     readEvents(app, limits)
     publishRoute(app, limits)

@@ -1,6 +1,10 @@
+import { once } from 'node:events'
 import t from 'tap'
 import type { Test } from 'tap'
 import { EventSource } from 'eventsource'
+import { connect } from '../support/client.ts'
+import { certificateFiles, openSession } from '../support/http2-client.ts'
+import { until } from '../support/log-contract.ts'
 import { TestService } from '../support/service-app.ts'
 import type { Answer } from '../support/service-app.ts'
 import { ServiceProcess } from '../support/service-process.ts'
@@ -133,3 +137,49 @@ async function follow (t: Test, origin: string, seen: string[] & { cursor?: stri
     look()
   })
 }
+
+// A request of 86 bytes asks for 16 MiB. One connection sent 60 of them at once and read nothing: the process took 1.1 GB
+// for as long as the client liked, and answered nobody for 10 s.
+t.test('pages under way are bounded together, and one that waits is given back when its client leaves', async t => {
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '1000000' })
+  for (let sent = 0; sent < 4; sent++) await service.publish('news', { data: 'x'.repeat(200_000) })
+  const client = await connect(t, service.origin)
+  client.send('GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await client.inbox.until(text => text.includes('stream.open'))
+  t.equal((await read(service, '?limit=4')).status, 200)
+  // Its turn never comes: a client that does not read, without the buffers of the system.
+  client.send('GET /topics/news/events?limit=4 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  const isBusy = async (): Promise<boolean> => (await read(service, '?limit=4')).status === 503
+  await until(isBusy)
+  const { json, headers } = await read(service, '?limit=4', { accept: 'application/x-ndjson' })
+  t.match({ json, retry: headers.get('retry-after') }, { json: { code: 'SERVICE_BUSY' }, retry: '1' })
+  t.equal((await read(service, '?maxBytes=1000')).status, 503, 'one event of it is larger than what is left')
+  client.socket.destroy()
+  await until(async () => !await isBusy())
+})
+
+t.test('a client has limited time to receive a page', async t => {
+  const service = await TestService.start(t, {}, { requestMs: 200 })
+  const client = await connect(t, service.origin)
+  client.send('GET /events?topic=news HTTP/1.1\r\nHost: localhost\r\n\r\nGET /topics/news/events HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await client.inbox.ended()
+  t.match(await service.app.metrics.getSingleMetricAsString('sse_connections_cut_total'), 'reason="slow"} 1')
+  for (let asked = 0; asked < 3; asked++) t.equal((await read(service)).status, 200)
+})
+
+t.test('over HTTP/2 that closes the stream alone', async t => {
+  const { cert, key } = certificateFiles(t)
+  const service = await TestService.start(t, { TLS_CERT: cert, TLS_KEY: key }, { requestMs: 200 })
+  const session = await openSession(t, service.origin, { rejectUnauthorized: false })
+  const ask = (method: string, path: string) => session.request({ ':method': method, ':path': path, 'content-type': 'text/plain' })
+  const publish = ask('POST', '/topics/news/events')
+  publish.end('x'.repeat(200_000))
+  await once(publish, 'response')
+  const page = ask('GET', '/topics/news/events')
+  await once(page, 'response')
+  // Not read, so that the window of the stream is full.
+  await once(page, 'close')
+  const other = ask('GET', '/healthz')
+  const [headers] = await once(other, 'response') as [Record<string, unknown>]
+  t.equal(headers[':status'], 200)
+})
