@@ -1,5 +1,7 @@
-import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { SseStream } from '../reply/stream.ts'
+
+/** How often a time that is far away is looked at again, in ms: after a clock was set forward, the end comes this late. */
+const LOOK_MS = 30_000
 
 /**
  * Ends a stream when its grant does: `stream.expiring` with the seconds that are left, `warningMs` before (0: never,
@@ -22,15 +24,16 @@ function warn (stream: SseStream, expiresAtMs: number): void {
 }
 
 /**
- * Calls back at a time in Unix ms, at once when it has passed. A timer of Node's takes 24 days at most, and may be
- * early.
+ * Calls back at a time in Unix ms, at once when it has passed. The first of two clocks counts: the wall clock, as the
+ * time is one of it, and the monotonic clock, so that a clock that is set back prolongs no grant. A timer may be early.
  */
 function at (timeMs: number, callback: () => void): () => void {
   let timer: NodeJS.Timeout | undefined
+  const endsAt = performance.now() + timeMs - Date.now()
   const look = (): void => {
-    const leftMs = timeMs - Date.now()
+    const leftMs = Math.min(timeMs - Date.now(), endsAt - performance.now())
     if (leftMs <= 0) return callback()
-    timer = setTimeout(look, Math.min(leftMs, MAX_TIMER_MS)).unref()
+    timer = setTimeout(look, Math.min(leftMs, LOOK_MS)).unref()
   }
   look()
   return () => clearTimeout(timer)

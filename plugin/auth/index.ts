@@ -26,6 +26,7 @@ export type { JwtOptions, KeySet, PublicJwk, PublicKey, PublicKeyAlgorithm, Secr
 export type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 export type { IssuedToken } from './one-time/one-time-tokens.ts'
 export { MemoryTokenStore } from './one-time/memory-token-store.ts'
+export { RateWindows } from './one-time/rate-windows.ts'
 export type {
   PresentedToken,
   RedeemedToken,

@@ -160,3 +160,18 @@ t.test('a clock that is set back does not prolong the life of a key', async t =>
   passedMs = 80 * MINUTE_MS
   t.equal((await me(await byRsa())).status, 503)
 })
+
+// jose looks again for a key that it does not know 30 s after the last fetch, by the wall clock: set back by an hour, tokens signed
+// with a new key were rejected until the keys were fetched for their age.
+t.test('a clock that is set back does not keep a new key out', async t => {
+  const { issuer, me } = await startKnown(t)
+  const now = performance.now.bind(performance)
+  let passedMs = 0
+  mock.method(performance, 'now', () => now() + passedMs)
+  t.teardown(() => mock.restoreAll())
+  mock.timers.setTime(Date.now() - 60 * MINUTE_MS)
+  issuer.keys = [RSA, EC]
+  t.equal((await me(await byEc())).status, 401, 'not known, and not asked for again at once')
+  passedMs = 31_000
+  t.equal((await me(await byEc())).status, 200)
+})

@@ -1,6 +1,10 @@
+import { mock } from 'node:test'
 import t from 'tap'
+import type { Test } from 'tap'
+import { LmdbTokenStore } from '../../plugin/auth/one-time/lmdb-token-store.ts'
 import { MemoryTokenStore } from '../../plugin/auth/one-time/memory-token-store.ts'
-import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
+import type { StoreChange, TokenStore } from '../../plugin/auth/one-time/token-store.ts'
+import { silentLogger } from '../support/redis-server.ts'
 import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../support/token-store-contract.ts'
 
 t.test('the memory store keeps the contract', async t => {
@@ -26,3 +30,68 @@ t.test('by default it goes by the clock, and tells nobody before it is started a
   await store.issue(hash, recordOf('ann'), 30_000)
   t.match(await store.find(presented(hash), LIMITS), { kind: 'fresh' })
 })
+
+/** A store of this process, and the two clocks that it reads: `passedMs` moves the monotonic one, `setMs` the wall clock alone. */
+async function startClocked (t: Test, store: TokenStore): Promise<{ clock: { passedMs: number, setMs: number } }> {
+  const clock = { passedMs: 0, setMs: 0 }
+  const [now, wall] = [performance.now.bind(performance), Date.now.bind(Date)]
+  mock.method(performance, 'now', () => now() + clock.passedMs)
+  mock.method(Date, 'now', () => wall() + clock.passedMs + clock.setMs)
+  t.teardown(async () => { mock.restoreAll(); await store.stop() })
+  await store.start(() => {}, silentLogger)
+  return { clock }
+}
+
+const stores: Record<string, (t: Test) => TokenStore> = {
+  memory: () => new MemoryTokenStore(),
+  LMDB: t => new LmdbTokenStore({ folder: t.testdir() })
+}
+
+// By the wall clock, set back by an hour, a token of 30 seconds could be redeemed for an hour more, and repeated just as long.
+for (const [name, makeStore] of Object.entries(stores)) {
+  t.test(`${name}: a clock that is set back prolongs neither a token, nor its grace, nor a session`, async t => {
+    const store = makeStore(t)
+    const { clock } = await startClocked(t, store)
+    const [fresh, spent, secret] = [newHash(), newHash(), newHash()]
+    for (const hash of [fresh, spent]) await store.issue(hash, recordOf('ann'), 30_000)
+    const { turn } = (await store.redeem(presented(spent), secret, LIMITS))!
+    await store.release(spent, turn)
+    clock.setMs = -3_600_000
+    t.match(await store.find(presented(spent), LIMITS), { kind: 'repeated' })
+    clock.passedMs = LIMITS.graceMs
+    t.equal(await store.find(presented(spent), LIMITS), undefined)
+    clock.passedMs = 30_000
+    t.equal(await store.find(presented(fresh), LIMITS), undefined)
+    t.match(await store.find(presented(spent, { secretHash: secret }), LIMITS), { kind: 'resumed' })
+    clock.passedMs = LIMITS.slidingMs
+    t.equal(await store.find(presented(spent, { secretHash: secret }), LIMITS), undefined)
+  })
+
+  t.test(`${name}: after a clock was set back by a day, grants by the new time are as good as ever`, async t => {
+    const store = makeStore(t)
+    const { clock } = await startClocked(t, store)
+    await store.issue(newHash(), recordOf('ann'), 30_000)
+    clock.setMs = -86_400_000
+    const [token, short] = [newHash(), newHash()]
+    await store.issue(token, recordOf('ann', { expiresAtMs: Date.now() + 40_000 }), 30_000)
+    await store.issue(short, recordOf('ann', { expiresAtMs: Date.now() + 10_000 }), 30_000)
+    t.match(await store.redeem(presented(token), newHash(), LIMITS), { kind: 'fresh' })
+    clock.passedMs = 10_000
+    t.equal(await store.find(presented(short), LIMITS), undefined, 'and no token outlives its grant')
+    await store.revokeSubject('bob', 60_000)
+    const later = newHash()
+    await store.issue(later, recordOf('bob', { issuedAtMs: Date.now() + 1 }), 30_000)
+    t.match(await store.find(presented(later), LIMITS), { kind: 'fresh' }, 'a revocation is dated by the new time')
+  })
+
+  t.test(`${name}: a clock that is set forward ends what would have ended by then`, async t => {
+    const store = makeStore(t)
+    const { clock } = await startClocked(t, store)
+    const token = newHash()
+    await store.issue(token, recordOf('ann'), 30_000)
+    clock.setMs = 60_000
+    t.equal(await store.find(presented(token), LIMITS), undefined)
+    clock.setMs = 0
+    t.equal(await store.find(presented(token), LIMITS), undefined, 'and it does not come back')
+  })
+}

@@ -1,7 +1,6 @@
 import t from 'tap'
 import { Grant } from '../../plugin/auth/grant.ts'
 import { publisherOf } from '../../service/routes/publish-rate.ts'
-import { RateWindows } from '../../service/routes/rate-windows.ts'
 import { refused, shape } from '../support/refusal.ts'
 import { TestService } from '../support/service-app.ts'
 
@@ -47,16 +46,4 @@ t.test('a clock that is set back does not keep a publisher out', async t => {
   Date.now = () => now() - 3_600_000
   await until(201)
   await until(429)
-})
-
-t.test('of more publishers than are counted, the least recent one is forgotten', async t => {
-  const windows = new RateWindows()
-  const count = (key: string): number => {
-    let seen = 0
-    windows.child().incr(key, (error, { current }) => { seen = error ? NaN : current }, 60_000)
-    return seen
-  }
-  t.same(['a', 'b', 'a'].map(count), [1, 1, 2])
-  for (let at = 0; at < 9_999; at++) count(`${at}`)
-  t.same([count('a'), count('b')], [3, 1])
 })

@@ -12,6 +12,9 @@ const REFRESH_MS = 600_000
  */
 const MAX_AGE_MS = 3_600_000
 
+/** For an unknown key the keys are fetched again only when they are this old, so that tokens do not become fetches. */
+const COOLDOWN_MS = 30_000
+
 /** After a failed fetch no other is tried for this long, so that requests do not become fetches. */
 const PAUSE_MS = 1_000
 
@@ -40,6 +43,8 @@ export class RemoteKeySet {
     this.#log = log
     this.#keys = createRemoteJWKSet(new URL(url), {
       cacheMaxAge: MAX_AGE_MS,
+      // It would go by the wall clock.
+      cooldownDuration: Infinity,
       [jwksCache]: this.#fetched as ExportedJWKSCache,
       [customFetch]: (url, options) => this.#fetchUnlessPaused(url, options)
     })
@@ -52,10 +57,20 @@ export class RemoteKeySet {
   async find (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
     try {
       await this.#refresh()
-      return await this.#keys(header, token)
+      return await this.#lookUp(header, token)
     } catch (error) {
       if (TOKENS_FAULT.some(Fault => error instanceof Fault)) throw error
       throw new errors.FST_SSE_KEYS_UNAVAILABLE({ cause: error })
+    }
+  }
+
+  async #lookUp (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
+    try {
+      return await this.#keys(header, token)
+    } catch (error) {
+      if (!(error instanceof jose.JWKSNoMatchingKey) || since(this.#fetchedAt) < COOLDOWN_MS) throw error
+      await this.#keys.reload()
+      return this.#keys(header, token)
     }
   }
 

@@ -22,8 +22,8 @@ export interface LmdbTokenStoreOptions {
    * whose folder it may be.
    */
   folder: string
-  /** The clock, in Unix ms. Default `Date.now`. */
-  now?: () => number
+  /** The clock in Unix ms, for a test. */
+  now?: (() => number) | undefined
 }
 
 const TABLES = ['tokens', 'sessions', 'revoked', 'marks'] as const satisfies readonly (keyof TokenTables)[]
@@ -44,7 +44,7 @@ const FOLDER_MODE = 0o700
  */
 export class LmdbTokenStore implements TokenStore {
   readonly #folder: string
-  readonly #now: () => number
+  readonly #now: (() => number) | undefined
   #store: MemoryTokenStore | undefined
   #files: Files | undefined
   /** Not written yet. */
@@ -52,7 +52,7 @@ export class LmdbTokenStore implements TokenStore {
   readonly #writing = new Set<Promise<void>>()
 
   /** Opens nothing yet. Throws `FST_SSE_BAD_OPTION`. */
-  constructor ({ folder, now = Date.now }: LmdbTokenStoreOptions) {
+  constructor ({ folder, now }: LmdbTokenStoreOptions) {
     if (typeof folder !== 'string' || folder === '') {
       throw new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', 'folder', 'the path of a folder', show(folder))
     }

@@ -1,3 +1,4 @@
+import { steadyClock } from '../../common/steady-clock.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
 import type {
   StoredToken,
@@ -37,17 +38,18 @@ export interface TokenTables {
 
 /** Tokens and sessions in the memory of one process: for development, and for apps of one process. Gone with it. */
 export class MemoryTokenStore implements TokenStore {
+  /** For what ends after a time. */
   readonly #now: () => number
+  /** For times that others have set: when a grant expires, when it was issued. */
+  readonly #wall: () => number
   readonly #tables: TokenTables
   #onChange: (change: StoreChange) => void = () => {}
   #latestRevocationMs = 0
 
-  /** `now` returns Unix ms, the clock by default; `tables` are filled by whoever keeps them elsewhere. */
-  constructor ({
-    now = Date.now,
-    tables = { tokens: new Map(), sessions: new Map(), revoked: new Map(), marks: new Map() }
-  }: { now?: () => number, tables?: TokenTables } = {}) {
-    this.#now = now
+  /** `now` returns Unix ms for a test; `tables` are filled by whoever keeps them elsewhere. */
+  constructor ({ now, tables = newTables() }: { now?: (() => number) | undefined, tables?: TokenTables } = {}) {
+    this.#now = now ?? steadyClock()
+    this.#wall = now ?? (() => Date.now())
     this.#tables = tables
     for (const { atMs } of tables.revoked.values()) this.#latestRevocationMs = Math.max(this.#latestRevocationMs, atMs)
   }
@@ -62,7 +64,7 @@ export class MemoryTokenStore implements TokenStore {
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
     this.#sweep(this.#tokens)
-    this.#tokens.set(tokenHash, { record, untilMs: Math.min(this.#now() + ttlMs, expiryOf(record)) })
+    this.#tokens.set(tokenHash, { record, untilMs: this.#now() + ttlMs })
   }
 
   async find (presented: PresentedToken, limits: SessionLimits): Promise<StoredToken | undefined> {
@@ -99,12 +101,11 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   async revokeSubject (subject: string, ttlMs: number): Promise<void> {
-    const now = this.#now()
-    // Never earlier than the one before, also when the clock goes back.
-    const atMs = this.#latestRevocationMs = Math.max(now, this.#latestRevocationMs)
+    // By the wall clock, as it is compared with the times at which tokens were issued; never before the last one.
+    const atMs = this.#latestRevocationMs = Math.max(this.#wall(), this.#latestRevocationMs)
     this.#forget()
     this.#revoked.delete(subject)
-    this.#revoked.set(subject, { atMs, untilMs: now + ttlMs })
+    this.#revoked.set(subject, { atMs, untilMs: this.#now() + ttlMs })
     this.#onChange({ kind: 'subject revoked', subject, atMs })
   }
 
@@ -134,7 +135,7 @@ export class MemoryTokenStore implements TokenStore {
       return this.#unlessRevoked({
         kind: 'fresh',
         record: token.record,
-        endsInMs: Math.min(absoluteMs, expiryOf(token.record) - now)
+        endsInMs: Math.min(absoluteMs, expiryOf(token.record) - this.#wall())
       })
     }
     const session = this.#live(this.#sessions, presented.tokenHash)
@@ -180,9 +181,10 @@ export class MemoryTokenStore implements TokenStore {
     return true
   }
 
-  #live<T extends { untilMs: number }> (map: ReadonlyMap<string, T>, key: string): T | undefined {
+  #live<T extends { untilMs: number, record?: TokenRecord }> (map: ReadonlyMap<string, T>, key: string): T | undefined {
     const value = map.get(key)
-    return value && value.untilMs > this.#now() ? value : undefined
+    if (!value || value.untilMs <= this.#now()) return undefined
+    return value.record && expiryOf(value.record) <= this.#wall() ? undefined : value
   }
 
   /** As `#sweep`, and notes how much has been forgotten. */
@@ -207,6 +209,8 @@ export class MemoryTokenStore implements TokenStore {
     }
   }
 }
+
+const newTables = (): TokenTables => ({ tokens: new Map(), sessions: new Map(), revoked: new Map(), marks: new Map() })
 
 function expiryOf ({ grant }: TokenRecord): number {
   return grant.expiresAtMs ?? Infinity

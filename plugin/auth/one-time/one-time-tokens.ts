@@ -8,6 +8,7 @@ import { resolveTokenOptions } from './one-time-token-options.ts'
 import type { OneTimeTokenOptions, ResolvedTokenOptions } from './one-time-token-options.ts'
 import { RateLimit } from './rate-limits.ts'
 import type { RateCounter } from './rate-limits.ts'
+import { RateWindows } from './rate-windows.ts'
 import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
 import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
 
@@ -172,7 +173,7 @@ export class OneTimeTokens {
 async function createCounter (app: FastifyInstance): Promise<RateCounter> {
   const counter: Partial<RateCounter> = {}
   await app.register(async instance => {
-    await instance.register(rateLimit, { global: false })
+    await instance.register(rateLimit, { global: false, store: RateWindows })
     // Not the instance: it has a `then`, which a promise would wait for.
     counter.createRateLimit = options => instance.createRateLimit(options)
   })
