@@ -1,3 +1,5 @@
+import { constants } from 'node:http2'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { FastifyReply } from 'fastify'
 import { busy, ByteBudget } from './byte-budget.ts'
 import type { ConnectionCounts } from './connections.ts'
@@ -47,7 +49,9 @@ export class PageGate {
   /** Of HTTP/1.1 the connection, as what waits behind the response would wait on. */
   #cut ({ raw, request }: FastifyReply): void {
     this.#init.connections.cut('slow')
-    if ('stream' in raw) raw.destroy()
+    const { stream } = raw as { stream?: ServerHttp2Stream }
+    // Without an error the client would go on waiting for the rest.
+    if (stream) stream.close(constants.NGHTTP2_CANCEL)
     else request.raw.socket.destroy()
   }
 }
