@@ -4,18 +4,18 @@ import { isErrorStatusToRetry } from '../reply/error-report.ts'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
 import { asGuard, asksForGrant, checkGrantRoutes } from '../reply/grant-routes.ts'
-import { asksForSse } from '../reply/negotiate.ts'
+import { isEventSource } from '../reply/negotiate.ts'
 import { StreamPayload } from '../reply/payload.ts'
 import type { Authenticator } from './authenticator.ts'
 import type { OneTimeUse } from './credential.ts'
 import { TOKEN_PARAMETER } from './one-time/one-time-tokens.ts'
 
 const kSeen = Symbol('fastify-resumable-sse.grant')
-/** The credential of a request that its response has to spend; a handler cannot reach it, unlike `request.grant`. */
+/** What the response to a request has to spend; a handler cannot reach it, unlike `request.grant`. */
 const kOneTime = Symbol('fastify-resumable-sse.one-time')
 
 interface GrantConfig { grant?: unknown, [kSeen]?: true }
-interface GuardedRequest { [kOneTime]: OneTimeUse | undefined | null }
+interface GuardedRequest { [kOneTime]: Unspent | undefined | null }
 
 /** Authenticates the requests to every route that asks for a grant, before their body is read. */
 export function guardRoutes (app: FastifyInstance, authenticator: Authenticator): void {
@@ -43,28 +43,52 @@ export function guardRoutes (app: FastifyInstance, authenticator: Authenticator)
 /** A one-time token is spent by the response that it was used for. A stream spends it by itself, when it starts. */
 function spendWithAnswers (app: FastifyInstance): void {
   app.addHook('onSend', async (request, reply, payload) => {
-    // From here on Fastify or the stream hijacks the reply.
-    delete (reply as { hijack?: unknown }).hijack
-    // HEAD has no content, and a request that was rejected may be repeated.
-    const isAnswer = reply.statusCode < 400 && request.method !== 'HEAD' && !(payload instanceof StreamPayload)
-    if (isAnswer) await (request as unknown as GuardedRequest)[kOneTime]?.spend(reply, 'answer')
+    const unspent = (request as unknown as GuardedRequest)[kOneTime]
+    if (!unspent) return payload
+    // From here on Fastify or the stream hijacks the reply, and writes its head.
+    unspent.isAnswered = true
+    if (mustSpend(request, reply.statusCode) && !(payload instanceof StreamPayload)) await unspent.oneTime.spend(reply, 'answer')
     return payload
   })
 }
 
+/** HEAD has no content, and a request that was rejected may be repeated. */
+function mustSpend ({ method }: FastifyRequest, statusCode: number): boolean {
+  return statusCode < 400 && method !== 'HEAD'
+}
+
+interface Unspent {
+  readonly oneTime: OneTimeUse
+  /** True once Fastify answers, or the token is spent. */
+  isAnswered: boolean
+}
+
 /**
- * A handler that hijacks the reply skips onSend: its token is spent at that moment. Where that fails, the client is cut
- * off.
+ * A handler that hijacks the reply, or that writes to `reply.raw` without doing so, skips onSend: its token is spent at that
+ * moment. Where that fails, the client is cut off.
  */
-function spendWhenHijacked (oneTime: OneTimeUse, reply: FastifyReply): void {
-  const { hijack } = reply
-  reply.hijack = () => {
+function spendWhenBypassed (oneTime: OneTimeUse, reply: FastifyReply): Unspent {
+  const unspent = { oneTime, isAnswered: false }
+  const spend = (): void => {
+    if (unspent.isAnswered) return
+    unspent.isAnswered = true
     oneTime.spend(reply, 'answer').catch((err: unknown) => {
-      reply.log.info({ err }, 'a hijacked reply was cut off: its one-time token could not be spent')
+      reply.log.info({ err }, 'a reply that bypasses Fastify was cut off: its one-time token could not be spent')
       reply.raw.destroy()
     })
+  }
+  const { raw, hijack } = reply
+  reply.hijack = () => {
+    spend()
     return hijack.call(reply)
   }
+  // Node calls it for whatever is the first to be written.
+  const { writeHead } = raw
+  raw.writeHead = (statusCode: number, ...rest: never[]) => {
+    if (mustSpend(reply.request, statusCode)) spend()
+    return writeHead.call(raw, statusCode, ...rest)
+  }
+  return unspent
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
@@ -99,12 +123,11 @@ async function authenticate (
   try {
     const { grant, oneTime } = await authenticator.authenticate(request)
     request.grant = grant
-    ;(request as unknown as GuardedRequest)[kOneTime] = oneTime
-    if (oneTime) spendWhenHijacked(oneTime, reply)
+    ;(request as unknown as GuardedRequest)[kOneTime] = oneTime && spendWhenBypassed(oneTime, reply)
   } catch (error) {
     if (hasStatus(error, 401)) reply.header('www-authenticate', challengeFor(request))
     // A temporary failure must not end an EventSource.
-    if (!isErrorStatusToRetry(error) || request.method === 'HEAD' || !asksForSse(request.headers.accept)) throw error
+    if (!isErrorStatusToRetry(error) || !isEventSource(request)) throw error
     return reply.sse(() => { throw error })
   }
 }

@@ -12,9 +12,12 @@ export function acceptsSse (accept: string | undefined): boolean {
   return new Negotiator({ headers: { accept } }).mediaType([SSE]) !== undefined
 }
 
-/** True when the Accept header names `text/event-stream` itself, as EventSource does: a refusal other than 200 would end it. */
-export function asksForSse (accept: string | undefined): boolean {
-  return accept !== undefined && /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept) && acceptsSse(accept)
+/**
+ * True for what EventSource sends: a GET whose Accept header names `text/event-stream` itself. An error response would end it, so that it
+ * is asked to retry instead. Whoever sends another method, or no such header, reads the status.
+ */
+export function isEventSource ({ method, headers: { accept } }: FastifyRequest): boolean {
+  return method === 'GET' && accept !== undefined && /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept) && acceptsSse(accept)
 }
 
 /**

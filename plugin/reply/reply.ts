@@ -4,7 +4,7 @@ import { checkAdmission } from './admission.ts'
 import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
-import { acceptsSse, asksForSse, readLastEventId } from './negotiate.ts'
+import { acceptsSse, isEventSource, readLastEventId } from './negotiate.ts'
 import { retryMsAfter } from './route-errors.ts'
 import { FINAL_ID } from './wire.ts'
 import { encoderFor } from './route-settings.ts'
@@ -13,6 +13,7 @@ import { checkSource, topicsOf } from './source.ts'
 import { dispose, isThenable } from './source-kind.ts'
 import { SseStream } from './stream.ts'
 import type { CloseReason } from './stream.ts'
+import { discardBody } from './request-body.ts'
 import { HeadPayload, StreamPayload } from './payload.ts'
 import type { Failing } from './payload.ts'
 import { watchHandlerOf } from './handler.ts'
@@ -127,6 +128,7 @@ function createStream ({ reply, source, registry, heartbeats }: ReplyInit, setti
     checkTopics: topics => checkAdmission(request, topics),
     onAttach: () => {
       isAttached = true
+      discardBody(request)
       openedAt = performance.now()
       openChannel.publish({ request, stream } satisfies StreamOpenMessage)
       heartbeats.add(stream, intervalMs)
@@ -164,7 +166,7 @@ function logClose (message: StreamCloseMessage): void {
 function failureHandler (reply: FastifyReply, stream: SseStream, options: ResolvedOptions) {
   return {
     mayRefuse (error: unknown): boolean {
-      if (!isErrorStatusToRetry(error) || !asksForSse(reply.request.headers.accept)) return false
+      if (!isErrorStatusToRetry(error) || !isEventSource(reply.request)) return false
       told.add(stream)
       // A limit is there for clients to run into: they must not be able to fill the log.
       const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'

@@ -1,6 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
 import { isErrorStatusToRetry } from './error-report.ts'
-import { asksForSse } from './negotiate.ts'
+import { isEventSource } from './negotiate.ts'
 import { MAX_RETRY_MS } from './wire.ts'
 
 type ErrorHandler = NonNullable<RouteOptions['errorHandler']>
@@ -30,17 +30,13 @@ export function keepEventSources (app: FastifyInstance, route: RouteOptions, { a
   const { errorHandler } = route
   const handler: ErrorHandler = function (this: ThisParameterType<ErrorHandler>, error, request, reply) {
     abandon(reply)
-    if (isErrorStatusToRetry(error, reply.statusCode) && mayKeep(request)) return sendAway(reply, error, retryMsAfter(retryAfterMs(reply)))
+    if (isErrorStatusToRetry(error, reply.statusCode) && isEventSource(request)) return sendAway(reply, error, retryMsAfter(retryAfterMs(reply)))
     if (errorHandler !== undefined) return errorHandler.call(this, error, request, reply)
     // An error that is thrown here goes to the error handler of the scope; anything else would be sent as it is.
     if (error instanceof Error) throw error
     return app.errorHandler(error, request, reply)
   }
   route.errorHandler = handler
-}
-
-function mayKeep ({ method, headers }: FastifyRequest): boolean {
-  return method !== 'HEAD' && asksForSse(headers.accept)
 }
 
 /** `Retry-After` of the reply: seconds or a date; 0 where there is none. */

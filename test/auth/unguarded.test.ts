@@ -1,12 +1,14 @@
 import { once } from 'node:events'
+import cookie from '@fastify/cookie'
 import Fastify from 'fastify'
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { listen } from '../support/app.ts'
 import { fetchAll } from '../support/client.ts'
+import { openHttp2, openSession } from '../support/http2-client.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 // `grant: true` was ignored in silence where the auth plugin did not see the route: it had not been awaited (which is Fastify's own
@@ -178,4 +180,49 @@ t.test('a handler that hijacks the reply spends its token, and the second of two
   await t.rejects(fetchAll(t, `${origin}/raw?ot=${raced}`), 'nothing, or a part')
   isRaced = false
   t.equal((await fetchAll(t, `${origin}/raw`, { headers: bearer(await sign()) })).text, 'begun whole')
+})
+
+// A handler that wrote to reply.raw and did not hijack passed by both: Fastify runs no onSend then, and only logs that the reply was sent.
+t.test('a handler that writes to reply.raw without hijacking spends its token, unless it answers with an error', async t => {
+  for (const http2 of [false, true]) {
+    const app = Fastify({ http2 } as FastifyServerOptions) as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(sse)
+    await app.register(auth, { ...jwt, oneTimeToken: { store: new MemoryTokenStore(), insecure: true, graceMs: 0 } })
+    app.get('/raw', { grant: true }, ({ query }, reply) => {
+      const { status = '200' } = query as { status?: string }
+      reply.raw.statusCode = Number(status)
+      reply.raw.write('written ')
+      setImmediate(() => reply.raw.end('raw'))
+    })
+    const origin = await listen(app)
+    const ask = http2 ? await http2Asker(t, origin) : async (path: string) => (await fetchAll(t, origin + path)).statusCode
+    const { token } = await app.auth.issue(new Grant({ subject: 'alice' }, 'bearer'))
+    const statuses: unknown[] = []
+    for (const status of [409, 200, 200]) statuses.push(await ask(`/raw?ot=${token}&status=${status}`))
+    t.same(statuses, [409, 200, 401], `HTTP/${http2 ? 2 : 1}`)
+  }
+})
+
+async function http2Asker (t: Test, origin: string): Promise<(path: string) => Promise<unknown>> {
+  const session = await openSession(t, origin)
+  return async path => {
+    const { headers, inbox } = await openHttp2(session, path)
+    await inbox.ended()
+    return headers[':status']
+  }
+}
+
+// A POST with `Accept: text/event-stream` got 200 and a retry: only EventSource has to be kept from an error response, and it sends GET.
+t.test('while a credential cannot be checked, a GET for a stream is asked to retry, and a POST gets 503', async t => {
+  const app = newApp(t)
+  const verify = async (): Promise<never> => { throw Object.assign(new Error('away'), { statusCode: 503 }) }
+  await app.register(sse)
+  await app.register(cookie)
+  await app.register(auth, { cookie: { name: 'session', signed: false, verify } })
+  app.route({ method: ['GET', 'POST'], url: '/stream', grant: true, handler: (request, reply) => reply.sse('a') })
+  const url = `${await listen(app)}/stream`
+  const headers = { accept: 'text/event-stream', cookie: 'session=s1' }
+  t.match(await fetchAll(t, url, { headers }), { statusCode: 200, text: /retry: \d+\n$/ })
+  t.match(await fetchAll(t, url, { method: 'POST', headers: { ...headers, 'sec-fetch-site': 'same-origin' } }), { statusCode: 503, headers: { 'content-type': /json/ } })
 })

@@ -51,6 +51,18 @@ t.test('a hook that says "not now" does not end an EventSource on a route with t
   t.match(await fetchAll(t, `${url}/plain`), { statusCode: 503 }, 'other routes are left alone')
 })
 
+// A POST that asks for a stream got 200 and a retry for a 503, too. EventSource sends only GET, and other clients read the status.
+t.test('methods other than GET get the true status of an error that says "not now"', async t => {
+  const app = await buildApp(t)
+  app.route({ method: ['GET', 'POST'], url: '/hook', sse: {}, onRequest: failing(503), handler: (request, reply) => reply.sse('a') })
+  app.route({ method: ['GET', 'POST'], url: '/source', handler: (request, reply) => reply.sse(failing(429)) })
+  const url = await listen(app)
+  for (const [path, status] of [['/hook', 503], ['/source', 429]] as const) {
+    t.match(await fetchAll(t, url + path), { statusCode: 200, text: /retry: \d+\n$/ }, `GET ${path}`)
+    t.match(await fetchAll(t, url + path, { method: 'POST' }), { statusCode: status, headers: { 'content-type': /json/ } }, `POST ${path}`)
+  }
+})
+
 // EventSource comes back after every end, so a finite source ran again and again: a model was asked five times in 13 s.
 t.test('with the option final a stream ends for good, whatever its source', async t => {
   const app = await buildApp(t, { final: true })
