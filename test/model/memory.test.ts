@@ -8,9 +8,10 @@ t.test('every client has every event once and in order, or is told what it misse
 })
 
 // A model test that cannot fail shows nothing: each of the rules it is there for is broken in turn, and it must say so.
-for (const sabotage of ['resume rule', 'repair'] as const) {
-  t.test(`a broken ${sabotage} is noticed`, async t => {
-    const wrong = await whatIsWrong(seeds(200), seed => runMemorySchedule(seed, sabotage), 1)
+const broken = [['resume rule', 'stream'], ['resume rule', 'loop'], ['resume rule', 'pages'], ['repair', 'stream'], ['repair', 'loop']] as const
+for (const [sabotage, kind] of broken) {
+  t.test(`a broken ${sabotage} is noticed by clients of the kind "${kind}"`, async t => {
+    const wrong = await whatIsWrong(seeds(200), seed => runMemorySchedule(seed, sabotage, [kind]), 1)
     t.match(Object.values(wrong).flat().join(), /something is missing|ends at/)
   })
 }

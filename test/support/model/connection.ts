@@ -6,6 +6,17 @@ import type { RawResponse } from '../../../plugin/reply/transport.ts'
 import { encodeEvent } from '../../../plugin/reply/wire.ts'
 import type { TopicSource } from '../../../plugin/topics/subscription.ts'
 
+/** What a client reads through, whichever way; `stop` makes it take nothing until `go`. */
+export interface ModelConnection {
+  readonly isOpen: boolean
+  /** It was told that nothing follows: 204 for a stream. */
+  readonly isRefused: boolean
+  readonly failure: unknown
+  cut: () => void
+  stop: () => void
+  go: () => void
+}
+
 /** One event as the client's parser gives it. */
 export interface Received { id: string | undefined, event: string | undefined, data: string }
 
@@ -59,7 +70,7 @@ class Network extends EventEmitter {
 }
 
 /** A client's connection to a subscription, without HTTP: the real stream and reader over a network of the test's own. */
-export class Connection {
+export class Connection implements ModelConnection {
   readonly #network: Network
   readonly #stream: SseStream
   /** The server answered 204: the client is told to stop. */

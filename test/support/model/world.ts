@@ -5,7 +5,10 @@ import { createSubscription } from '../../../plugin/topics/subscription.ts'
 import type { SubscribeOptions } from '../../../plugin/topics/start.ts'
 import type { TopicEnds, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
+import type { ModelConnection, Received } from './connection.ts'
 import { Journal } from './journal.ts'
+import { LoopConnection } from './loop-connection.ts'
+import { PageConnection } from './page-connection.ts'
 import type { Random } from './random.ts'
 
 export const TOPICS = ['a', 'b', 'c']
@@ -13,17 +16,22 @@ export const TOPICS = ['a', 'b', 'c']
 /** One process: a log and what its readers share. */
 export interface Instance { log: TopicLog, hub: Hub }
 
+/** How a client reads: a stream of the plugin, `for await` over a subscription, or pages. */
+export type ClientKind = 'stream' | 'loop' | 'pages'
+
 export class ModelClient {
   readonly topics: string[]
   readonly journal: Journal
-  connection: Connection | undefined
+  connection: ModelConnection | undefined
   isFinished = false
   /** Events it has got so far, those of the stream itself not counted. */
   received = 0
 
+  readonly #kind: ClientKind
   readonly #options: SubscribeOptions
 
-  constructor (topics: string[], options: SubscribeOptions = {}) {
+  constructor (kind: ClientKind, topics: string[], options: SubscribeOptions = {}) {
+    this.#kind = kind
     this.topics = topics
     this.#options = options
     this.journal = new Journal(topics)
@@ -31,14 +39,20 @@ export class ModelClient {
 
   connect (instance: Instance): void {
     if (this.isFinished || this.connection?.isOpen) return
-    const { hub } = instance
-    const subscription = createSubscription({ hub, topics: this.topics, options: this.#options })
-    const connection = new Connection(subscription, this.journal.cursor, event => {
+    const connection: ModelConnection = this.#open(instance, event => {
       if (this.connection !== connection) return
       if (event.event === undefined) this.received++
       this.journal.receive(event)
     })
     this.connection = connection
+  }
+
+  #open (instance: Instance, onEvent: (event: Received) => void): ModelConnection {
+    const { cursor } = this.journal
+    if (this.#kind === 'loop') return new LoopConnection(instance, this.topics, cursor, onEvent)
+    if (this.#kind === 'pages') return new PageConnection(instance, this.topics[0]!, cursor, 1 + this.received % 5, onEvent)
+    const subscription = createSubscription({ hub: instance.hub, topics: this.topics, options: this.#options })
+    return new Connection(subscription, cursor, onEvent)
   }
 
   disconnect (): void {
@@ -58,9 +72,11 @@ export class World {
   #running: Promise<void>[] = []
   #published = 0
   readonly #scope: string
+  readonly #kinds: readonly ClientKind[]
 
-  constructor (random: Random) {
+  constructor (random: Random, kinds: readonly ClientKind[] = ['stream', 'stream', 'loop', 'pages']) {
     this.random = random
+    this.#kinds = kinds
     this.#scope = `${random.integer(0, 2 ** 31)}`
   }
 
@@ -75,7 +91,9 @@ export class World {
   get received (): number { return this.clients.reduce((sum, { received }) => sum + received, 0) }
 
   addClient (options?: SubscribeOptions): ModelClient {
-    const client = new ModelClient(this.random.some(TOPICS), options)
+    const kind = this.random.pick(this.#kinds)
+    const topics = kind === 'pages' ? [this.random.pick(TOPICS)] : this.random.some(TOPICS)
+    const client = new ModelClient(kind, topics, options)
     this.clients.push(client)
     return client
   }
@@ -123,7 +141,11 @@ export class World {
   async arrive (): Promise<Map<string, TopicEnds>> {
     await this.settlePublishes()
     for (const topic of TOPICS) await this.publishAnyway(topic)
-    for (const client of this.clients) client.connection?.go()
+    for (const client of this.clients) {
+      client.connection?.go()
+      // A topic that was closed may be open again by now.
+      if (client.connection?.isRefused) client.disconnect()
+    }
     const ends = await this.ends()
     for (let round = 0; round < MAX_ROUNDS && !this.clients.every(client => hasArrived(client, ends)); round++) {
       for (const client of this.clients) client.connect(this.random.pick(this.instances))

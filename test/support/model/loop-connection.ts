@@ -1,0 +1,59 @@
+import { deferred } from '../../../plugin/common/deferred.ts'
+import type { Deferred } from '../../../plugin/common/deferred.ts'
+import { formatCursor, topicTag } from '../../../plugin/topics/cursor.ts'
+import { ORIGIN } from '../../../plugin/topics/event-id.ts'
+import type { SubscriptionItem } from '../../../plugin/topics/index.ts'
+import { endOf } from '../../../plugin/topics/resume.ts'
+import { createSubscription } from '../../../plugin/topics/subscription.ts'
+import type { ModelConnection, Received } from './connection.ts'
+import type { Instance } from './world.ts'
+
+/** A client that reads by `for await` in the process of the log, and may stop taking items for a while. */
+export class LoopConnection implements ModelConnection {
+  isOpen = true
+  isRefused = false
+  failure: unknown
+  readonly #abort = new AbortController()
+  readonly #onEvent: (event: Received) => void
+  #stopped: Deferred<void> | undefined
+
+  constructor (instance: Instance, topics: string[], cursor: string | undefined, onEvent: (event: Received) => void) {
+    this.#onEvent = onEvent
+    this.#run(instance, topics, cursor).catch((error: unknown) => {
+      // As for a stream: a log that is away at the start is asked again by the next connection.
+      if ((error as { statusCode?: number }).statusCode !== 503) this.failure = error
+    }).finally(() => { this.isOpen = false })
+  }
+
+  cut (): void {
+    this.isOpen = false
+    this.#abort.abort()
+    this.go()
+  }
+
+  stop (): void { this.#stopped ??= deferred() }
+
+  go (): void {
+    this.#stopped?.settle()
+    this.#stopped = undefined
+  }
+
+  async #run ({ hub, log }: Instance, topics: string[], given: string | undefined): Promise<void> {
+    const sorted = [...topics].sort()
+    const cursor = given ?? formatCursor(sorted.map(topicTag), await Promise.all(sorted.map(async topic => endOf((await log.locate(topic, ORIGIN)).ends))))
+    if (given === undefined) this.#onEvent({ id: cursor, event: 'stream.open', data: '' })
+    let count = 0
+    for await (const item of createSubscription({ hub, topics: sorted, options: { after: cursor, signal: this.#abort.signal } })) {
+      count++
+      this.#onEvent(receivedFrom(item))
+      await this.#stopped?.promise
+    }
+    this.isRefused = count === 0 && !this.#abort.signal.aborted
+  }
+}
+
+/** An item as a stream would have sent it. */
+function receivedFrom ({ kind, cursor, ...detail }: SubscriptionItem): Received {
+  if ('data' in detail) return { id: cursor, event: undefined, data: detail.data }
+  return { id: cursor, event: `stream.${kind}`, data: JSON.stringify(detail) }
+}
