@@ -16,6 +16,7 @@ import { withoutUndefined } from '../../../common/given.ts'
 import type { RedisConnection, RedisTarget, RefuseOption } from '../../../common/redis/redis-target.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
+import { toLogEntry } from './redis-entry.ts'
 import { parseRedisMessage } from './redis-message.ts'
 import { ReplicaWait } from './redis-replicas.ts'
 import { defineScripts } from './redis-scripts.ts'
@@ -296,8 +297,7 @@ function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   for (let at = 0; at < fields.length; at += 2) values.set(fields[at]!, fields[at + 1]!)
   const data = values.get('data')
   if (!id || id.n === 0 || data === undefined) return []
-  const retry = values.get('retry')
-  return [{ id, data, event: values.get('event'), retry: retry === undefined ? undefined : Number(retry) }]
+  return [toLogEntry(id, { data, event: values.get('event'), retry: values.get('retry') })]
 }
 
 function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now]: LocateReply, expireAfterMs: number): Location {

@@ -1,5 +1,7 @@
+import { parseEventId } from '../../event-id.ts'
 import type { EventId } from '../../event-id.ts'
 import type { LogEntry } from '../topic-log.ts'
+import { toLogEntry } from './redis-entry.ts'
 
 /** What a script tells the followers of a topic. */
 export type RedisMessage =
@@ -9,14 +11,17 @@ export type RedisMessage =
   | { kind: 'doubt' }
 
 const LF = 10
+const HEAD = /^E (\d+) (\d+) (\d{1,10})$/
+const ENTRY_HEAD = /^(\d{1,10}) (\d{1,10}) (.*)$/
 
 /** Reads `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n` or `D\n`. */
 export function parseRedisMessage (message: Buffer): RedisMessage {
   const end = message.indexOf(LF)
-  const [kind, ms, n, count] = message.toString('latin1', 0, end).split(' ')
-  if (kind === 'C') return { kind: 'closed' }
-  const first = { ms: Number(ms), n: Number(n) }
-  const entries = kind === 'E' ? parseEntries(message, end + 1, first, Number(count)) : undefined
+  const head = message.toString('latin1', 0, end)
+  if (head === 'C') return { kind: 'closed' }
+  const [, ms, n, count] = HEAD.exec(head) ?? []
+  const first = parseEventId(`${ms}-${n}`)
+  const entries = first && parseEntries(message, end + 1, first, Number(count))
   return entries ? { kind: 'entries', entries } : { kind: 'doubt' }
 }
 
@@ -25,16 +30,15 @@ function parseEntries (message: Buffer, start: number, first: EventId, count: nu
   let at = start
   for (let added = 0; added < count; added++) {
     const end = message.indexOf(LF, at)
-    const [eventBytes, dataBytes, retry] = message.toString('latin1', at, end).split(' ')
+    const [, eventBytes, dataBytes, retry] = ENTRY_HEAD.exec(message.toString('latin1', at, end)) ?? []
     const eventEnd = end + 1 + Number(eventBytes)
     at = eventEnd + Number(dataBytes)
     if (!(at <= message.length)) return undefined
-    entries.push({
-      id: { ms: first.ms, n: first.n + added },
+    entries.push(toLogEntry({ ms: first.ms, n: first.n + added }, {
       event: eventBytes === '0' ? undefined : message.toString('utf8', end + 1, eventEnd),
       data: message.toString('utf8', eventEnd, at),
-      retry: retry === '' ? undefined : Number(retry)
-    })
+      retry
+    }))
   }
   return entries
 }
