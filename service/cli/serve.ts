@@ -12,6 +12,12 @@ import { stopOnSignals, stopOnMessage } from './signals.ts'
 import { renewOnSignal } from '../http/tls.ts'
 import { runWorkers } from './workers.ts'
 
+/**
+ * Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With Node's
+ * 511 a second in which thousands of clients come back drops most of them.
+ */
+const BACKLOG = 4_096
+
 /** Runs the service, in one process or in several; resolves when it listens. The process ends on a signal. */
 export async function serve (config: ServiceConfig, stderr: Writable): Promise<void> {
   const announce = (at: Pick<AddressInfo, 'address' | 'port'>): void => {
@@ -21,7 +27,7 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
   const app = await buildService(config)
   logLibraryOutput(app.log)
   renewOnSignal(config, app.server as unknown as Server, app.log)
-  await app.listen({ host: config.host, port: config.port })
+  await app.listen({ host: config.host, port: config.port, backlog: BACKLOG })
   // A drain that fails is a bug: Node reports it and exits with 1.
   const stop = (): void => { void app.drain().then(() => process.exit(0)) }
   if (cluster.isWorker) stopOnMessage(stop)

@@ -171,3 +171,15 @@ t.test('its log is one line, whatever clients do: publish, listen, leave, come b
   t.match(lines, [{ level: 30, msg: `Server listening at ${origin}` }])
   t.equal(lines.length, 1)
 })
+
+// After a restart clients come back at up to a thousand a second, and a busy process may accept none for a moment: beyond 511 that
+// waited they were dropped or reset.
+t.test('a thousand clients that connect while the process is busy all get in', async t => {
+  const { service, origin } = await startService(t, { LOG: 'memory' })
+  service.kill('SIGSTOP')
+  const clients = await Promise.all(Array.from({ length: 1_000 }, () => connect(t, origin)))
+  service.kill('SIGCONT')
+  for (const { send } of clients) send('GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n')
+  const answers = await Promise.all(clients.map(({ inbox }) => inbox.ended()))
+  t.equal(answers.filter(text => text.startsWith('HTTP/1.1 200 ')).length, 1_000)
+})

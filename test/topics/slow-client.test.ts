@@ -1,9 +1,12 @@
+import { channel } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import t from 'tap'
+import type { SseStream } from '../../plugin/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
 import { listen } from '../support/app.ts'
 import { open, stall } from '../support/client.ts'
-import { buildTopicsApp } from '../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { stuck, when } from '../support/when.ts'
 
 const EVENTS = 600
 const EVENT_BYTES = 40_000
@@ -42,4 +45,22 @@ t.test('a client that stops reading costs its place only: it gets everything onc
   t.same(numbersIn(slow.inbox.text), wanted)
   await app.topics.publish('hot', { data: 'after x' })
   await slow.inbox.until('data: after x')
+})
+
+// Pages were bounded by the bytes of data. Behind a cursor of 44 topics an event of one byte is a thousand on the wire: clients that read
+// nothing cost 1.6 MB each.
+t.test('what a client that reads nothing holds is counted on the wire: 44 topics, long cursors and events of one byte', async t => {
+  const app = await buildTopicsApp(t, { sse: { heartbeatMs: 0 } })
+  const topics = Array.from({ length: 44 }, (_, at) => `topic.${at}`)
+  for (const topic of topics) await publish(app, topic, ...Array.from({ length: 1_000 }, () => 'x'))
+  const streams: SseStream[] = []
+  const onOpen = (message: unknown): void => { streams.push((message as { stream: SseStream }).stream) }
+  channel('sse.stream.open').subscribe(onOpen)
+  t.teardown(() => { channel('sse.stream.open').unsubscribe(onOpen) })
+  const slow = await stall(t, await listen(app), `/events?last=1000&${topics.map(topic => `topic=${topic}`).join('&')}`)
+  await when(() => streams.length === 1)
+  const [stream] = streams
+  await stuck(stream!)
+  t.ok(stream!.bufferedBytes < 3 * 65_536, `${stream!.bufferedBytes} bytes`)
+  slow.socket.destroy()
 })
