@@ -46,7 +46,7 @@ t.test('Chromium hears events with their names, ids and lines', async t => {
   ])
 })
 
-t.test('after a cut before the first event the client resumes from where it first connected', async t => {
+t.test('H25 after a cut before the first event the client resumes from where it first connected', async t => {
   const site = await startSite(t)
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
   site.app.server.closeAllConnections()

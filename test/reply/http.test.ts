@@ -28,6 +28,27 @@ t.test('H01 headers and preamble go out at once, before the source has anything'
   close()
 })
 
+t.test('H30 all headers, cookies among them, leave before the first byte, and none that is wrong for a stream', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => {
+    reply.header('set-cookie', ['a=1', 'b=2']).header('content-length', '5').header('etag', '"x"').header('vary', 'Origin')
+    return reply.sse({ data: 'a' })
+  })
+  app.get('/own', (request, reply) => reply.header('cache-control', 'no-store').sse({ data: 'a' }))
+  const origin = await listen(app)
+  const { send, inbox } = await connect(t, origin)
+  send(get('/'))
+  const [head = '', body] = (await inbox.until('data: a')).split('\r\n\r\n', 2)
+  t.match(body, /^[0-9a-f]+\r\n:\n/, 'the body begins with the preamble')
+  const headers = head.split('\r\n').slice(1).map(line => line.toLowerCase())
+  for (const line of [
+    'content-type: text/event-stream', 'cache-control: no-cache, no-transform', 'x-accel-buffering: no', 'x-content-type-options: nosniff',
+    'vary: origin', 'set-cookie: a=1', 'set-cookie: b=2'
+  ]) t.ok(headers.includes(line), line)
+  t.notOk(headers.some(line => /^(content-length|etag):/.test(line)))
+  t.match((await fetchAll(t, `${origin}/own`)).headers, { 'cache-control': 'no-store' }, 'what the application says of itself stays')
+})
+
 t.test('the Accept header decides between 200 and 406, and a refused source is not started', async t => {
   const cases: [string | undefined, number][] = [
     [undefined, 200], ['*/*', 200], ['text/*', 200], ['text/event-stream', 200], ['TEXT/Event-Stream', 200],

@@ -116,7 +116,7 @@ t.test('the limits of batches and bodies are those of the configuration, and are
 
 const COMPRESS = { gzip: gzipSync, 'x-gzip': gzipSync, GZIP: gzipSync, deflate: deflateSync, br: brotliCompressSync, identity: (bytes: Buffer) => bytes }
 
-t.test('a body may be compressed, whatever its type', async t => {
+t.test('H08 a body may be compressed, whatever its type', async t => {
   const service = await TestService.start(t)
   const bodies = { 'application/json': '[{"data":"two"}]', [NDJSON]: '{"data":"two"}\n', 'text/plain': 'two' }
   for (const [encoding, compress] of Object.entries(COMPRESS)) {
@@ -127,7 +127,7 @@ t.test('a body may be compressed, whatever its type', async t => {
   t.match(await service.counts('news'), [{ count: 18 }])
 })
 
-t.test('another encoding is refused with those that are taken', async t => {
+t.test('H08 another encoding is refused with those that are taken', async t => {
   const service = await TestService.start(t)
   for (const encoding of ['zstd', 'gzip, gzip', 'compress', '*']) {
     const answer = await service.publish('news', { data: 1 }, { headers: { 'content-encoding': encoding } })

@@ -8,7 +8,7 @@ import { buildTopicsApp, publish } from '../support/topics-app.ts'
 // A client of @microsoft/fetch-event-source that was given `headers: { 'Last-Event-ID': first }` sends "first, newest" from its first
 // reconnect on. That was an unknown cursor: a false gap, and all of the history again at every reconnect.
 
-t.test('of several cursors the last one that can be read counts, wherever they stand', async t => {
+t.test('H23 of several cursors the last one that can be read counts, wherever they stand', async t => {
   const app = await buildTopicsApp(t)
   app.get<{ Querystring: { from?: string | string[] } }>('/from', (request, reply) => reply.sse(app.topics.subscribe('a', { after: request.query.from })))
   const url = await listen(app)

@@ -21,7 +21,7 @@ t.test('a new client begins now, and hears what is published from then on', asyn
   stream.close()
 })
 
-t.test('a client that comes back gets exactly what it missed, from every place it can have left', async t => {
+t.test('H18 a client that comes back gets exactly what it missed, from every place it can have left', async t => {
   const app = await buildTopicsApp(t)
   const ids = await publish(app, 'a', '1', '2', '3', '4', '5')
   for (const [at, id] of ids.entries()) {
@@ -35,7 +35,7 @@ t.test('a client that comes back gets exactly what it missed, from every place i
   }
 })
 
-t.test('a client that connected before the first event ever loses none of them', async t => {
+t.test('H25 a client that connected before the first event ever loses none of them', async t => {
   const app = await buildTopicsApp(t)
   const first = await connect(app, '/events?topic=a')
   const [open] = await first.next()
@@ -107,7 +107,7 @@ t.test('a cursor that cannot be read is told in band, never by a status', async 
   }
 })
 
-t.test('a cursor of another topic, of a later time or of a forgotten topic is told', async t => {
+t.test('H20 H21 a cursor of another topic, of a later time or of a forgotten topic is told', async t => {
   const app = await buildTopicsApp(t)
   const ids = await publish(app, 'a', '1', '2')
   for (const [topic, cursor, reason] of [['a', '1-1', 'expired'], ['a', ids[1]!.replace('-2', '-3'), 'unknown'], ['a', '9999999999999-9', 'unknown'], ['a', '5-7', 'expired'], ['empty', '5-5', 'expired']] as const) {
@@ -118,7 +118,7 @@ t.test('a cursor of another topic, of a later time or of a forgotten topic is to
   }
 })
 
-t.test('what was trimmed is told with its number, and the stream goes on from the earliest', async t => {
+t.test('H24 what was trimmed is told with its number, and the stream goes on from the earliest', async t => {
   const log = new MemoryLog({ retention: [{ topics: '*', maxEvents: 3 }] })
   const app = await buildTopicsApp(t, { log })
   const ids = await publish(app, 'a', '1', '2')
