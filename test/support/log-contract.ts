@@ -263,6 +263,26 @@ function testEnds (t: Test, makeLog: MakeLog): void {
 }
 
 function testFollow (t: Test, makeLog: MakeLog): void {
+  // The publisher was told that its events, which were stored, had failed; in Redis the error of one ended the process.
+  t.test('a listener that throws fails neither a publish nor the listeners of other topics', async t => {
+    const log = await makeLog(t)
+    const calls: string[] = []
+    const fail = (name: string) => () => {
+      calls.push(name)
+      throw new Error(name)
+    }
+    const recorder = new Recorder()
+    await log.follow('a', { onEntries: fail('entries'), onClosed: fail('closed'), onDoubt: fail('doubt') })
+    await log.follow('b', recorder)
+    await log.append('a', newEvents(1))
+    await log.close('a')
+    await log.delete('a')
+    t.equal((await log.append('a', newEvents(1))).ids[0]?.n, 2)
+    await log.append('b', newEvents(1))
+    await until(() => calls.length === 4 && recorder.entries.length === 1)
+    t.same(calls, ['entries', 'closed', 'doubt', 'entries'])
+  })
+
   t.test('a follower hears everything appended after the ends it was given, in order', async t => {
     const log = await makeLog(t)
     await log.append('a', newEvents(2, 'before'))

@@ -34,6 +34,21 @@ t.test('Message connection killed: nothing is missed or repeated', async t => {
   stream.close()
 })
 
+// The first listener that threw kept all later ones from being asked, and the rejection ended the process.
+t.test('a listener that throws keeps no other from hearing that the connection was lost', async t => {
+  const server = await RedisServer.start(t)
+  const errors: object[] = []
+  const log = new RedisLog({ connection: server.url, canaryMs: 50 })
+  t.teardown(() => log.stop())
+  await log.start({ ...silentLogger, error: details => errors.push(details) })
+  const recorder = new Recorder()
+  await log.follow('a', { onEntries () {}, onClosed () {}, onDoubt () { throw new Error('a fails') } })
+  await log.follow('b', recorder)
+  await server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
+  await until(() => recorder.doubts === 1 && log.isHealthy)
+  t.match(errors, [{ topic: 'a', err: { message: 'a fails' } }])
+})
+
 t.test('Message connection dropped for being slow: readers get what it lost from the log', async t => {
   const redis = await RedisApp.start(t)
   await redis.server.with(client => client.config('SET', 'client-output-buffer-limit', 'pubsub 20000 0 0'))

@@ -6,11 +6,13 @@ import { createRetention, rememberedMs } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { fingerprintOf, keyNameOf } from './idempotency.ts'
 import type { KeyedAppend } from './idempotency.ts'
+import { TopicListeners } from './topic-listeners.ts'
 import type {
   Appended,
   AppendOptions,
   LogEntry,
   Location,
+  LogLogger,
   NewEvent,
   PageLimit,
   SeekStart,
@@ -51,7 +53,7 @@ const KEYS_PER_SWEEP = 2
 /** The reference implementation: everything in the memory of one process, gone with it. */
 export class MemoryLog implements TopicLog {
   readonly #topics = new Map<string, Topic>()
-  readonly #listeners = new Map<string, TopicListener>()
+  readonly #listeners = new TopicListeners()
   readonly #retentionOf: RetentionOf
   readonly #now: () => number
   #sweep: Iterator<[string, Topic]> | undefined
@@ -62,7 +64,9 @@ export class MemoryLog implements TopicLog {
     this.#now = now
   }
 
-  async start (): Promise<void> {}
+  async start (logger?: LogLogger): Promise<void> {
+    this.#listeners.start(logger)
+  }
 
   async append (name: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
     this.#sweepSome()
@@ -85,7 +89,7 @@ export class MemoryLog implements TopicLog {
       this.#remember(topic, key, { first: ids[0]!, count: ids.length, fingerprint, usedAt: this.#now() })
     }
     this.#trim(name, topic)
-    this.#listeners.get(name)?.onEntries(entries)
+    this.#listeners.tell(name, listener => listener.onEntries(entries))
     return { ids, isRepeat: false }
   }
 
@@ -124,20 +128,20 @@ export class MemoryLog implements TopicLog {
   }
 
   async unfollow (name: string, listener: TopicListener): Promise<void> {
-    if (this.#listeners.get(name) === listener) this.#listeners.delete(name)
+    this.#listeners.delete(name, listener)
   }
 
   async close (name: string): Promise<void> {
     const topic = this.#topic(name)
     topic.isClosed = true
     topic.touchedAt = this.#now()
-    this.#listeners.get(name)?.onClosed()
+    this.#listeners.tell(name, listener => listener.onClosed())
   }
 
   async delete (name: string): Promise<void> {
     const topic = this.#peek(name)
     Object.assign(topic, { entries: [], head: 0, isClosed: false })
-    this.#listeners.get(name)?.onDoubt()
+    this.#listeners.tell(name, listener => listener.onDoubt())
   }
 
   async stop (): Promise<void> {

@@ -7,6 +7,7 @@ import { createRetention, rememberedMs } from '../../retention.ts'
 import type { RetentionOf, RetentionRule } from '../../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
+import { TopicListeners } from '../topic-listeners.ts'
 import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
 import type {
@@ -51,7 +52,7 @@ export class LmdbLog implements TopicLog {
   readonly #now: () => number
   readonly #retentionOf: RetentionOf
   readonly #owner: FolderOwner
-  readonly #listeners = new Map<string, TopicListener>()
+  readonly #listeners = new TopicListeners()
   #files: LmdbFiles | undefined
   readonly #writing = new Set<Promise<unknown>>()
   #swept = { topic: '', key: ['', ''] as [string, string] }
@@ -75,7 +76,8 @@ export class LmdbLog implements TopicLog {
    * Rejects with `TOPICS_LOG_IN_USE` when another process has the folder, and with `TOPICS_LOG_CORRUPT` when the files
    * cannot be read.
    */
-  async start (_logger: LogLogger): Promise<void> {
+  async start (logger: LogLogger): Promise<void> {
+    this.#listeners.start(logger)
     mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     await this.#owner.take()
     try {
@@ -96,7 +98,8 @@ export class LmdbLog implements TopicLog {
     if (appended === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
     if (appended === 'closed') throw new errors.TOPICS_CLOSED(topic)
     if (!appended.isRepeat) {
-      this.#listeners.get(topic)?.onEntries(events.map((event, at) => ({ ...event, id: appended.ids[at]! })))
+      const entries = events.map((event, at) => ({ ...event, id: appended.ids[at]! }))
+      this.#listeners.tell(topic, listener => listener.onEntries(entries))
     }
     return appended
   }
@@ -133,12 +136,12 @@ export class LmdbLog implements TopicLog {
   }
 
   async unfollow (topic: string, listener: TopicListener): Promise<void> {
-    if (this.#listeners.get(topic) === listener) this.#listeners.delete(topic)
+    this.#listeners.delete(topic, listener)
   }
 
   async close (topic: string): Promise<void> {
     await this.#write(() => this.#putMeta(topic, { ...this.#peek(topic), isClosed: true, touchedAt: this.#now() }))
-    this.#listeners.get(topic)?.onClosed()
+    this.#listeners.tell(topic, listener => listener.onClosed())
   }
 
   async delete (topic: string): Promise<void> {
@@ -147,7 +150,7 @@ export class LmdbLog implements TopicLog {
       this.#drop(topic, meta.first, meta.last.n)
       if (meta.last.n > 0 || meta.isClosed) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, isClosed: false })
     })
-    this.#listeners.get(topic)?.onDoubt()
+    this.#listeners.tell(topic, listener => listener.onDoubt())
   }
 
   async stop (): Promise<void> {

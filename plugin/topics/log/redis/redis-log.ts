@@ -15,6 +15,7 @@ import { parseTarget } from '../../../common/redis/redis-target.ts'
 import { withoutUndefined } from '../../../common/given.ts'
 import type { RedisConnection, RedisTarget, RefuseOption } from '../../../common/redis/redis-target.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
+import { TopicListeners } from '../topic-listeners.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { toLogEntry } from './redis-entry.ts'
 import { parseRedisMessage } from './redis-message.ts'
@@ -62,7 +63,7 @@ export class RedisLog implements TopicLog {
   readonly #target: RedisTarget
   readonly #options: Omit<Settings, 'connection' | 'prefix'>
   readonly #retentionOf: RetentionOf
-  readonly #listeners = new Map<string, TopicListener>()
+  readonly #listeners = new TopicListeners()
   readonly #waits = new WeakMap<Redis, ReplicaWait>()
   readonly #publish: 'PUBLISH' | 'SPUBLISH'
   #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
@@ -95,6 +96,7 @@ export class RedisLog implements TopicLog {
 
   /** Settles when Redis answers, and after 3 s at the latest: the log then becomes available later. */
   async start (logger: LogLogger): Promise<void> {
+    this.#listeners.start(logger)
     const subscriber = this.#createSubscriber()
     this.#subscriber = subscriber
     this.#client.on('ready', () => { void this.#warnOfEviction(logger) })
@@ -160,8 +162,7 @@ export class RedisLog implements TopicLog {
   }
 
   async unfollow (topic: string, listener: TopicListener): Promise<void> {
-    if (this.#listeners.get(topic) !== listener) return
-    this.#listeners.delete(topic)
+    if (!this.#listeners.delete(topic, listener)) return
     // Without a connection there is nothing to unsubscribe from, and a new one does not subscribe to it.
     await this.#subscriber?.unsubscribe(this.#channel(topic)).catch(() => {})
   }
@@ -196,7 +197,7 @@ export class RedisLog implements TopicLog {
     const common = {
       trouble: this.#link.trouble,
       onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
-      onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.get(this.#topicOf(channel))?.onDoubt() }
+      onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.tell(this.#topicOf(channel), listener => listener.onDoubt()) }
     }
     if (client instanceof ClusterClient) {
       return new RedisClusterSubscriber({
@@ -215,11 +216,12 @@ export class RedisLog implements TopicLog {
   }
 
   #hear (channel: string, message: Buffer): void {
-    const listener = this.#listeners.get(this.#topicOf(channel))
     const heard = parseRedisMessage(message)
-    if (heard.kind === 'entries') listener?.onEntries(heard.entries)
-    else if (heard.kind === 'closed') listener?.onClosed()
-    else listener?.onDoubt()
+    this.#listeners.tell(this.#topicOf(channel), listener => {
+      if (heard.kind === 'entries') listener.onEntries(heard.entries)
+      else if (heard.kind === 'closed') listener.onClosed()
+      else listener.onDoubt()
+    })
   }
 
   async #waitForReplicas (topic: string): Promise<void> {
