@@ -4,6 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { LmdbTokenStore } from '../../plugin/auth/one-time/lmdb-token-store.ts'
 import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
+import { heapAfterGc } from '../support/heap.ts'
 import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../support/token-store-contract.ts'
 
 t.test('the LMDB store keeps the contract', async t => {
@@ -73,16 +74,22 @@ function boundFiles (bytes: number | 'unlimited'): void {
   execFileSync('prlimit', ['--pid', `${process.pid}`, `--fsize=${bytes}:unlimited`])
 }
 
-t.test('on a full disk a token is refused with 503, and what memory has is written when there is room', async t => {
+/** What this process writes into files fails from now on, as on a full disk; gone with the test. */
+function surviveFullDisk (t: Test): void {
   const survive = (): void => {}
   const { error: print } = console
   process.on('SIGXFSZ', survive)
   // LMDB prints its errors, and where the output of this test goes to a file, that is bounded, too.
   console.error = () => {}
   t.teardown(() => {
+    boundFiles('unlimited')
     process.off('SIGXFSZ', survive)
     console.error = print
   })
+}
+
+t.test('on a full disk a token is refused with 503, and what memory has is written when there is room', async t => {
+  surviveFullDisk(t)
   const folder = t.testdir()
   const store = await openStore(t, folder)
   const [first, second] = [newHash(), newHash()]
@@ -95,4 +102,31 @@ t.test('on a full disk a token is refused with 503, and what memory has is writt
   const again = await openStore(t, folder)
   t.match(await again.find(presented(second), LIMITS), { record: { grant: { subject: 'bob' } } })
   t.match(await again.find(presented(first), LIMITS), { record: { grant: { subject: 'ann' } } }, 'memory had it')
+})
+
+// Each check of the open streams slides their sessions on. All of that was kept until it could be written, and written from
+// the beginning each time: 10,000 streams would have taken 360 MB more every hour.
+t.test('on a full disk nothing heaps up, and what is written later is the newest', async t => {
+  surviveFullDisk(t)
+  const folder = t.testdir()
+  const store = await openStore(t, folder)
+  const sessions = Array.from({ length: 200 }, newHash)
+  for (const session of sessions) {
+    await store.issue(session, recordOf('ann'), 60_000)
+    await store.redeem(presented(session), newHash(), LIMITS)
+  }
+  const touch = async (times: number): Promise<number> => {
+    for (let at = 0; at < times; at++) await t.rejects(store.touch(sessions, LIMITS), { code: 'FST_SSE_STORE_UNAVAILABLE' })
+    return heapAfterGc()
+  }
+  boundFiles(1)
+  const before = await touch(5)
+  const grown = await touch(100) - before
+  t.ok(grown < 1_000_000, `${grown} bytes`)
+  await t.rejects(store.revokeSession(sessions[0]!), { code: 'FST_SSE_STORE_UNAVAILABLE' })
+  boundFiles('unlimited')
+  await store.touch(sessions.slice(1), LIMITS)
+  await store.stop()
+  const again = await openStore(t, folder)
+  t.same([...await again.touch(sessions, LIMITS)].sort(), sessions.slice(1).sort())
 })

@@ -29,8 +29,10 @@ export interface LmdbTokenStoreOptions {
 const TABLES = ['tokens', 'sessions', 'revoked', 'marks'] as const satisfies readonly (keyof TokenTables)[]
 type TableName = (typeof TABLES)[number]
 
-/** One change of one table; undefined removes. */
-interface Change { table: TableName, key: string, value: unknown }
+/** Where something was changed. */
+interface Place { table: TableName, key: string }
+/** What stands there now; undefined removes. */
+interface Change extends Place { value: unknown }
 
 interface Files { root: RootDatabase, tables: Record<TableName, Database<unknown, string>> }
 
@@ -47,8 +49,9 @@ export class LmdbTokenStore implements TokenStore {
   readonly #now: (() => number) | undefined
   #store: MemoryTokenStore | undefined
   #files: Files | undefined
-  /** Not written yet. */
-  #changes: Change[] = []
+  #tables: TokenTables | undefined
+  /** What was changed and is not written yet, each key once: while the disk is full that is tried again and again. */
+  #changed = new Map<string, Place>()
   readonly #writing = new Set<Promise<void>>()
 
   /** Opens nothing yet. Throws `FST_SSE_BAD_OPTION`. */
@@ -64,7 +67,8 @@ export class LmdbTokenStore implements TokenStore {
   async start (onChange: (change: StoreChange) => void): Promise<void> {
     mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     this.#files = openFiles(join(this.#folder, 'auth.mdb'))
-    this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#load(this.#files) })
+    this.#tables = this.#load(this.#files)
+    this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#tables })
     await this.#store.start(onChange)
   }
 
@@ -138,20 +142,24 @@ export class LmdbTokenStore implements TokenStore {
   }
 
   async #write (): Promise<void> {
-    const changes = this.#changes
-    if (changes.length === 0) return
-    this.#changes = []
-    const written = commit(this.#files!, changes)
+    const changed = this.#changed
+    if (changed.size === 0) return
+    this.#changed = new Map()
+    const written = commit(this.#files!, [...changed.values()].map(place => this.#changeAt(place)))
     this.#writing.add(written)
     try {
       await written
     } catch (cause) {
-      // To be tried with the next ones: memory has them.
-      this.#changes = [...changes, ...this.#changes]
+      // To be tried with the next ones, as they stand then: what came later may be on the disk already.
+      for (const [name, place] of changed) this.#changed.set(name, place)
       throw Object.assign(new errors.FST_SSE_STORE_UNAVAILABLE((cause as Error).message), { cause })
     } finally {
       this.#writing.delete(written)
     }
+  }
+
+  #changeAt ({ table, key }: Place): Change {
+    return { table, key, value: this.#tables![table].get(key) }
   }
 
   /**
@@ -164,7 +172,7 @@ export class LmdbTokenStore implements TokenStore {
         ({ key, value }) => [key, value] as [string, V & { untilMs?: number }]
       )
       entries.sort(([, { untilMs: a = 0 }], [, { untilMs: b = 0 }]) => a - b)
-      return new KeptMap<V>(entries, (key, value) => { this.#changes.push({ table, key, value }) })
+      return new KeptMap<V>(entries, key => { this.#changed.set(`${table} ${key}`, { table, key }) })
     }
     const loaded: TokenTables = {
       tokens: read('tokens'),
@@ -179,21 +187,21 @@ export class LmdbTokenStore implements TokenStore {
 
 /** A map that reports its changes. */
 class KeptMap<V> extends Map<string, V> {
-  readonly #onChange: (key: string, value: V | undefined) => void
+  readonly #onChange: (key: string) => void
 
-  constructor (entries: Iterable<[string, V]>, onChange: (key: string, value: V | undefined) => void) {
+  constructor (entries: Iterable<[string, V]>, onChange: (key: string) => void) {
     super()
     for (const [key, value] of entries) super.set(key, value)
     this.#onChange = onChange
   }
 
   override set (key: string, value: V): this {
-    this.#onChange(key, value)
+    this.#onChange(key)
     return super.set(key, value)
   }
 
   override delete (key: string): boolean {
-    this.#onChange(key, undefined)
+    this.#onChange(key)
     return super.delete(key)
   }
 }
