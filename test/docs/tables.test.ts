@@ -156,6 +156,9 @@ t.test('docs/topics.md lists the options of the topics', async t => {
   const [maxEventBytes, maxBatchEvents] = [rows[1]?.[1], rows[2]?.[1]]
   await t.rejects(app.topics.publish('a', { data: 'x'.repeat(Number(maxEventBytes)) }), { message: new RegExp(`at most ${maxEventBytes} bytes`) })
   await t.rejects(app.topics.publish('a', []), { message: new RegExp(`1 to ${maxBatchEvents} events`) })
+  // The docs said once that `last` went up to 100,000.
+  const last = tableRows('docs/topics.md', 'Option').find(([name]) => name === 'last')
+  t.match(last?.[2], `, ${await rangeTold(async () => app.topics.subscribe('a', { last: -1 }))}.`)
 })
 
 t.test('docs/topics.md lists the settings of retention with their defaults and ranges', async t => {
