@@ -31,7 +31,7 @@ function requestInit (request: ConnectionRequest, signal: AbortSignal): RequestI
     headers['authorization'] = `Bearer ${request.token}`
   }
   // Node's types know no `cache`.
-  const uncached = { cache: 'no-store' }
+  const uncached = { cache: 'no-store' as const }
   return { ...uncached, headers, signal, credentials: request.withCredentials ? 'include' : 'same-origin' }
 }
 

@@ -16,8 +16,8 @@ const topicsSchema = {
   tags: ['Topics'],
   operationId: 'listTopics',
   summary: 'List topics',
-  description: 'The topics that the answering process has published to or followed since its start, at most 1000, the ' +
-    'most recently active first; with credentials, those that they may subscribe or publish to.',
+  description: 'The topics that the answering process has published to or followed since its start, at most 1000, ' +
+    'the most recently active first; with credentials, those that they may subscribe or publish to.',
   querystring: overviewQuery,
   response: { 200: { $ref: 'TopicList#', description: 'The topics' }, ...refusals(400, 401, 421, 503) }
 }
