@@ -1,8 +1,10 @@
+import { Cluster } from 'ioredis'
 import t from 'tap'
 import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts'
 import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
 import { until } from '../support/log-contract.ts'
 import { follow } from '../support/model/redis-schedule.ts'
+import { startCluster } from '../support/redis-cluster.ts'
 import { RedisServer, silentLogger } from '../support/redis-server.ts'
 import { stageRedisStore } from '../support/redis-token-stage.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
@@ -128,6 +130,51 @@ t.test('a connection for commands that is cut is set up again, and says so: what
   await until(() => changes.length === 1)
   t.same(changes, [{ kind: 'doubt' }])
   t.same(await store.revokedSubjects(), new Map())
+})
+
+// The kernel gives a silent connection up after a quarter of an hour: for so long nothing that was revoked elsewhere was heard.
+t.test('a connection for messages that falls silent is found and replaced, and says that something may have been missed', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 60_000 }, [server])
+  proxy.deafen('subscribe')
+  await store.supersede('a', 1)
+  await until(() => changes.length > 0)
+  t.same(changes, [{ kind: 'doubt' }])
+  await store.supersede('a', 2)
+  await until(() => changes.some(change => change.kind === 'superseded' && change.turn === 2))
+})
+
+t.test('a connection for commands that falls silent is found and replaced, and messages are heard all the time', async t => {
+  const server = await RedisServer.start(t)
+  const proxy = await TcpProxy.start(t, server.port)
+  const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 60_000 }, [server])
+  const { store: other } = await stageRedisStore(t, { connection: server.url }, [server])
+  for (let count = 0; count < 2; count++) await store.revokedSubjects()
+  proxy.deafen('evalsha')
+  await other.supersede('a', 1)
+  await until(() => changes.some(({ kind }) => kind === 'superseded'))
+  await until(() => changes.some(({ kind }) => kind === 'doubt'))
+  t.same(await store.revokedSubjects(), new Map())
+  t.equal(changes.filter(({ kind }) => kind === 'doubt').length, 1)
+})
+
+// The connection that a cluster's client keeps for messages was replaced without a word, and never when it was silent.
+t.test('on a cluster a connection for messages that is cut or falls silent is replaced, and says that something may have been missed', async t => {
+  const servers = await startCluster(t)
+  const proxies = await Promise.all(servers.map(server => TcpProxy.start(t, server.port)))
+  const natMap = Object.fromEntries(servers.map(({ port }, at) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[at]!.port }]))
+  const client = new Cluster(proxies.map(({ port }) => ({ host: '127.0.0.1', port })), { natMap, lazyConnect: true })
+  t.teardown(() => { client.disconnect() })
+  const { store, changes } = await stageRedisStore(t, { connection: client, commandTimeoutMs: 60_000 }, [])
+  const faults = [() => Promise.all(servers.map(server => server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))), () => { for (const proxy of proxies) proxy.deafen('subscribe') }]
+  for (const [turn, begin] of faults.entries()) {
+    changes.length = 0
+    await begin()
+    await until(() => changes.some(({ kind }) => kind === 'doubt'))
+    await store.supersede('a', turn)
+    await until(() => changes.some(change => change.kind === 'superseded' && change.turn === turn))
+  }
 })
 
 t.test('what another program says on the channel does no harm', async t => {

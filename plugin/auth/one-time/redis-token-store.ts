@@ -1,14 +1,11 @@
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
 import { withoutUndefined } from '../../common/given.ts'
-import { ClusterClient } from '../../common/redis/ioredis.ts'
 import type { Cluster, Redis } from 'ioredis'
-import { createMessageConnection } from '../../common/redis/redis-connections.ts'
-import { isReplyError, reasonOf } from '../../common/redis/redis-errors.ts'
 import { RedisLink } from '../../common/redis/redis-link.ts'
-import { SilenceWatch } from '../../common/redis/redis-silence.ts'
 import { parseTarget } from '../../common/redis/redis-target.ts'
 import type { RedisConnection, RedisTarget, RefuseOption } from '../../common/redis/redis-target.ts'
+import { RedisTokenListener } from './redis-token-listener.ts'
 import { defineTokenScripts } from './token-scripts.ts'
 import type { TokenCommands } from './token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
@@ -33,12 +30,6 @@ const CHUNK = 500
 /** Revocations read at once, and forgotten with each that is made. */
 const PAGE = 1_000
 const MAX_FORGOTTEN = 100
-/** How long until a channel that could not be listened to is tried again; twice as long each time. */
-const FIRST_RETRY_MS = 250
-const MAX_RETRY_MS = 8_000
-/** Names the connection among those of the store. */
-const MESSAGE = 'token message'
-
 type Client = (Redis | Cluster) & TokenCommands
 
 /**
@@ -48,19 +39,10 @@ type Client = (Redis | Cluster) & TokenCommands
 export class RedisTokenStore implements TokenStore {
   readonly #link: RedisLink<Client>
   readonly #client: Client
-  /**
-   * A cluster's client keeps a connection for messages by itself. In its first moments messages may miss it, when this
-   * process has no stream yet that could be ended.
-   */
-  readonly #listener: Redis | Cluster
   readonly #target: RedisTarget
-  #silence: SilenceWatch | undefined
-  #timer: NodeJS.Timeout | undefined
-  #retryMs = FIRST_RETRY_MS
-  #listening: Promise<void> | undefined
-  #wasListening = false
+  readonly #commandTimeoutMs: number
+  #listener: RedisTokenListener | undefined
   #wasReady = false
-  #isStopped = false
 
   /** Connects to nothing yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor (given: RedisTokenStoreOptions) {
@@ -68,26 +50,27 @@ export class RedisTokenStore implements TokenStore {
     this.#target = parseTarget(connection, prefix, refuseOption)
     this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, 'one', '', 0, 0) })
     this.#client = this.#link.client
-    this.#listener = this.#client instanceof ClusterClient ? this.#client : createMessageConnection(this.#target, commandTimeoutMs)
+    this.#commandTimeoutMs = commandTimeoutMs
   }
 
   async start (onChange: (change: StoreChange) => void, logger: TokenStoreLogger): Promise<void> {
-    const listener = this.#listener
-    listener.on('message', (channel: string, text: string) => this.#hear(text, onChange, logger))
-    listener.on('ready', () => { this.#listening = this.#listen(onChange) })
+    const listener = new RedisTokenListener({
+      target: this.#target,
+      client: this.#client,
+      commandTimeoutMs: this.#commandTimeoutMs,
+      channel: this.#channel,
+      trouble: this.#link.trouble,
+      onMessage: text => this.#hear(text, onChange, logger),
+      onRestored: () => onChange({ kind: 'doubt' })
+    })
+    this.#listener = listener
     this.#client.on('ready', () => this.#tellReady(onChange))
-    if (listener instanceof ClusterClient) return this.#link.start(logger, async () => this.#listening)
-    listener.on('error', (error: Error) => this.#report(reasonOf(error), 'the message connection of the token store failed; it is tried again'))
-    this.#silence = new SilenceWatch(listener, () => this.#report('the message connection is silent', 'the message connection of the token store is silent; it is replaced'))
-    await this.#link.start(logger, () => listener.connect().then(() => this.#listening, () => {}))
+    await this.#link.start(logger, () => listener.start())
   }
 
   async stop (): Promise<void> {
-    this.#isStopped = true
-    clearTimeout(this.#timer)
-    this.#silence?.stop()
+    this.#listener?.stop()
     this.#link.stop()
-    if (this.#listener !== this.#client) this.#listener.disconnect()
   }
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
@@ -172,33 +155,6 @@ export class RedisTokenStore implements TokenStore {
   async #tell (change: StoreChange & { session: string }, what: 'end' | 'keep'): Promise<void> {
     const { session } = change
     await this.#ask(() => this.#client.tokenTell(this.#tokenKey(session), this.#sessionKey(session), this.#channel, JSON.stringify(change), what))
-  }
-
-  async #listen (onChange: (change: StoreChange) => void): Promise<void> {
-    clearTimeout(this.#timer)
-    try {
-      await this.#listener.subscribe(this.#channel)
-    } catch (error) {
-      return this.#listenLater(onChange, error as Error)
-    }
-    // Not waited for by the stop: a cluster's client may never answer a subscription that a lost node has had.
-    if (this.#isStopped) return
-    this.#retryMs = FIRST_RETRY_MS
-    this.#link.trouble.end(MESSAGE)
-    if (this.#wasListening) onChange({ kind: 'doubt' })
-    this.#wasListening = true
-  }
-
-  /** A refusal lasts until somebody changes something. */
-  #listenLater (onChange: (change: StoreChange) => void, error: Error): void {
-    if (this.#isStopped) return
-    if (isReplyError(error)) this.#report(error.message, 'the token store cannot listen for revocations; it tries again')
-    this.#timer = setTimeout(() => { if (this.#listener.status === 'ready') this.#listening = this.#listen(onChange) }, this.#retryMs).unref()
-    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
-  }
-
-  #report (reason: string, message: string): void {
-    if (!this.#isStopped) this.#link.trouble.begin(MESSAGE, reason, message)
   }
 
   /** Where the connection for messages was back first, what was missed can be asked for only now. */

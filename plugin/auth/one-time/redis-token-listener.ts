@@ -1,0 +1,102 @@
+import { ClusterClient } from '../../common/redis/ioredis.ts'
+import type { Cluster, Redis } from 'ioredis'
+import { createMessageConnection } from '../../common/redis/redis-connections.ts'
+import { isReplyError, reasonOf } from '../../common/redis/redis-errors.ts'
+import { SilenceWatch } from '../../common/redis/redis-silence.ts'
+import type { RedisTarget } from '../../common/redis/redis-target.ts'
+import type { RedisTrouble } from '../../common/redis/redis-trouble.ts'
+
+export interface TokenListenerInit {
+  target: RedisTarget
+  /** The connection for commands. That of a cluster knows the nodes. */
+  client: Redis | Cluster
+  commandTimeoutMs: number
+  channel: string
+  trouble: RedisTrouble
+  onMessage: (text: string) => void
+  /** The connection was lost and is back: messages may be missing. */
+  onRestored: () => void
+}
+
+/** How long until a channel that could not be listened to is tried again; twice as long each time. */
+const FIRST_RETRY_MS = 250
+const MAX_RETRY_MS = 8_000
+/** Names the connection among those of the store. */
+const MESSAGE = 'token message'
+
+/**
+ * The connection on which a token store hears what other processes revoke. A cluster passes a message on to all of its nodes: there
+ * it listens to any of them, and to another one after each loss. The connection that a cluster's client keeps for
+ * messages does not report that it was replaced, and one that is silent is never found.
+ */
+export class RedisTokenListener {
+  readonly #init: TokenListenerInit
+  readonly #connection: Redis
+  readonly #silence: SilenceWatch
+  #timer: NodeJS.Timeout | undefined
+  #retryMs = FIRST_RETRY_MS
+  #listening: Promise<void> | undefined
+  #wasListening = false
+  #isStopped = false
+
+  /** Connects to nothing yet. */
+  constructor (init: TokenListenerInit) {
+    this.#init = init
+    this.#connection = createMessageConnection(init.target, init.commandTimeoutMs)
+    this.#connection.on('message', (_channel: string, text: string) => init.onMessage(text))
+    this.#connection.on('ready', () => { this.#listening = this.#listen() })
+    this.#connection.on('close', () => this.#moveOn())
+    this.#connection.on('error', (error: Error) => this.#report(reasonOf(error), 'failed; it is tried again'))
+    this.#silence = new SilenceWatch(this.#connection, () => this.#report('the message connection is silent', 'is silent; it is replaced'))
+  }
+
+  /** Settles when it listens, or when that failed for the first time; in a cluster, not before a node is known. */
+  async start (): Promise<void> {
+    const { client } = this.#init
+    if (client instanceof ClusterClient) await new Promise(resolve => { client.once('ready', resolve) })
+    if (this.#isStopped) return
+    this.#moveOn()
+    await this.#connection.connect().then(() => this.#listening, () => {})
+  }
+
+  stop (): void {
+    this.#isStopped = true
+    clearTimeout(this.#timer)
+    this.#silence.stop()
+    this.#connection.disconnect()
+  }
+
+  /** To another node of a cluster; ioredis reads the options with each connect. */
+  #moveOn (): void {
+    const { client } = this.#init
+    if (!(client instanceof ClusterClient)) return
+    const nodes = client.nodes()
+    const node = nodes[Math.floor(Math.random() * nodes.length)]
+    if (node) Object.assign(this.#connection.options, { host: node.options.host, port: node.options.port })
+  }
+
+  async #listen (): Promise<void> {
+    clearTimeout(this.#timer)
+    try {
+      await this.#connection.subscribe(this.#init.channel)
+    } catch (error) {
+      return this.#listenLater(error as Error)
+    }
+    this.#retryMs = FIRST_RETRY_MS
+    this.#init.trouble.end(MESSAGE)
+    if (this.#wasListening) this.#init.onRestored()
+    this.#wasListening = true
+  }
+
+  /** A refusal lasts until somebody changes something. */
+  #listenLater (error: Error): void {
+    if (this.#isStopped) return
+    if (isReplyError(error)) this.#init.trouble.begin(MESSAGE, error.message, 'the token store cannot listen for revocations; it tries again')
+    this.#timer = setTimeout(() => { if (this.#connection.status === 'ready') this.#listening = this.#listen() }, this.#retryMs).unref()
+    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
+  }
+
+  #report (reason: string, what: string): void {
+    if (!this.#isStopped) this.#init.trouble.begin(MESSAGE, reason, `the message connection of the token store ${what}`)
+  }
+}
