@@ -46,7 +46,8 @@ async function sendAll (iterator: AnyIterator, stream: SseStream): Promise<{ ret
   }
 }
 
-function chunkEvent (text: InstanceType<typeof TextDecoder>, chunk: Uint8Array): WireEvent | undefined {
+/** Bytes as an event; undefined when they are but the beginning of a character. Throws for bytes that are not UTF-8. */
+export function chunkEvent (text: InstanceType<typeof TextDecoder>, chunk: Uint8Array): WireEvent | undefined {
   const data = text.decode(chunk, { stream: true })
   return data === '' ? undefined : { data }
 }

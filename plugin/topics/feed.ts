@@ -5,6 +5,7 @@ import { formatPosition } from './cursor.ts'
 import { formatEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { FlushQueue } from './flush-queue.ts'
+import type { TopicEnd } from './log/lease.ts'
 import { encodeIdLine } from './frames.ts'
 import type { EncodeEntry } from './frames.ts'
 import type { TopicsObserver } from './observer.ts'
@@ -34,7 +35,7 @@ export interface FeedPlace {
   index: number
   positions: readonly EventId[]
   /** Topics that are closed; their ends come before this place. */
-  closed: ReadonlySet<string>
+  closed: ReadonlyMap<string, TopicEnd>
   cursor: string
 }
 
@@ -80,7 +81,7 @@ export class Feed implements Tailed {
   readonly #positions: EventId[]
   /** The positions as parts of a cursor. */
   readonly #parts: string[]
-  readonly #closed = new Set<string>()
+  readonly #closed = new Map<string, TopicEnd>()
   #tail: Batch[] = []
   #tailBytes = 0
   #nextIndex = 0
@@ -102,7 +103,7 @@ export class Feed implements Tailed {
     this.#queue = queue
     this.#positions = followers.map(follower => follower.last)
     this.#parts = followers.map(({ tag, last }) => formatPosition(tag, last))
-    for (const follower of followers) if (follower.isClosed) this.#closed.add(follower.topic)
+    for (const { topic, end } of followers) if (end) this.#closed.set(topic, end)
     this.#place = this.#placeNow()
     followers.forEach((follower, at) => {
       const sink: TopicSink = item => this.#take(at, item)
@@ -193,7 +194,7 @@ export class Feed implements Tailed {
   #apply (at: number, item: TopicItem): void {
     this.#positions[at] = item.id
     this.#parts[at] = item.position
-    if (item.kind === 'end') this.#closed.add(this.topics[at]!)
+    if (item.end) this.#closed.set(this.topics[at]!, item.end)
     else this.#closed.delete(this.topics[at]!)
   }
 
@@ -226,7 +227,7 @@ export class Feed implements Tailed {
   }
 
   #placeNow (): FeedPlace {
-    return { index: this.#nextIndex, positions: [...this.#positions], closed: new Set(this.#closed), cursor: this.#cursor }
+    return { index: this.#nextIndex, positions: [...this.#positions], closed: new Map(this.#closed), cursor: this.#cursor }
   }
 
   #fanOut (): void {

@@ -4,10 +4,20 @@ import { compareEventIds, formatEventId, isBefore, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import { endBody, gapBody } from './frames.ts'
 import type { EncodeEntry } from './frames.ts'
+import type { TopicEnd } from './log/lease.ts'
 import type { LogEntry, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
 import type { TopicsObserver } from './observer.ts'
 import { retryUntilAvailable } from './retry.ts'
 import { describeGap, endOf, isNext, resume } from './resume.ts'
+
+interface TopicItemInit {
+  kind: TopicItem['kind']
+  id: EventId
+  topic: string
+  tag: string
+  content: LogEntry | Buffer
+  end?: TopicEnd | undefined
+}
 
 /**
  * One thing that happened in a topic. A topic that was closed and then deleted is open again: that is `reopened`, and
@@ -19,27 +29,18 @@ export class TopicItem {
   readonly id: EventId
   /** That position as a part of a cursor. */
   readonly position: string
+  /** Why the topic ended; for `end` only. */
+  readonly end: TopicEnd | undefined
   readonly #topic: string
   readonly #content: LogEntry | Buffer
   readonly #bodies = new Map<EncodeEntry, Buffer>()
 
   /** An event is given as the log has it, anything else as its body. */
-  constructor ({
-    kind,
-    id,
-    topic,
-    tag,
-    content
-  }: {
-    kind: TopicItem['kind']
-    id: EventId
-    topic: string
-    tag: string
-    content: LogEntry | Buffer
-  }) {
+  constructor ({ kind, id, topic, tag, content, end }: TopicItemInit) {
     this.kind = kind
     this.id = id
     this.position = formatPosition(tag, id)
+    this.end = end
     this.#topic = topic
     this.#content = content
   }
@@ -61,8 +62,15 @@ export interface FollowerHooks {
   onTrouble: (topic: string, error: unknown) => void
   /** Something other than new events has happened in the topic, perhaps. */
   onDoubt: (topic: string) => void
+  /** The topic's producer was asked to stop. */
+  onStop: (topic: string, fence: number) => void
   observer: TopicsObserver
 }
+
+/** How much later than its lease a producer is looked for. */
+const LEASE_TICK_MS = 50
+/** When the log could not be asked for a lease, it is asked again. */
+const LEASE_RETRY_MS = 1_000
 
 const PAGE = { count: 500, bytes: 1024 * 1024 }
 
@@ -86,7 +94,8 @@ export class TopicFollower implements TopicListener {
   #expireAfterMs = 0
   /** The log's clock when it was last compared with. */
   #comparedMs = 0
-  #isClosed = false
+  #end: TopicEnd | undefined
+  #leaseTimer: NodeJS.Timeout | undefined
   #resyncing: Promise<void> | undefined
   #mustResync = false
   #isStarted = false
@@ -101,15 +110,17 @@ export class TopicFollower implements TopicListener {
 
   /** Position of the newest event told to the sinks. */
   get last (): EventId { return this.#last }
-  get isClosed (): boolean { return this.#isClosed }
+  /** Why the topic was closed; undefined while it is open. */
+  get end (): TopicEnd | undefined { return this.#end }
 
   async start (): Promise<void> {
     const ends = await this.#log.follow(this.topic, this)
     this.#last = endOf(ends)
     this.#expireAfterMs = ends.expireAfterMs
     this.#comparedMs = ends.nowMs
-    this.#isClosed = ends.isClosed
+    this.#end = toTopicEnd(ends)
     this.#isStarted = true
+    this.#watchLease(ends.leaseMs)
     // Something came between the log's answer and this line.
     if (this.#mustResync) this.onDoubt()
   }
@@ -117,6 +128,7 @@ export class TopicFollower implements TopicListener {
   /** Gives up a resync that waits for the log. */
   stop (): void {
     this.#isStopped = true
+    clearTimeout(this.#leaseTimer)
   }
 
   add (sink: TopicSink): void { this.#sinks.add(sink) }
@@ -136,6 +148,10 @@ export class TopicFollower implements TopicListener {
   onClosed (): void {
     // The last entries may still be missing: the resync ends with the topic's state.
     this.onDoubt()
+  }
+
+  onStop (fence: number): void {
+    this.#hooks.onStop(this.topic, fence)
   }
 
   onDoubt (): void {
@@ -196,7 +212,9 @@ export class TopicFollower implements TopicListener {
     this.#last = position
     if (!ends.isClosed) this.#reopen()
     await this.#readUpTo(ends)
-    if (ends.isClosed) this.#close()
+    this.#watchLease(ends.leaseMs)
+    const end = toTopicEnd(ends)
+    if (end) this.#close(end)
   }
 
   async #readUpTo (ends: TopicEnds): Promise<void> {
@@ -213,25 +231,51 @@ export class TopicFollower implements TopicListener {
     }
   }
 
-  #close (): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#emit('end', this.#last, endBody(this.topic))
+  #close (end: TopicEnd): void {
+    if (this.#end) return
+    this.#end = end
+    this.#emit('end', this.#last, endBody(this.topic, end))
+  }
+
+  /**
+   * A producer that dies says nothing. When its lease can have run out the log is asked: that closes the topic, or tells how
+   * long the lease still runs.
+   */
+  #watchLease (leaseMs: number | undefined): void {
+    clearTimeout(this.#leaseTimer)
+    if (leaseMs === undefined || this.#isStopped) return
+    this.#leaseTimer = setTimeout(() => { void this.#askForLease() }, leaseMs + LEASE_TICK_MS).unref()
+  }
+
+  async #askForLease (): Promise<void> {
+    try {
+      const { outcome, isClosed, remainingMs } = await this.#log.lease(this.topic, { do: 'look' })
+      if (isClosed) this.onDoubt()
+      else if (outcome === 'ok') this.#watchLease(remainingMs)
+    } catch (error) {
+      this.#hooks.onTrouble(this.topic, error)
+      this.#watchLease(LEASE_RETRY_MS)
+    }
   }
 
   #reopen (): void {
-    if (!this.#isClosed) return
-    this.#isClosed = false
+    if (!this.#end) return
+    this.#end = undefined
     this.#emit('reopened', this.#last, NOTHING)
   }
 
   #emit (kind: TopicItem['kind'], id: EventId, content: LogEntry | Buffer): void {
     this.#last = id
     // What comes after the end says by itself that the topic was open again; its next end is a new one.
-    if (kind !== 'end') this.#isClosed = false
-    const item = new TopicItem({ kind, id, topic: this.topic, tag: this.tag, content })
+    if (kind !== 'end') this.#end = undefined
+    const item = new TopicItem({ kind, id, topic: this.topic, tag: this.tag, content, end: this.#end })
     for (const sink of this.#sinks) sink(item)
   }
+}
+
+/** Undefined for a topic that is open. */
+function toTopicEnd ({ reason, message }: TopicEnds): TopicEnd | undefined {
+  return reason && { reason, ...message !== undefined && { message } }
 }
 
 const NOTHING = Buffer.alloc(0)

@@ -2,6 +2,7 @@ import type { Frame } from '../reply/frame.ts'
 import { encodeEvent } from '../reply/wire.ts'
 import { formatEventId } from './event-id.ts'
 import type { LogEntry, NewEvent } from './log/topic-log.ts'
+import type { TopicEnd } from './log/lease.ts'
 import type { Gap } from './resume.ts'
 
 /** In-band events of the service are named `stream.*`; publishing such a name is refused. */
@@ -58,8 +59,8 @@ export function gapBody (gap: Gap): Buffer {
 }
 
 /** Tells that a closed topic was read to its end. */
-export function endBody (topic: string): Buffer {
-  return encodeEvent({ event: 'stream.end', data: JSON.stringify({ topic }) })
+export function endBody (topic: string, { reason, message }: TopicEnd): Buffer {
+  return encodeEvent({ event: 'stream.end', data: JSON.stringify({ topic, reason, message }) })
 }
 
 /** Several frames as one. */
@@ -68,8 +69,8 @@ export function joinFrames (frames: readonly Frame[]): Frame {
 }
 
 /** Tells the ends of topics that were closed before a reader joined, all with the same cursor. */
-export function endsFrame (topics: readonly string[], cursor: string): Frame {
-  return { bytes: Buffer.concat(topics.flatMap(topic => [encodeIdLine(cursor), endBody(topic)])), events: 0 }
+export function endsFrame (ends: ReadonlyArray<readonly [topic: string, end: TopicEnd]>, cursor: string): Frame {
+  return { bytes: Buffer.concat(ends.flatMap(([topic, end]) => [encodeIdLine(cursor), endBody(topic, end)])), events: 0 }
 }
 
 /** Entries in a row as one frame, small enough to be written at once. */

@@ -64,6 +64,10 @@ export class Hub {
   readonly #queue = new FlushQueue()
   /** Told when the log could not be asked about a topic. */
   readonly onTrouble: (topic: string, error: unknown) => void
+  /** Told when a topic's producer was asked to stop; for topics that somebody here follows. */
+  onStop: (topic: string, fence: number) => void = () => {}
+  /** Told when something other than new events has happened, perhaps, in a topic that somebody here follows. */
+  onDoubt: (topic: string) => void = () => {}
   readonly #feeds = new Map<string, Shared<Feed>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
   #lagging = 0
@@ -129,6 +133,12 @@ export class Hub {
     return false
   }
 
+  /** Follows a topic without reading it: `onStop` is told. Settles with what ends that. Rejects with what the log rejects with. */
+  async follow (topic: string): Promise<() => void> {
+    await use(this.#followers, topic, () => this.#makeFollower(topic))
+    return () => { this.#leaveFollower(topic) }
+  }
+
   #count (topics: readonly string[], change: 1 | -1): void {
     for (const topic of topics) {
       const readers = this.readersOf(topic) + change
@@ -157,7 +167,15 @@ export class Hub {
   }
 
   async #makeFollower (topic: string): Promise<TopicFollower> {
-    const follower = new TopicFollower(topic, this.log, { onTrouble: this.onTrouble, onDoubt: topic => this.pages.forget(topic), observer: this.observer })
+    const follower = new TopicFollower(topic, this.log, {
+      onTrouble: this.onTrouble,
+      onDoubt: topic => {
+        this.pages.forget(topic)
+        this.onDoubt(topic)
+      },
+      onStop: (topic, fence) => this.onStop(topic, fence),
+      observer: this.observer
+    })
     await follower.start()
     return follower
   }

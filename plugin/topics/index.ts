@@ -5,14 +5,21 @@ import type { AnyEvents, SseEvents } from '../reply/events.ts'
 import { withoutUndefined } from '../common/given.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
-import { formatEventId } from './event-id.ts'
+import { formatEventId, ORIGIN } from './event-id.ts'
 import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
 import type { TopicsCounts } from './hub.ts'
-import type { LogLogger, TopicLog } from './log/topic-log.ts'
+import type { EndReason, LeaseReply } from './log/lease.ts'
+import type { LogLogger, TopicEnds, TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkPublishOptions, MAX_BATCH_EVENTS } from './new-event.ts'
 import type { PublishEvent, PublishOptions } from './new-event.ts'
 import { NO_OBSERVER } from './observer.ts'
 import type { TopicsObserver } from './observer.ts'
+import { Producers } from './producers/index.ts'
+import type { Producer } from './producers/index.ts'
+import { checkProduceOptions } from './producers/options.ts'
+import type { ProduceOptions } from './producers/options.ts'
+import { checkProducerSource } from './producers/source.ts'
+import type { ProducerSource } from './producers/source.ts'
 import { readTopic } from './read-topic.ts'
 import type { ReadOptions, TopicPage } from './read-topic.ts'
 import { checkSubscribeOptions } from './start.ts'
@@ -24,6 +31,7 @@ import { checkTopic, checkTopics } from './topic-name.ts'
 export { MemoryLog } from './log/memory-log.ts'
 export type { MemoryLogOptions } from './log/memory-log.ts'
 export type { Appended, AppendOptions, Jump, LogEntry, LogHealth, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type { AppendLease, EndReason, LeaseOutcome, LeaseReply, LeaseRequest, TopicEnd } from './log/lease.ts'
 export type { Retention, RetentionRule } from './retention.ts'
 export type { EventId } from './event-id.ts'
 export type { Gap, GapReason } from './resume.ts'
@@ -34,6 +42,10 @@ export type { SubscribeOptions } from './start.ts'
 export { DEFAULT_READ_BYTES, MAX_READ_BYTES, MAX_READ_EVENTS } from './read-topic.ts'
 export type { ReadOptions, TopicEvent, TopicPage } from './read-topic.ts'
 export type { SubscriptionItem } from './items.ts'
+export type { Producer } from './producers/index.ts'
+export type { ProduceOptions } from './producers/options.ts'
+export type { ProductionEnd } from './producers/production.ts'
+export type { ProducedItems, ProducerSource } from './producers/source.ts'
 export type { TopicSource, TopicSubscription } from './subscription.ts'
 export { errors as topicsErrors } from './errors.ts'
 export type { TopicsErrorCode } from './errors.ts'
@@ -79,6 +91,12 @@ export interface TopicInfo {
   /** Events retained. */
   count: number
   isClosed: boolean
+  /** Why it was closed; null while it is open. */
+  reason: EndReason | null
+  /** What its producer said about a failure, or null. */
+  message: string | null
+  /** The producer that is at work, or null: its lease, who holds it, the events it has published, and how long the lease still runs, in ms. */
+  producer: { lease: number, holder: string, accepted: number, remainingMs: number } | null
   /** Streams of this process that follow the topic; those of other processes are not counted. */
   subscribers: number
 }
@@ -104,6 +122,19 @@ export interface Topics {
    * Rejects with 400 `TOPICS_BAD_TOPIC` and `TOPICS_BAD_START`, and 503 `TOPICS_LOG_UNAVAILABLE`.
    */
   read: (topic: string, options?: ReadOptions) => Promise<TopicPage>
+  /**
+   * Publishes a source into a topic, independently of any request: readers may come, leave and resume while it runs. The topic
+   * is closed when the source ends (`done`), fails (`failed`), is stopped (`stopped`), or when nothing was heard of this process
+   * for as long as its lease runs (`lost`). While it runs, another producer of the topic is refused.
+   * Settles when the topic is this producer's. Rejects with 409 `TOPICS_PRODUCER_EXISTS` and `TOPICS_CLOSED`, 500
+   * `TOPICS_BAD_SOURCE` and `TOPICS_BAD_OPTION`, 400 `TOPICS_BAD_TOPIC`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   */
+  produce: (topic: string, source: ProducerSource, options?: ProduceOptions) => Promise<Producer>
+  /**
+   * Asks the producer of a topic to stop, in whichever process it runs. With `lease` only that very producer. Settles with false
+   * when there is none (any more).
+   */
+  stop: (topic: string, options?: { lease?: number | undefined }) => Promise<boolean>
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
   close: (topic: string) => Promise<void>
   /** Drops a topic's events and reopens it; its numbers go on. */
@@ -137,11 +168,15 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     onTrouble: reportSeldom(log, app.log)
   })
   await log.start(app.log)
+  const producers = new Producers(hub, limits.maxEventBytes)
   const closing = new AbortController()
   setMaxListeners(0, closing.signal)
-  app.decorate('topics', createTopics(hub, limits, closing.signal))
+  app.decorate('topics', createTopics({ hub, producers, limits, closing: closing.signal }))
   app.addHook('preClose', async () => closing.abort())
-  app.addHook('onClose', () => log.stop())
+  app.addHook('onClose', async () => {
+    await producers.close()
+    await log.stop()
+  })
 }
 
 /**
@@ -157,7 +192,15 @@ function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: u
   }
 }
 
-function createTopics (hub: Hub, limits: typeof DEFAULTS, closing: AbortSignal): Topics {
+/** What `app.topics` is made of. */
+interface TopicsInit {
+  hub: Hub
+  producers: Producers
+  limits: typeof DEFAULTS
+  closing: AbortSignal
+}
+
+function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics {
   const { log } = hub
   return {
     async publish (topic, events, options = {}) {
@@ -170,14 +213,32 @@ function createTopics (hub: Hub, limits: typeof DEFAULTS, closing: AbortSignal):
     subscribers: topic => hub.readersOf(topic),
     behind: stream => hub.behind(stream),
     get counts () { return hub.counts },
+    async produce (topic, source, options = {}) {
+      checkProducerSource(source)
+      return producers.start(checkTopic(topic), source, checkProduceOptions(options))
+    },
+    stop: async (topic, { lease } = {}) => (await log.lease(checkTopic(topic), { do: 'stop', fence: checkLease(lease) })).outcome === 'ok',
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {
-      const { ends } = await log.locate(checkTopic(topic), { ms: 0, n: 0 })
-      const { first, last, count, isClosed } = ends
-      return { topic, first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed, subscribers: hub.readersOf(topic) }
+      const [{ ends }, lease] = await Promise.all([log.locate(checkTopic(topic), ORIGIN), log.lease(topic, { do: 'look' })])
+      return { topic, ...describeEnds(ends), producer: describeProducer(lease), subscribers: hub.readersOf(topic) }
     }
   }
+}
+
+function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 'subscribers'> {
+  const { first, last, count, isClosed, reason, message } = ends
+  return { first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed, reason: reason ?? null, message: message ?? null }
+}
+
+function describeProducer ({ outcome, fence: lease, holder, accepted, remainingMs }: LeaseReply): TopicInfo['producer'] {
+  return outcome === 'ok' ? { lease, holder, accepted, remainingMs } : null
+}
+
+function checkLease (lease: unknown): number | undefined {
+  if (lease === undefined || Number.isSafeInteger(lease)) return lease as number | undefined
+  throw new errors.TOPICS_BAD_OPTION('lease', 'the lease of a producer', show(lease))
 }
 
 function checkOptions (options: TopicsOptions): Required<TopicsOptions> {

@@ -217,7 +217,7 @@ export class Reader implements FeedReader, Trailing {
   /** Reading the log again begins where the reader was in its feed. */
   #leave ({ positions, closed }: FeedPlace): void {
     this.#positions = [...positions]
-    this.#ended = closed
+    this.#ended = new Set(closed.keys())
     this.#place = undefined
   }
 
@@ -228,7 +228,7 @@ export class Reader implements FeedReader, Trailing {
 
   /** Reports the topics that were closed before the reader joined; the feed reports those that close later. */
   async #tellEnds (place: FeedPlace): Promise<void> {
-    const untold = [...place.closed].filter(topic => !this.#ended.has(topic))
+    const untold = [...place.closed].filter(([topic]) => !this.#ended.has(topic))
     if (untold.length > 0) await this.#send(endsFrame(untold, place.cursor))
     if (isFinished(place)) this.#sink.end()
   }

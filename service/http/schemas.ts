@@ -64,16 +64,33 @@ const topicInfo = {
   $id: 'TopicInfo',
   title: 'State of a topic',
   type: 'object',
-  required: ['topic', 'first', 'last', 'count', 'isClosed', 'subscribers'],
+  required: ['topic', 'first', 'last', 'count', 'isClosed', 'reason', 'message', 'producer', 'subscribers'],
   properties: {
     topic: { type: 'string' },
     first: { type: ['string', 'null'], description: 'Id of the oldest event that is kept; null when none is' },
     last: { type: ['string', 'null'], description: 'Id of the newest event ever published; null when there was none' },
     count: { type: 'integer', description: 'Events that are kept' },
     isClosed: { type: 'boolean' },
+    reason: {
+      type: ['string', 'null'],
+      enum: ['closed', 'done', 'stopped', 'failed', 'lost', null],
+      description: 'Why the topic was closed; null while it is open'
+    },
+    message: { type: ['string', 'null'], description: 'What the producer said about its failure' },
+    producer: {
+      type: ['object', 'null'],
+      description: 'The producer that is at work; null when there is none',
+      required: ['lease', 'holder', 'accepted', 'remainingMs'],
+      properties: {
+        lease: { type: 'integer' },
+        holder: { type: 'string' },
+        accepted: { type: 'integer', description: 'Events that it has published' },
+        remainingMs: { type: 'integer', description: 'How long its lease still runs' }
+      }
+    },
     subscribers: { type: 'integer', description: 'Streams that follow the topic on the process that answers' }
   },
-  examples: [{ topic: 'news', first: ID, last: ID, count: 1, isClosed: false, subscribers: 0 }]
+  examples: [{ topic: 'news', first: ID, last: ID, count: 1, isClosed: false, reason: null, message: null, producer: null, subscribers: 0 }]
 } as const
 
 const gap = {

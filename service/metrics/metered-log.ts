@@ -1,11 +1,11 @@
 import { Counter, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
-import type { EventId, Appended, AppendOptions, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from 'fastify-resumable-sse/topics'
+import type { EventId, Appended, AppendOptions, LeaseReply, LeaseRequest, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from 'fastify-resumable-sse/topics'
 import { describe } from './live-metrics.ts'
 import { SeeingListener } from './seeing-listener.ts'
 import { SeenTopics } from './seen-topics.ts'
 
-const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'delete'] as const
+const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'lease', 'delete'] as const
 const BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
 
 /** A log that counts and times what it is asked, knows the topics it was asked about, and is otherwise the one behind it. */
@@ -45,6 +45,10 @@ export class MeteredLog implements TopicLog {
   locate (topic: string, id: EventId): Promise<Location> { return this.#timed('locate', this.#log.locate(topic, id)) }
   seek (topic: string, start: SeekStart): Promise<EventId> { return this.#timed('seek', this.#log.seek(topic, start)) }
   close (topic: string): Promise<void> { return this.#timed('close', this.#log.close(topic)) }
+
+  lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
+    return this.#timed('lease', this.#log.lease(topic, request))
+  }
 
   async delete (topic: string): Promise<void> {
     await this.#timed('delete', this.#log.delete(topic))

@@ -21,4 +21,5 @@ export class SeeingListener implements TopicListener {
 
   onClosed (): void { this.#listener.onClosed() }
   onDoubt (): void { this.#listener.onDoubt() }
+  onStop (fence: number): void { this.#listener.onStop(fence) }
 }

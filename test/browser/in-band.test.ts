@@ -54,7 +54,7 @@ t.test('a finished topic is told, and 204 stops the client for good', async t =>
   await site.app.topics.close('news')
   await listener.until('source.readyState === 2')
   t.same(await listener.messages(), ['last'])
-  t.same((await listener.heard('stream.end')).map(({ data }) => data), ['{"topic":"news"}'])
+  t.same((await listener.heard('stream.end')).map(({ data }) => data), ['{"topic":"news","reason":"closed"}'])
   t.same(await listener.states(), ['open', 'error 0', 'error 2'])
   t.equal(site.connects(), 2)
 })

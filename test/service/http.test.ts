@@ -93,7 +93,7 @@ t.test('a topic is described by its ends; one that nobody published to is empty'
   t.match(await service.call('/topics/news'), { status: 200, json: { topic: 'news', first: null, last: null, count: 0, isClosed: false } })
   const { json } = await service.publish('news', ['1', '2', '3'].map(data => ({ data })))
   const { ids } = json as { ids: string[] }
-  t.same((await service.call('/topics/news')).json, { topic: 'news', first: ids[1], last: ids[2], count: 2, isClosed: false, subscribers: 0 })
+  t.same((await service.call('/topics/news')).json, { topic: 'news', first: ids[1], last: ids[2], count: 2, isClosed: false, reason: null, message: null, producer: null, subscribers: 0 })
 })
 
 t.test('the streams that follow a topic are counted, while they are open', async t => {
@@ -115,7 +115,7 @@ t.test('a closed topic ends its streams, and a client that comes back gets 204',
   await service.publish('news', { data: 'last' })
   const { inbox } = await open(t, `${service.origin}/events?topic=news&last=1`)
   t.match(await service.call('/topics/news/close', { method: 'POST' }), { status: 204, text: '' })
-  t.match(await inbox.ended(), /data: last\n\nid: \d+-1\nevent: stream.end\ndata: {"topic":"news"}\n\n$/)
+  t.match(await inbox.ended(), /data: last\n\nid: \d+-1\nevent: stream.end\ndata: {"topic":"news","reason":"closed"}\n\n$/)
   t.match(await service.counts('news'), [{ isClosed: true, count: 1 }])
   const { last } = (await service.call('/topics/news')).json as { last: string }
   t.equal((await service.call('/events?topic=news', { headers: { 'last-event-id': last } })).status, 204)

@@ -98,7 +98,7 @@ t.test('older news of a topic changes nothing, a listener is told all, and nothi
   const inner = new MemoryLog()
   const log = new MeteredLog(inner, new Registry())
   const heard: string[] = []
-  const listener = { onEntries: () => heard.push('entries'), onClosed: () => heard.push('closed'), onDoubt: () => heard.push('doubt') }
+  const listener = { onEntries: () => heard.push('entries'), onClosed: () => heard.push('closed'), onDoubt: () => heard.push('doubt'), onStop: () => heard.push('stop') }
   await log.unfollow('a', listener)
   await log.follow('a', listener)
   await inner.append('a', [event])
@@ -106,10 +106,12 @@ t.test('older news of a topic changes nothing, a listener is told all, and nothi
   t.match(log.seen.newest(), [{ topic: 'a', last: { n: 1 } }])
   await inner.close('a')
   await inner.delete('a')
-  t.same(heard, ['entries', 'closed', 'doubt'])
+  const { fence } = await inner.lease('a', { do: 'take', holder: 'x', leaseMs: 60_000, takeOver: false })
+  await log.lease('a', { do: 'stop', fence })
+  t.same(heard, ['entries', 'closed', 'doubt', 'doubt', 'stop'])
   await log.unfollow('a', listener)
   await inner.append('a', [event])
-  t.equal(heard.length, 3)
+  t.equal(heard.length, 5)
 })
 
 t.test('a log that cannot follow is asked again with nothing left over', async t => {
@@ -117,7 +119,7 @@ t.test('a log that cannot follow is asked again with nothing left over', async t
   const { follow } = inner
   inner.follow = () => Promise.reject(new Error('away'))
   const log = new MeteredLog(inner, new Registry())
-  const listener = { onEntries () {}, onClosed () {}, onDoubt () {} }
+  const listener = { onEntries () {}, onClosed () {}, onDoubt () {}, onStop () {} }
   await t.rejects(log.follow('a', listener), { message: 'away' })
   t.same(log.seen.newest(), [])
   inner.follow = follow

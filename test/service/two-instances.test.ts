@@ -79,7 +79,7 @@ t.test('closing on one ends the streams of the other, where the topic takes no m
   await inbox.until('stream.open')
   const { id } = (await publish(one, 'news', 'last')).json as { id: string }
   t.equal((await call(`${one}/topics/news/close`, { method: 'POST' })).status, 204)
-  t.match(await inbox.ended(), /data: last\n\nid: \d+-1\nevent: stream.end\ndata: {"topic":"news"}\n\n$/)
+  t.match(await inbox.ended(), /data: last\n\nid: \d+-1\nevent: stream.end\ndata: {"topic":"news","reason":"closed"}\n\n$/)
   t.match(await publish(other, 'news', 'late'), { status: 409, json: { code: 'TOPICS_CLOSED' } })
   t.equal((await call(`${other}/events?topic=news`, { headers: { 'last-event-id': id } })).status, 204)
 })

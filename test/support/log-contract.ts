@@ -41,9 +41,11 @@ export class Recorder implements TopicListener {
   readonly entries: LogEntry[] = []
   closed = 0
   doubts = 0
+  readonly stops: number[] = []
   onEntries (entries: readonly LogEntry[]): void { this.entries.push(...entries) }
   onClosed (): void { this.closed++ }
   onDoubt (): void { this.doubts++ }
+  onStop (fence: number): void { this.stops.push(fence) }
 }
 
 /** The contract of a TopicLog; every implementation passes all of it. */

@@ -5,7 +5,7 @@ import { injectSse } from '../../plugin/testing/index.ts'
 import { errors } from '../../plugin/topics/errors.ts'
 import { Hub } from '../../plugin/topics/hub.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import type { Appended, AppendOptions, LogLogger, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../plugin/topics/index.ts'
+import type { Appended, AppendOptions, LeaseReply, LeaseRequest, LogLogger, LogEntry, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../../plugin/topics/index.ts'
 import type { EventId } from '../../plugin/topics/event-id.ts'
 import { listen } from '../support/app.ts'
 import { newEvents, until } from '../support/log-contract.ts'
@@ -33,6 +33,7 @@ class PoorLog implements TopicLog {
 
   append (topic: string, events: readonly NewEvent[], options?: AppendOptions): Promise<Appended> { return this.#log.append(topic, events, options) }
   close (topic: string): Promise<void> { return this.#log.close(topic) }
+  lease (topic: string, request: LeaseRequest): Promise<LeaseReply> { return this.#log.lease(topic, request) }
   delete (topic: string): Promise<void> { return this.#log.delete(topic) }
   unfollow (topic: string, listener: TopicListener): Promise<void> { return this.#log.unfollow(topic, listener) }
   seek (topic: string, start: SeekStart): Promise<EventId> { return this.#log.seek(topic, start) }
@@ -53,6 +54,7 @@ class PoorLog implements TopicLog {
     const heard: TopicListener = {
       onEntries: entries => { if (!this.isMute) listener.onEntries(entries) },
       onClosed: () => { listener.onClosed() },
+      onStop: fence => { listener.onStop(fence) },
       onDoubt: () => { listener.onDoubt() }
     }
     this.#listeners.set(topic, heard)

@@ -172,5 +172,5 @@ t.test('Calls after the stop are refused, and a second stop does nothing', async
   await used.stop()
   await used.stop()
   await t.rejects(used.append('a', newEvents(1)), UNAVAILABLE)
-  await t.rejects(used.follow('a', { onEntries () {}, onClosed () {}, onDoubt () {} }), UNAVAILABLE)
+  await t.rejects(used.follow('a', { onEntries () {}, onClosed () {}, onDoubt () {}, onStop () {} }), UNAVAILABLE)
 })

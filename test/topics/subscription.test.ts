@@ -188,7 +188,7 @@ t.test('a finished topic is told, the stream ends, and the next connect is 204',
   await app.topics.close('build')
   const events = await live.end()
   t.same(data(events), ['stream.open', 'step', 'stream.end'])
-  t.same(JSON.parse(events[2]!.data), { topic: 'build' })
+  t.same(JSON.parse(events[2]!.data), { topic: 'build', reason: 'closed' })
   const again = await connect(app, '/events?topic=build', events[2]!.id)
   t.equal(again.statusCode, 204)
   t.equal(again.headers['content-type'], undefined)
@@ -223,10 +223,10 @@ t.test('a topic deleted and used again goes on for those who listen', async t =>
 
 t.test('a topic says where it begins, where it ends and how much it holds', async t => {
   const app = await buildTopicsApp(t)
-  t.same(await app.topics.info('a'), { topic: 'a', first: null, last: null, count: 0, isClosed: false, subscribers: 0 })
+  t.same(await app.topics.info('a'), { topic: 'a', first: null, last: null, count: 0, isClosed: false, reason: null, message: null, producer: null, subscribers: 0 })
   const ids = await publish(app, 'a', '1', '2')
   await app.topics.close('a')
-  t.same(await app.topics.info('a'), { topic: 'a', first: ids[0], last: ids[1], count: 2, isClosed: true, subscribers: 0 })
+  t.same(await app.topics.info('a'), { topic: 'a', first: ids[0], last: ids[1], count: 2, isClosed: true, reason: 'closed', message: null, producer: null, subscribers: 0 })
 })
 
 // Answers of the log are shared for a moment. What was deleted in that moment was still given to the next client, and it
@@ -266,6 +266,6 @@ t.test('with an envelope each event says which topic it is of; id, name and retr
   const again = await connect(app, '/wrapped', first!.id)
   t.same(data(await again.next(2)), ['stream.open', 'score'], 'a cursor is the same with and without')
   await app.topics.close('a')
-  t.same(JSON.parse((await wrapped.next())[0]!.data), { topic: 'a' }, 'events of the stream itself are not wrapped')
+  t.same(JSON.parse((await wrapped.next())[0]!.data), { topic: 'a', reason: 'closed' }, 'events of the stream itself are not wrapped')
   for (const stream of [wrapped, plain, again]) stream.close()
 })

@@ -6,6 +6,19 @@ import { createRetention, rememberedMs } from '../retention.ts'
 import type { RetentionOf, RetentionRule } from '../retention.ts'
 import { fingerprintOf, keyNameOf } from './idempotency.ts'
 import type { KeyedAppend } from './idempotency.ts'
+import {
+  admitAppend,
+  applyLease,
+  closeTopic,
+  countAppend,
+  endingOf,
+  expireLease,
+  OPEN,
+  reopenTopic,
+  replyOf,
+  tellLease
+} from './lease.ts'
+import type { LeaseReply, LeaseRequest, LeaseState } from './lease.ts'
 import { TopicListeners } from './topic-listeners.ts'
 import type {
   Appended,
@@ -36,8 +49,9 @@ interface Topic {
   bornMs: number
   /** 1 ms after the last entry of the life before this one, 0 when there was none. */
   forgottenMs: number
-  isClosed: boolean
-  /** Clock of the last append or close. */
+  /** Whether it is closed, and the lease of its producer. */
+  state: LeaseState
+  /** Clock of the last append, close or request of a producer. */
   touchedAt: number
   /** What was appended with an idempotency key, by the name of the key, oldest first. */
   keys: Map<string, KeyedAppend & { usedAt: number }>
@@ -78,7 +92,11 @@ export class MemoryLog implements TopicLog {
       throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, name)
     }
     if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
-    if (topic.isClosed) throw new errors.TOPICS_CLOSED(name)
+    const admitted = admitAppend(topic.state, options.lease, events.length)
+    if (admitted === 'repeat') return { ids: [], isRepeat: true }
+    if (admitted === 'superseded') throw new errors.TOPICS_LEASE_LOST(name)
+    if (admitted === 'closed') throw new errors.TOPICS_CLOSED(name)
+    topic.state = { ...topic.state, lease: countAppend(topic.state.lease, options.lease, events.length, this.#now()) }
     const entries = this.#number(topic, events)
     for (const entry of entries) topic.entries.push(entry)
     if (topic.last.n === 0) topic.bornMs = entries[0]!.id.ms
@@ -133,14 +151,23 @@ export class MemoryLog implements TopicLog {
 
   async close (name: string): Promise<void> {
     const topic = this.#topic(name)
-    topic.isClosed = true
+    topic.state = closeTopic(topic.state)
     topic.touchedAt = this.#now()
     this.#listeners.tell(name, listener => listener.onClosed())
   }
 
+  async lease (name: string, request: LeaseRequest): Promise<LeaseReply> {
+    const topic = this.#topic(name)
+    const { outcome, state, news } = applyLease(topic.state, request, this.#now())
+    topic.state = state
+    if (request.do !== 'look') topic.touchedAt = this.#now()
+    if (news) this.#listeners.tell(name, listener => tellLease(listener, news, state.lease.fence))
+    return replyOf(outcome, state, this.#now())
+  }
+
   async delete (name: string): Promise<void> {
     const topic = this.#peek(name)
-    Object.assign(topic, { entries: [], head: 0, isClosed: false })
+    Object.assign(topic, { entries: [], head: 0, state: reopenTopic(topic.state) })
     this.#listeners.tell(name, listener => listener.onDoubt())
   }
 
@@ -153,6 +180,7 @@ export class MemoryLog implements TopicLog {
     const topic = this.#topics.get(name)
     if (topic && !this.#hasExpired(name, topic)) {
       this.#trim(name, topic)
+      topic.state = expireLease(topic.state, this.#now())
       return topic
     }
     if (!topic) return emptyTopic(this.#now(), 0)
@@ -160,19 +188,9 @@ export class MemoryLog implements TopicLog {
     return emptyTopic(this.#now(), endedMs(topic))
   }
 
-  #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, isClosed }: Topic): TopicEnds {
+  #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, state }: Topic): TopicEnds {
     const { expireAfterMs } = this.#retentionOf(name)
-    return {
-      first: entries[head]?.id,
-      last,
-      count: entries.length - head,
-      bornMs,
-      forgottenMs,
-      expireAfterMs,
-      nowMs: this.#now(),
-      isClosed,
-      jumps: []
-    }
+    return { first: entries[head]?.id, last, count: entries.length - head, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), ...endingOf(state, this.#now()), jumps: [] }
   }
 
   #topic (name: string): Topic {
@@ -245,7 +263,7 @@ export class MemoryLog implements TopicLog {
     if (!this.#hasExpired(name, topic)) return
     const idleMs = this.#now() - topic.touchedAt
     if (idleMs >= rememberedMs(this.#retentionOf(name).expireAfterMs)) this.#topics.delete(name)
-    else if (topic.last.n > 0 || topic.isClosed) this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
+    else if (topic.last.n > 0 || topic.state.isClosed) this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
   }
 }
 
@@ -255,7 +273,7 @@ function endedMs ({ last, forgottenMs }: Pick<Topic, 'last' | 'forgottenMs'>): n
 }
 
 function emptyTopic (touchedAt: number, forgottenMs: number): Topic {
-  return { entries: [], head: 0, last: ORIGIN, bornMs: 0, forgottenMs, isClosed: false, touchedAt, keys: new Map() }
+  return { entries: [], head: 0, last: ORIGIN, bornMs: 0, forgottenMs, state: OPEN, touchedAt, keys: new Map() }
 }
 
 /** Index of the first entry after a position, from `head` on, by halving. */

@@ -1,5 +1,6 @@
 import { errors } from '../../../plugin/topics/errors.ts'
 import type { EventId } from '../../../plugin/topics/event-id.ts'
+import type { LeaseReply, LeaseRequest } from '../../../plugin/topics/log/lease.ts'
 import type { Appended, LogEntry, LogLogger, Location, TopicEnds, TopicListener, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import type { Random } from './random.ts'
 
@@ -45,6 +46,7 @@ export class FaultyLog implements TopicLog {
   start (logger: LogLogger): Promise<void> { return this.#log.start(logger) }
   stop (): Promise<void> { return this.#log.stop() }
   close (topic: string): Promise<void> { return this.#log.close(topic) }
+  lease (topic: string, request: LeaseRequest): Promise<LeaseReply> { return this.#log.lease(topic, request) }
   delete (topic: string): Promise<void> { return this.#log.delete(topic) }
 
   async append (...args: Parameters<TopicLog['append']>): Promise<Appended> {
@@ -122,6 +124,7 @@ class FaultyListener implements TopicListener {
     else this.listener.onClosed()
   }
 
+  onStop (fence: number): void { this.listener.onStop(fence) }
   onDoubt (): void { this.listener.onDoubt() }
 
   recover (): void {

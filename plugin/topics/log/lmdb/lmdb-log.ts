@@ -7,6 +7,19 @@ import { createRetention, rememberedMs } from '../../retention.ts'
 import type { RetentionOf, RetentionRule } from '../../retention.ts'
 import { FolderOwner } from './folder-owner.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
+import {
+  admitAppend,
+  applyLease,
+  closeTopic,
+  countAppend,
+  endingOf,
+  expireLease,
+  OPEN,
+  reopenTopic,
+  replyOf,
+  tellLease
+} from '../lease.ts'
+import type { AppendLease, LeaseReply, LeaseRequest } from '../lease.ts'
 import { TopicListeners } from '../topic-listeners.ts'
 import { beginWrite, closeFiles, openFiles, reasonOf, toLogError } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Stored, Used } from './lmdb-files.ts'
@@ -37,6 +50,9 @@ export interface LmdbLogOptions {
   /** The clock, in Unix ms. Default `Date.now`. */
   now?: () => number
 }
+
+/** On what terms events are appended. */
+interface AppendTerms { key: { name: string, fingerprint: string } | undefined, lease: AppendLease | undefined }
 
 /** Expired topics and keys looked for per append: enough to go through all of them while as many appends come. */
 const SWEPT_PER_APPEND = 2
@@ -93,9 +109,10 @@ export class LmdbLog implements TopicLog {
     const key = name === undefined ? undefined : { name, fingerprint: fingerprintOf(events) }
     const appended = await this.#write(() => {
       this.#sweepSome()
-      return this.#appendNow(topic, events, key)
+      return this.#appendNow(topic, events, { key, lease: options.lease })
     })
     if (appended === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
+    if (appended === 'superseded') throw new errors.TOPICS_LEASE_LOST(topic)
     if (appended === 'closed') throw new errors.TOPICS_CLOSED(topic)
     if (!appended.isRepeat) {
       const entries = events.map((event, at) => ({ ...event, id: appended.ids[at]! }))
@@ -140,15 +157,29 @@ export class LmdbLog implements TopicLog {
   }
 
   async close (topic: string): Promise<void> {
-    await this.#write(() => this.#putMeta(topic, { ...this.#peek(topic), isClosed: true, touchedAt: this.#now() }))
+    await this.#write(() => {
+      const meta = this.#peek(topic)
+      this.#putMeta(topic, { ...meta, state: closeTopic(meta.state), touchedAt: this.#now() })
+    })
     this.#listeners.tell(topic, listener => listener.onClosed())
+  }
+
+  async lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
+    const { outcome, state, news } = await this.#write(() => {
+      const meta = this.#peek(topic)
+      const step = applyLease(meta.state, request, this.#now())
+      if (step.state !== meta.state) this.#putMeta(topic, { ...meta, state: step.state, touchedAt: this.#now() })
+      return step
+    })
+    if (news) this.#listeners.tell(topic, listener => tellLease(listener, news, state.lease.fence))
+    return replyOf(outcome, state, this.#now())
   }
 
   async delete (topic: string): Promise<void> {
     await this.#write(() => {
       const meta = this.#peek(topic)
       this.#drop(topic, meta.first, meta.last.n)
-      if (meta.last.n > 0 || meta.isClosed) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, isClosed: false })
+      if (meta.last.n > 0 || meta.state !== OPEN) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
     })
     this.#listeners.tell(topic, listener => listener.onDoubt())
   }
@@ -190,11 +221,7 @@ export class LmdbLog implements TopicLog {
   }
 
   /** All reads come before the first write: what is damaged is found while nothing is written yet. */
-  #appendNow (
-    topic: string,
-    events: readonly NewEvent[],
-    key: { name: string, fingerprint: string } | undefined
-  ): Appended | 'closed' | 'reused' {
+  #appendNow (topic: string, events: readonly NewEvent[], { key, lease }: AppendTerms): Appended | 'closed' | 'reused' | 'superseded' {
     const earlier = key && this.#earlier(topic, key.name)
     if (key && earlier) {
       return earlier.fingerprint === key.fingerprint
@@ -202,22 +229,16 @@ export class LmdbLog implements TopicLog {
         : 'reused'
     }
     const meta = this.#peek(topic)
-    if (meta.isClosed) return 'closed'
+    const admitted = admitAppend(meta.state, lease, events.length)
+    if (admitted === 'repeat') return { ids: [], isRepeat: true }
+    if (admitted !== 'append') return admitted
+    const state = { ...meta.state, lease: countAppend(meta.state.lease, lease, events.length, this.#now()) }
     const { last: { ms, n }, forgottenMs = 0 } = meta
     const ids = idsFrom({ ms: Math.max(ms, forgottenMs + 1, this.#now()), n: n + 1 }, events.length)
     const last = ids.at(-1)!
     const first = Math.max(this.#firstKept(topic, meta), last.n - this.#retentionOf(topic).maxEvents + 1)
-    this.#putMeta(topic, {
-      ...meta,
-      first,
-      last,
-      bornMs: meta.bornMs || ids[0]!.ms,
-      isClosed: false,
-      touchedAt: this.#now()
-    })
-    events.forEach((event, at) => {
-      void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event))
-    })
+    this.#putMeta(topic, { ...meta, first, last, bornMs: meta.bornMs || ids[0]!.ms, state, touchedAt: this.#now() })
+    events.forEach((event, at) => { void this.#db.entries.put([topic, ids[at]!.n], toStored(ids[at]!, event)) })
     this.#drop(topic, meta.first, first - 1)
     if (key) {
       void this.#db.keys.put([topic, key.name], {
@@ -234,7 +255,7 @@ export class LmdbLog implements TopicLog {
   #peek (topic: string): Meta {
     const meta = this.#db.topics.get(topic)
     const isThere = meta !== undefined && !this.#hasExpired(topic, meta)
-    return isThere ? meta : emptyMeta(this.#now(), endedMs(meta))
+    return isThere ? { ...meta, state: expireLease(meta.state, this.#now()) } : emptyMeta(this.#now(), endedMs(meta))
   }
 
   #putMeta (topic: string, meta: Meta): void {
@@ -288,19 +309,9 @@ export class LmdbLog implements TopicLog {
   #ends (topic: string, meta: Meta): TopicEnds {
     const first = this.#firstKept(topic, meta)
     const count = Math.max(0, meta.last.n - first + 1)
-    const { last, bornMs, forgottenMs = 0, isClosed } = meta
+    const { last, bornMs, forgottenMs = 0, state } = meta
     const { expireAfterMs } = this.#retentionOf(topic)
-    return {
-      first: count > 0 ? this.#entry(topic, first).id : undefined,
-      last,
-      count,
-      bornMs,
-      forgottenMs,
-      expireAfterMs,
-      nowMs: this.#now(),
-      isClosed,
-      jumps: []
-    }
+    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last, count, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), ...endingOf(state, this.#now()), jumps: [] }
   }
 
   #drop (topic: string, first: number, last: number): void {
@@ -340,9 +351,8 @@ export class LmdbLog implements TopicLog {
     const end = Math.min(meta.last.n, meta.first + DROPPED_PER_STEP - 1)
     this.#drop(topic, meta.first, end)
     if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
-    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) {
-      void this.#db.topics.remove(topic)
-    } else if (meta.last.n > 0 || meta.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
+    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) void this.#db.topics.remove(topic)
+    else if (meta.last.n > 0 || meta.state.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
   }
 }
 
@@ -353,7 +363,7 @@ function endedMs (meta: Meta | undefined): number {
 }
 
 function emptyMeta (touchedAt: number, forgottenMs: number): Meta {
-  return { first: 1, last: ORIGIN, bornMs: 0, forgottenMs, isClosed: false, touchedAt }
+  return { first: 1, last: ORIGIN, bornMs: 0, forgottenMs, state: OPEN, touchedAt }
 }
 
 function toStored (

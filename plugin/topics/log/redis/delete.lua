@@ -7,6 +7,7 @@ local refused = denied({{'HDEL', KEYS[2], 'closed'}, {ARGV[2], ARGV[1], ''}}, 'd
 if refused then return refused end
 
 redis.call('DEL', KEYS[1])
-redis.call('HDEL', KEYS[2], 'closed')
+-- The fence stays: its producer is none any more, and an append of it is refused.
+redis.call('HDEL', KEYS[2], 'closed', 'reason', 'message', 'holder', 'lease', 'until', 'accepted', 'stop')
 redis.call(ARGV[2], ARGV[1], 'D\n')
 return 1

@@ -61,14 +61,15 @@ local function remove_torn (stream, state)
 end
 
 local function adopt_lineage (stream, meta, now, expire)
-  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched')
+  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched', 'fence', 'until', 'accepted')
   if is_idle(fields[9], now, expire) then
     fields = {[8] = forget(stream, meta, fields[1], fields[2], fields[8])}
   end
   local state = {
     n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',
     jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0',
-    past = tonumber(fields[8] or 0)
+    past = tonumber(fields[8] or 0),
+    fence = fields[10] or '0', until_ms = tonumber(fields[11] or 0), accepted = tonumber(fields[12] or 0)
   }
   local info = redis.call('INFO', 'replication')
   local at = string.find(info, 'master_replid:', 1, true)
@@ -88,6 +89,14 @@ local function adopt_lineage (stream, meta, now, expire)
   state.jumps = table.concat(kept, ',')
   redis.call('HSET', meta, 'jumps', state.jumps, 'skip', string.format('%.0f', state.skip), 'lineage', state.lineage)
   return state
+end
+
+-- A topic whose producer was not heard from for as long as its lease runs is closed.
+local function expire_lease (meta, state, now, channel, publish)
+  if state.closed or state.until_ms == 0 or state.until_ms > now then return end
+  redis.call('HSET', meta, 'closed', '1', 'reason', 'lost', 'message', '', 'until', '0')
+  redis.call(publish, channel, 'C\n')
+  state.closed, state.until_ms = true, 0
 end
 
 local function now_ms ()

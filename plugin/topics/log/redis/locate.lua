@@ -2,7 +2,8 @@
 --
 -- KEYS  1  sse:{topic}:log   2  sse:{topic}:meta
 -- ARGV  1  an entry id       2  ms an event is kept, 0: whatever its age   3  ms an idle topic is kept, 0: for ever
--- Reply {ms, n, born, closed, jumps, count, id of the first entry or '', 1 when the entry is there, past, now}
+-- Reply {ms, n, born, closed, jumps, count, id of the first entry or '', 1 when the entry is there, past, now, reason or '', message or '',
+--        when the producer's lease runs out in Unix ms, 0 without a producer}
 
 local stream, meta = KEYS[1], KEYS[2]
 local now = now_ms()
@@ -11,8 +12,12 @@ local max_age = tonumber(ARGV[2])
 if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
 local first = first_from(stream, '-')
 local found = #redis.call('XRANGE', stream, ARGV[1], ARGV[1], 'COUNT', 1)
+local told = redis.call('HMGET', meta, 'reason', 'message')
+-- A lease that has run out closes the topic; whoever may write there makes that last.
+local lost = not state.closed and state.until_ms > 0 and state.until_ms <= now
 return {
-  string.format('%.0f', state.ms), string.format('%.0f', state.n), state.born, state.closed and 1 or 0, state.jumps,
+  string.format('%.0f', state.ms), string.format('%.0f', state.n), state.born, (state.closed or lost) and 1 or 0, state.jumps,
   redis.call('XLEN', stream), first and first[1] or '', found,
-  string.format('%.0f', state.past), string.format('%.0f', now)
+  string.format('%.0f', state.past), string.format('%.0f', now), lost and 'lost' or told[1] or '', told[2] or '',
+  string.format('%.0f', lost and 0 or state.until_ms)
 }

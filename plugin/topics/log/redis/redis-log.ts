@@ -15,13 +15,14 @@ import { parseTarget } from '../../../common/redis/redis-target.ts'
 import { withoutUndefined } from '../../../common/given.ts'
 import type { RedisConnection, RedisTarget, RefuseOption } from '../../../common/redis/redis-target.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
+import type { AppendLease, EndReason, LeaseReply, LeaseRequest } from '../lease.ts'
 import { TopicListeners } from '../topic-listeners.ts'
 import { RedisClusterSubscriber } from './redis-cluster-subscriber.ts'
 import { toLogEntry } from './redis-entry.ts'
 import { parseRedisMessage } from './redis-message.ts'
 import { ReplicaWait } from './redis-replicas.ts'
 import { defineScripts } from './redis-scripts.ts'
-import type { LocateReply, ScriptCommands } from './redis-scripts.ts'
+import type { LeaseScriptReply, LocateReply, ScriptCommands } from './redis-scripts.ts'
 import { firstFrom, numberBefore, numberBelow, seekNumber } from './redis-seek.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import type { Appended, AppendOptions, Jump, LogEntry, LogHealth, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from '../topic-log.ts'
@@ -105,14 +106,16 @@ export class RedisLog implements TopicLog {
 
   async append (topic: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
     const key = keyNameOf(options)
-    const args = this.#appendArgs(topic, events)
+    const args = this.#appendArgs(topic, events, options.lease)
     if (key !== undefined) args.push(fingerprintOf(events))
     const [outcome, ms, n, count] = await this.#ask(() => key === undefined
       ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)
       : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${key}`), args))
     if (outcome === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
+    if (outcome === 'superseded') throw new errors.TOPICS_LEASE_LOST(topic)
     if (outcome === 'closed') throw new errors.TOPICS_CLOSED(topic)
     await this.#waitForReplicas(topic)
+    if (outcome === 'done') return { ids: [], isRepeat: true }
     return { ids: idsFrom({ ms: Number(ms), n: Number(n) }, Number(count)), isRepeat: outcome === 'repeat' }
   }
 
@@ -120,8 +123,8 @@ export class RedisLog implements TopicLog {
    * For one argument of a command, which ioredis flattens: spread into the call, a large batch overflows the stack. All are
    * strings, as what throws while ioredis queues a command mixes up the answers of all others that are queued with it.
    */
-  #appendArgs (topic: string, events: readonly NewEvent[]): string[] {
-    const args = [this.#channel(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic))]
+  #appendArgs (topic: string, events: readonly NewEvent[], lease: AppendLease | undefined): string[] {
+    const args = [this.#channel(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic)), lease?.fence ?? '', lease?.accepted ?? '']
     for (const { event, data, retry } of events) args.push(event ?? '', data, retry ?? '')
     return args.map(String)
   }
@@ -173,6 +176,12 @@ export class RedisLog implements TopicLog {
     await this.#ask(() => this.#client.topicClose(...keys, this.#channel(topic), this.#publish, expireAfterMs))
   }
 
+  async lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
+    const { expireAfterMs } = this.#retentionOf(topic)
+    const args = [this.#channel(topic), this.#publish, expireAfterMs, ...leaseArgs(request)].map(String)
+    return toLeaseReply(await this.#ask(() => this.#client.topicLease(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)))
+  }
+
   async delete (topic: string): Promise<void> {
     await this.#ask(() => this.#client.topicDelete(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#channel(topic), this.#publish))
   }
@@ -220,6 +229,7 @@ export class RedisLog implements TopicLog {
     this.#listeners.tell(this.#topicOf(channel), listener => {
       if (heard.kind === 'entries') listener.onEntries(heard.entries)
       else if (heard.kind === 'closed') listener.onClosed()
+      else if (heard.kind === 'stop') listener.onStop(heard.fence)
       else listener.onDoubt()
     })
   }
@@ -302,7 +312,7 @@ function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   return [toLogEntry(id, { data, event: values.get('event'), retry: values.get('retry') })]
 }
 
-function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now]: LocateReply, expireAfterMs: number): Location {
+function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until]: LocateReply, expireAfterMs: number): Location {
   return {
     ends: {
       first: parseEventId(first),
@@ -313,6 +323,9 @@ function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now
       expireAfterMs,
       nowMs: Number(now),
       isClosed: closed === 1,
+      reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
+      message: message || undefined,
+      leaseMs: until === '0' ? undefined : Math.max(0, Number(until) - Number(now)),
       jumps: toJumps(jumps)
     },
     exists: found === 1
@@ -326,4 +339,25 @@ function toJumps (text: string): Jump[] {
     const id = parseEventId(from!)
     return id ? [{ from: id, to: Number(to) }] : []
   })
+}
+
+function leaseArgs (request: LeaseRequest): (string | number)[] {
+  if (request.do === 'take') return ['take', request.holder, request.leaseMs, request.takeOver ? 1 : 0]
+  if (request.do === 'renew') return ['renew', request.fence]
+  if (request.do === 'end') return ['end', request.fence, request.reason, request.message]
+  return request.do === 'stop' ? ['stop', request.fence ?? ''] : ['look']
+}
+
+function toLeaseReply ([outcome, fence, holder, remaining, accepted, mustStop, closed, reason, message]: LeaseScriptReply): LeaseReply {
+  return {
+    outcome,
+    isClosed: closed === 1,
+    reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
+    message: message || undefined,
+    fence: Number(fence),
+    holder,
+    remainingMs: Number(remaining),
+    accepted: Number(accepted),
+    mustStop: mustStop === 1
+  }
 }

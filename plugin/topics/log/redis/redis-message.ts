@@ -7,18 +7,23 @@ import { toLogEntry } from './redis-entry.ts'
 export type RedisMessage =
   | { kind: 'entries', entries: LogEntry[] }
   | { kind: 'closed' }
+  /** The producer with this lease was asked to stop. */
+  | { kind: 'stop', fence: number }
   /** Something changed that the message does not hold; also what a message that cannot be read means. */
   | { kind: 'doubt' }
 
 const LF = 10
+const STOP = /^S (\d{1,16})$/
 const HEAD = /^E (\d+) (\d+) (\d{1,10})$/
 const ENTRY_HEAD = /^(\d{1,10}) (\d{1,10}) (.*)$/
 
-/** Reads `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n` or `D\n`. */
+/** Reads `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n`, `S <fence>\n` or `D\n`. */
 export function parseRedisMessage (message: Buffer): RedisMessage {
   const end = message.indexOf(LF)
   const head = message.toString('latin1', 0, end)
   if (head === 'C') return { kind: 'closed' }
+  const stop = STOP.exec(head)?.[1]
+  if (stop !== undefined) return { kind: 'stop', fence: Number(stop) }
   const [, ms, n, count] = HEAD.exec(head) ?? []
   const first = parseEventId(`${ms}-${n}`)
   const entries = first && parseEntries(message, end + 1, first, Number(count))

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
+import type { LeaseOutcome } from '../lease.ts'
 
 /**
  * The scripts, as commands of a connection. Keys come first, so that a cluster finds the slot; see the head of each
@@ -11,6 +12,7 @@ export interface ScriptCommands {
   topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
   topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number, expireAfterMs: number) => Promise<LocateReply>
   topicClose: (stream: string, meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
+  topicLease: (stream: string, meta: string, args: readonly string[]) => Promise<LeaseScriptReply>
   topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
 }
 
@@ -18,7 +20,10 @@ export interface ScriptCommands {
 export type PageReply = [next: string, ...entries: [id: string, fields: string[]][]]
 
 /** What `locate.lua` replies. */
-export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number, past: string, now: string]
+export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number, past: string, now: string, reason: string, message: string, until: string]
+
+/** What `lease.lua` replies. */
+export type LeaseScriptReply = [outcome: LeaseOutcome, fence: string, holder: string, remaining: string, accepted: string, mustStop: number, closed: number, reason: string, message: string]
 
 const lineage = load('lineage')
 const entry = load('entry')
@@ -30,6 +35,7 @@ export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: 
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
   topicClose: { lua: lineage + load('close'), numberOfKeys: 2 },
+  topicLease: { lua: lineage + load('lease'), numberOfKeys: 2 },
   topicDelete: { lua: lineage + load('delete'), numberOfKeys: 2 }
 }
 
