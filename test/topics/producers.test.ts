@@ -11,7 +11,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
-import topics, { MemoryLog } from '../../plugin/topics/index.ts'
+import topics, { MemoryLog, topicsErrors } from '../../plugin/topics/index.ts'
 import type { TopicLog } from '../../plugin/topics/index.ts'
 import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
@@ -276,6 +276,7 @@ t.test('every kind of source, and an event stream of another server', async t =>
     web: new Blob(['hello']).stream(),
     response: () => fetch(url),
     missing: () => fetch(`${url}/404`),
+    untyped: () => new Response('x'),
     nothing: async () => undefined as unknown as string[],
     cut: Readable.from([Buffer.from('€').subarray(0, 1)])
   }
@@ -284,7 +285,7 @@ t.test('every kind of source, and an event stream of another server', async t =>
     const { reason, error } = await (await app.topics.produce(topic, source)).done
     ends[topic] = error ? `${reason} ${(error as { code: string }).code}` : reason
   }
-  t.same(ends, { array: 'done', readable: 'done', bytes: 'done', web: 'done', response: 'done', missing: 'failed TOPICS_BAD_UPSTREAM', nothing: 'failed TOPICS_BAD_SOURCE', cut: 'failed ERR_ENCODING_INVALID_ENCODED_DATA' })
+  t.same(ends, { array: 'done', readable: 'done', bytes: 'done', web: 'done', response: 'done', missing: 'failed TOPICS_BAD_UPSTREAM', untyped: 'failed TOPICS_BAD_UPSTREAM', nothing: 'failed TOPICS_BAD_SOURCE', cut: 'failed ERR_ENCODING_INVALID_ENCODED_DATA' })
   const published = await Promise.all(['array', 'readable', 'bytes', 'web', 'response'].map(topic => dataOf(app, topic)))
   t.same(published, [['x', '1', 'null', 'y'], ['x', 'y'], ['€'], ['hello'], ['a\nb', 'c']])
   t.same((await app.topics.read('response')).events.map(({ event }) => event), ['token', undefined])
@@ -330,4 +331,110 @@ t.test('a slow log holds the source back: it is never more than two batches ahea
   t.same(await done, { reason: 'done' })
   t.ok(most <= 21, `at most ${most} ahead`)
   t.equal((await app.topics.info('a')).count, 100)
+})
+
+const AWAY = new topicsErrors.TOPICS_LOG_UNAVAILABLE('away')
+
+t.test('while the log is away a producer waits, and nothing is lost or repeated', async t => {
+  const log = new MemoryLog()
+  const app = await buildApp(t, log)
+  // What waits here does not keep a process alive; a server does.
+  await listen(app)
+  const append = log.append.bind(log)
+  const lease = log.lease.bind(log)
+  let calls = 0
+  log.append = async (...args) => {
+    // Refused, then done without an answer, then in order.
+    if (++calls % 3 === 1) throw AWAY
+    const appended = await append(...args)
+    if (calls % 3 === 2) throw AWAY
+    return appended
+  }
+  log.lease = async (topic, request) => {
+    const reply = await lease(topic, request)
+    if (request.do === 'end' && ++calls % 2 === 1) throw AWAY
+    if (request.do === 'renew') throw AWAY
+    return reply
+  }
+  const source = async function * () {
+    for (let at = 0; at < 20; at++) {
+      yield `${at}`
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+  }
+  const { done } = await app.topics.produce('a', source, { batchEvents: 5, batchMs: 0, leaseMs: 60_000 })
+  t.same(await done, { reason: 'done' })
+  t.same(await dataOf(app, 'a'), Array.from({ length: 20 }, (_, at) => `${at}`))
+})
+
+t.test('an app that closes while the log is away does not wait for it', async t => {
+  const log = new MemoryLog()
+  const app = await buildApp(t, log)
+  log.append = () => Promise.reject(AWAY)
+  const { done } = await app.topics.produce('a', ['x'])
+  await app.close()
+  t.match(await done, { reason: 'lost', error: { code: 'TOPICS_LOG_UNAVAILABLE' } })
+})
+
+t.test('a stop whose message got lost is heard with the next renewal', async t => {
+  const log = new MemoryLog()
+  const app = await buildApp(t, log)
+  // What waits here does not keep a process alive; a server does.
+  await listen(app)
+  const follow = log.follow.bind(log)
+  log.follow = (topic, listener) => follow(topic, {
+    onEntries: entries => { listener.onEntries(entries) },
+    onClosed: () => { listener.onClosed() },
+    onDoubt: () => { listener.onDoubt() },
+    onStop () {}
+  })
+  const { done } = await app.topics.produce('a', new Tap().items(), { leaseMs: 200 })
+  t.equal(await app.topics.stop('a'), true)
+  t.same(await done, { reason: 'stopped' })
+})
+
+t.test('an end that cannot be looked up is a close', async t => {
+  const log = new MemoryLog()
+  const app = await buildApp(t, log)
+  // What waits here does not keep a process alive; a server does.
+  await listen(app)
+  const lease = log.lease.bind(log)
+  const tap = new Tap()
+  const { done } = await app.topics.produce('a', tap.items(), { batchMs: 0 })
+  log.lease = (topic, request) => request.do === 'take' ? lease(topic, request) : Promise.reject(AWAY)
+  await log.close('a')
+  tap.push('late')
+  t.same(await done, { reason: 'closed' })
+})
+
+t.test('a lease that could not be looked at is looked at again', async t => {
+  const log = new MemoryLog()
+  const app = await buildApp(t, log)
+  const lease = log.lease.bind(log)
+  await log.lease('a', { do: 'take', holder: 'gone', leaseMs: 100, takeOver: false })
+  let refused = 0
+  log.lease = (topic, request) => request.do === 'look' && refused++ === 0 ? Promise.reject(AWAY) : lease(topic, request)
+  const { inbox } = await open(t, `${await listen(app)}/a`)
+  t.match(await inbox.ended(), '{"topic":"a","reason":"lost"}')
+})
+
+t.test('a lease taken while a topic has readers is watched, and a renewed one is watched again', async t => {
+  let now = 0
+  const log = new MemoryLog({ now: () => now })
+  const app = await buildApp(t, log)
+  const { inbox } = await open(t, `${await listen(app)}/a`)
+  await inbox.until('stream.open')
+  const { fence } = await log.lease('a', { do: 'take', holder: 'x', leaseMs: 100, takeOver: false })
+  let looks = 0
+  const lease = log.lease.bind(log)
+  log.lease = (topic, request) => {
+    if (request.do === 'look') looks++
+    return lease(topic, request)
+  }
+  now = 60
+  await log.lease('a', { do: 'renew', fence })
+  await until(() => looks === 2)
+  t.notOk(inbox.text.includes('stream.end'))
+  now = 160
+  t.match(await inbox.ended(), '{"topic":"a","reason":"lost"}')
 })
