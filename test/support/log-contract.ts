@@ -274,7 +274,7 @@ function testFollow (t: Test, makeLog: MakeLog): void {
       throw new Error(name)
     }
     const recorder = new Recorder()
-    await log.follow('a', { onEntries: fail('entries'), onClosed: fail('closed'), onDoubt: fail('doubt') })
+    await log.follow('a', { onEntries: fail('entries'), onClosed: fail('closed'), onDoubt: fail('doubt'), onStop: fail('stop') })
     await log.follow('b', recorder)
     await log.append('a', newEvents(1))
     await log.close('a')

@@ -203,11 +203,11 @@ for (const [name, prepare] of Object.entries(LOGS)) {
     t.test('a topic that is closed or deleted by others ends its producer', async t => {
       const app = await start(t)
       const tap = new Tap()
-      const closed = await app.topics.produce('a', tap.items(), { leaseMs: 100 })
+      const closed = await app.topics.produce('a', tap.items())
       await app.topics.close('a')
       t.same(await closed.done, { reason: 'closed' })
       const other = new Tap()
-      const deleted = await app.topics.produce('b', other.items(), { leaseMs: 100 })
+      const deleted = await app.topics.produce('b', other.items())
       await app.topics.delete('b')
       t.same(await deleted.done, { reason: 'superseded' })
       t.match(await app.topics.info('b'), { isClosed: false, reason: null, producer: null })
@@ -218,14 +218,20 @@ for (const [name, prepare] of Object.entries(LOGS)) {
       const log = await makeLog(t)
       const app = await buildApp(t, log)
       const tap = new Tap()
-      const producer = await app.topics.produce('quiet', tap.items(), { leaseMs: 200 })
-      const gone = await log.lease('gone', { do: 'take', holder: 'a process that died', leaseMs: 600, takeOver: false })
+      const producer = await app.topics.produce('quiet', tap.items(), { leaseMs: 5_000 })
+      const gone = await log.lease('gone', { do: 'take', holder: 'a process that died', leaseMs: 3_000, takeOver: false })
       const { inbox } = await open(t, `${await listen(app)}/gone`)
       await inbox.until('stream.open')
       await log.append('gone', [{ event: undefined, data: 'last words', retry: undefined }], { lease: { fence: gone.fence, accepted: 0 } })
       t.match(await inbox.ended(), /data: last words\n\nid: \S+\nevent: stream.end\ndata: {"topic":"gone","reason":"lost"}\n\n$/)
       await t.rejects(log.append('gone', [{ event: undefined, data: 'x', retry: undefined }], { lease: { fence: gone.fence, accepted: 1 } }), { code: 'TOPICS_CLOSED' })
-      t.match(await app.topics.info('quiet'), { isClosed: false, producer: { lease: producer.lease } })
+      let remainingMs = 5_000
+      await until(async () => {
+        const before = remainingMs
+        remainingMs = (await app.topics.info('quiet')).producer?.remainingMs ?? 0
+        return remainingMs > before || remainingMs === 0
+      })
+      t.match(await app.topics.info('quiet'), { isClosed: false, producer: { lease: producer.lease } }, 'renewed')
       tap.end()
       t.same(await producer.done, { reason: 'done' })
     })
@@ -388,7 +394,7 @@ t.test('a stop whose message got lost is heard with the next renewal', async t =
     onDoubt: () => { listener.onDoubt() },
     onStop () {}
   })
-  const { done } = await app.topics.produce('a', new Tap().items(), { leaseMs: 200 })
+  const { done } = await app.topics.produce('a', new Tap().items(), { leaseMs: 3_000 })
   t.equal(await app.topics.stop('a'), true)
   t.same(await done, { reason: 'stopped' })
 })

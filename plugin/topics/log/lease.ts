@@ -1,5 +1,4 @@
 import { errors } from '../errors.ts'
-import type { TopicListener } from './topic-log.ts'
 
 /**
  * Why a topic takes no more events: `closed` by a call; by its producer because it was `done`, `stopped` on request or
@@ -162,8 +161,11 @@ export function endingOf ({ isClosed, reason, message, lease: { untilMs } }: Lea
   return { isClosed, reason, message, leaseMs: untilMs > 0 ? Math.max(0, untilMs - nowMs) : undefined }
 }
 
+/** What of a `TopicListener` hears of leases. */
+interface LeaseListener { onClosed: () => void, onStop: (fence: number) => void, onDoubt: () => void }
+
 /** Tells the one who follows the topic. */
-export function tellLease (listener: TopicListener | undefined, news: LeaseNews | undefined, fence: number): void {
+export function tellLease (listener: LeaseListener, news: LeaseNews, fence: number): void {
   if (news === 'closed') listener.onClosed()
   else if (news === 'stop') listener.onStop(fence)
   else listener.onDoubt()
