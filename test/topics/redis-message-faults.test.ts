@@ -42,7 +42,7 @@ t.test('a listener that throws keeps no other from hearing that the connection w
   t.teardown(() => log.stop())
   await log.start({ ...silentLogger, error: details => errors.push(details) })
   const recorder = new Recorder()
-  await log.follow('a', { onEntries () {}, onClosed () {}, onDoubt () { throw new Error('a fails') } })
+  await log.follow('a', { onEntries () {}, onClosed () {}, onStop () {}, onDoubt () { throw new Error('a fails') } })
   await log.follow('b', recorder)
   await server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
   await until(() => recorder.doubts === 1 && log.isHealthy)
