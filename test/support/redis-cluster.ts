@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { until } from './log-contract.ts'
 import { RedisServer } from './redis-server.ts'
@@ -38,4 +39,27 @@ export async function mastersOf (servers: readonly RedisServer[]): Promise<Redis
     if (server.isUp && await server.with(async client => /role:master/.test(await client.info('replication')))) masters.push(server)
   }
   return masters
+}
+
+/** Moves a slot with its keys from the master that has it to another one, the first or second (0 or 1), as an operator would. */
+export async function moveSlot (servers: readonly RedisServer[], slot: number, which: number): Promise<void> {
+  const masters = await Promise.all((await mastersOf(servers)).map(async server => ({ server, id: await server.with(client => client.cluster('MYID') as Promise<string>) })))
+  const owners = await masters[0]!.server.with(client => client.cluster('SLOTS') as unknown as Promise<[number, number, [string, number, string]][]>)
+  const ownerId = owners.find(([from, to]) => from <= slot && slot <= to)![2][2]
+  const owner = masters.find(({ id }) => id === ownerId)!
+  const target = masters.filter(({ id }) => id !== ownerId)[which]!
+  await target.server.with(client => client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', ownerId))
+  await owner.server.with(async client => {
+    await client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', target.id)
+    await moveKeys(client, slot, target.server.port)
+  })
+  for (const { server } of [target, owner, ...masters]) await server.with(client => client.call('CLUSTER', 'SETSLOT', slot, 'NODE', target.id))
+}
+
+async function moveKeys (client: Redis, slot: number, port: number): Promise<void> {
+  for (;;) {
+    const keys = await client.call('CLUSTER', 'GETKEYSINSLOT', slot, 100) as string[]
+    if (keys.length === 0) return
+    await client.call('MIGRATE', '127.0.0.1', port, '', 0, 5_000, 'KEYS', ...keys)
+  }
 }
