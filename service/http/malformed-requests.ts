@@ -113,6 +113,8 @@ function readableUrl (url: string): string {
 export function refusePath ({ method, url, originalUrl }: FastifyRequest, reply: FastifyReply): FastifyReply {
   // RFC 9110, 9.3.7: about the server as a whole.
   if (method === 'OPTIONS' && originalUrl === '*') return reply.header('allow', ALLOWED).code(204).send()
+  // Somebody may ask for these very paths.
+  if (url === originalUrl) throw new errors.SERVICE_NO_SUCH_PATH(pathOf(url))
   if (url.startsWith(UNKNOWN_METHOD)) {
     reply.header('allow', ALLOWED)
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(
@@ -121,10 +123,7 @@ export function refusePath ({ method, url, originalUrl }: FastifyRequest, reply:
       show(decodeURIComponent(url.slice(UNKNOWN_METHOD.length)))
     )
   }
-  if (url === UNREADABLE) {
-    throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} is not encoded as it should be`)
-  }
-  throw new errors.SERVICE_NO_SUCH_PATH(pathOf(url))
+  throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} is not encoded as it should be`)
 }
 
 /** HTTP/1.1 demands a Host; Node's own refusal of a request without one has no body. */

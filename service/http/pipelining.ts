@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { ConnectionCounts } from './connections.ts'
+import { routableUrl } from './malformed-requests.ts'
 import { pathOf } from './quiet-log.ts'
 
 /** Requests that may wait on a connection behind an event stream, which does not end by itself. */
@@ -26,9 +27,14 @@ export function boundPipelining (app: FastifyInstance, counts: ConnectionCounts)
     const known = lines.get(socket)
     const line = known === undefined || known.newest.closed ? startLine(response) : known
     lines.set(socket, line)
-    line.hasStream ||= request.method === 'GET' && pathOf(request.url!) === '/events'
+    line.hasStream ||= request.method === 'GET' && isStream(request)
     if (line === known) enqueue({ line, socket, response, counts })
   })
+}
+
+/** As the router reads the path: encoded in any way, and perhaps behind the origin. */
+function isStream (request: IncomingMessage): boolean {
+  return /^(?:https?:\/\/[^/]*)?\/events$/i.test(decodeURIComponent(pathOf(routableUrl(request))))
 }
 
 function startLine (newest: ServerResponse): Line {

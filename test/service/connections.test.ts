@@ -42,6 +42,19 @@ t.test('a connection that pipelines behind a stream is closed, and what it sent 
   await when(() => service.app.topics.counts.topics === 0)
 })
 
+t.test('a stream is recognised however its path is written', async t => {
+  const service = await TestService.start(t)
+  const paths = ['/%65vents?topic=news', `${service.origin}${EVENTS}`]
+  for (const path of paths) {
+    const { inbox, send } = await connect(t, service.origin)
+    send(get(path))
+    await inbox.until('stream.open')
+    send(get('/healthz').repeat(10))
+    await inbox.ended()
+  }
+  t.equal(await cut(service.origin, 'pipelining'), paths.length)
+})
+
 t.test('a few requests may wait behind a stream, and other responses come first', async t => {
   const service = await TestService.start(t)
   const { inbox, send } = await connect(t, service.origin)

@@ -40,6 +40,14 @@ t.test('headers that are too large get 431 with their limit', async t => {
   t.match(answerIn(await say(t, service, get(`/healthz?${'x'.repeat(17_000)}`))), told)
 })
 
+// The second of them was answered with 500: its query was decoded together with what should have been a method.
+t.test('the paths by which such requests are passed on internally are no paths', async t => {
+  const service = await TestService.start(t)
+  for (const path of ['/.unknown-method/GET', '/.unknown-method/x?%zz', '/.unreadable', '/.unreadable?x=%zz']) {
+    t.match(shape(await service.call(path)), refused(404, 'SERVICE_NO_SUCH_PATH', /./), path)
+  }
+})
+
 t.test('a request without Host gets 400; HTTP/1.0 needs none', async t => {
   const service = await TestService.start(t)
   const bare = (version: string): string => `GET /healthz HTTP/${version}\r\nConnection: close\r\n\r\n`

@@ -153,6 +153,8 @@ t.test('what may pass is waited for as long as `retry:` says: errors of a proxy,
   const url = await startScript(t,
     response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end('retry: 10\n\nid: 5-5\nevent: stream.open\ndata\n\n'),
     response => response.writeHead(502).end('<html>'),
+    response => response.writeHead(429).end(),
+    response => response.writeHead(408).end(),
     (response, { headers }) => {
       cursors.push(headers['last-event-id'], headers.authorization)
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: 6-6\ndata: x\n\ndata: half')
@@ -166,7 +168,8 @@ t.test('what may pass is waited for as long as `retry:` says: errors of a proxy,
   t.equal(await call.code, 0)
   t.equal(call.out.text, '6-6 message x\n')
   const again = 'resumable-sse: no stream, trying again in 10 ms\n'
-  t.equal(call.err.text, `resumable-sse: listening\n${again}resumable-sse: 502 Bad Gateway\n${again}${again}`)
+  const refusals = ['502 Bad Gateway', '429 Too Many Requests', '408 Request Timeout'].map(refusal => `resumable-sse: ${refusal}\n${again}`)
+  t.equal(call.err.text, `resumable-sse: listening\n${again}${refusals.join('')}${again}`)
   t.same(cursors, ['5-5', 'Bearer secret', '6-6'])
 })
 

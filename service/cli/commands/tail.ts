@@ -54,7 +54,7 @@ class Tail {
     while (!signal.aborted) {
       const response = await this.#connect()
       if (response?.status === FINISHED) return
-      if (response !== undefined && response.status >= 400 && response.status < 500) throw new CommandError(describeAnswer(await readAnswer(response)))
+      if (response !== undefined && isFinal(response)) throw new CommandError(describeAnswer(await readAnswer(response)))
       if (response !== undefined) await this.#read(response)
       if (this.#finished.size === this.#topics.length) return
       if (!signal.aborted) this.#tell(`no stream, trying again in ${this.#retryMs} ms`)
@@ -116,6 +116,11 @@ class Tail {
   #tell (what: string): void {
     this.#terminal.stderr.write(`resumable-sse: ${printable(what)}\n`)
   }
+}
+
+/** 408 and 429 are said by a proxy in front of the service, for a while. */
+function isFinal ({ status }: Response): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429
 }
 
 /** Sorted and without duplicates, as the service has them in its cursors. */
