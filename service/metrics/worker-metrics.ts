@@ -37,8 +37,11 @@ export function tellerOf (registry: Registry): () => Promise<string> {
   // Made so that this process answers the primary.
   void new AggregatorRegistry()
   let asked = 0
+  let asking: Promise<Answer> | undefined
   return async () => {
-    const { text, problem } = await ask(++asked)
+    // Who asks meanwhile shares the answer: each one costs the work of all workers.
+    asking ??= ask(++asked).finally(() => { asking = undefined })
+    const { text, problem } = await asking
     if (text === undefined) throw new errors.SERVICE_METRICS_INCOMPLETE(problem)
     return text
   }
