@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { ORIGIN } from '../../plugin/topics/event-id.ts'
+import { formatEventId, ORIGIN } from '../../plugin/topics/event-id.ts'
 import type { EventId } from '../../plugin/topics/event-id.ts'
 import { numberBefore, numberBelow, seekNumber } from '../../plugin/topics/log/redis/redis-seek.ts'
 import type { TopicEnds } from '../../plugin/topics/index.ts'
@@ -35,6 +35,21 @@ t.test('what seek costs Redis grows neither with the number of events that follo
     t.ok(reads < 45, `${reads} reads for the last ${last}`)
     t.ok(bytes < 100_000, `${bytes} bytes for the last ${last}`)
   }
+})
+
+t.test('where the newest entry was deleted from the stream, what is left is found', async t => {
+  const server = await RedisServer.start(t)
+  const log = new RedisLog({ connection: server.url })
+  await log.start(silentLogger)
+  t.teardown(() => log.stop())
+  for (let count = 0; count < 3; count++) {
+    const [id] = (await log.append('a', [newEvent(`${count}`)])).ids
+    await until(async () => (await log.locate('a', ORIGIN)).ends.nowMs > id!.ms + 1)
+  }
+  const { ends: { last } } = await log.locate('a', ORIGIN)
+  await server.with(client => client.xdel('sse:{a}:log', formatEventId(last)))
+  t.match(await log.seek('a', { last: 1 }), { n: 2 })
+  t.match(await log.seek('a', { last: 2 }), { n: 1 })
 })
 
 t.test('a number is found by time, over skips, pauses and bursts', async t => {

@@ -45,7 +45,7 @@ export class RedisTokenListener {
     this.#connection = createMessageConnection(init.target, init.commandTimeoutMs)
     this.#connection.on('message', (_channel: string, text: string) => init.onMessage(text))
     this.#connection.on('ready', () => { this.#listening = this.#listen() })
-    this.#connection.on('close', () => this.#moveOn())
+    this.#connection.on('close', () => this.#lose())
     this.#connection.on('error', (error: Error) => this.#report(reasonOf(error), 'failed; it is tried again'))
     this.#silence = new SilenceWatch(this.#connection, () => this.#report('the message connection is silent', 'is silent; it is replaced'))
   }
@@ -66,6 +66,11 @@ export class RedisTokenListener {
     this.#connection.disconnect()
   }
 
+  #lose (): void {
+    clearTimeout(this.#timer)
+    this.#moveOn()
+  }
+
   /** To another node of a cluster; ioredis reads the options with each connect. */
   #moveOn (): void {
     const { client } = this.#init
@@ -76,7 +81,6 @@ export class RedisTokenListener {
   }
 
   async #listen (): Promise<void> {
-    clearTimeout(this.#timer)
     try {
       await this.#connection.subscribe(this.#init.channel)
     } catch (error) {
@@ -90,9 +94,10 @@ export class RedisTokenListener {
 
   /** A refusal lasts until somebody changes something. */
   #listenLater (error: Error): void {
-    if (this.#isStopped) return
-    if (isReplyError(error)) this.#init.trouble.begin(MESSAGE, error.message, 'the token store cannot listen for revocations; it tries again')
-    this.#timer = setTimeout(() => { if (this.#connection.status === 'ready') this.#listening = this.#listen() }, this.#retryMs).unref()
+    // Otherwise the connection went away, or does not answer, and 'ready' comes with the next one.
+    if (!isReplyError(error)) return this.#connection.disconnect(!this.#isStopped)
+    this.#init.trouble.begin(MESSAGE, error.message, 'the token store cannot listen for revocations; it tries again')
+    this.#timer = setTimeout(() => { this.#listening = this.#listen() }, this.#retryMs).unref()
     this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
   }
 

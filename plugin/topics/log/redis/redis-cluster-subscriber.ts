@@ -94,7 +94,7 @@ export class RedisClusterSubscriber {
     try {
       const moves = this.#misplaced()
       for (let at = 0; at < moves.length; at += CHUNK) {
-        // A listener that throws must not keep the others in the wrong place.
+        // One that fails must not keep the others in the wrong place.
         await Promise.allSettled(moves.slice(at, at + CHUNK).map(({ channel, route, node }) => this.#move(channel, route, node)))
       }
       this.#dropUnused()
@@ -124,12 +124,9 @@ export class RedisClusterSubscriber {
     // Unsubscribed meanwhile.
     if (this.#routes.get(channel) !== route) return this.#leave(node, channel)
     route.node = node
-    try {
-      this.#init.onRestored([channel])
-    } finally {
-      // Also when a listener throws: the old node may go on as a replica, and would keep the subscription.
-      if (old !== node) await this.#leave(old, channel)
-    }
+    this.#init.onRestored([channel])
+    // The old node may go on as a replica, and would keep the subscription.
+    if (old !== node) await this.#leave(old, channel)
   }
 
   /** A node that could not be reached and is no master any more would be tried for ever. */
