@@ -171,7 +171,7 @@ t.test('docs/topics.md lists the settings of retention with their defaults and r
 
 t.test('docs/topics.md lists the options of the logs with their defaults and ranges', async t => {
   const rows = tableRows('docs/topics.md', 'Log option')
-  const [, inSource = ''] = /const DEFAULTS = {(.*)}/.exec(readFileSync(ROOT + 'plugin/topics/log/redis/redis-log.ts', 'utf8')) ?? []
+  const [, inSource = ''] = /const DEFAULTS = {(.*)}/.exec(readFileSync(ROOT + 'plugin/topics/log/redis/redis-log-options.ts', 'utf8')) ?? []
   const defaults = new Map([...inSource.matchAll(/(\w+): ([^,]+?)(?=,| $)/g)].map(([, name, value = '']) => [name, value.replaceAll("'", '"').replaceAll('_', '')]))
   const connection = 'redis://127.0.0.1:6379'
   for (const [option = '', shownDefault, allowed] of rows) {

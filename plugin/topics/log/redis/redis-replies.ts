@@ -1,0 +1,68 @@
+import { parseEventId } from '../../event-id.ts'
+import type { EndReason, LeaseReply, LeaseRequest } from '../lease.ts'
+import type { Jump, LogEntry, Location } from '../topic-log.ts'
+import { toLogEntry } from './redis-entry.ts'
+import type { LeaseScriptReply, LocateReply } from './redis-scripts.ts'
+
+/** Entries that another program put there with ids or fields of its own are none of ours. */
+export function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
+  const id = parseEventId(idText)
+  const values = new Map<string, string>()
+  for (let at = 0; at < fields.length; at += 2) values.set(fields[at]!, fields[at + 1]!)
+  const data = values.get('data')
+  if (!id || id.n === 0 || data === undefined) return []
+  return [toLogEntry(id, { data, event: values.get('event'), retry: values.get('retry') })]
+}
+
+/** What `locate.lua` replied. */
+export function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until]: LocateReply, expireAfterMs: number): Location {
+  return {
+    ends: {
+      first: parseEventId(first),
+      last: { ms: Number(ms), n: Number(n) },
+      count,
+      bornMs: Number(born),
+      forgottenMs: Number(past),
+      expireAfterMs,
+      nowMs: Number(now),
+      isClosed: closed === 1,
+      reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
+      message: message || undefined,
+      leaseMs: until === '0' ? undefined : Math.max(0, Number(until) - Number(now)),
+      jumps: toJumps(jumps)
+    },
+    exists: found === 1
+  }
+}
+
+/** `<ms>-<n>:<next number>`, joined by commas. */
+function toJumps (text: string): Jump[] {
+  return text.split(',').flatMap(part => {
+    const [from, to] = part.split(':')
+    const id = parseEventId(from!)
+    return id ? [{ from: id, to: Number(to) }] : []
+  })
+}
+
+/** The arguments of `lease.lua` for a request. */
+export function leaseArgs (request: LeaseRequest): (string | number)[] {
+  if (request.do === 'take') return ['take', request.holder, request.leaseMs, request.takeOver ? 1 : 0]
+  if (request.do === 'renew') return ['renew', request.fence]
+  if (request.do === 'end') return ['end', request.fence, request.reason, request.message]
+  return request.do === 'stop' ? ['stop', request.fence ?? ''] : ['look']
+}
+
+/** What `lease.lua` replied. */
+export function toLeaseReply ([outcome, fence, holder, remaining, accepted, mustStop, closed, reason, message]: LeaseScriptReply): LeaseReply {
+  return {
+    outcome,
+    isClosed: closed === 1,
+    reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
+    message: message || undefined,
+    fence: Number(fence),
+    holder,
+    remainingMs: Number(remaining),
+    accepted: Number(accepted),
+    mustStop: mustStop === 1
+  }
+}
