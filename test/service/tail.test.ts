@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
+import { PassThrough, Writable } from 'node:stream'
 import type { AddressInfo } from 'node:net'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
@@ -8,7 +9,8 @@ import { TestService } from '../support/service-app.ts'
 import { ServiceProcess } from '../support/service-process.ts'
 import { CommandCall, runCommand } from '../support/terminal.ts'
 import { stablePort } from '../support/ports.ts'
-import { TopicOfCursor } from '../../service/cli/commands/topic-of-cursor.ts'
+import { main } from '../../service/cli/main.ts'
+import { until } from '../support/log-contract.ts'
 
 // `resumable-sse tail` against the real service.
 
@@ -74,13 +76,6 @@ t.test('of several topics it says which one a line is of, and ends when all are 
   t.same(json.out.text.trim().split('\n').map(line => JSON.parse(line) as unknown).at(-1), { id: call.out.text.trim().split('\n').at(-1)!.split(' ')[0], topic: 'b', event: 'message', data: 'b3' })
 })
 
-t.test('the topic of an event is the one whose position has moved', async t => {
-  const topicOf = new TopicOfCursor(['a', 'b', 'c'], 'unreadable')
-  t.same(['1,1,1', '1,2,1', '2,2,1', '2,2,1', '3,2,2', '5-5', '3,2,3'].map(cursor => topicOf.next(cursor)), ['?', 'b', 'a', '?', '?', '?', '?'])
-  t.equal(new TopicOfCursor(['a', 'b'], '1,1').next('1,2'), 'b')
-  t.equal(new TopicOfCursor(['a']).next('5-5'), 'a')
-})
-
 // A publisher could move the cursor, set colours and the title of the terminal, and forge lines.
 t.test('what a publisher sends is one line without control characters, on a terminal and in files', async t => {
   const service = await TestService.start(t)
@@ -102,9 +97,9 @@ t.test('what a publisher sends is one line without control characters, on a term
 t.test('what will not pass ends it with a reason, and why there is no stream is said', async t => {
   t.match(await runCommand(['tail', 'news', '--url', 'http://127.0.0.1:1']), { code: 1, err: 'resumable-sse: http://127.0.0.1:1 cannot be reached: bad port\n' })
   t.match(await runCommand(['tail', 'build/*']), { code: 2, err: /a topic is named in full, saw "build\/\*"/ })
-  t.match(await runCommand(['tail']), { code: 2, err: /tail needs a topic/ })
+  for (const topics of [[], ['']]) t.match(await runCommand(['tail', ...topics]), { code: 2, err: /tail needs a topic/ })
   const call = tail(t, ['news', '--url', `http://127.0.0.1:${await stablePort()}`])
-  await call.err.until('no stream, trying again in 3000 ms\n')
+  await call.err.until(text => /no stream, trying again in \d+ ms\n/.test(text))
   t.match(call.err.text, /^resumable-sse: http:.* cannot be reached: connect ECONNREFUSED .*\nresumable-sse: no stream/)
 })
 
@@ -125,7 +120,7 @@ t.test('the service killed and started again: it comes back by itself, and print
   const call = tail(t, ['news', '--after', '0-0', '--url', origin])
   await call.out.until('message one\n')
   await service.kill()
-  await call.err.until('no stream, trying again in 3000 ms\n')
+  await call.err.until(text => /no stream, trying again in \d+ ms\n/.test(text))
   await service.start()
   await publish('two')
   await call.out.until('message two\n')
@@ -148,7 +143,7 @@ async function startScript (t: Test, ...answers: ((response: ServerResponse, req
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-t.test('what may pass is waited for as long as `retry:` says: errors of a proxy, and streams that break', async t => {
+t.test('what may pass is waited for: errors of a proxy, and streams that break; `retry:` says for how long', async t => {
   const cursors: unknown[] = []
   const url = await startScript(t,
     response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end('retry: 10\n\nid: 5-5\nevent: stream.open\ndata\n\n'),
@@ -167,19 +162,56 @@ t.test('what may pass is waited for as long as `retry:` says: errors of a proxy,
   const call = tail(t, ['news', '--token', 'secret', '--url', url])
   t.equal(await call.code, 0)
   t.equal(call.out.text, '6-6 message x\n')
-  const again = 'resumable-sse: no stream, trying again in 10 ms\n'
-  const refusals = ['502 Bad Gateway', '429 Too Many Requests', '408 Request Timeout'].map(refusal => `resumable-sse: ${refusal}\n${again}`)
-  t.equal(call.err.text, `resumable-sse: listening\n${again}${refusals.join('')}${again}`)
+  const lines = call.err.text.trimEnd().replaceAll('resumable-sse: ', '').split('\n')
+  const again = /^no stream, trying again in \d+ ms$/
+  const refusals = ['502 Bad Gateway', '429 Too Many Requests', '408 Request Timeout'].flatMap(refusal => [refusal, again])
+  t.match(lines, ['listening', again, ...refusals, 'listening', 'terminated', again])
+  t.equal(lines.length, 11)
   t.same(cursors, ['5-5', 'Bearer secret', '6-6'])
 })
 
 t.test('a reason of the end is said, and a command that is ended while it connects ends with 0', async t => {
   const url = await startScript(t, response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end('event: stream.end\ndata: {"topic":"news","reason":"done"}\n\n'))
-  t.match(await runCommand(['tail', 'news', '--url', url]), { code: 0, err: 'resumable-sse: topic news is finished (done): these were all its events\n' })
+  t.match(await runCommand(['tail', 'news', '--url', url]), { code: 0, err: /\nresumable-sse: topic news is finished \(done\): these were all its events\n$/ })
   let ask: () => void
   const asked = new Promise<void>(resolve => { ask = resolve })
   const call = tail(t, ['news', '--url', await startScript(t, () => ask())])
   await asked
   call.leave()
   t.equal(await call.code, 0)
+})
+
+t.test('what is no stream at all ends it, and an event of no known topic says so', async t => {
+  const html = await startScript(t, response => response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'))
+  const expected = 'resumable-sse: expected content-type text/event-stream, saw "text/html"\n'
+  t.match(await runCommand(['tail', 'news', '--url', html]), { code: 1, err: expected })
+  const stream = 'id: 1-1\ndata: no envelope\n\nevent: stream.end\ndata: {"topic":"a"}\n\nevent: stream.end\ndata: {"topic":"b"}\n\n'
+  for (const [flags, line] of [[[], '1-1 ? message no envelope\n'], [['--json'], '{"id":"1-1","topic":"?","event":"message","data":"no envelope"}\n']] as const) {
+    const url = await startScript(t, response => response.writeHead(200, { 'content-type': 'text/event-stream' }).end(stream))
+    t.match(await runCommand(['tail', 'a', 'b', ...flags, '--url', url]), { code: 0, out: line })
+  }
+})
+
+t.test('it waits for whoever reads its output', async t => {
+  const service = await TestService.start(t)
+  await service.publish('news', [{ data: 'one' }, { data: 'two' }, { data: 'three' }])
+  const leaving = new AbortController()
+  const written: string[] = []
+  let release: (() => void) | undefined
+  const stdout = new Writable({
+    highWaterMark: 1,
+    write (chunk, encoding, done) {
+      written.push(String(chunk))
+      release = done
+    }
+  })
+  const stdio = { stdin: new PassThrough(), stdout, stderr: new PassThrough().resume(), signal: leaving.signal }
+  const code = main(['tail', 'news', '--last', '10', '--url', service.origin], {}, stdio)
+  await until(() => written.length === 1)
+  t.equal(stdout.writableLength, written[0]!.length, 'nothing more was written')
+  release!()
+  await until(() => written.length === 2)
+  t.match(written.map(line => line.split(' ').at(-1)), ['one\n', 'two\n'])
+  leaving.abort()
+  t.equal(await code, 0)
 })

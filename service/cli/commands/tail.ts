@@ -1,16 +1,17 @@
-import { setTimeout as pause } from 'node:timers/promises'
-import { EventSourceParserStream } from 'eventsource-parser/stream'
-import type { EventSourceMessage } from 'eventsource-parser/stream'
+import { once } from 'node:events'
+import { fetchTransport, subscribe } from 'fastify-resumable-sse/client'
+import type { StreamItem, Subscription, SubscriptionError } from 'fastify-resumable-sse/client'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
 import { printable } from '../printable.ts'
 import { describeAnswer, readAnswer, RequestError } from '../request.ts'
-import { TopicOfCursor } from './topic-of-cursor.ts'
 
-const DEFAULT_RETRY_MS = 3_000
+/** Somebody waits in front of the terminal: the service is tried again at least this often. */
+const MAX_WAIT_MS = 10_000
+const OK = 200
 const FINISHED = 204
 
-/** `resumable-sse tail TOPIC…`. Prints each event; comes back by itself, as EventSource does, and goes on where it was. */
+/** `resumable-sse tail TOPIC…`. Prints each event; reconnects by itself, and continues after the last one. */
 export const tail: Command = {
   usage: 'TOPIC…',
   summary: 'Print the events of topics, each once, over reconnects and restarts. Ends when all topics are finished.',
@@ -26,91 +27,104 @@ export const tail: Command = {
   }
 }
 
+/** One subscription of the library's client, which reconnects; this prints what it delivers and says how it is. */
 class Tail {
+  readonly #subscription: Subscription
   readonly #url: string
-  readonly #headers: Record<string, string>
   readonly #isJson: boolean
   readonly #terminal: Terminal
   readonly #topics: readonly string[]
-  readonly #topicOf: TopicOfCursor
-  /** Topics that were read to their end. */
-  readonly #finished = new Set<string>()
-  #cursor = ''
-  #retryMs = DEFAULT_RETRY_MS
+  /** What the service answered last, when that was no stream. */
+  #answer: string | undefined
+  /** Why another try would not help, where the client cannot know. */
+  #failure: CommandError | undefined
 
   constructor (call: Call, terminal: Terminal) {
     const { urlOf, headers } = serviceOf(call)
     this.#topics = topicsOf(call)
-    this.#topicOf = new TopicOfCursor(this.#topics, call.values.get('after'))
-    this.#url = urlOf(`/events?${queryOf(call, this.#topics)}`)
-    this.#headers = headers
+    this.#url = urlOf(`/events?${queryOf(call)}`)
     this.#isJson = call.switches.has('json')
     this.#terminal = terminal
+    this.#subscription = subscribe({
+      url: this.#url,
+      topics: this.#topics,
+      headers,
+      signal: terminal.signal,
+      backoff: { maxMs: MAX_WAIT_MS },
+      transport: fetchTransport((input, init) => this.#fetch(input, init))
+    })
+    this.#listen()
   }
 
   /** Settles when all topics are finished or the command is to end; rejects when another try would not help. */
   async run (): Promise<void> {
-    const { signal } = this.#terminal
-    while (!signal.aborted) {
-      const response = await this.#connect()
-      if (response?.status === FINISHED) return
-      if (response !== undefined && isFinal(response)) throw new CommandError(describeAnswer(await readAnswer(response)))
-      if (response !== undefined) await this.#read(response)
-      if (this.#finished.size === this.#topics.length) return
-      if (!signal.aborted) this.#tell(`no stream, trying again in ${this.#retryMs} ms`)
-      await pause(this.#retryMs, undefined, { signal }).catch(() => {})
-    }
-  }
-
-  /** An answer; undefined when there is none for now. Rejects with a `CommandError` when there never will be. */
-  async #connect (): Promise<Response | undefined> {
-    const { signal } = this.#terminal
-    const headers = { ...this.#headers, accept: 'text/event-stream', ...(this.#cursor === '' ? {} : { 'last-event-id': this.#cursor }) }
     try {
-      return await fetch(this.#url, { headers, signal })
+      for await (const item of this.#subscription) await this.#take(item)
     } catch (error) {
-      if (signal.aborted) return undefined
-      const failure = new RequestError(this.#url, error as Error)
-      if (!failure.isTemporary) throw new CommandError(printable(failure.message))
-      this.#tell(failure.message)
-      return undefined
+      throw new CommandError(this.#describe(error as SubscriptionError))
     }
+    if (this.#failure) throw this.#failure
   }
 
-  /** Reads a stream to its end, whichever it is. */
-  async #read (response: Response): Promise<void> {
-    const parser = new EventSourceParserStream({ onRetry: ms => { this.#retryMs = ms } })
+  #listen (): void {
+    this.#subscription.addEventListener('open', () => this.#tell('listening'))
+    this.#subscription.addEventListener('error', ({ detail }) => {
+      if (detail.willRetry) this.#tell(this.#describe(detail))
+    })
+    this.#subscription.addEventListener('state', ({ detail: { state, retryInMs } }) => {
+      if (state === 'waiting') this.#tell(`no stream, trying again in ${Math.round(retryInMs!)} ms`)
+    })
+  }
+
+  /** Notes the code of an error response, and ends the subscription where a request can never succeed. */
+  async #fetch (input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    this.#answer = undefined
+    let response: Response
     try {
-      if (response.status !== 200) return this.#tell(describeAnswer(await readAnswer(response)))
-      for await (const event of response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(parser)) this.#take(event)
-    } catch {
-      // The connection was lost: what was read is printed, and the cursor knows it.
+      response = await fetch(input, init)
+    } catch (error) {
+      const failure = new RequestError(this.#url, error as Error)
+      if (!failure.isTemporary && !init?.signal?.aborted) this.#fail(failure.message)
+      throw failure
+    }
+    if (response.status !== OK && response.status !== FINISHED) {
+      this.#answer = describeAnswer(await readAnswer(response.clone()))
+    }
+    return response
+  }
+
+  #fail (message: string): void {
+    this.#failure = new CommandError(printable(message))
+    this.#subscription.close()
+  }
+
+  /** In the words of the service, code included, where it has answered. */
+  #describe ({ message, status }: { message: string, status?: number | undefined }): string {
+    return status === undefined || this.#answer === undefined ? printable(message) : this.#answer
+  }
+
+  async #take (item: StreamItem): Promise<void> {
+    if (item.kind === 'gap') {
+      const { kind, ...gap } = item
+      this.#tell(`stream.gap ${JSON.stringify(gap)}`)
+    } else if (item.kind === 'end') {
+      // Without a topic the service answered 204: each topic has been reported already.
+      if (item.topic !== undefined) this.#tell(describeEnd(item.topic, item.reason))
+    } else {
+      await this.#print(item)
     }
   }
 
-  #take ({ id, event = 'message', data }: EventSourceMessage): void {
-    if (id !== undefined) this.#cursor = id
-    const topic = this.#topicOf.next(this.#cursor)
-    if (event === 'stream.open') return this.#tell('listening')
-    if (event === 'stream.end') return this.#finish(data)
-    if (event.startsWith('stream.')) return this.#tell(`${event} ${data}`)
-    this.#terminal.stdout.write(`${this.#isJson ? this.#json(topic, event, data) : this.#line(topic, event, data)}\n`)
+  /** Waits for whoever reads the output: the client reads no more of the stream meanwhile. */
+  async #print (event: StreamItem & { kind: 'event' }): Promise<void> {
+    const { stdout, signal } = this.#terminal
+    const hasRoom = stdout.write(`${this.#isJson ? asJson(event) : this.#asLine(event)}\n`)
+    if (!hasRoom) await once(stdout, 'drain', { signal }).catch(() => {})
   }
 
-  /** On a line of its own, so that no publisher can forge one. With several topics each line says which one it is of. */
-  #line (topic: string, event: string, data: string): string {
-    return [this.#cursor, ...(this.#topics.length > 1 ? [topic] : []), event, data].map(printable).join(' ')
-  }
-
-  /** `JSON.stringify` leaves C1 controls as they are. */
-  #json (topic: string, event: string, data: string): string {
-    return printable(JSON.stringify({ id: this.#cursor, topic, event, data }))
-  }
-
-  #finish (data: string): void {
-    const { topic, reason } = JSON.parse(data) as { topic: string, reason?: string }
-    this.#finished.add(topic)
-    this.#tell(`topic ${topic} is finished${reason === undefined ? '' : ` (${reason})`}: these were all its events`)
+  /** One line, so that no publisher can forge another. With several topics each line has its topic. */
+  #asLine ({ lastEventId, topic = UNKNOWN, event, data }: StreamItem & { kind: 'event' }): string {
+    return [lastEventId, ...(this.#topics.length > 1 ? [topic] : []), event, data].map(printable).join(' ')
   }
 
   #tell (what: string): void {
@@ -118,22 +132,31 @@ class Tail {
   }
 }
 
-/** 408 and 429 are said by a proxy in front of the service, for a while. */
-function isFinal ({ status }: Response): boolean {
-  return status >= 400 && status < 500 && status !== 408 && status !== 429
+/** The topic of an event of several, from a server that does not say it. */
+const UNKNOWN = '?'
+
+/** `JSON.stringify` leaves C1 controls as they are. */
+function asJson ({ lastEventId, topic = UNKNOWN, event, data }: StreamItem & { kind: 'event' }): string {
+  return printable(JSON.stringify({ id: lastEventId, topic, event, data }))
+}
+
+function describeEnd (topic: string, reason: string): string {
+  return `topic ${topic} is finished${reason === 'closed' ? '' : ` (${reason})`}: these were all its events`
 }
 
 /** Sorted and without duplicates, as the service has them in its cursors. */
 function topicsOf ({ others }: Call): string[] {
   const pattern = others.find(topic => topic.includes('*'))
-  if (others.length === 0) throw new UsageError('tail needs a topic')
-  if (pattern !== undefined) throw new UsageError(`a topic is named in full, saw ${JSON.stringify(pattern)}: name each one, as in tail build/1 build/2`)
+  if (others.length === 0 || others.includes('')) throw new UsageError('tail needs a topic')
+  if (pattern !== undefined) {
+    const advice = 'name each one, as in tail build/1 build/2'
+    throw new UsageError(`a topic is named in full, saw ${JSON.stringify(pattern)}: ${advice}`)
+  }
   return [...new Set(others)].sort()
 }
 
-function queryOf ({ values }: Call, topics: readonly string[]): URLSearchParams {
+function queryOf ({ values }: Call): URLSearchParams {
   const query = new URLSearchParams()
-  for (const topic of topics) query.append('topic', topic)
   for (const [flag, parameter] of [['after', 'lastEventId'], ['last', 'last'], ['since', 'since']] as const) {
     const value = values.get(flag)
     if (value !== undefined) query.set(parameter, value)
