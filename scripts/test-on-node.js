@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
-const SUITES = ['reply', 'auth', 'topics', 'types']
+const SUITES = ['reply', 'auth', 'topics', 'client', 'types']
 const ROOT = join(import.meta.dirname, '..')
 const [version = ''] = process.argv.slice(2)
 if (!/^\d+(\.\d+)*$/.test(version)) throw new Error(`usage: test-on-node.js VERSION, such as 24; saw "${version}"`)

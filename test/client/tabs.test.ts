@@ -6,7 +6,7 @@ import type { EndDetail, ErrorDetail, GapDetail, Published, SubscribeOptions, Su
 import { TestService } from '../support/service-app.ts'
 import { ending, ScriptedServer, status, streaming } from '../support/scripted-server.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
-import { provideLocks } from '../support/web-locks.ts'
+import { provideLocks, withoutLocks } from '../support/web-locks.ts'
 
 /** A subscription as one tab has it, and all that it says. */
 class Tab {
@@ -216,6 +216,7 @@ t.test('a server that says no topics cannot be shared, and it is said', async t 
 })
 
 t.test('where tabs cannot find each other, each has a connection', async t => {
+  withoutLocks(t)
   const service = await TestService.start(t)
   const url = `${service.origin}/events`
   const tabs = ['a', 'b'].map(topic => new Tab(t, { url, topics: [topic] }))

@@ -43,8 +43,17 @@ class WebLocks {
 
 /** Gives Node's global scope what tabs need to find each other, until the test ends. */
 export function provideLocks (t: Test): void {
+  replaceNavigator(t, { locks: new WebLocks() })
+}
+
+/** Takes it away, until the test ends: Node 24.5 and later have Web Locks of their own. */
+export function withoutLocks (t: Test): void {
+  replaceNavigator(t, {})
+}
+
+function replaceNavigator (t: Test, value: object): void {
   const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
-  Object.defineProperty(globalThis, 'navigator', { value: { locks: new WebLocks() }, configurable: true })
+  Object.defineProperty(globalThis, 'navigator', { value, configurable: true })
   t.teardown(() => {
     if (before) Object.defineProperty(globalThis, 'navigator', before)
     else delete (globalThis as { navigator?: unknown }).navigator

@@ -1,0 +1,72 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import t from 'tap'
+import type { Test } from 'tap'
+import ts from 'typescript'
+import { openBrowser, openPage } from '../support/browser.ts'
+import { blocksOf, readDoc } from '../support/markdown.ts'
+import { emptyFolder, pack, succeed, writeFiles } from '../support/packages.ts'
+import { stablePort } from '../support/ports.ts'
+
+// A newcomer with an empty folder, who does what docs/guides/app.md says.
+
+const GUIDE = 'docs/guides/app.md'
+
+/** The commands that the guide shows without their output. */
+function commands (): string[] {
+  return [...readDoc(GUIDE).matchAll(/^ {4}(npm .*)$/gm)].map(([, command]) => command!)
+}
+
+/** The app of the guide with the changes of its section about kill -9, as JavaScript, on a port of the test's. */
+function program (port: number): string {
+  const app = blocksOf(GUIDE).find(({ language }) => language === 'ts')!.text
+  const [log = '', page = ''] = blocksOf(GUIDE).filter(({ section }) => section.includes('kill -9')).map(({ text }) => text)
+  const [importLine = '', registerLine = ''] = log.split('\n')
+  const changed = [importLine, app]
+    .join('\n')
+    .replace(/^await app\.register\(topics, .*$/m, registerLine)
+    .replace('await app.listen({ port: 3000 })', () => `${page}\nawait app.listen({ port: ${port} })`)
+  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
+  return ts.transpileModule(changed, { compilerOptions }).outputText
+}
+
+/** Starts the app; settles with its kill -9 when it answers. */
+async function start (t: Test, folder: string, origin: string): Promise<() => Promise<void>> {
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'app.mjs'], { cwd: folder, stdio: 'inherit' })
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill('SIGKILL')
+    await gone
+  }
+  t.teardown(kill)
+  while (!await fetch(origin).then(({ ok }) => ok, () => false)) {
+    if (child.exitCode !== null) throw new Error(`the app ended with ${child.exitCode}`)
+  }
+  return kill
+}
+
+t.test('from an empty folder to a page that survives kill -9 of the server', async t => {
+  const folder = emptyFolder(t)
+  const tarball = await pack(t, 'plugin')
+  for (const command of commands()) await succeed(folder, 'bash', ['-c', command.replace('fastify-resumable-sse', tarball)])
+  const port = await stablePort()
+  const origin = `http://127.0.0.1:${port}`
+  writeFiles(folder, { 'app.mjs': program(port) })
+  // The requests that the guide shows with curl.
+  const publish = async (status: string): Promise<number> => {
+    const headers = { 'content-type': 'application/json' }
+    return (await fetch(`${origin}/orders/7/status`, { method: 'POST', headers, body: JSON.stringify({ status }) })).status
+  }
+
+  const kill = await start(t, folder, origin)
+  const page = await openPage(t, await openBrowser(t))
+  await page.goto(origin)
+  t.equal(await publish('packed'), 201)
+  await page.getByText('packed').waitFor()
+  await kill()
+  await start(t, folder, origin)
+  for (const status of ['shipped', 'delivered']) t.equal(await publish(status), 201)
+  await page.getByText('delivered').waitFor()
+  t.same(await page.locator('li').allTextContents(), ['packed', 'shipped', 'delivered'])
+})
