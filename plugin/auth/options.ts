@@ -1,4 +1,5 @@
 import { KeyObject } from 'node:crypto'
+import { types } from 'node:util'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
 import { withoutUndefined } from '../common/given.ts'
@@ -247,11 +248,11 @@ const bad = (name: string, range: string, seen: string): Error =>
   new errors.FST_SSE_BAD_OPTION('auth', name, range, seen)
 
 function isSecret (value: unknown): boolean {
-  return (typeof value === 'string' || value instanceof Uint8Array) && Buffer.byteLength(value) >= MIN_SECRET_BYTES
+  return (typeof value === 'string' || types.isUint8Array(value)) && Buffer.byteLength(value) >= MIN_SECRET_BYTES
 }
 
 const sizeOf = (value: unknown): string =>
-  typeof value === 'string' || value instanceof Uint8Array ? `${Buffer.byteLength(value)} bytes` : typeof value
+  typeof value === 'string' || types.isUint8Array(value) ? `${Buffer.byteLength(value)} bytes` : typeof value
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 

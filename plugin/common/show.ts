@@ -1,10 +1,12 @@
+import { types } from 'node:util'
+
 const MAX_SHOWN = 80
 
 /** Shows a value in an error message: short, on one line, never throwing. */
 export function show (value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return `a function ${value.name}`.trim()
-  if (value instanceof Uint8Array) return `${value.length} bytes`
+  if (types.isUint8Array(value)) return `${value.length} bytes`
   return shorten(toJson(value))
 }
 

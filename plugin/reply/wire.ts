@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { types } from 'node:util'
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
 import type { Frame } from './frame.ts'
@@ -151,7 +152,8 @@ function dataLines (data: unknown, serialize: Serializer): string {
 }
 
 function dataText (data: unknown, serialize: Serializer): string {
-  if (data instanceof Uint8Array) return bytesText(data)
+  // Not by `instanceof`: bytes of another realm (Jest, node:vm) would be written as an object of numbers.
+  if (types.isUint8Array(data)) return bytesText(data)
   const text: unknown = serializeData(data, serialize)
   if (typeof text !== 'string') throw bad('data', 'did not serialize to a string', data)
   return text

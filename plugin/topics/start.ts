@@ -1,4 +1,5 @@
 import { show } from '../common/show.ts'
+import { has } from '../reply/source-kind.ts'
 import { readCursor, topicTag } from './cursor.ts'
 import type { Cursor } from './cursor.ts'
 import { errors } from './errors.ts'
@@ -65,10 +66,15 @@ export function checkSubscribeOptions (options: SubscribeOptions): SubscribeOpti
   if (envelope !== undefined && typeof envelope !== 'boolean') {
     throw new errors.TOPICS_BAD_START('envelope', 'true or false', show(envelope))
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && !isAbortSignal(signal)) {
     throw new errors.TOPICS_BAD_START('signal', 'an AbortSignal', show(signal))
   }
   return options
+}
+
+/** By its shape: a signal may be of another realm or of a polyfill. */
+function isAbortSignal (value: unknown): boolean {
+  return has(value, 'addEventListener', 'removeEventListener') && 'aborted' in value
 }
 
 /** What is asked to find the start of a connection, and who hears of resumes. */
@@ -89,7 +95,8 @@ export async function findStart (
   const starts = await Promise.all(
     topics.map((topic, at) => startFromCursor(init, topic, now[at]!, cursor, topics.length === 1))
   )
-  // A cursor in which no topic finds itself says nothing about what was missed in any.
+  // A plain id that fits no topic says nothing about what was missed in any. A vector names its topics, and those that
+  // it does not name begin now.
   const isReadable = cursor.kind === 'vector' || starts.some(start => start !== undefined)
   const after = cursor.kind === 'plain' ? formatEventId(cursor.id) : null
   const found = await Promise.all(

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { createParser } from 'eventsource-parser'
 import type { EventSourceMessage } from 'eventsource-parser'
@@ -120,6 +121,13 @@ t.test('a serializer gives the text, and its failure keeps its cause', async t =
   t.throws(() => encodeEvent({ data: 1 }, () => { throw cause }), { message: /serialized \(first line\), saw 1/, cause })
   // eslint-disable-next-line no-throw-literal -- anything can be thrown
   t.throws(() => encodeEvent({ data: 1 }, () => { throw 'no error' }), { message: /serialized \(no error\)/ })
+})
+
+// `instanceof Uint8Array` is false for them: they were written as {"0":104,"1":105}.
+t.test('bytes of another realm are bytes', async t => {
+  const bytes: unknown = runInNewContext('new Uint8Array([104, 105])')
+  t.equal(encodeEvent({ data: bytes }).toString(), 'data: hi\n\n')
+  t.equal(show(bytes), '2 bytes')
 })
 
 t.test('W36 a comment is prefixed on every line, W37 the preamble is an empty one', async t => {

@@ -259,6 +259,19 @@ t.test('a loop that is left while the log is being asked throws nothing', async 
   await released(app)
 })
 
+t.test('a signal of another realm or of a polyfill ends the loop', async t => {
+  const app = await buildTopicsApp(t)
+  await publish(app, 'a', '1')
+  const signal = Object.assign(new EventTarget(), { aborted: false })
+  const seen: unknown[] = []
+  for await (const item of app.topics.subscribe('a', { last: 1, signal: signal as unknown as AbortSignal })) {
+    seen.push(item.kind)
+    signal.aborted = true
+    signal.dispatchEvent(new Event('abort'))
+  }
+  t.same(seen, ['event'])
+})
+
 t.test('a signal that is none is reported', async t => {
   const app = await buildTopicsApp(t)
   const message = '"signal" must be an AbortSignal, saw {}'
