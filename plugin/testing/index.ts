@@ -1,2 +1,6 @@
 export { injectSse } from './inject-sse.ts'
 export type { InjectedEvent, InjectedStream, InjectSseOptions } from './inject-sse.ts'
+export { testTopicLog } from './log/index.ts'
+export type { TopicLogContract } from './log/contract.ts'
+export { testTokenStore } from './store/index.ts'
+export type { TokenStoreContract, TokenStoreStage } from './store/contract.ts'

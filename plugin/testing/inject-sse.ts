@@ -2,7 +2,7 @@ import type * as EventSourceParser from 'eventsource-parser'
 import { requirePeer } from '../common/peer.ts'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 
-const { createParser } = requirePeer<typeof EventSourceParser>('eventsource-parser', 'injectSse')
+type Parser = typeof EventSourceParser
 
 /** One event as a client would see it. */
 export interface InjectedEvent {
@@ -49,16 +49,22 @@ export interface InjectSseOptions {
 export async function injectSse (
   app: FastifyInstance, options: InjectOptions | string, { timeoutMs = 0 }: InjectSseOptions = {}
 ): Promise<InjectedStream> {
+  // Here and not above: the contract suites of this folder need no parser.
+  const { createParser } = requirePeer<Parser>('eventsource-parser', 'injectSse')
   const request = typeof options === 'string' ? { url: options } : options
   const headersSent = { accept: 'text/event-stream', ...request.headers }
   const response = await app.inject({ ...request, headers: headersSent, payloadAsStream: true })
   const { statusCode, headers } = response
-  const stream = new Injected({ statusCode, headers, timeoutMs, leave: () => { response.raw.res.destroy() } })
+  const stream = new Injected({ createParser, statusCode, headers, timeoutMs, leave: () => { response.raw.res.destroy() } })
   void stream.read(response.stream())
   return stream
 }
 
-interface InjectedInit extends Pick<InjectedStream, 'statusCode' | 'headers'> { timeoutMs: number, leave: () => void }
+interface InjectedInit extends Pick<InjectedStream, 'statusCode' | 'headers'> {
+  createParser: Parser['createParser']
+  timeoutMs: number
+  leave: () => void
+}
 
 class Injected implements InjectedStream {
   readonly statusCode: number
@@ -70,10 +76,12 @@ class Injected implements InjectedStream {
   #isOver = false
   #lastId: string | undefined
   readonly #wakes: (() => void)[] = []
+  readonly #createParser: Parser['createParser']
   readonly #leave: () => void
   readonly #timeoutMs: number
 
-  constructor ({ statusCode, headers, timeoutMs, leave }: InjectedInit) {
+  constructor ({ createParser, statusCode, headers, timeoutMs, leave }: InjectedInit) {
+    this.#createParser = createParser
     this.#timeoutMs = timeoutMs
     this.statusCode = statusCode
     this.headers = headers
@@ -81,7 +89,7 @@ class Injected implements InjectedStream {
   }
 
   async read (body: AsyncIterable<Buffer>): Promise<void> {
-    const parser = createParser({
+    const parser = this.#createParser({
       onEvent: ({ id, event = 'message', data }) => {
         this.#lastId = id ?? this.#lastId
         this.events.push({ id: this.#lastId, event, data })

@@ -1,0 +1,44 @@
+import { errors } from '../../topics/errors.ts'
+import { ORIGIN } from '../../topics/event-id.ts'
+import { equal, match, ok, rejects, same } from '../assert.ts'
+import { newEvents, readAll } from './events.ts'
+import type { TopicLogContract } from './contract.ts'
+
+/** Both ends of a topic, closing and deleting. */
+export function testEnds<T> ({ test, makeLog }: TopicLogContract<T>): void {
+  test('locate tells both ends, and whether this very entry is there', async t => {
+    const log = await makeLog(t)
+    match(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, count: 0, bornMs: 0, forgottenMs: 0, isClosed: false, jumps: [] }, exists: false })
+    const { ids } = await log.append('a', newEvents(3))
+    const { ends, exists } = await log.locate('a', ids[1]!)
+    match({ ends, exists }, { ends: { first: ids[0], last: ids[2], count: 3, bornMs: ids[0]!.ms, isClosed: false }, exists: true })
+    ok(ends.nowMs >= ids[2]!.ms, "the log's clock")
+    equal((await log.locate('a', { ms: ids[1]!.ms + 1, n: 2 })).exists, false)
+    equal((await log.locate('a', { ms: ids[2]!.ms, n: 4 })).exists, false)
+  })
+
+  test('a closed topic takes no more events, and says so', async t => {
+    const log = await makeLog(t)
+    await log.append('a', newEvents(1), { idempotencyKey: 'k' })
+    await log.close('a')
+    await log.close('a')
+    equal((await log.locate('a', ORIGIN)).ends.isClosed, true)
+    await rejects(log.append('a', newEvents(1)), { code: 'TOPICS_CLOSED', statusCode: 409 })
+    equal((await log.append('a', newEvents(1), { idempotencyKey: 'k' })).isRepeat, true, 'a repeat of an earlier append is answered')
+    await log.close('never used')
+    await rejects(log.append('never used', newEvents(1)), errors.TOPICS_CLOSED)
+  })
+
+  test('a deleted topic is empty and open again, and its numbers go on', async t => {
+    const log = await makeLog(t)
+    const { ids } = await log.append('a', newEvents(3), { idempotencyKey: 'k' })
+    await log.close('a')
+    await log.delete('a')
+    await log.delete('never used')
+    const { ends } = await log.locate('a', ids[2]!)
+    match(ends, { first: undefined, last: ids[2], count: 0, bornMs: ids[0]!.ms, isClosed: false })
+    same(await readAll(log, 'a'), [])
+    same((await log.append('a', newEvents(1))).ids.map(id => id.n), [4])
+    equal((await log.append('a', newEvents(3), { idempotencyKey: 'k' })).isRepeat, true, 'what was published once is not published again')
+  })
+}
