@@ -67,7 +67,11 @@ export const errors = {
   /** The request has an `Expect` that the service does not support. */
   SERVICE_BAD_EXPECTATION: defineError('SERVICE_BAD_EXPECTATION', 'expect must be 100-continue, saw %s', 417),
   /** One subject or address publishes too often. */
-  SERVICE_TOO_MANY_PUBLISHES: defineError('SERVICE_TOO_MANY_PUBLISHES', 'at most %s publishes per second, saw more', 429),
+  SERVICE_TOO_MANY_PUBLISHES: defineError(
+    'SERVICE_TOO_MANY_PUBLISHES',
+    'at most %s publishes per second, saw more',
+    429
+  ),
   /** The request line and the headers are too large. */
   SERVICE_HEADERS_TOO_LARGE: defineError(
     'SERVICE_HEADERS_TOO_LARGE',

@@ -26,7 +26,7 @@ import { boundPipelining } from './http/pipelining.ts'
 import { overviewRoutes } from './routes/overview-routes.ts'
 import { limitPublishing } from './routes/publish-rate.ts'
 import { QuietLog, serializers } from './http/quiet-log.ts'
-import { tellRefusals } from './http/error-handler.ts'
+import { handleErrors } from './http/error-handler.ts'
 import { StreamGate } from './streams/stream-gate.ts'
 import { StreamLimits } from './streams/stream-limits.ts'
 import { applyTimeouts, TIMEOUTS } from './http/timeouts.ts'
@@ -34,32 +34,32 @@ import type { Timeouts } from './http/timeouts.ts'
 import { secureOptions } from './http/tls.ts'
 import { describeTokenCalls } from './routes/token-calls.ts'
 import { topicsRoutes } from './routes/topics-routes.ts'
-import { onClientError, refuseUnread, routableUrl } from './http/malformed-requests.ts'
+import { onClientError, handleMalformed, routableUrl } from './http/malformed-requests.ts'
 
 export { ConfigError, readConfig } from './config/read-config.ts'
 export type { ServiceConfig } from './config/config.ts'
 
-/** Without TLS; with it Node asks for no Host either. */
+/** Without TLS; with TLS Node does not require Host either. */
 const plainOptions = { http: { requireHostHeader: false } }
 
 /**
- * Builds the service from its configuration; `listen` and `close` are the caller's.
- * Registration order is the service: the stream, the log, the routes. `timeouts` are fixed but for tests.
+ * Builds the service from its configuration; the caller calls `listen` and `close`. Registration order is the service:
+ * the stream, the log, the routes. `timeouts` vary only in tests.
  */
 export async function buildService (config: ServiceConfig, timeouts: Timeouts = TIMEOUTS): Promise<FastifyInstance> {
   const logLimit = new LogLimit()
   const options: FastifyServerOptions = {
     logger: { level: config.logLevel, serializers, hooks: logLimit.hooks },
     logController: new QuietLog(),
-    // A new stream during the drain is told to come back, which EventSource survives; Fastify's own 503 would end it.
+    // During the drain a new stream is asked to retry, which EventSource survives; Fastify's own 503 would end it.
     return503OnClosing: false,
     clientErrorHandler: onClientError,
     rewriteUrl: routableUrl,
     trustProxy: config.trustProxy ?? false,
-    // As long as a request line can be: a topic that is too long is refused as a topic, with its own limit.
+    // As long as a request line can be: a topic name that is too long is rejected as a topic name, with its own limit.
     routerOptions: { maxParamLength: 16 * 1024 }
   }
-  // Fastify types each kind of server apart; to a route they are the same.
+  // Fastify types each kind of server separately; for a route they are the same.
   const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config, timeouts) })
   logLimit.start(app)
   const connections = new ConnectionCounts(app)
@@ -67,10 +67,10 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   applyTimeouts(app, timeouts, connections)
   boundPipelining(app, connections)
   boundClose(app, config.drainMs)
-  tellRefusals(app, config)
+  handleErrors(app, config)
   secureResponses(app, { hasTls: config.tlsCert !== undefined })
   await allowOrigins(app, config.corsOrigins)
-  refuseUnread(app, config)
+  handleMalformed(app, config)
   inflateBodies(app)
   gateBodies(app, { maxBodiesBytes: config.maxBodiesBytes, requestMs: timeouts.requestMs })
   readBodies(app, config)

@@ -82,7 +82,10 @@ function credentials (
     }
   }
   if (jwtPublicKey !== undefined || jwksUrl !== undefined) {
-    return { hints: ['  With a token from your issuer in TOKEN that allows subscribing and publishing to news:'], options }
+    return {
+      hints: ['  With a token from your issuer in TOKEN that allows subscribing and publishing to news:'],
+      options
+    }
   }
   if (proxyHeader === undefined) return { hints: [], options: [] }
   if (isFrom(toBlockList(proxyFrom!), from)) return { hints: [], options: [`-H ${quote(`${proxyHeader}: me`)}`] }

@@ -13,7 +13,7 @@ export async function check (config: ServiceConfig): Promise<string> {
     await app.ready()
     // Any topic will do: the log answers for a topic without events, too.
     await app.topics.info('check')
-    await refuseTrouble(app, config)
+    await rejectTrouble(app, config)
   } finally {
     await app.close()
   }
@@ -24,7 +24,7 @@ export async function check (config: ServiceConfig): Promise<string> {
  * A log that responds may still be unable to deliver events: a Redis user without access to the channels can read and
  * write.
  */
-async function refuseTrouble (app: FastifyInstance, { prefix }: ServiceConfig): Promise<void> {
+async function rejectTrouble (app: FastifyInstance, { prefix }: ServiceConfig): Promise<void> {
   const { checks } = (await app.inject('/readyz')).json<{ checks: { canary?: { problem?: string } } }>()
   const problem = checks.canary?.problem
   if (problem === undefined) return

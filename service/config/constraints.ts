@@ -36,7 +36,9 @@ export const constraints: readonly Constraint[] = [
   {
     among: ['LOG', 'REDIS_URL', 'WORKERS'],
     problem: ({ log, workers }) =>
-      workers > 1 && log !== 'redis' ? `WORKERS=${workers} needs LOG=redis: LOG=${log} supports one process only` : undefined
+      workers > 1 && log !== 'redis'
+        ? `WORKERS=${workers} needs LOG=redis: LOG=${log} supports one process only`
+        : undefined
   },
   {
     among: ['PORT', 'WORKERS'],

@@ -68,7 +68,8 @@ export const redisConstraints: readonly Constraint[] = [
   ),
   withAddress(['REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'], ({ kind }, config) =>
     kind !== 'sentinel' && given(config, 'SENTINEL').length > 0
-      ? `${given(config, 'SENTINEL')[0]} applies to Sentinels only: write REDIS_URL as redis+sentinel://host:26379/mymaster`
+      ? `${given(config, 'SENTINEL')[0]} applies to Sentinels only: ` +
+        'write REDIS_URL as redis+sentinel://host:26379/mymaster'
       : undefined
   ),
   withAddress(['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY'], ({ isTls }, config) =>

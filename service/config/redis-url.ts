@@ -36,7 +36,8 @@ const MAX_DATABASE = 2_147_483_646
 const MAX_SOCKET_PATH_BYTES = 107
 
 export const REDIS_URL_FORMS =
-  'a URL such as redis://host:6379/0, rediss://…, redis+sentinel://host,host/master/0, redis+cluster://host,host or unix:///run/redis.sock'
+  'a URL such as redis://host:6379/0, rediss://…, redis+sentinel://host,host/master/0, ' +
+  'redis+cluster://host,host or unix:///run/redis.sock'
 
 /** The parts between the punctuation marks of a URL; the user ends at the last `@`, which a password may contain. */
 const PARTS =
@@ -140,7 +141,9 @@ function readPlace (kind: RedisAddress['kind'], path: string, query: string | un
   for (const name of new Set(options.keys())) {
     if (!isSocket || name !== 'db') {
       problems.push(
-        `has the option ${JSON.stringify(name)}: ${isSocket ? 'the only option for a socket is db' : 'a Redis URL has no options, and the database is its path'}`
+        `has the option ${JSON.stringify(name)}: ` + (isSocket
+          ? 'the only option for a socket is db'
+          : 'a Redis URL has no options, and the database is its path')
       )
     }
   }

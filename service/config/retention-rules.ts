@@ -73,7 +73,8 @@ function readSetting (topics: string, setting: string, problems: string[]): [str
   const known = SETTINGS.get(name)
   if (known === undefined) {
     problems.push(
-      `has the setting ${JSON.stringify(name)} for ${JSON.stringify(topics)}: it must be one of ${[...SETTINGS.keys()].join(', ')}${suggest(name, [...SETTINGS.keys()])}`
+      `has the setting ${JSON.stringify(name)} for ${JSON.stringify(topics)}: ` +
+        `it must be one of ${[...SETTINGS.keys()].join(', ')}${suggest(name, [...SETTINGS.keys()])}`
     )
   }
   const value = known?.read(text)

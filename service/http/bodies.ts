@@ -6,14 +6,14 @@ import { errors } from '../errors.ts'
 import { readLines } from './ndjson.ts'
 import { keepRawData } from './raw-data.ts'
 
-/** Media types of a publish. */
+/** Media types that a publish accepts. */
 const BODY_TYPES = ['application/json', 'application/x-ndjson', 'text/plain'] as const
 
 const FORM_HINT =
-  "curl sends data as a form unless told otherwise: add -H 'content-type: text/plain', or application/json for events"
+  "curl sends data as a form by default: add -H 'content-type: text/plain', or application/json for events"
 const LINES_HINT = 'events, one per line, are sent as application/x-ndjson'
 
-/** What to do about types that are often sent instead. */
+/** Advice for media types that are often sent by mistake. */
 const HINTS: ReadonlyMap<string, string> = new Map([
   ['application/x-www-form-urlencoded', FORM_HINT],
   ['multipart/form-data', FORM_HINT],
@@ -27,7 +27,7 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ].map(type => [type, LINES_HINT] as const)
 ])
 
-/** The error for a body of a type that is not accepted. */
+/** The error for a body whose media type is not supported. */
 export function badMediaType ({ headers, mediaType = '' }: Pick<FastifyRequest, 'headers' | 'mediaType'>): Error {
   const hint = HINTS.get(mediaType)
   return new errors.SERVICE_BAD_MEDIA_TYPE(
@@ -37,7 +37,7 @@ export function badMediaType ({ headers, mediaType = '' }: Pick<FastifyRequest, 
   )
 }
 
-/** Bounds of bodies, and of what is in them. */
+/** Limits of bodies and of the events in them. */
 export interface BodyLimits {
   maxBodyBytes: number
   maxBatchBytes: number
@@ -46,9 +46,9 @@ export interface BodyLimits {
 }
 
 /**
- * Reads bodies: JSON as its value, text as a string, NDJSON as the list of its events, checked. An empty body of JSON
- * is none: some clients send the type with every request. Text that is not UTF-8 is an error, as it would arrive as
- * other text.
+ * Parses bodies: JSON to its value, text to a string, NDJSON to the list of its checked events. An empty JSON body
+ * counts as no body, because some clients send the content type with every request. Text that is not UTF-8 is an error,
+ * because subscribers would receive different text.
  */
 export function readBodies (app: FastifyInstance, limits: BodyLimits): void {
   app.removeAllContentTypeParsers()
@@ -59,7 +59,9 @@ export function readBodies (app: FastifyInstance, limits: BodyLimits): void {
   )
 }
 
-/** For calls that publish: `data` of an event in JSON that is no string is left as its text, see `keepRawData`. */
+/**
+ * For routes that publish: keeps `data` of a JSON event as its original text unless it is a string, see `keepRawData`.
+ */
 export function readEvents (app: FastifyInstance, limits: BodyLimits): void {
   app.removeContentTypeParser('application/json')
   readJson(app, limits, keepRawData)
@@ -81,7 +83,7 @@ function whole ({ maxBodyBytes }: BodyLimits) {
   return { parseAs: 'buffer', bodyLimit: maxBodyBytes } as const
 }
 
-/** For calls that need no body: one that is sent is read and ignored, whatever its type. */
+/** For routes without a body: one that is sent anyway is read and ignored, whatever its type. */
 export function ignoreBodies (app: FastifyInstance, { maxBodyBytes }: BodyLimits): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: maxBodyBytes }, (request, body, done) => { done(null) })

@@ -10,7 +10,7 @@ import { ChunkJoiner } from './chunk-joiner.ts'
 import { BODYLESS } from './inflate.ts'
 import { whenOver } from './when-over.ts'
 
-/** A body of HTTP/1.1 that says it is no larger is not counted: the buffers of its connection hold more. */
+/** A body of HTTP/1.1 that declares no larger size is not counted: the buffers of its connection are larger. */
 const SMALL_BYTES = 16 * 1024
 
 /** Over HTTP/2 a request is a stream. */
@@ -18,21 +18,21 @@ type RawRequest = IncomingMessage & { readonly stream?: ServerHttp2Stream }
 type Http2Response = ServerResponse & { readonly stream: ServerHttp2Stream }
 
 export interface BodyGateInit {
-  /** Bytes of all bodies that are being received or processed, decompressed. One body alone may be larger. */
+  /** Bytes of all bodies that are being received or processed, after decompression. A single body may be larger. */
   maxBodiesBytes: number
-  /** How long the body of an HTTP/2 request may take; Node times those of HTTP/1.1. */
+  /** How long the body of an HTTP/2 request may take; Node enforces the limit for HTTP/1.1. */
   requestMs: number
 }
 
 /**
- * Bounds the memory that bodies under way take together, and the time that those of HTTP/2 take. Call it after
- * `inflateBodies`, so that what comes out of a compressed body counts.
+ * Limits the memory that all bodies in progress use together, and the time that those of HTTP/2 take. Call it after
+ * `inflateBodies`, so that the decompressed size of a body counts.
  */
 export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }: BodyGateInit): void {
   const budget = new ByteBudget(maxBodiesBytes)
   app.addHook('preParsing', async (request, reply, payload) => {
     if (isHarmless(request, payload)) return payload
-    // A body that is not read would wait in memory for as long as the response lasts, and an event stream lasts.
+    // A body that is not read would stay in memory for as long as the response lasts, and an event stream has no end.
     if (BODYLESS.has(request.method)) return payload.resume()
     const gate = new BodyGate(payload, budget)
     if ('stream' in reply.raw) timeBody(gate, reply, requestMs)
@@ -41,22 +41,23 @@ export function gateBodies (app: FastifyInstance, { maxBodiesBytes, requestMs }:
   })
 }
 
-/** Without a body, or with a small one of HTTP/1.1 that is read and not compressed. */
+/** A request without a body, or with a small uncompressed body of HTTP/1.1 that is read. */
 function isHarmless ({ raw, method, headers }: FastifyRequest, payload: RequestPayload): boolean {
   const { stream } = raw as RawRequest
-  // HTTP/2 itself bounds what waits unread: the window of a stream.
+  // HTTP/2 itself limits how much is buffered unread: the window of a stream.
   if (stream !== undefined) return BODYLESS.has(method) || stream.endAfterHeaders
   if (headers['transfer-encoding'] !== undefined) return false
   return payload === raw && Number(headers['content-length'] ?? 0) <= (BODYLESS.has(method) ? 0 : SMALL_BYTES)
 }
 
-/** Answers 408 to a body that does not come to its end, and takes no more of it. */
+/** Responds with 408 to a body that is not complete in time, and stops reading it. */
 function timeBody (gate: BodyGate, reply: FastifyReply, requestMs: number): void {
   const { stream } = reply.raw as Http2Response
   const timer = setTimeout(() => gate.destroy(new errors.SERVICE_TIMEOUT()), requestMs).unref()
   reply.raw.once('close', () => clearTimeout(timer))
-  // The response is complete, so the rest of the body has no reader. Node keeps a closed stream, and with it the session,
-  // until its data has been read: a byte that came while the gate was being destroyed waited in a paused stream for ever.
+  // The response is complete, so the rest of the body has no reader. Node keeps a closed stream, and with it the
+  // session, until its data has been read: a byte that arrived while the gate was being destroyed waited in a paused
+  // stream indefinitely.
   stream.once('finish', () => {
     if (stream.readableEnded) return
     stream.close(constants.NGHTTP2_NO_ERROR)
@@ -75,7 +76,7 @@ class BodyGate extends Transform {
     super()
     this.#payload = payload
     this.#budget = budget
-    // Nobody else listens when the request was answered before its body came.
+    // Nobody else listens if the response was sent before the body arrived.
     this.on('error', () => {})
     payload.on('error', error => { this.destroy(error) })
   }

@@ -4,13 +4,13 @@ const FIRST_BYTES = 512
 
 /**
  * Joins small chunks of a body. Each chunk costs some hundred bytes of memory for as long as it is kept, and a client
- * may send a single byte in each: a body of 1 MiB took 400 MiB.
+ * may send one byte per chunk: a body of 1 MiB took 400 MiB.
  */
 export class ChunkJoiner {
   #buffer = Buffer.alloc(0)
   #filled = 0
 
-  /** Returns the chunks that are complete now, in the order of their bytes; often none. */
+  /** Returns the chunks that are complete, in order; often none. */
   add (chunk: Buffer): Buffer[] {
     const complete = this.#filled + chunk.length > JOINED_BYTES ? this.flush() : []
     if (chunk.length >= JOINED_BYTES) return [...complete, chunk]
@@ -18,7 +18,7 @@ export class ChunkJoiner {
     return complete
   }
 
-  /** Returns what is left, if anything. */
+  /** Returns the rest, if any. */
   flush (): Buffer[] {
     if (this.#filled === 0) return []
     const joined = this.#buffer.subarray(0, this.#filled)
@@ -34,7 +34,7 @@ export class ChunkJoiner {
     this.#filled = bytes
   }
 
-  /** By doubling: most bodies are small, and each byte is copied a constant number of times. */
+  /** Grows by doubling: most bodies are small, and each byte is copied a constant number of times. */
   #grow (bytes: number): void {
     const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, bytes, 2 * this.#buffer.length))
     this.#buffer.copy(larger, 0, 0, this.#filled)

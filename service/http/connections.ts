@@ -25,9 +25,9 @@ export class ConnectionCounts {
 }
 
 /**
- * Makes `app.close()` end within `drainMs`, as it promises for streams. The plugin closes connections that are idle or
- * wait for the rest of a request; here every other request is one of the service, and is cut, too. Call it before
- * anything that closes.
+ * Makes `app.close()` end within `drainMs`, as promised for streams. The plugin closes connections that are idle or
+ * wait for the rest of a request; here every other request belongs to the service, and is aborted too. Call it before
+ * anything else that closes.
  */
 export function boundClose (app: FastifyInstance, drainMs: number): void {
   const sockets = opened(app)
@@ -38,7 +38,7 @@ export function boundClose (app: FastifyInstance, drainMs: number): void {
   app.addHook('onClose', async () => { clearTimeout(timer) })
 }
 
-/** The open connections of the server; with TLS the sockets below it. */
+/** The open connections of the server; with TLS the sockets below them. */
 function opened (app: FastifyInstance): ReadonlySet<Socket> {
   const open = new Set<Socket>()
   app.server.on('connection', (socket: Socket) => {

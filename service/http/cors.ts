@@ -2,7 +2,7 @@ import cors from '@fastify/cors'
 import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
-/** Browsers ask again after this many seconds whether they may; Chromium keeps no answer for longer. */
+/** How long browsers may cache a preflight response, in seconds; Chromium caches none for longer. */
 const PREFLIGHT_SECONDS = 7_200
 
 const SHARED: FastifyCorsOptions = {
@@ -25,9 +25,9 @@ const SHARED: FastifyCorsOptions = {
 }
 
 /**
- * Lets pages of these origins use the service, refusals included; undefined lets none. `*` alone lets all of them, and
- * then without cookies, as the fetch standard demands. Call it before the routes are added, and before methods are
- * watched.
+ * Allows pages of these origins to use the service and to read its error responses; undefined allows none. `*` alone
+ * allows all origins, but without cookies, as the Fetch standard requires. Call it before routes are added and before
+ * methods are watched.
  */
 export async function allowOrigins (app: FastifyInstance, origins: readonly string[] | undefined): Promise<void> {
   if (origins === undefined) return
@@ -38,7 +38,7 @@ export async function allowOrigins (app: FastifyInstance, origins: readonly stri
       ...SHARED,
       origin: isOpen ? '*' : allowed.has(request.headers.origin ?? ''),
       credentials: !isOpen,
-      // Any other OPTIONS asks which methods a path has.
+      // Any other OPTIONS request asks which methods a path supports.
       preflight: request.headers['access-control-request-method'] !== undefined
     })
   })

@@ -1,19 +1,19 @@
 import { reportOf } from 'fastify-resumable-sse'
 
-/** The body of every refusal. */
-export interface Refusal { statusCode: number, code: string, error: string, message: string }
+/** The body of every error response. */
+export interface ErrorBody { statusCode: number, code: string, error: string, message: string }
 
-/** Codes that are ours; one of the system says something about the inside of the service. */
+/** Codes of our own; a system error code would reveal details of the service. */
 const OWN_CODE = /^(TOPICS|SERVICE|FST)_\w+$/
 
-/** For a log that did not answer in time, or whose connection was lost meanwhile. */
-const UNCERTAIN = 'it is not known whether this was done: repeat a publish with the same Idempotency-Key'
+/** For a log that did not respond in time, or whose connection was lost in the meantime. */
+const UNCERTAIN = 'the outcome is unknown: repeat a publish with the same Idempotency-Key'
 
 /**
- * The body of an error response: the message of a 4xx as it is, of a 5xx its status alone, the code where it is one of
- * ours, and whether it may have been done all the same.
+ * The body of an error response: the full message of a 4xx but only the status text of a 5xx, the code if it is one of
+ * ours, and whether the request may have taken effect anyway.
  */
-export function refusalOf (error: unknown): Refusal {
+export function errorBodyOf (error: unknown): ErrorBody {
   const { statusCode, error: name, message: report } = reportOf(error)
   const message = isUncertain(error) ? `${report}: ${UNCERTAIN}` : report
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''

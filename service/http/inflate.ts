@@ -9,17 +9,18 @@ const INFLATERS: ReadonlyMap<string, () => Transform> = new Map([
   ['gzip', createGunzip], ['x-gzip', createGunzip], ['deflate', createInflate], ['br', createBrotliDecompress]
 ])
 
-/** Content codings that a body may have. */
+/** Content encodings that a body may have. */
 export const ENCODINGS = ['gzip', 'deflate', 'br', 'identity'] as const
 
-/** Requests with these methods have no body that anybody reads. */
+/** Methods whose request body is never read. */
 export const BODYLESS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 /**
- * Decompresses bodies as they come. Whoever reads them counts what comes out, so that a bomb is refused at its limit.
+ * Decompresses bodies as they arrive. Their reader counts decompressed bytes, so that a decompression bomb is rejected
+ * at its limit.
  *
- * Not `@fastify/compress`: it ends the connection instead of answering when a body cannot be decompressed, and a bomb
- * goes on to be decompressed after it was refused.
+ * Not `@fastify/compress`: it closes the connection instead of responding when a body cannot be decompressed, and
+ * continues to decompress a bomb after it was rejected.
  */
 export function inflateBodies (app: FastifyInstance): void {
   app.addHook('preParsing', async (request, reply, payload) => {
@@ -27,7 +28,7 @@ export function inflateBodies (app: FastifyInstance): void {
     if (encoding === 'identity' || BODYLESS.has(request.method)) return payload
     const create = INFLATERS.get(encoding)
     if (create === undefined) {
-      // RFC 9110, 12.5.3: which codings would have been taken.
+      // RFC 9110, 12.5.3: the codings that would have been accepted.
       reply.header('accept-encoding', ENCODINGS.join(', '))
       throw new errors.SERVICE_BAD_ENCODING(ENCODINGS.join(', '), show(encoding))
     }
@@ -43,7 +44,7 @@ function inflate (payload: RequestPayload, inflater: Transform, encoding: string
   const inflated = Object.assign(inflater, { receivedEncodedLength: 0 })
   payload.on('data', (chunk: Buffer) => { inflated.receivedEncodedLength += chunk.length })
   payload.on('error', error => { inflated.destroy(error) })
-  // Before Fastify hears of it, which passes it on as it is.
+  // Registered before Fastify's own listener, which passes the error on unchanged.
   inflated.on('error', error =>
     Object.assign(error, new errors.SERVICE_BAD_BODY(`is not ${encoding}, as content-encoding says`))
   )

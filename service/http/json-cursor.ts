@@ -8,17 +8,15 @@ const CLOSE_BRACE = 0x7d
 const SPACE = 0x20
 const BYTE_ORDER_MARK = 0xfeff
 
-/**
- * Where a value begins and ends in a text, and how deep it is nested: 0 for a value that is neither object nor array.
- */
+/** Where a value begins and ends in a text, and its nesting depth: 0 for a value that is neither object nor array. */
 export interface Span { from: number, to: number, depth: number }
 
 /**
  * Walks over JSON to find where values begin and end. `JSON.parse` must have accepted the text before: nothing is
  * checked here. One pass, without recursion.
  *
- * Not `jsonc-parser`, whose scanner needs two to five times as long and still leaves the walk to its user; not
- * `lossless-json`, which keeps numbers but not the order of keys, and needs three to ten times as long.
+ * Not `jsonc-parser`, whose scanner takes two to five times as long and leaves the walk to its user; not
+ * `lossless-json`, which keeps numbers but not the order of keys, and takes three to ten times as long.
  */
 export class JsonCursor {
   readonly #text: string
@@ -30,8 +28,8 @@ export class JsonCursor {
   }
 
   /**
-   * Calls back before each element of the array that comes next, or once where it is no array. The callback moves over
-   * the value.
+   * Calls back before each element of the array that comes next, or once if it is not an array. The callback must move
+   * past the value.
    */
   forEachValue (visit: () => void): void {
     if (this.#next() !== OPEN_BRACKET) return visit()
@@ -43,8 +41,8 @@ export class JsonCursor {
   }
 
   /**
-   * Moves over a value and returns where the value of this key stands in it, the last one of several; undefined where
-   * there is none.
+   * Moves past an object and returns the span of the value of this key, the last one if it is repeated; undefined if it
+   * is missing.
    */
   valueOf (key: string): Span | undefined {
     if (this.#next() !== OPEN_BRACE) {
@@ -65,7 +63,7 @@ export class JsonCursor {
     return found
   }
 
-  /** The next character that is no white space, which is not moved over. */
+  /** The next character that is not white space, without moving past it. */
   #next (): number {
     while (this.#text.charCodeAt(this.#at) <= SPACE) this.#at++
     return this.#text.charCodeAt(this.#at)
@@ -85,7 +83,7 @@ export class JsonCursor {
     return { from, to: this.#at, depth }
   }
 
-  /** A quote ends a string unless an odd number of backslashes stands before it. */
+  /** A quote ends a string unless it is preceded by an odd number of backslashes. */
   #skipString (): void {
     let end = this.#at
     let escapes: number
@@ -107,7 +105,7 @@ export class JsonCursor {
     }
   }
 
-  /** An object or an array. Returns how deep it is nested. */
+  /** An object or an array. Returns its nesting depth. */
   #skipNested (): number {
     let depth = 0
     let deepest = 0

@@ -1,28 +1,28 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyServerOptions } from 'fastify'
 
-/** Pino's levels: warnings and errors are limited; below, a line is there because somebody asked for it. */
+/** Pino's levels: warnings and errors are limited; lower levels are only enabled on request. */
 const WARN = 40
-/** Trouble is over when no request has met it for this long. */
+/** A problem is over when no request has had it for this long. */
 const QUIET_MS = 10_000
-/** Kinds of trouble that are told apart; further ones count as one. */
+/** Maximum number of problems that are counted separately; further ones are counted together. */
 const MAX_KINDS = 100
 
 type PinoHooks = NonNullable<Exclude<FastifyServerOptions['logger'], boolean | undefined>['hooks']>
 type Reporter = Pick<FastifyBaseLogger, 'warn'>
 
-/** The logger of a line: that of a request has the request's id. */
+/** The logger of a line: that of a request has the request id. */
 interface LineLogger { bindings: () => Record<string, unknown>, isLevelEnabled: (level: string) => boolean }
 
-/** What a line is about, where it says so. */
+/** What a line is about, if it says so. */
 interface Details { code?: unknown, err?: { code?: unknown }, sse?: { reason?: unknown } }
 
-/** Requests that met one kind of trouble, since its first line. */
+/** Requests with the same problem, since its first line. */
 interface Trouble { requests: number, readonly beganAt: number, readonly timer: NodeJS.Timeout }
 
 /**
- * Keeps requests from filling the log. The first request that meets a kind of trouble (by error code) is logged as it
- * is, those that follow are counted, and when none has met it for 10 s one line reports how many there were. At `debug`
- * every line is written.
+ * Keeps requests from flooding the log. The first request with a problem (by error code) is logged unchanged, the
+ * following ones are counted, and when none has had it for 10 s one line reports their number. At `debug` every line is
+ * written.
  */
 export class LogLimit {
   readonly #quietMs: number
@@ -44,7 +44,7 @@ export class LogLimit {
     }
   }
 
-  /** Reports the counts to the app's logger, and what is left of them when the app closes. */
+  /** Reports the counts to the logger of the app, and what remains of them when the app closes. */
   start (app: FastifyInstance): void {
     this.#reporter = app.log
     app.addHook('onClose', async () => this.stop())
@@ -72,7 +72,7 @@ export class LogLimit {
     return false
   }
 
-  /** By code, or else by message: never by what only one request has. */
+  /** By code, or by message if there is no code: never by anything specific to one request. */
   #kindOf ([details, message]: readonly unknown[]): string {
     const { code, err, sse } = Object(details) as Details
     const text = typeof details === 'string' ? details : message
@@ -88,7 +88,7 @@ export class LogLimit {
     const durationMs = Math.round(performance.now() - beganAt)
     this.#reporter!.warn(
       { trouble: kind, requests, durationMs },
-      'this many requests met the trouble since it was first logged'
+      'this many requests had the same problem since it was first logged'
     )
   }
 }

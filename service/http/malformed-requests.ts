@@ -6,11 +6,14 @@ import { show } from 'fastify-resumable-sse'
 import type { BodyLimits } from './bodies.ts'
 import { errors } from '../errors.ts'
 import { pathOf } from './quiet-log.ts'
-import { refusalOf } from './error-body.ts'
+import { errorBodyOf } from './error-body.ts'
 
-/** Requests that come to no route. Node and Fastify answer them by themselves, each in its own shape. */
-export function refuseUnread (app: FastifyInstance, limits: Pick<BodyLimits, 'maxBodyBytes' | 'maxBatchBytes'>): void {
-  app.addHook('onRequest', refuseWithoutHost)
+/** Requests that reach no route. Node and Fastify respond to them themselves, each in a different format. */
+export function handleMalformed (
+  app: FastifyInstance,
+  limits: Pick<BodyLimits, 'maxBodyBytes' | 'maxBatchBytes'>
+): void {
+  app.addHook('onRequest', rejectWithoutHost)
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     const maxBytes = request.headers['content-type']?.startsWith('application/x-ndjson')
       ? limits.maxBatchBytes
@@ -29,18 +32,20 @@ export function refuseUnread (app: FastifyInstance, limits: Pick<BodyLimits, 'ma
   })
 }
 
-/** The newest exchange on each connection. */
+/** The newest request and response on each connection. */
 const answers = new WeakMap<Socket, { request: IncomingMessage, response: ServerResponse }>()
 
-/** For Fastify's option: what it answers to bytes that are no request, and to one that does not come to its end. */
+/**
+ * For Fastify's option: the response to bytes that are not a request, and to a request that is not complete in time.
+ */
 export function onClientError (error: Error & { code?: string, reason?: string }, socket: Socket): void {
-  if (socket.writable && error.code !== 'ECONNRESET' && mayAnswer(socket)) socket.write(rawAnswer(parserRefusal(error)))
+  if (socket.writable && error.code !== 'ECONNRESET' && mayAnswer(socket)) socket.write(rawAnswer(parserError(error)))
   socket.destroy()
 }
 
 /**
- * An answer that has begun would be cut by another one; and where a whole request waits for its answer, this one would
- * be taken for it, while what was asked for may well be done.
+ * A response that has begun would be corrupted by another one; and if a complete request waits for its response, this
+ * one would be taken for it, although that request may well succeed.
  */
 function mayAnswer (socket: Socket): boolean {
   const newest = answers.get(socket)
@@ -51,7 +56,7 @@ function mayAnswer (socket: Socket): boolean {
   )
 }
 
-function parserRefusal ({ code, reason }: { code?: string, reason?: string }): Error {
+function parserError ({ code, reason }: { code?: string, reason?: string }): Error {
   switch (code ?? '') {
     case 'ERR_HTTP_REQUEST_TIMEOUT': return new errors.SERVICE_TIMEOUT()
     case 'HPE_HEADER_OVERFLOW': return new errors.SERVICE_HEADERS_TOO_LARGE(maxHeaderSize)
@@ -60,37 +65,49 @@ function parserRefusal ({ code, reason }: { code?: string, reason?: string }): E
 }
 
 function rawAnswer (error: Error): string {
-  const refusal = refusalOf(error)
-  const body = JSON.stringify(refusal)
-  return `HTTP/1.1 ${refusal.statusCode} ${refusal.error}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  const content = errorBodyOf(error)
+  const body = JSON.stringify(content)
+  return [
+    `HTTP/1.1 ${content.statusCode} ${content.error}`,
+    'connection: close',
+    'content-type: application/json; charset=utf-8',
+    'cache-control: no-store',
+    'x-content-type-options: nosniff',
+    `content-length: ${Buffer.byteLength(body)}`,
+    '',
+    body
+  ].join('\r\n')
 }
 
 function answer (response: ServerResponse, error: Error): void {
-  const refusal = refusalOf(error)
+  const content = errorBodyOf(error)
   if (response.req.httpVersionMajor === 1) response.setHeader('connection', 'close')
-  response.writeHead(refusal.statusCode, {
+  response.writeHead(content.statusCode, {
     'content-type': 'application/json; charset=utf-8',
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff'
   })
-  response.end(JSON.stringify(refusal))
+  response.end(JSON.stringify(content))
 }
 
 /**
- * Where a URL that cannot be decoded is sent, so that it is refused as any other request is: with every hook and
- * header.
+ * The path to which a URL that cannot be decoded is rewritten, so that it is rejected as any other request is: with all
+ * hooks and headers.
  */
 const UNREADABLE = '/.unreadable'
 
 /**
- * Where a method is sent that the router does not know (over HTTP/2 it may be any text), for Fastify would log its
+ * The path to which a method unknown to the router is rewritten (over HTTP/2 it may be any text): Fastify would log its
  * routes.
  */
 const UNKNOWN_METHOD = '/.unknown-method/'
 const KNOWN_METHODS: ReadonlySet<string | undefined> = new Set(METHODS)
 const ALLOWED = 'GET, HEAD, POST, DELETE, OPTIONS'
 
-/** For Fastify's option `rewriteUrl`: Fastify answers such requests itself, before any hook and in another shape. */
+/**
+ * For Fastify's option `rewriteUrl`: Fastify would respond to such requests itself, before any hook and in a different
+ * format.
+ */
 export function routableUrl (request: { method?: string | undefined, url?: string | undefined }): string {
   const { method, url = '/' } = request
   if (KNOWN_METHODS.has(method)) return readableUrl(url)
@@ -108,9 +125,10 @@ function readableUrl (url: string): string {
 }
 
 /**
- * Throws 404; 400 when the path could not be read. Without the query, which may hold what no message and no log should.
+ * Throws 404, or 400 if the path could not be decoded. Omits the query, which may contain what no message and no log
+ * should.
  */
-export function refusePath ({ method, url, originalUrl }: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function rejectPath ({ method, url, originalUrl }: FastifyRequest, reply: FastifyReply): FastifyReply {
   // RFC 9110, 9.3.7: about the server as a whole.
   if (method === 'OPTIONS' && originalUrl === '*') return reply.header('allow', ALLOWED).code(204).send()
   // Somebody may ask for these very paths.
@@ -126,12 +144,12 @@ export function refusePath ({ method, url, originalUrl }: FastifyRequest, reply:
   throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} is not encoded as it should be`)
 }
 
-/** HTTP/1.1 demands a Host; Node's own refusal of a request without one has no body. */
-async function refuseWithoutHost ({ raw }: FastifyRequest): Promise<void> {
+/** HTTP/1.1 requires Host; Node's own response to a request without it has no body. */
+async function rejectWithoutHost ({ raw }: FastifyRequest): Promise<void> {
   if (raw.httpVersion === '1.1' && raw.headers.host === undefined) {
     throw new errors.SERVICE_BAD_REQUEST('the header Host is missing')
   }
-  // RFC 9112, 3.2. Node keeps the first one, and what stands in front of the service may have looked at another.
+  // RFC 9112, 3.2. Node uses the first one, but a proxy in front of the service may have used another.
   const hosts = raw.rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host')
-  if (hosts.length > 1) throw new errors.SERVICE_BAD_REQUEST('the header Host is given more than once')
+  if (hosts.length > 1) throw new errors.SERVICE_BAD_REQUEST('the header Host is repeated')
 }

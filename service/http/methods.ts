@@ -2,12 +2,12 @@ import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { errors } from '../errors.ts'
 
-/** Every method that Node reads but CONNECT, which asks for no path. */
+/** Every method that Node parses except CONNECT, which has no path. */
 const ALL = METHODS.filter(method => method !== 'CONNECT')
 
 /**
- * Answers OPTIONS with `Allow`, and 405 with `Allow` where a path exists with other methods; Fastify alone says 404 to
- * both. Call it before the routes are added, and what it returns when all are there.
+ * Responds to OPTIONS with `Allow`, and with 405 and `Allow` if the path exists with other methods; Fastify alone
+ * responds with 404 to both. Call it before routes are added, and the returned function after all routes.
  */
 export function watchMethods (app: FastifyInstance): () => void {
   for (const method of ALL) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
@@ -26,17 +26,17 @@ function answerOthers (app: FastifyInstance, url: string, allowed: string[]): vo
   const allow = allowed.join(', ')
   const tell = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     reply.header('allow', allow).code(204).send()
-  const refuse = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
+  const rejectMethod = async (request: FastifyRequest, reply: FastifyReply): Promise<never> => {
     reply.header('allow', allow)
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allow, request.method)
   }
   const route = { url, exposeHeadRoute: false, schema: { hide: true } }
-  // Before the body is read: what is wrong with it does not matter.
+  // Before the body is read: it does not matter whether it is valid.
   app.route({ ...route, method: 'OPTIONS', onRequest: tell, handler: tell })
   app.route({
     ...route,
     method: ALL.filter(method => !allowed.includes(method)) as HTTPMethods[],
-    onRequest: refuse,
-    handler: refuse
+    onRequest: rejectMethod,
+    handler: rejectMethod
   })
 }

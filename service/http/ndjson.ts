@@ -7,16 +7,16 @@ import type { CheckedEvent } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
 import { keepRawData } from './raw-data.ts'
 
-/** Bounds of a batch as NDJSON. */
+/** Limits of an NDJSON batch. */
 export interface BatchLimits { maxBatchBytes: number, maxBatchEvents: number, maxEventBytes: number }
 
 const LF = 0x0a
 
 /**
- * Reads the events of an NDJSON body as it comes, each line checked when it is there; the body is never held as a
- * whole. Empty lines are skipped, and the last one needs no line end. Rejects with what is wrong with the first line
- * that is, which is named, counted from 1; but when all has come, because many clients read no answer before they have
- * sent all.
+ * Parses the events of an NDJSON body as it arrives, checking each line when it is complete; the body is never held as
+ * a whole. Empty lines are skipped, and the last line needs no line break. Rejects with the error of the first invalid
+ * line and its number, counted from 1, but only after the whole body has arrived, because many clients read no response
+ * before they have sent everything.
  */
 export async function readLines (payload: Readable, limits: BatchLimits): Promise<CheckedEvent[]> {
   const events: CheckedEvent[] = []
@@ -33,11 +33,11 @@ export async function readLines (payload: Readable, limits: BatchLimits): Promis
   return events
 }
 
-/** A line that is not empty, without its end. */
+/** A line that is not empty, without its line break. */
 interface Line { number: number, bytes: Buffer }
 
 function add (events: CheckedEvent[], { number, bytes }: Line, limits: BatchLimits): void {
-  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'what is not UTF-8')
+  if (!isUtf8(bytes)) throw new errors.SERVICE_BAD_LINE(number, 'text that is not UTF-8')
   const text = bytes.toString().trim()
   if (text === '') return
   if (events.length === limits.maxBatchEvents) {
@@ -47,7 +47,7 @@ function add (events: CheckedEvent[], { number, bytes }: Line, limits: BatchLimi
   events.push(checkEvent(keepRawData(parseLine(text, number), text, name), name, limits))
 }
 
-/** Keys that would change a prototype are an error, as in a body of JSON. */
+/** Keys that would change a prototype are an error, as in a JSON body. */
 function parseLine (text: string, number: number): unknown {
   try {
     return parse(text, null, { protoAction: 'error', constructorAction: 'error' })
@@ -57,8 +57,8 @@ function parseLine (text: string, number: number): unknown {
 }
 
 /**
- * The lines that each chunk completes: what is done for a line alone must cost little, as a body may be nothing but
- * line ends. The payload is left open when it is not read to its end: the answer goes out on its connection.
+ * The lines that each chunk completes: work per line must be cheap, because a body may consist of nothing but line
+ * breaks. The payload stays open if it is not read to its end: the response is sent on its connection.
  */
 async function * linesOf (payload: Readable, maxBytes: number): AsyncGenerator<Line[], void> {
   let bytes = 0

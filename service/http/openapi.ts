@@ -7,7 +7,7 @@ import { addSchemas } from './schemas.ts'
 import { describeSecurity, securitySchemes } from './security.ts'
 import { validateBySchema } from './validator.ts'
 
-/** Describes and validates all routes that are added from here on by their schemas. */
+/** Describes and validates all routes that are added after this call by their schemas. */
 export async function describeRoutes (app: FastifyInstance, config: ServiceConfig): Promise<void> {
   addSchemas(app)
   validateBySchema(app)
@@ -17,7 +17,8 @@ export async function describeRoutes (app: FastifyInstance, config: ServiceConfi
       info: {
         title: 'resumable-sse',
         description:
-          'Publish events to topics over HTTP and listen to them as Server-Sent Events. Streams resume exactly where they stopped.',
+          'Publish events to topics over HTTP and subscribe to them with Server-Sent Events. ' +
+            'Streams resume exactly where they stopped.',
         version: packageVersion(),
         license: { name: 'MIT', identifier: 'MIT' }
       },
@@ -26,7 +27,7 @@ export async function describeRoutes (app: FastifyInstance, config: ServiceConfi
       components: { securitySchemes: securitySchemes(config) },
       tags: [
         { name: 'Stream', description: 'Listening' },
-        { name: 'Topics', description: 'Publishing, and what there is' },
+        { name: 'Topics', description: 'Publishing, and the state of topics' },
         { name: 'Service', description: 'The service itself' }
       ]
     },
@@ -37,7 +38,7 @@ export async function describeRoutes (app: FastifyInstance, config: ServiceConfi
   describeSecurity(app, config)
 }
 
-/** What is changed in a document. */
+/** The parts of the document that are changed. */
 interface Document {
   paths: Record<
     string,
@@ -46,8 +47,8 @@ interface Document {
 }
 
 /**
- * Says what schemas of requests cannot: a batch of NDJSON is text (it is validated as the list of its lines), and the
- * body of POST /events/auth may be left out.
+ * Adds what request schemas cannot express: an NDJSON batch is text (it is validated as the list of its lines), and the
+ * body of POST /events/auth is optional.
  */
 function amend (document: Document): object {
   for (const [path, calls] of Object.entries(document.paths)) {
@@ -69,7 +70,7 @@ function ndjsonText (schema: { title?: string, description?: string }): object {
   }
 }
 
-/** `GET /openapi.json`: this interface as OpenAPI 3.1, made from the schemas that requests are validated by. */
+/** `GET /openapi.json`: this API as OpenAPI 3.1, made from the schemas that validate requests. */
 export function openapiRoute (app: FastifyInstance): void {
   const schema = {
     tags: ['Service'],

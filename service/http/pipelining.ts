@@ -5,19 +5,19 @@ import type { ConnectionCounts } from './connections.ts'
 import { routableUrl } from './malformed-requests.ts'
 import { pathOf } from './quiet-log.ts'
 
-/** Requests that may wait on a connection behind an event stream, which does not end by itself. */
+/** Requests that may wait on a connection behind an event stream, which has no end of its own. */
 const MAX_BEHIND_STREAM = 8
-/** Requests that may wait on a connection before it is read no further. */
+/** Requests that may wait on a connection before reading from it stops. */
 const MAX_WAITING = 64
 
-/** The requests of one connection that are not answered yet, when there is more than one. */
+/** The requests of one connection without a response, if there is more than one. */
 interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean }
 
 /**
- * Bounds what a client can make the process hold by sending requests without waiting for the responses (HTTP/1.1
- * pipelining). Each of them costs about 10 KB until its turn comes, and no limit on streams counts it. A connection
- * with `MAX_WAITING` unanswered requests is not read until some of them are answered; one that pipelines behind an
- * event stream is closed, as their turn would never come.
+ * Limits what a client can make the process hold by sending requests without waiting for the responses (HTTP/1.1
+ * pipelining). Each of them costs about 10 KB until its turn, and no limit on streams counts it. A connection with
+ * `MAX_WAITING` requests without a response is not read until some of them have one; a connection that pipelines behind
+ * an event stream is closed, because the turn of those requests would never come.
  */
 export function boundPipelining (app: FastifyInstance, counts: ConnectionCounts): void {
   const lines = new WeakMap<Socket, Line>()

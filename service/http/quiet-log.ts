@@ -4,36 +4,35 @@ import type { FastifyRequest } from 'fastify'
 const UNAVAILABLE = 503
 const TOO_MANY = 429
 
-/** Quiet when all is well: no line per request. What becomes of an error is told by `logRefusal`. */
+/** Quiet in normal operation: no line per request. Errors are logged by `logError`. */
 export class QuietLog extends LogController {
   override incomingRequest (): void {}
 
-  /** An error here is a connection that broke under the answer: a client that left. */
+  /** An error here means that the connection broke during the response: the client disconnected. */
   override requestCompleted (): void {}
 }
 
 /**
- * A client's mistake is for that client (`debug`), and in the log without its words, which repeat what the client sent.
- * A log that is away is a warning, and what nobody expected is an error with its stack and the request; `LogLimit`
- * bounds both.
+ * A client error is logged at `debug` and without its message, which repeats what the client sent. An unavailable log
+ * is a warning, and an unexpected error is logged as an error with its stack and the request; `LogLimit` limits both.
  */
-export function logRefusal (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
+export function logError (error: Error & { code?: string }, request: FastifyRequest, statusCode: number): void {
   if (statusCode >= 500 && statusCode !== UNAVAILABLE) request.log.error({ err: error, req: request }, error.message)
   else if (statusCode === UNAVAILABLE) request.log.warn({ statusCode, code: error.code, req: request }, error.message)
-  else request.log.debug({ statusCode, code: error.code }, 'request refused')
+  else request.log.debug({ statusCode, code: error.code }, 'request rejected')
 }
 
-/** Of requests and errors only what is named here is logged. */
+/** Only these fields of requests and errors are logged. */
 export const serializers = {
-  /** Without its query and its headers, which may hold what gives access. */
+  /** Without the query and the headers, which may contain credentials. */
   req: ({ method, url, ip }: FastifyRequest) => ({ method, path: pathOf(url), remoteAddress: ip }),
   err: (error: Error) => describeError(error) as { type: string, message: string, stack: string }
 }
 
 /**
- * Without further fields, which may hold secrets: an error of the Redis client holds the command it failed with,
- * passwords included, and an error of the HTTP parser all that the client sent. What says "not now" has no stack: it
- * comes by the thousand, and its place is known. What is thrown may be anything.
+ * Without further fields, which may contain secrets: an error of the Redis client has the command that failed,
+ * including passwords, and an error of the HTTP parser has everything that the client sent. Temporary errors have no
+ * stack: there may be thousands of them, and their origin is known. Anything may have been thrown.
  */
 function describeError (error: unknown, hasStack = true): unknown {
   if (!(error instanceof Error)) return error

@@ -1,14 +1,14 @@
 import { topicsErrors as errors } from 'fastify-resumable-sse/topics'
 import { JsonCursor } from './json-cursor.ts'
 
-/** Levels of objects and arrays in `data`: common JSON parsers give up soon after. */
+/** Maximum nesting depth of `data`: common JSON parsers fail at slightly deeper levels. */
 const MAX_DEPTH = 1_000
 
 /**
- * Replaces `data` of an event, or of each event in an array, with its own text where it is no string: numbers, the
- * order of keys and all else reach subscribers as the publisher wrote them. Takes a parsed value and the text it was
- * parsed from; changes the value and returns it. `name` is what an event is called in the message, such as ` on line
- * 3`; in an array it is its index. Throws `TOPICS_BAD_EVENT` where data is nested too deep.
+ * Replaces `data` of an event, or of each event in an array, by its original text unless it is a string: the format of
+ * numbers and the order of keys reach subscribers as the publisher wrote them. Accepts a parsed value and its text;
+ * changes the value and returns it. `name` identifies the event in the message, such as ` on line 3`; in an array it is
+ * the index. Throws `TOPICS_BAD_EVENT` if data is nested too deeply.
  */
 export function keepRawData (value: unknown, text: string, name = ''): unknown {
   const cursor = new JsonCursor(text)
@@ -29,7 +29,7 @@ export function keepRawData (value: unknown, text: string, name = ''): unknown {
   return value
 }
 
-/** A slice keeps the whole text in memory, for as long as the event is kept. */
+/** A slice would keep the whole text in memory for as long as the event is kept. */
 function copyOf (slice: string): string {
   return Buffer.from(slice).toString()
 }

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 
-/** A year, as browsers want it for sites that speak TLS only. */
+/** A year, as browsers expect of sites that support only TLS. */
 const STRICT_TRANSPORT = 'max-age=31536000'
 
 /**
- * Headers of every response: what is JSON is kept by no cache and taken for nothing else, and with TLS browsers are
- * told to use nothing but TLS.
+ * Headers of every response: JSON is neither cached nor interpreted as any other type, and with TLS browsers are
+ * instructed to use TLS only.
  */
 export function secureResponses (app: FastifyInstance, { hasTls }: { hasTls: boolean }): void {
   app.addHook('onSend', async (request, reply) => {

@@ -2,7 +2,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { asksForCredentials, needsGrant } from '../auth.ts'
 import type { ServiceConfig } from '../config/config.ts'
 
-/** A way to show who one is, as OpenAPI describes it. */
+/** An authentication scheme, as OpenAPI describes it. */
 type SecurityScheme = { description: string } & (
   | { type: 'http', scheme: 'bearer', bearerFormat: string }
   | { type: 'apiKey', in: 'query' | 'header' | 'cookie', name: string }
@@ -10,7 +10,7 @@ type SecurityScheme = { description: string } & (
 
 type SchemeName = 'bearer' | 'oneTimeToken' | 'cookie' | 'proxy'
 
-/** The ways that the configuration opens, by name and in the order in which they count; none where nobody is asked. */
+/** The schemes that the configuration enables, by name and in order of precedence; empty without authentication. */
 export function securitySchemes (config: ServiceConfig): Partial<Record<SchemeName, SecurityScheme>> {
   if (!asksForCredentials(config)) return {}
   const { jwtSecret, jwtPublicKey, jwksUrl, jwtClaim, cookieName, proxyHeader } = config
@@ -21,7 +21,7 @@ export function securitySchemes (config: ServiceConfig): Partial<Record<SchemeNa
         type: 'http',
         scheme: 'bearer',
         bearerFormat: 'JWT',
-        description: `A JSON Web Token, whose claim "${jwtClaim}" holds the rights.`
+        description: `A JSON Web Token, whose claim "${jwtClaim}" contains the rights.`
       }
     }),
     oneTimeToken: {
@@ -39,13 +39,13 @@ export function securitySchemes (config: ServiceConfig): Partial<Record<SchemeNa
         type: 'apiKey',
         in: 'header',
         name: proxyHeader,
-        description: 'The subject, set by a proxy that authenticates; from anybody else it does not count.'
+        description: 'The subject, set by an authenticating proxy; ignored in requests from any other address.'
       }
     })
   }
 }
 
-/** Says of each route that is added from here on which of them it takes: any one of those it names. */
+/** Adds to each route that is added after this call the schemes that it accepts, any one of which is sufficient. */
 export function describeSecurity (app: FastifyInstance, config: ServiceConfig): void {
   const names = Object.keys(securitySchemes(config)) as SchemeName[]
   if (names.length === 0) return
@@ -55,5 +55,5 @@ export function describeSecurity (app: FastifyInstance, config: ServiceConfig): 
   })
 }
 
-/** A one-time token is for nothing else. */
+/** A one-time token is accepted for streams only. */
 const isGet = ({ method }: RouteOptions): boolean => method === 'GET' || method === 'HEAD'

@@ -2,7 +2,7 @@ import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 import type { FastifyInstance } from 'fastify'
 import type { ConnectionCounts } from './connections.ts'
 
-/** How long a client may take to send what it sends, in ms. A stream is a response and may last. */
+/** How long a client may take to send a request, in ms. A stream is a response and may last. */
 export interface Timeouts {
   /**
    * From the opening of a connection to the end of the head of its first request; for later requests from their first
@@ -18,16 +18,16 @@ export interface Timeouts {
    * How long a connection may stay open between two requests, and how long an HTTP/2 client may take to answer a ping.
    */
   idleMs: number
-  /** Interval at which connections are checked; a time-out is noticed at most this much later. */
+  /** Interval at which connections are checked; a timeout is noticed at most this much later. */
   checkMs: number
 }
 
 export const TIMEOUTS: Timeouts = { headMs: 60_000, requestMs: 120_000, idleMs: 72_000, checkMs: 10_000 }
 
 /**
- * Applies the time-outs to the server, whatever it speaks. Node checks the requests of HTTP/1.1 (a connection that
- * never sends one included), but with TLS Fastify passes it no time-outs. For HTTP/2 Node has none: sessions without
- * streams are closed here, and a body is timed where it is read, see `gateBodies`.
+ * Applies the timeouts to the server, for any protocol. Node checks the requests of HTTP/1.1 (including connections
+ * that never send one), but with TLS Fastify passes it no timeouts. Node has none for HTTP/2: sessions without streams
+ * are closed here, and the time of a body is limited where it is read, see `gateBodies`.
  */
 export function applyTimeouts (app: FastifyInstance, timeouts: Timeouts, counts: ConnectionCounts): void {
   const { headMs, requestMs, idleMs, checkMs } = timeouts
@@ -42,10 +42,10 @@ export function applyTimeouts (app: FastifyInstance, timeouts: Timeouts, counts:
   app.addHook('onClose', async () => { clearInterval(timer) })
 }
 
-/** An HTTP/2 session: its open streams, and since when it has none. */
+/** An HTTP/2 session: its open streams, and since when it has had none. */
 interface Usage { streams: number, idleSince: number, isClosing: boolean, pingedAt: number | undefined }
 
-/** Closes sessions without streams, and destroys those that do not close until the next check. */
+/** Closes sessions without streams, and destroys those that are not closed by the next check. */
 function sweepSessions (app: FastifyInstance, idleMs: number, counts: ConnectionCounts): (now: number) => void {
   const usages = new Map<Http2Session, Usage>()
   app.server.on('session', (session: Http2Session) => {
@@ -69,9 +69,9 @@ function sweepSessions (app: FastifyInstance, idleMs: number, counts: Connection
 }
 
 /**
- * Asks the client of open streams whether it is there, and destroys the session when it does not answer. Otherwise it
- * is noticed only when TCP gives up, and before Node 22.23 never after a malformed frame: Node sends GOAWAY then, reads
- * no further, and reports nothing.
+ * Pings the client of open streams, and destroys the session if it does not answer. Otherwise a vanished client is
+ * noticed only when TCP gives up, and before Node 22.23 never after a malformed frame: Node then sends GOAWAY, stops
+ * reading, and reports nothing.
  */
 function checkSession (
   session: Http2Session,
@@ -80,12 +80,12 @@ function checkSession (
 ): void {
   if (usage.pingedAt === undefined) {
     usage.pingedAt = now
-    // With an error the session is destroyed, and looked at no more.
+    // With an error the session is destroyed, and not checked again.
     session.ping(() => { usage.pingedAt = undefined })
   } else if (now - usage.pingedAt >= idleMs) {
     counts.cut('silent')
     session.destroy()
-    // It waits for a peer that takes nothing; the socket itself may be disposed of, not destroyed.
+    // It waits for a peer that reads nothing; the socket itself may only be disposed of, not destroyed.
     void Promise.allSettled([session.socket?.[Symbol.asyncDispose]()])
   }
 }

@@ -7,15 +7,12 @@ import type { ServiceConfig } from '../config/config.ts'
 import type { Timeouts } from './timeouts.ts'
 
 /**
- * Streams that one connection may hold. Browsers send everything for one origin over one connection, and keep to their
- * own bound below this (Chromium 256); a proxy in front may send the streams of many clients over it.
+ * Maximum number of streams per HTTP/2 connection. Browsers send everything for one origin over one connection, and
+ * have a lower limit of their own (Chromium 256); a proxy may send the streams of many clients over one connection.
  */
 const MAX_CONCURRENT_STREAMS = 1_000
 
-/**
- * What Fastify takes for HTTP/2 with TLS, and HTTP/1.1 on the same port; nothing without a certificate. Reads the
- * files.
- */
+/** Fastify options for HTTP/2 with TLS, and HTTP/1.1 on the same port; empty without a certificate. Reads the files. */
 export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts, 'headMs'>): object {
   if (config.tlsCert === undefined) return {}
   const settings: ServerOptions['settings'] = { maxConcurrentStreams: MAX_CONCURRENT_STREAMS }
@@ -23,9 +20,9 @@ export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts,
 }
 
 /**
- * Takes a renewed certificate on SIGHUP, without a restart; open connections keep the old one. A pair that is no good
- * changes nothing. Without TLS nothing listens to the signal, so that a service goes with the terminal it was started
- * in.
+ * Loads a renewed certificate on SIGHUP, without a restart; open connections keep the old one. An invalid pair changes
+ * nothing. Without TLS nothing listens for the signal, so that the service ends with the terminal in which it was
+ * started.
  */
 export function renewOnSignal (config: ServiceConfig, server: Server, logger: FastifyBaseLogger): void {
   const { tlsCert } = config
@@ -33,14 +30,14 @@ export function renewOnSignal (config: ServiceConfig, server: Server, logger: Fa
   process.on('SIGHUP', () => {
     try {
       server.setSecureContext(readPair(config))
-      logger.info({ tlsCert }, 'the certificate was read again')
+      logger.info({ tlsCert }, 'the certificate was reloaded')
     } catch (err) {
-      logger.error({ err, tlsCert }, 'the certificate cannot be read again, the old one stays')
+      logger.error({ err, tlsCert }, 'the certificate cannot be reloaded, the old one remains in use')
     }
   })
 }
 
-/** Why a certificate and a key cannot be used together; undefined when they can. */
+/** Why a certificate and a key cannot be used together; undefined if they can. */
 export function problemWithPair (config: ServiceConfig): string | undefined {
   try {
     createSecureContext(readPair(config))
@@ -50,7 +47,7 @@ export function problemWithPair (config: ServiceConfig): string | undefined {
   }
 }
 
-/** Both are given, or neither: anything else is no configuration. */
+/** Either both are set or neither: a configuration with only one is invalid. */
 function readPair ({ tlsCert, tlsKey }: ServiceConfig): { cert: Buffer, key: Buffer } {
   return { cert: readFileSync(tlsCert!), key: readFileSync(tlsKey!) }
 }

@@ -7,7 +7,7 @@ const CUT_REASONS = Object.keys({ idle: 0, silent: 0, slow: 0, pipelining: 0, li
   0
 >) as CutReason[]
 
-/** TCP connections, whatever they carry. */
+/** TCP connections, whatever they are used for. */
 export function watchConnections (registry: Registry, connections: ConnectionCounts): void {
   addGauge(registry, { name: 'connections_open', help: 'TCP connections open now', value: () => connections.open })
   addCounterByLabel(registry, {

@@ -3,37 +3,37 @@ import type { LogHealth } from 'fastify-resumable-sse/topics'
 import type { Drain } from '../streams/drain.ts'
 import { addCounter, addGauge } from './live-metrics.ts'
 
-/** Whether the process is on its way out. */
+/** Whether the process is shutting down. */
 export function watchDrain (registry: Registry, drain: Drain): void {
   addGauge(registry, {
     name: 'draining',
-    help: '1 while the process is on its way out and takes no streams',
+    help: '1 while the process is shutting down and accepts no streams',
     value: () => Number(drain.isDraining)
   })
 }
 
-/** How the connections to Redis are. */
+/** The state of the connections to Redis. */
 export function watchRedis (registry: Registry, health: () => LogHealth): void {
   addGauge(registry, {
     name: 'canary_age_seconds',
-    help: 'Time since a message of our own came back from Redis',
+    help: 'Time since the last probe message came back from Redis',
     aggregator: 'max',
     value: () => health().canaryAgeMs / 1_000
   })
   addGauge(registry, {
     name: 'redis_healthy',
-    help: '1 when Redis takes commands and its messages arrive',
+    help: '1 when Redis accepts commands and its messages arrive',
     aggregator: 'min',
     value: () => Number(health().isHealthy)
   })
   addCounter(registry, {
     name: 'redis_reconnects_total',
-    help: 'Connections to Redis that were lost and are back',
+    help: 'Connections to Redis that were lost and re-established',
     value: () => health().reconnects
   })
   addCounter(registry, {
     name: 'redis_deaf_connections_total',
-    help: 'Message connections to Redis that heard nothing and were replaced',
+    help: 'Message connections to Redis that received nothing and were replaced',
     value: () => health().replaced
   })
 }

@@ -16,20 +16,24 @@ import { tellerOf } from './worker-metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The metrics of this instance. Gauges say how those of several processes are put together. */
+    /** The metrics of this instance. Gauges state how the values of several processes are combined. */
     metrics: Registry
   }
 }
 
-/** Gauges of prom-client with the suffix of counters, which Prometheus' linter rejects; the same numbers are there by type. */
+/**
+ * Gauges of prom-client with the suffix of counters, which Prometheus' linter rejects; the same numbers exist by type.
+ */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
 export interface MetricsInit { streams: OpenStreams, drain: Drain, log: TopicLog, connections: ConnectionCounts }
 
-/** What the service's topics are given, so that they are counted. */
+/** Options for the topics of the service, so that they are counted. */
 export interface Metered { log: MeteredLog, observer: TopicsObserver }
 
-/** Gives the app its metrics, and what its topics need for theirs. Never a label by topic, subject or address. */
+/**
+ * Adds its metrics to the app, and returns what its topics need for theirs. Never a label by topic, subject or address.
+ */
 export function addMetrics (app: FastifyInstance, { streams, drain, log, connections }: MetricsInit): Metered {
   const registry = new Registry()
   app.decorate('metrics', registry)
@@ -45,9 +49,13 @@ export function addMetrics (app: FastifyInstance, { streams, drain, log, connect
   return { log: new MeteredLog(log, registry), observer: createTopicsObserver(registry) }
 }
 
-/** Always 1: what runs, by its labels. */
+/** Always 1: the versions are in its labels. */
 function addBuildInfo (registry: Registry): void {
-  const info = new Gauge({ ...describe(registry, 'build_info', 'Always 1, with the version of the service and of Node'), labelNames: ['version', 'node'], aggregator: 'max' })
+  const info = new Gauge({
+    ...describe(registry, 'build_info', 'Always 1, with the version of the service and of Node'),
+    labelNames: ['version', 'node'],
+    aggregator: 'max'
+  })
   info.set({ version: packageVersion(), node: process.versions.node }, 1)
 }
 
@@ -55,10 +63,12 @@ const schema = {
   tags: ['Service'],
   operationId: 'getMetrics',
   summary: 'Metrics for Prometheus',
-  response: { 200: { description: 'The text format of Prometheus', content: { 'text/plain': { schema: { type: 'string' } } } } }
+  response: {
+    200: { description: 'The text format of Prometheus', content: { 'text/plain': { schema: { type: 'string' } } } }
+  }
 }
 
-/** `GET /metrics`, as Prometheus reads it; of all workers, whichever is asked. */
+/** `GET /metrics`, in the format of Prometheus; for all workers, whichever receives the request. */
 export function metricsRoute (app: FastifyInstance): void {
   const tell = tellerOf(app.metrics)
   app.get('/metrics', { schema }, async (request, reply) => reply.type(app.metrics.contentType).send(await tell()))

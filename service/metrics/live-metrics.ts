@@ -1,10 +1,10 @@
 import { Counter, Gauge } from 'prom-client'
 import type { Aggregator, Registry } from 'prom-client'
 
-/** What every metric of ours begins with. */
+/** Prefix of all our metrics. */
 export const PREFIX = 'sse_'
 
-/** Name, text and place of a metric. */
+/** Name, help and registry of a metric. */
 export function describe (
   registry: Registry,
   name: string,
@@ -13,17 +13,15 @@ export function describe (
   return { name: `${PREFIX}${name}`, help, registers: [registry] }
 }
 
-/**
- * A value that is kept elsewhere and read when somebody asks. `aggregator` puts those of several processes together.
- */
+/** A value that is kept elsewhere and read on request. `aggregator` combines the values of several processes. */
 interface Live { name: string, help: string, value: () => number, aggregator?: Aggregator }
 
-/** Adds a gauge over a value that is kept elsewhere. */
+/** Adds a gauge for a value that is kept elsewhere. */
 export function addGauge (registry: Registry, { name, help, value, aggregator = 'sum' }: Live): Gauge {
   return new Gauge({ ...describe(registry, name, help), aggregator, collect () { this.set(value()) } })
 }
 
-/** Adds a counter over a value that is kept elsewhere and only grows. */
+/** Adds a counter for a value that is kept elsewhere and only grows. */
 export function addCounter (registry: Registry, { name, help, value }: Live): Counter {
   return new Counter({
     ...describe(registry, name, help),
@@ -35,8 +33,8 @@ export function addCounter (registry: Registry, { name, help, value }: Live): Co
 }
 
 /**
- * Values by one label that are kept elsewhere; the known ones are there from the start, so that a rate can be had of
- * the first.
+ * Values by one label that are kept elsewhere; the known labels exist from the start, so that a rate includes the first
+ * increment.
  */
 interface LiveByLabel<K extends string> {
   name: string
@@ -46,7 +44,7 @@ interface LiveByLabel<K extends string> {
   values: ReadonlyMap<K, number>
 }
 
-/** Adds a counter over such values. */
+/** Adds a counter for such values. */
 export function addCounterByLabel<K extends string> (
   registry: Registry,
   { name, help, label, known, values }: LiveByLabel<K>

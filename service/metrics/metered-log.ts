@@ -8,10 +8,10 @@ import { SeenTopics } from './seen-topics.ts'
 const CALLS = ['append', 'read', 'locate', 'seek', 'follow', 'close', 'lease', 'delete'] as const
 const BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
 
-/** A log that counts and times what it is asked, knows the topics it was asked about, and is otherwise the one behind it. */
+/** A log that counts and times all calls, remembers the topics they were about, and forwards them to another log. */
 export class MeteredLog implements TopicLog {
   readonly seen = new SeenTopics()
-  /** What the log calls, by the listener it was called with. */
+  /** The listener that the log calls, by the listener that was passed in. */
   readonly #listeners = new Map<TopicListener, SeeingListener>()
   readonly #log: TopicLog
   readonly #seconds: Histogram<'call'>
@@ -20,9 +20,18 @@ export class MeteredLog implements TopicLog {
 
   constructor (log: TopicLog, registry: Registry) {
     this.#log = log
-    this.#seconds = new Histogram({ ...describe(registry, 'log_call_seconds', 'What the log was asked, by call, and how long it took'), labelNames: ['call'], buckets: BUCKETS_S })
-    this.#failures = new Counter({ ...describe(registry, 'log_failures_total', 'Calls of the log that failed, by call'), labelNames: ['call'] })
-    this.#published = new Counter(describe(registry, 'events_published_total', 'Events that the log has acknowledged to this process'))
+    this.#seconds = new Histogram({
+      ...describe(registry, 'log_call_seconds', 'Calls of the log and their duration, by call'),
+      labelNames: ['call'],
+      buckets: BUCKETS_S
+    })
+    this.#failures = new Counter({
+      ...describe(registry, 'log_failures_total', 'Calls of the log that failed, by call'),
+      labelNames: ['call']
+    })
+    this.#published = new Counter(
+      describe(registry, 'events_published_total', 'Events that the log has acknowledged to this process')
+    )
     for (const call of CALLS) {
       this.#seconds.zero({ call })
       this.#failures.inc({ call }, 0)
@@ -41,10 +50,21 @@ export class MeteredLog implements TopicLog {
     return appended
   }
 
-  read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> { return this.#timed('read', this.#log.read(topic, after, limit)) }
-  locate (topic: string, id: EventId): Promise<Location> { return this.#timed('locate', this.#log.locate(topic, id)) }
-  seek (topic: string, start: SeekStart): Promise<EventId> { return this.#timed('seek', this.#log.seek(topic, start)) }
-  close (topic: string): Promise<void> { return this.#timed('close', this.#log.close(topic)) }
+  read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
+    return this.#timed('read', this.#log.read(topic, after, limit))
+  }
+
+  locate (topic: string, id: EventId): Promise<Location> {
+    return this.#timed('locate', this.#log.locate(topic, id))
+  }
+
+  seek (topic: string, start: SeekStart): Promise<EventId> {
+    return this.#timed('seek', this.#log.seek(topic, start))
+  }
+
+  close (topic: string): Promise<void> {
+    return this.#timed('close', this.#log.close(topic))
+  }
 
   lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
     return this.#timed('lease', this.#log.lease(topic, request))

@@ -7,7 +7,7 @@ import { describe } from './live-metrics.ts'
 const PUBLISH_URL = '/topics/:topic/events'
 const OUTCOMES = ['acknowledged', 'repeated', 'refused', 'limited', 'unavailable', 'aborted', 'failed'] as const
 
-/** Counts the answers to publishes. Call it before the routes are added. */
+/** Counts the responses to publishes. Call it before routes are added. */
 export function countPublishes (app: FastifyInstance, registry: Registry): void {
   const publishes = new Counter({
     ...describe(registry, 'publishes_total', 'Requests to publish, by outcome'),
@@ -25,7 +25,7 @@ export function countPublishes (app: FastifyInstance, registry: Registry): void 
 const isPublish = ({ method, routeOptions }: FastifyRequest): boolean =>
   method === 'POST' && routeOptions.url === PUBLISH_URL
 
-/** Left inside its body; there is no response then, or one that nobody reads. */
+/** The client disconnected during the body; there is no response then, or nobody reads it. */
 const isAborted = ({ raw }: FastifyRequest): boolean => raw.destroyed && !raw.complete
 
 function outcomeOf (reply: FastifyReply): (typeof OUTCOMES)[number] {

@@ -1,7 +1,7 @@
 import type { LogEntry, TopicListener } from 'fastify-resumable-sse/topics'
 import type { SeenTopics } from './seen-topics.ts'
 
-/** A listener that notes the newest entry, and passes all on. */
+/** A listener that records the newest entry, and forwards everything. */
 export class SeeingListener implements TopicListener {
   readonly #topic: string
   readonly #listener: TopicListener

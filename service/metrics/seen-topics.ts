@@ -1,6 +1,6 @@
 import type { EventId } from 'fastify-resumable-sse/topics'
 
-/** Topics remembered; of further ones the least recently active are forgotten. */
+/** Maximum number of topics that are remembered; beyond it, the least recently active are forgotten. */
 const MAX_SEEN = 1_000
 
 /** A topic, and the id of its newest event that this process knows. */
@@ -8,15 +8,15 @@ export interface SeenTopic { readonly topic: string, readonly last: EventId }
 
 /**
  * The topics that this process has published to or followed since its start. The numbers of a topic's events are dense,
- * so whoever asks twice knows how many events were published in between, on whatever process.
+ * so two readings give the number of events published in between, on any process.
  */
 export class SeenTopics {
-  /** The least recently active first. */
+  /** Least recently active first. */
   readonly #last = new Map<string, EventId>()
 
   get size (): number { return this.#last.size }
 
-  /** A topic was followed, or has a new event. Older news than what is known changes nothing. */
+  /** Called when a topic is followed or has a new event. An older event than the newest known one changes nothing. */
   see (topic: string, last: EventId): void {
     const known = this.#last.get(topic)
     if (known !== undefined && known.n > last.n) return
@@ -29,7 +29,7 @@ export class SeenTopics {
     this.#last.delete(topic)
   }
 
-  /** The most recently active first. */
+  /** Most recently active first. */
   newest (): SeenTopic[] {
     return Array.from(this.#last, ([topic, last]) => ({ topic, last })).reverse()
   }

@@ -14,7 +14,7 @@ const CLOSE_REASONS = Object.keys({
   revoked: 0,
   replaced: 0
 } satisfies Record<CloseReason, 0>) as CloseReason[]
-const REFUSALS = [
+const REJECTION_CODES = [
   'SERVICE_TOO_MANY_STREAMS',
   'SERVICE_TOO_MANY_STREAMS_OF_ADDRESS',
   'SERVICE_TOO_MANY_TOPICS_OF_SUBJECT',
@@ -24,7 +24,7 @@ const REFUSALS = [
   'SERVICE_DRAINING'
 ]
 
-/** What streams are and were, read when somebody asks: a delivery costs nothing here. */
+/** The streams of this process, read on request: a delivery costs nothing here. */
 export function watchStreams (registry: Registry, streams: OpenStreams): void {
   addGauge(registry, { name: 'streams_open', help: 'Streams open now', value: () => streams.size })
   addCounter(registry, { name: 'streams_opened_total', help: 'Streams that began', value: () => streams.opened })
@@ -40,16 +40,16 @@ export function watchStreams (registry: Registry, streams: OpenStreams): void {
   })
   addCounterByLabel(registry, {
     name: 'streams_closed_total',
-    help: 'Streams that are over, by reason',
+    help: 'Streams that have ended, by reason',
     label: 'reason',
     known: CLOSE_REASONS,
     values: streams.closed
   })
   addCounterByLabel(registry, {
     name: 'streams_refused_total',
-    help: 'Streams turned away before they began, by error code',
+    help: 'Streams rejected before they began, by error code',
     label: 'code',
-    known: REFUSALS,
-    values: streams.refused
+    known: REJECTION_CODES,
+    values: streams.rejected
   })
 }

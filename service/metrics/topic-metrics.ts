@@ -15,14 +15,14 @@ const RESUME_OUTCOMES = Object.keys({
   expired: 0
 } satisfies Record<ResumeOutcome, 0>)
 
-/** Counts what the topics tell. */
+/** Counts what the topics report. */
 export function createTopicsObserver (registry: Registry): TopicsObserver {
   const resumes = new Counter({
-    ...describe(registry, 'resumes_total', 'Topics of clients that came back with a cursor, by how they go on'),
+    ...describe(registry, 'resumes_total', 'Topics of clients that reconnected with a cursor, by outcome'),
     labelNames: ['outcome']
   })
   const gaps = new Counter({
-    ...describe(registry, 'gaps_total', 'Gaps found behind the start of a stream, by reason'),
+    ...describe(registry, 'gaps_total', 'Gaps found after the start of a stream, by reason'),
     labelNames: ['reason']
   })
   const repairs = new Counter(describe(registry, 'repairs_total', 'Comparisons of a followed topic with the log'))
@@ -44,7 +44,7 @@ export function createTopicsObserver (registry: Registry): TopicsObserver {
   }
 }
 
-/** What the topics take now, read when somebody asks. */
+/** The state of the topics, read on request. */
 export function watchTopics (registry: Registry, counts: () => TopicsCounts): void {
   const gauges: [keyof TopicsCounts, string, string][] = [
     ['topics', 'topics_followed', 'Topics that open streams follow'],

@@ -15,7 +15,7 @@ interface Answer extends Question { text?: string, problem?: string }
 
 const isOurs = (message: unknown): message is Question => (message as Partial<Question>).type === KIND
 
-/** In the primary: gathers the metrics of all workers for the one that asks. */
+/** In the primary: collects the metrics of all workers for the one that asks. */
 export function answerWorkers (): void {
   const all = new AggregatorRegistry()
   cluster.on('message', (worker, question: unknown) => {
@@ -25,16 +25,17 @@ export function answerWorkers (): void {
   })
 }
 
-/** Of a message to a process that has just ended. */
+/** The message may be for a process that has just ended. */
 const ignore = (): void => {}
 
 /**
- * How the metrics of a registry are told: by itself in a process alone, by the primary with those of all in a worker.
+ * How the metrics of a registry are reported: by the process itself if it is the only one, by the primary with those of
+ * all if it is a worker.
  */
 export function tellerOf (registry: Registry): () => Promise<string> {
   if (!cluster.isWorker) return () => registry.metrics()
   AggregatorRegistry.setRegistries(registry)
-  // Made so that this process answers the primary.
+  // Created so that this process answers the primary.
   void new AggregatorRegistry()
   let asked = 0
   let asking: Promise<Answer> | undefined

@@ -48,7 +48,10 @@ export async function consoleRoute (app: FastifyInstance): Promise<void> {
   app.get('/', { schema: { hide: true } }, leadToConsole)
 }
 
-/** Relative, as a proxy may serve the service below a path. Only for browsers: for a program there is no such path. */
+/**
+ * Relative, because a proxy may serve the service below a path. Only for browsers: for programs the path does not
+ * exist.
+ */
 async function leadToConsole (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (!request.headers.accept?.includes('text/html')) throw new errors.SERVICE_NO_SUCH_PATH('/')
   return reply.header('vary', 'accept').redirect('console', 303)

@@ -4,10 +4,11 @@ import type { SubscribeOptions } from 'fastify-resumable-sse/topics'
 import { PROXY_LIFETIME_MS } from 'fastify-resumable-sse/auth'
 import { checkTopics } from 'fastify-resumable-sse/topics'
 import { parseDuration } from '../config/duration.ts'
-import { refusals, streamHeaders, streamQuery } from '../http/schemas.ts'
+import { errorResponses } from '../http/error-schemas.ts'
+import { streamHeaders, streamQuery } from '../http/request-schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
-/** The query as the schema has it. */
+/** The query after validation. */
 interface Query {
   topic: string[]
   lastEventId?: string
@@ -24,7 +25,7 @@ const schema = {
   tags: ['Stream'],
   operationId: 'subscribe',
   summary: 'Listen',
-  description: 'A stream of Server-Sent Events that does not end by itself. HEAD answers its headers and starts none.',
+  description: 'A stream of Server-Sent Events without an end of its own. HEAD returns its headers and opens none.',
   querystring: streamQuery,
   headers: streamHeaders,
   response: {
@@ -41,7 +42,7 @@ const schema = {
       }
     },
     204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
-    ...refusals(400, 401, 403, 406, 421, 429, 503)
+    ...errorResponses(400, 401, 403, 406, 421, 429, 503)
   }
 }
 
@@ -51,7 +52,7 @@ export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetime
     '/events',
     { schema, config: { explain }, sse: {}, preValidation: readQuery },
     (request, reply) => {
-      // The URL gives access, so no cache may keep it with the stream.
+      // The URL may contain credentials, so no cache may store it with the stream.
       if (request.query.ot !== undefined) reply.header('cache-control', 'private, no-store, no-transform')
       return reply.sse(
         gate.guard(request, app.topics.subscribe(request.query.topic, subscribeOptions(request.query))),
@@ -61,7 +62,9 @@ export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetime
   )
 }
 
-/** One topic is a list of one, digits are a number, true and false are themselves; the schema judges the result. */
+/**
+ * Turns one topic into a list, digits into a number, and true and false into booleans; the schema checks the result.
+ */
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
   const { topic, last, lastEventId, envelope, ...rest } = request.query as {
     topic?: unknown
@@ -72,7 +75,7 @@ async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
   request.query = {
     ...rest,
     ...topic === undefined ? {} : { topic: [topic].flat() },
-    // A client that began at a cursor may add the newest one beside it.
+    // A client that began at a cursor may append the newest one.
     ...(lastEventId === undefined
       ? {}
       : {
@@ -106,8 +109,8 @@ function subscribeOptions ({ lastEventId, since, last, envelope }: Query): Subsc
 }
 
 /**
- * Streams of a proxy's subjects end also where nothing is configured: nobody else could tell that somebody was signed
- * out there.
+ * Streams of subjects from a proxy end even without a configured lifetime: nothing else would report that somebody has
+ * signed out at the proxy.
  */
 function lifetimeOf (request: FastifyRequest, configuredMs: number | undefined): { maxLifetimeMs: number } {
   const isOfProxy = (request as { grant?: { source: string } | null }).grant?.source === 'proxy'

@@ -4,10 +4,10 @@ import type { Drain } from '../streams/drain.ts'
 
 export interface HealthInit { log: TopicLog, drain: Drain }
 
-/** One thing that must hold, and what an operator wants to know when it does not. */
+/** One condition of readiness, and details for an operator if it is not met. */
 interface Check { isOk: boolean, [detail: string]: boolean | number | string }
 
-/** How long the log may take to answer. */
+/** How long the log may take to respond. */
 const LOG_TIMEOUT_MS = 2_000
 /** Any topic will do: its ends are read, and nothing is written. */
 const ASKED_TOPIC = 'ready'
@@ -31,7 +31,7 @@ const healthSchema = {
   response: {
     200: {
       type: 'object',
-      description: 'The process serves',
+      description: 'The process is alive',
       required: ['status'],
       properties: { status: { const: 'ok' } },
       examples: [{ status: 'ok' }]
@@ -45,14 +45,17 @@ const readySchema = {
   response: {
     200: {
       ...readiness,
-      description: 'The process should be given clients',
+      description: 'The process should receive clients',
       examples: [{ status: 'ready', checks: { log: { isOk: true, ms: 1 }, draining: { isOk: true } } }]
     },
-    503: { ...readiness, description: 'It should not: the log is away, or the process shuts down' }
+    503: {
+      ...readiness,
+      description: 'The process should not receive clients: the log is unavailable, or the process is shutting down'
+    }
   }
 }
 
-/** `GET /healthz`: the process serves. `GET /readyz`: it should be given clients, 200 or 503, and why. */
+/** `GET /healthz`: the process is alive. `GET /readyz`: whether it should receive clients, 200 or 503, and why. */
 export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit): void {
   const checkLog = createLogCheck(log)
   app.get('/healthz', { schema: healthSchema }, async () => ({ status: 'ok' }))
@@ -67,10 +70,7 @@ export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit):
   })
 }
 
-/**
- * Asks the log for something real; who asks meanwhile shares the answer, so that an outage is not asked about over and
- * over.
- */
+/** Sends a real query to the log; concurrent callers share the result, so that an outage causes no additional load. */
 function createLogCheck (log: TopicLog): () => Promise<Check> {
   let asking: Promise<Check> | undefined
   return () => {
@@ -92,14 +92,14 @@ function askLog (log: TopicLog): Promise<Check> {
 function tooLate (isOver: AbortSignal): Promise<never> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
-      () => reject(new Error(`the log has not answered for ${LOG_TIMEOUT_MS} ms`)),
+      () => reject(new Error(`the log has not responded for ${LOG_TIMEOUT_MS} ms`)),
       LOG_TIMEOUT_MS
     )
     isOver.addEventListener('abort', () => clearTimeout(timer))
   })
 }
 
-/** Only a log on the network has a canary. What Redis refuses, such as the right to a channel, is seen here first. */
+/** Only a log on the network has a probe. What Redis denies, such as access to a channel, shows here first. */
 function canaryCheck ({ health }: TopicLog): { canary?: Check } {
   if (!health) return {}
   const { isHealthy, canaryAgeMs, problem } = health

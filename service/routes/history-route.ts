@@ -4,7 +4,8 @@ import type { TopicPage } from 'fastify-resumable-sse/topics'
 import { checkTopic, DEFAULT_READ_BYTES } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
 import type { PageGate } from '../http/page-gate.ts'
-import { historyQuery, refusals, topicParams } from '../http/schemas.ts'
+import { errorResponses } from '../http/error-schemas.ts'
+import { historyQuery, topicParams } from '../http/request-schemas.ts'
 
 interface HistoryRoute {
   Params: { topic: string }
@@ -20,22 +21,24 @@ const schema = {
   operationId: 'readTopic',
   summary: 'Read events',
   description:
-    'One page of the events of a topic, oldest first. To read the next page, or to listen from there on, pass its cursor as after or lastEventId.',
+    'One page of the events of a topic, oldest first. ' +
+      'To read the next page, or to subscribe from there on, pass its cursor as after or lastEventId.',
   params: topicParams,
   querystring: historyQuery,
   response: {
     200: {
       description:
-        'The page. As NDJSON: a line for the gap if there is one, a line for each event, and a line with cursor and isClosed',
+        'The page. As NDJSON: a line for the gap if there is one, a line for each event, ' +
+          'and a line with cursor and isClosed',
       content: { [JSON_TYPE]: { schema: { $ref: 'TopicPage#' } }, [NDJSON_TYPE]: { schema: { type: 'string' } } }
     },
-    ...refusals(400, 401, 403, 406, 421, 503)
+    ...errorResponses(400, 401, 403, 406, 421, 503)
   }
 }
 
 /**
- * `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for those who may subscribe
- * to it.
+ * `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for clients that may
+ * subscribe to it.
  */
 export function historyRoute (app: FastifyInstance, pages: PageGate): void {
   const options = { schema, config: { explain }, onRequest: checkSubscribe, preValidation: readQuery }
@@ -51,7 +54,7 @@ export function historyRoute (app: FastifyInstance, pages: PageGate): void {
   })
 }
 
-/** What the client accepts; of both alike, JSON. Throws for a client that accepts neither. */
+/** The media type that the client prefers; JSON if it prefers neither. Throws for a client that accepts neither. */
 function mediaTypeOf ({ headers: { accept } }: FastifyRequest): string {
   const type = new Negotiator({ headers: { accept } }).mediaType(TYPES)
   if (type === undefined) throw new errors.SERVICE_NOT_ACCEPTABLE(TYPES.join(' or '), JSON.stringify(accept))
@@ -63,7 +66,7 @@ function asLines ({ events, gap, cursor, isClosed }: TopicPage): string {
   return lines.map(line => `${JSON.stringify(line)}\n`).join('')
 }
 
-/** Digits are a number. A cursor may come several times, as with `lastEventId` of the stream: the newest counts. */
+/** Turns digits into a number. The cursor may be repeated, as with `lastEventId` of the stream: the newest counts. */
 async function readQuery (request: FastifyRequest<HistoryRoute>): Promise<void> {
   const { after, limit, maxBytes, ...rest } = request.query as Record<string, unknown>
   request.query = {

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
 import type { OpenStream, OpenStreams } from '../streams/open-streams.ts'
-import { overviewQuery, refusals } from '../http/schemas.ts'
+import { errorResponses } from '../http/error-schemas.ts'
+import { overviewQuery } from '../http/request-schemas.ts'
 
 export interface OverviewInit { seen: SeenTopics, streams: OpenStreams }
 
@@ -19,7 +20,7 @@ const topicsSchema = {
   description: 'The topics that the answering process has published to or followed since its start, at most 1000, ' +
     'the most recently active first; with credentials, those that they may subscribe or publish to.',
   querystring: overviewQuery,
-  response: { 200: { $ref: 'TopicList#', description: 'The topics' }, ...refusals(400, 401, 421, 503) }
+  response: { 200: { $ref: 'TopicList#', description: 'The topics' }, ...errorResponses(400, 401, 421, 503) }
 }
 
 const streamsSchema = {
@@ -29,7 +30,10 @@ const streamsSchema = {
   description: 'The open streams of the answering process, and how far each is behind; with credentials, those whose ' +
     'topics they may all subscribe to.',
   querystring: overviewQuery,
-  response: { 200: { $ref: 'StreamList#', description: 'The streams, oldest first' }, ...refusals(400, 401, 421, 503) }
+  response: {
+    200: { $ref: 'StreamList#', description: 'The streams, oldest first' },
+    ...errorResponses(400, 401, 421, 503)
+  }
 }
 
 /** `GET /topics` and `GET /streams`: what this process is busy with, as far as the asker may see it. */

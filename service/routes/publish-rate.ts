@@ -22,7 +22,7 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
   })
 }
 
-/** Who is counted as one publisher. */
+/** By whom requests are counted. */
 export function publisherOf ({
   grant,
   ip

@@ -1,16 +1,17 @@
 import type { FastifyInstance, FastifySchema } from 'fastify'
-import { refusals } from '../http/schemas.ts'
+import { errorResponses } from '../http/error-schemas.ts'
 
 const tags = ['Stream']
 
-/** The calls that authentication brings, by path. */
+/** The routes that authentication adds, by path. */
 const SCHEMAS: Partial<Record<string, FastifySchema>> = {
   '/events/auth': {
     tags,
     operationId: 'issueToken',
     summary: 'Get a one-time token',
     description:
-      'A token for the query parameter ot of the stream, for clients such as EventSource that can send no header. It is good for one stream, and with the cookie of that stream for its reconnects.',
+      'A token for the query parameter ot of the stream, for clients such as EventSource that cannot send headers. ' +
+        'It is valid for one stream and, with the cookie of that stream, for its reconnects.',
     body: {
       type: 'object',
       additionalProperties: false,
@@ -21,7 +22,8 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
           maxItems: 44,
           items: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9._~:@/*-]+$' },
           description:
-            'Topics, or patterns such as orders.*, that the token is for. Not given: all that the asker may listen to.'
+            'Topics, or patterns such as orders.*, that the token is for. ' +
+              'Default: all topics that the client may subscribe to.'
         }
       },
       examples: [{ topics: ['news'] }]
@@ -34,16 +36,16 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
         properties: {
           token: { type: 'string' },
           expiresIn: { type: 'integer', description: 'Seconds within which it must be used' },
-          session: { type: 'string', description: 'By which what the token begins can be revoked' }
+          session: { type: 'string', description: 'Identifies the session that the token starts, to revoke it' }
         }
       },
-      ...refusals(400, 401, 403, 413, 415, 421, 429, 503)
+      ...errorResponses(400, 401, 403, 413, 415, 421, 429, 503)
     }
   },
   '/events/revoke': {
     tags,
     operationId: 'revoke',
-    summary: 'Take grants back',
+    summary: 'Revoke grants',
     description: 'Ends the streams of a subject, or of one session, on every process. For grants that may revoke.',
     body: {
       type: 'object',
@@ -63,15 +65,15 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
       examples: [{ subject: 'ann' }]
     },
     response: {
-      204: { type: 'null', description: 'They are taken back' },
-      ...refusals(400, 401, 403, 413, 415, 421, 503)
+      204: { type: 'null', description: 'The grants are revoked' },
+      ...errorResponses(400, 401, 403, 413, 415, 421, 503)
     }
   }
 } as const
 
 /**
- * Describes the calls that authentication adds from here on. They check what they get by themselves, and have the
- * words.
+ * Describes the routes that authentication adds after this call. They check their input themselves, with better
+ * messages.
  */
 export function describeTokenCalls (app: FastifyInstance): void {
   app.addHook('onRoute', route => {

@@ -5,7 +5,8 @@ import { ignoreBodies, readEvents } from '../http/bodies.ts'
 import type { BodyLimits } from '../http/bodies.ts'
 import type { PageGate } from '../http/page-gate.ts'
 import { historyRoute } from './history-route.ts'
-import { publishBody, publishHeaders, refusals, topicParams } from '../http/schemas.ts'
+import { errorResponses } from '../http/error-schemas.ts'
+import { publishBody, publishHeaders, topicParams } from '../http/request-schemas.ts'
 
 interface TopicRoute { Params: { topic: string } }
 interface PublishRoute extends TopicRoute {
@@ -14,7 +15,7 @@ interface PublishRoute extends TopicRoute {
   Headers: { 'idempotency-key'?: string }
 }
 
-/** Events of a JSON array, which is parsed in one go. */
+/** Maximum number of events of a JSON array, which is parsed at once. */
 const MAX_ARRAY_EVENTS = 1_000
 
 /** Publishing to topics, and their state. */
@@ -58,7 +59,7 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
   })
 }
 
-/** The calls that end a topic, for good or to begin anew. They take no body. */
+/** The calls that end a topic, permanently or to start over. They have no body. */
 function finishingRoutes (app: FastifyInstance): void {
   const shared = { config: { explain: explainTopic }, onRequest: checkPublish }
   app.post<TopicRoute>('/topics/:topic/close', { schema: closeSchema, ...shared }, async (request, reply) => {
@@ -71,18 +72,20 @@ function finishingRoutes (app: FastifyInstance): void {
   })
 }
 
-/** Before the body is read. There is no grant where nobody is asked for one. */
+/** Before the body is read. Without authentication there is no grant. */
 async function checkPublish ({ grant, params }: FastifyRequest): Promise<void> {
   grant?.checkPublish((params as TopicRoute['Params']).topic)
 }
 
-/** Whoever publishes or listens may look. */
+/** Those who may publish or subscribe may also see its state. */
 async function checkLook ({ grant, params }: FastifyRequest): Promise<void> {
   const { topic } = params as TopicRoute['Params']
   if (!grant?.mayPublish(topic)) grant?.checkSubscribe(topic)
 }
 
-/** The schema of the body is for the document alone: events are checked once, by the room that publishes them. */
+/**
+ * The schema of the body is for the OpenAPI document only: events are checked once, by the module that publishes them.
+ */
 function withoutBody (app: FastifyInstance): FastifySchemaCompiler<object> {
   return part => part.httpPart === 'body' ? () => true : app.validatorCompiler!(part)
 }
@@ -108,32 +111,33 @@ const publishSchema = {
   operationId: 'publish',
   summary: 'Publish',
   description:
-    'Publishes one event or a batch, all or none and in order. Answered when the log has them. The body may be compressed: content-encoding gzip, deflate or br.',
+    'Publishes one event or a batch atomically and in order. The response is sent when the log has stored them. ' +
+      'The body may be compressed: content-encoding gzip, deflate or br.',
   params: topicParams,
   headers: publishHeaders,
   response: {
     201: {
       $ref: 'Published#',
-      description: 'The log has the events',
+      description: 'The log has stored the events',
       headers: {
         'idempotency-replayed': {
           type: 'string',
           enum: ['true'],
-          description: 'There when the key was used before: nothing was added'
+          description: 'Present if the key was used before: nothing was added'
         }
       }
     },
-    ...refusals(400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 503)
+    ...errorResponses(400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 503)
   }
 }
 
 const infoSchema = {
   tags,
   operationId: 'getTopic',
-  summary: 'Look at a topic',
-  description: 'A topic nobody published to is empty, not an error.',
+  summary: 'Get the state of a topic',
+  description: 'A topic without events is empty, not an error.',
   params: topicParams,
-  response: { 200: { $ref: 'TopicInfo#', description: 'Its state' }, ...refusals(400, 401, 403, 421, 503) }
+  response: { 200: { $ref: 'TopicInfo#', description: 'Its state' }, ...errorResponses(400, 401, 403, 421, 503) }
 }
 
 const closeSchema = {
@@ -141,16 +145,23 @@ const closeSchema = {
   operationId: 'closeTopic',
   summary: 'Close a topic',
   description:
-    'It takes no more events; its readers are told when they have read it to its end. Closing twice is the same as once. A body is ignored.',
+    'The topic accepts no more events; readers are notified when they have read all of them. ' +
+      'Closing it again has no effect. A body is ignored.',
   params: topicParams,
-  response: { 204: { type: 'null', description: 'It is closed' }, ...refusals(400, 401, 403, 413, 421, 503) }
+  response: {
+    204: { type: 'null', description: 'The topic is closed' },
+    ...errorResponses(400, 401, 403, 413, 421, 503)
+  }
 }
 
 const deleteSchema = {
   tags,
   operationId: 'deleteTopic',
   summary: 'Delete the events of a topic',
-  description: 'Drops its events and reopens it; its numbers go on. A body is ignored.',
+  description: 'Deletes the events and reopens the topic; event numbers continue. A body is ignored.',
   params: topicParams,
-  response: { 204: { type: 'null', description: 'It is empty' }, ...refusals(400, 401, 403, 413, 421, 503) }
+  response: {
+    204: { type: 'null', description: 'The topic is empty' },
+    ...errorResponses(400, 401, 403, 413, 421, 503)
+  }
 }

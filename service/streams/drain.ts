@@ -1,14 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
-/** Whether the service is on its way out. */
+/** Whether the service is shutting down. */
 export interface Drain { isDraining: boolean }
 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Ends the service so that no client notices: at once it is no longer ready and takes no new streams, then it waits
-     * for load balancers to see that, then it closes. Publishes are taken until then. Settles when it is closed.
+     * Shuts the service down without clients noticing: it is immediately no longer ready and accepts no new streams,
+     * then waits for load balancers to notice, then closes. Publishes are accepted until then. Resolves when it is
+     * closed.
      */
     drain: () => Promise<void>
   }
@@ -18,7 +19,7 @@ declare module 'fastify' {
  * Gives the app its `drain()`:
  *
  * ```
- *   serving ──drain()──▶ draining: /readyz says 503, streams are told to come back ──delayMs──▶ close(): streams end, paced
+ *   serving ──drain()──▶ draining: /readyz is 503, new streams must retry ──delayMs──▶ close(): streams end, paced
  *      └───────────────────────────────────────close()─────────────────────────────────────────────┘
  * ```
  */
@@ -27,7 +28,7 @@ export function addDrain (app: FastifyInstance, delayMs: number): Drain {
   app.addHook('preClose', async () => { drain.isDraining = true })
   app.decorate('drain', async () => {
     drain.isDraining = true
-    // What is still served keeps the process alive.
+    // Whatever is still being served keeps the process alive.
     await pause(delayMs, undefined, { ref: false })
     await app.close()
   })

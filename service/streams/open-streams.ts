@@ -1,30 +1,32 @@
 import type { CloseReason, SseStream } from 'fastify-resumable-sse'
 
-/** Whose stream it is, and since when. */
+/** The owner of a stream, and when it was opened. */
 export interface OpenStream {
   readonly stream: SseStream
-  /** Undefined where nobody is authenticated. */
+  /** Undefined without authentication. */
   readonly subject: string | undefined
   /** By the monotonic clock, in ms. */
   readonly since: number
 }
 
-/** What the streams of this process are and were, counted where nothing is hot: at their beginning, at their end, and when somebody asks. */
+/**
+ * Open and past streams of this process, counted outside the hot path: when they begin, when they end, and on request.
+ */
 export class OpenStreams {
   readonly #open = new Map<SseStream, OpenStream>()
   readonly #past = { events: 0, bytes: 0 }
-  /** Streams that are over, by reason. */
+  /** Streams that have ended, by reason. */
   readonly closed = new Map<CloseReason, number>()
-  /** Streams that never began, by the code of what refused them. */
-  readonly refused = new Map<string, number>()
+  /** Streams that never began, by the error code of their rejection. */
+  readonly rejected = new Map<string, number>()
   #opened = 0
 
   /** Streams open now. */
   get size (): number { return this.#open.size }
-  /** Streams that ever began. */
+  /** Streams that have ever begun. */
   get opened (): number { return this.#opened }
 
-  /** Events and bytes written to all streams that ever were. */
+  /** Events and bytes written to all streams so far. */
   get written (): { events: number, bytes: number } {
     const sum = { ...this.#past }
     for (const { written } of this.#open.keys()) {
@@ -44,8 +46,8 @@ export class OpenStreams {
     void stream.closed.then(reason => this.#over(stream, reason))
   }
 
-  refuse (code: string): void {
-    this.refused.set(code, (this.refused.get(code) ?? 0) + 1)
+  reject (code: string): void {
+    this.rejected.set(code, (this.rejected.get(code) ?? 0) + 1)
   }
 
   #over (stream: SseStream, reason: CloseReason): void {

@@ -1,6 +1,6 @@
 import type { CloseReason } from 'fastify-resumable-sse'
 
-/** What the limits need of a stream. */
+/** What the limits need to know of a stream. */
 export interface LimitedStream {
   /** Bytes that wait for its client. */
   readonly bufferedBytes: number
@@ -13,14 +13,16 @@ export interface Place {
   readonly subject: string | undefined
   readonly stream: LimitedStream
   readonly topics: readonly string[]
-  /** When it was taken, by the monotonic clock. */
+  /** When it was opened, by the monotonic clock. */
   readonly since: number
 }
 
-/** Places looked at for one that should go, so that an owner of many streams makes no request expensive. */
+/**
+ * Maximum number of streams examined for one to replace, so that an owner of many streams makes no request expensive.
+ */
 const MAX_LOOKED_AT = 100
 
-/** The places of each owner, the oldest first. Owners without one are not remembered. */
+/** The streams of each owner, oldest first. Owners without streams are not kept. */
 export class Places {
   readonly #byOwner = new Map<string, Set<Place>>()
 
@@ -34,7 +36,7 @@ export class Places {
     else this.#byOwner.set(owner, new Set([place]))
   }
 
-  /** False when it is not there. */
+  /** Returns false if it is not in the list. */
   delete (owner: string, place: Place): boolean {
     const places = this.#byOwner.get(owner)
     if (!places?.delete(place)) return false
@@ -43,8 +45,8 @@ export class Places {
   }
 
   /**
-   * Among the oldest that may go: the first whose client does not take its bytes, or else the oldest; undefined when
-   * none may.
+   * Among the oldest replaceable streams, the first whose client does not read, otherwise the oldest; undefined if none
+   * is replaceable.
    */
   choose (owner: string, mayGo: (place: Place) => boolean): Place | undefined {
     let oldest: Place | undefined
@@ -58,7 +60,7 @@ export class Places {
     return oldest
   }
 
-  /** Different topics of an owner's streams but one, together with these. */
+  /** The number of different topics of an owner's streams except one, together with these topics. */
   topicsWith (owner: string, topics: readonly string[], without: Place | undefined): number {
     const all = new Set(topics)
     for (const place of this.#byOwner.get(owner) ?? []) {

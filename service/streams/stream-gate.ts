@@ -15,8 +15,9 @@ export interface StreamGateInit {
 }
 
 /**
- * Where a stream may begin or is turned away. A place is taken before anything is asked of the log or spent, and given back
- * when the stream is over, however that comes; one that never starts (HEAD, a client gone before) takes none.
+ * Where a stream is admitted or rejected. A place is taken before the log is queried or a token is spent, and released
+ * when the stream is over, for whatever reason; a stream that never starts (HEAD, a client that has disconnected) takes
+ * none.
  */
 export class StreamGate {
   readonly #init: StreamGateInit
@@ -25,12 +26,15 @@ export class StreamGate {
     this.#init = init
   }
 
-  /** The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; what is meant to pass (429, 503) is thrown by `open`. */
+  /**
+   * The same source behind the gate. Throws 400 `TOPICS_BAD_TOPIC_COUNT`; temporary errors (429, 503) are thrown by
+   * `open`.
+   */
   guard (request: FastifyRequest, source: TopicSource): TopicSource {
     const { maxTopicsPerStream, streams } = this.#init
     const { topics } = source
     if (topics.length > maxTopicsPerStream) {
-      throw this.#refuse(new topicsErrors.TOPICS_BAD_TOPIC_COUNT(maxTopicsPerStream, topics.length))
+      throw this.#reject(new topicsErrors.TOPICS_BAD_TOPIC_COUNT(maxTopicsPerStream, topics.length))
     }
     return {
       topics,
@@ -52,17 +56,17 @@ export class StreamGate {
       void stream.closed.then(giveBack)
       return await source.open(stream)
     } catch (error) {
-      throw this.#refuse(error)
+      throw this.#reject(error)
     }
   }
 
-  #refuse (error: unknown): unknown {
-    this.#init.streams.refuse((error as { code?: string }).code ?? 'none')
+  #reject (error: unknown): unknown {
+    this.#init.streams.reject((error as { code?: string }).code ?? 'none')
     return error
   }
 }
 
-/** Who is authenticated; undefined where nobody is. */
+/** The authenticated subject; undefined without authentication. */
 export function subjectOf (request: FastifyRequest): string | undefined {
   return (request as { grant?: { subject: string } | null }).grant?.subject
 }

@@ -3,22 +3,24 @@ import { errors } from '../errors.ts'
 import { Places } from './places.ts'
 import type { LimitedStream, Place } from './places.ts'
 
-/** How many streams there may be at one time; 0 stands for any number. */
+/** Maximum numbers of streams; 0 means no limit. */
 export interface StreamLimitsInit {
   maxStreams: number
   maxStreamsPerAddress: number
   maxStreamsPerSubject: number
   /** Topics that all streams may follow together; the streams of one subject may follow half of them. */
   maxTopics: number
-  /** Interval of heartbeats: a stream of an address is replaced only when it has been open for two of them. */
+  /**
+   * Heartbeat interval: a stream is only replaced by another one of its address if it has been open for two intervals.
+   */
   heartbeatMs: number
 }
 
-/** Whose stream it is. */
+/** The owner of a stream. */
 export interface StreamOwner {
   /** Undefined on a Unix socket. */
   address: string | undefined
-  /** Undefined where nobody is authenticated. */
+  /** Undefined without authentication. */
   subject: string | undefined
 }
 
@@ -28,17 +30,17 @@ export interface Asker extends StreamOwner {
 }
 
 /**
- * `retry:` of a replaced stream is drawn from one to two times this: a tab that is still there does not push out the
- * next one at once.
+ * `retry:` of a replaced stream is drawn from one to two times this value, so that a tab that is still open does not
+ * immediately replace the new stream in turn.
  */
 const REPLACED_RETRY_MS = 30_000
 
 /**
- * Counts the streams of this process, in all and by owner. Owners without streams are not remembered.
+ * Counts the streams of this process, in total and by owner. Owners without streams are not kept.
  *
- * **Newest wins** within one owner: a client that vanished without a word (a phone that changed networks) keeps its
- * stream until the kernel gives up on it, which takes 15 minutes and more. It comes back at once, in the place of the
- * owner's stream that waits for its client, or else of the oldest.
+ * **Newest wins** within one owner: a client that vanished without closing its connection (a phone that changed
+ * networks) keeps its stream until the kernel gives up on it, which takes 15 minutes and more. When it reconnects, its
+ * new stream replaces the owner's stream that waits for its client, or else the oldest.
  */
 export class StreamLimits {
   readonly #init: StreamLimitsInit
@@ -50,15 +52,15 @@ export class StreamLimits {
     this.#init = init
   }
 
-  /** Streams, and those who have any. */
+  /** All streams, and the streams by owner. */
   get counts (): { streams: number, addresses: number, subjects: number } {
     return { streams: this.#all, addresses: this.#byAddress.owners, subjects: this.#bySubject.owners }
   }
 
   /**
-   * Takes a place; what it returns gives it back, and may be called again. May close another stream of the same owner
-   * with reason `replaced`. Throws `SERVICE_TOO_MANY_STREAMS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT` and changes
-   * nothing then.
+   * Takes a place and returns a function that releases it, which may be called repeatedly. May close another stream of
+   * the same owner with reason `replaced`. Throws `SERVICE_TOO_MANY_STREAMS…` or `SERVICE_TOO_MANY_TOPICS_OF_SUBJECT`
+   * without changing anything.
    */
   take ({ address: ip, subject, stream, topics }: Asker): () => void {
     const place: Place = { address: addressOf(ip), subject, stream, topics, since: performance.now() }
@@ -73,7 +75,7 @@ export class StreamLimits {
     return () => this.#release(place)
   }
 
-  /** Chooses the streams that have to go; none in most cases. */
+  /** Chooses the streams to replace; none in most cases. */
   #makeRoom (place: Place): ReadonlySet<Place> {
     const { maxStreams } = this.#init
     const replaced = new Set<Place>()
@@ -94,8 +96,8 @@ export class StreamLimits {
   }
 
   /**
-   * Of an address only a stream of the same subject is replaced, and none that is new: many clients may share an
-   * address.
+   * For the limit of an address, only a stream of the same subject is replaced, and no new one: many clients may share
+   * an address.
    */
   #replacedOfAddress ({ address, subject, since }: Place, ofSubject: Place | undefined): Place | undefined {
     const { maxStreamsPerAddress, heartbeatMs } = this.#init

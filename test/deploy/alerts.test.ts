@@ -77,7 +77,7 @@ t.test('the lines that the runbook quotes from the log of the service are in its
   const quoted = [
     'a worker exited; starting a replacement',
     'workers did not exit in time and are killed',
-    'this many requests met the trouble since it was first logged'
+    'this many requests had the same problem since it was first logged'
   ]
   for (const line of quoted) t.ok(source.includes(`'${line}'`) && runbook.includes(`\`${line}\``), line)
 })

@@ -56,7 +56,7 @@ t.test('workers speak TLS, and SIGHUP to the primary renews the certificate in a
   t.equal(await curl.exit(), 0)
   t.equal(curl.out, '{"status":"ok"}')
   service.kill('SIGHUP')
-  await service.until(({ out }) => out.match(/the certificate was read again/g)?.length === 2)
+  await service.until(({ out }) => out.match(/the certificate was reloaded/g)?.length === 2)
 })
 
 /** Streams that one worker takes, because the other one is stopped meanwhile. */

@@ -110,7 +110,7 @@ t.test('at its limit the process closes further connections, says so once in its
   const { inbox } = await open(t, `${origin}${EVENTS}`)
   await inbox.until('stream.open')
   for (let at = 0; at < 60; at++) await connect(t, origin)
-  await service.until(({ out }) => out.includes('as many connections as it may'))
+  await service.until(({ out }) => out.includes('connection limit reached'))
   t.match(JSON.parse(service.out.trim()), { level: 40, maxConnections: 56 })
   t.notOk(inbox.isOver)
 })

@@ -46,7 +46,7 @@ t.test('while Redis is paused the service is not ready, however often it is aske
   await inbox.until('stream.open')
   redis.pause()
   const answers = await Promise.all([1, 2, 3].map(() => readiness(service.origin)))
-  for (const answer of answers) t.match(answer, { status: 503, body: { status: 'not ready', checks: { log: { isOk: false, problem: 'the log has not answered for 2000 ms' } } } })
+  for (const answer of answers) t.match(answer, { status: 503, body: { status: 'not ready', checks: { log: { isOk: false, problem: 'the log has not responded for 2000 ms' } } } })
   t.equal((await service.call('/healthz')).status, 200, 'there is no reason to restart it')
   redis.unpause()
   await until(async () => (await readiness(service.origin)).status === 200)

@@ -74,7 +74,7 @@ t.test('what is not as it must be is refused by name', async t => {
   const service = await TestService.start(t)
   for (const [query, message] of [
     ['?limit=0', 'query parameter "limit" must be an integer from 1 to 1000, saw 0'], ['?limit=1001', '"limit"'], ['?limit=x', '"limit"'], ['?limit=1&limit=2', '"limit"'],
-    ['?maxBytes=0', 'query parameter "maxBytes" must be an integer from 1 to 16777216, saw 0'], ['?last=1', 'query parameter "last" must be one of after, limit, maxBytes, saw an unknown one']
+    ['?maxBytes=0', 'query parameter "maxBytes" must be an integer from 1 to 16777216, saw 0'], ['?last=1', 'query parameter "last" must be one of after, limit, maxBytes, saw an unknown name']
   ] as const) {
     const { status, json } = await read(service, query)
     t.match({ status, json }, { status: 400, json: { code: 'SERVICE_BAD_QUERY' } }, query)

@@ -50,7 +50,7 @@ t.test('an error says whether the events may have been appended, and a repeat wi
   const publish = (): Promise<Answer> => service.publish('orders', { data: 'paid' }, { headers: KEY })
   await service.publish('orders', { data: 'first' })
   redis.pause()
-  t.match((await publish()).json, { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE', message: 'Service Unavailable: it is not known whether this was done: repeat a publish with the same Idempotency-Key' })
+  t.match((await publish()).json, { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE', message: 'Service Unavailable: the outcome is unknown: repeat a publish with the same Idempotency-Key' })
   redis.unpause()
   await until(async () => (await publish()).status === 201)
   t.match(await service.counts('orders'), [{ count: 2 }])

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import { QuietLog, serializers } from '../../service/http/quiet-log.ts'
-import { tellRefusals } from '../../service/http/error-handler.ts'
+import { handleErrors } from '../../service/http/error-handler.ts'
 import { errors } from '../../plugin/topics/errors.ts'
 import { originIn, runService, startService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
@@ -20,7 +20,7 @@ function buildFailing (t: Test, level: string): { app: FastifyInstance, log: Inb
   const log = new Inbox()
   const app = Fastify({ logger: { ...logInto(log, level), serializers }, logController: new QuietLog() })
   t.teardown(() => app.close())
-  tellRefusals(app, { maxBodyBytes: 1_024 })
+  handleErrors(app, { maxBodyBytes: 1_024 })
   app.get('/good', () => 'good')
   app.get('/mistake', () => { throw new NotMine() })
   app.get('/away', () => { throw new errors.TOPICS_LOG_UNAVAILABLE('a test') })
@@ -38,7 +38,7 @@ t.test('a mistake of a client is one line at debug, without a stack', async t =>
   const { app, log } = buildFailing(t, 'debug')
   await app.inject('/mistake')
   const [line] = linesWith(log, 'NOT_MINE')
-  t.match(line, { level: 20, statusCode: 404, code: 'NOT_MINE', msg: 'request refused' })
+  t.match(line, { level: 20, statusCode: 404, code: 'NOT_MINE', msg: 'request rejected' })
   t.notMatch(log.text, 'stack')
 })
 

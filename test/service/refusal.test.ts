@@ -114,20 +114,20 @@ t.test('a query of the stream that cannot be read is refused with its name and r
   const service = await TestService.start(t)
   const topics = (count: number): string => Array.from({ length: count }, (_, at) => `topic=t${at}`).join('&')
   const queries: [string, string, RegExp][] = [
-    ['', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, envelope, ot\), saw none/],
-    ['topics=news', 'SERVICE_BAD_QUERY', /"topic" must be given \(there are topic, lastEventId, since, last, envelope, ot\), saw topics/],
-    ['topic=a&toString=1', 'SERVICE_BAD_QUERY', /"toString" must be one of topic, lastEventId, since, last, envelope, ot, saw an unknown one/],
+    ['', 'SERVICE_BAD_QUERY', /"topic" must be present \(known: topic, lastEventId, since, last, envelope, ot\), saw none/],
+    ['topics=news', 'SERVICE_BAD_QUERY', /"topic" must be present \(known: topic, lastEventId, since, last, envelope, ot\), saw topics/],
+    ['topic=a&toString=1', 'SERVICE_BAD_QUERY', /"toString" must be one of topic, lastEventId, since, last, envelope, ot, saw an unknown name/],
     ['topic=a&__proto__=1', 'SERVICE_BAD_QUERY', /"__proto__" must be one of/],
     [topics(45), 'TOPICS_BAD_TOPIC_COUNT', /1 to 44 topics, saw 45/],
     ['topic=a&'.repeat(45), 'SERVICE_BAD_QUERY', /"topic" must be 1 to 44 topics, as in \?topic=news&topic=weather, saw \["a",/],
     ['topic=a&since=soon', 'SERVICE_BAD_QUERY', /"since" must be a duration such as 30s, 10m, 2h or 1d, up to 366d, saw "soon"/],
     ['topic=a&since=', 'SERVICE_BAD_QUERY', /"since"/], ['topic=a&since=-1s', 'SERVICE_BAD_QUERY', /"since"/],
     ['topic=a&since=0s', 'TOPICS_BAD_START', /"since" must be 1 ms to 31622400000 ms/], ['topic=a&since=367d', 'TOPICS_BAD_START', /"since"/],
-    ['topic=a&since=1s&since=2s', 'SERVICE_BAD_QUERY', /"since" must be given once, saw 2 of it/],
+    ['topic=a&since=1s&since=2s', 'SERVICE_BAD_QUERY', /"since" must be given only once, saw it 2 times/],
     ['topic=a&last=-1', 'TOPICS_BAD_START', /"last" must be an integer from 0 to 10000, saw -1/],
     ...['', '1e3', ' 5', '5.0', '0x10', '+5', '9'.repeat(10), 'ten'].map((last): [string, string, RegExp] => [`topic=a&last=${last}`, 'SERVICE_BAD_QUERY', /"last" must be an integer from 0 to 10000, saw "/]),
     ['topic=a&last=10001', 'TOPICS_BAD_START', /"last" must be an integer from 0 to 10000, saw 10001/],
-    ['topic=a&last=1&last=2', 'SERVICE_BAD_QUERY', /"last" must be given once/],
+    ['topic=a&last=1&last=2', 'SERVICE_BAD_QUERY', /"last" must be given only once/],
     ['topic=a&envelope=yes', 'SERVICE_BAD_QUERY', /"envelope" must be true or false, saw "yes"/],
     ['topic=room.t18&topic=room.6erp', 'TOPICS_SAME_TAG', /have the same tag/],
     ['topic=a&last=1&since=1s', 'TOPICS_BAD_START', /"last" must be given without "since"/]

@@ -43,7 +43,7 @@ t.test('two Host headers are refused', async t => {
   const service = await TestService.start(t)
   const { inbox, send } = await connect(t, service.origin)
   send(get('/healthz', { headers: 'Host: evil.example\r\nConnection: close\r\n' }))
-  t.match(await inbox.ended(), /^HTTP\/1\.1 400 [^]*Host is given more than once/)
+  t.match(await inbox.ended(), /^HTTP\/1\.1 400 [^]*Host is repeated/)
 })
 
 t.test('a body that says it is too large is refused before it is asked for', async t => {

@@ -75,7 +75,7 @@ t.test('nothing of what clients send, nor the password of Redis, is written', as
   await provoke(t, origin)
   await service.until(({ out }) => out.includes('it is tried again'))
   await service.stop()
-  for (const told of ['event stream closed', 'request refused', 'TOPICS_BAD_EVENT']) t.match(service.out, told)
+  for (const told of ['event stream closed', 'request rejected', 'TOPICS_BAD_EVENT']) t.match(service.out, told)
   t.same(leaks(service.out + service.err, 'redis', 'bearer', 'cookie', 'header', 'query', 'body'), [])
 })
 
@@ -106,7 +106,7 @@ t.test('no credential is written: the key, tokens that are good or bad, one-time
     await call(`${origin}/nowhere?ot=${token}`, { headers })
   }
   await service.stop()
-  t.match(service.out, 'request refused')
+  t.match(service.out, 'request rejected')
   const credentials = { SECRET, good, expired, token, cookie: cookie.split('=')[1]! }
   t.same(Object.entries(credentials).filter(([, value]) => isIn(service.out + service.err, value)).map(([name]) => name), [])
 })

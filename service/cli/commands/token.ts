@@ -16,7 +16,10 @@ export const token: Command = {
     sub: { value: 'NAME', meaning: 'Subject of the token; default cli.' },
     subscribe: { value: 'PATTERNS', meaning: "Patterns of topics to subscribe to: 'news.*,orders'; default none." },
     publish: { value: 'PATTERNS', meaning: 'Patterns of topics to publish to; default none.' },
-    'expires-in': { value: 'DURATION', meaning: `How long it is valid: 30s, 10m, 2h or 1d; default ${DEFAULT_LIFETIME}.` }
+    'expires-in': {
+      value: 'DURATION',
+      meaning: `How long it is valid: 30s, 10m, 2h or 1d; default ${DEFAULT_LIFETIME}.`
+    }
   },
   async run (call, { stdout }) {
     stdout.write(`${await sign(call)}\n`)
