@@ -21,6 +21,11 @@ export default [
     }
   },
   { files: ['examples/*/page.js'], languageOptions: { globals: { addEventListener: 'readonly', EventSource: 'readonly', location: 'readonly' } } },
+  {
+    files: ['plugin/**/*.ts', 'service/**/*.ts'],
+    ignores: ['service/console/**', 'service/cli/commands/tail.ts'],
+    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
+  },
   { files: ['plugin/common/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/reply/**/*.ts'], rules: forbid('auth', 'topics', 'client', 'testing', 'service', 'test') },
   { files: ['plugin/auth/**/*.ts'], rules: forbid('topics', 'client', 'testing', 'service', 'test') },

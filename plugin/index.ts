@@ -87,19 +87,28 @@ function sendAway (reply: FastifyReply, err: unknown, retryMs: number): void {
   stream.closeWithRetry('error', retryMs)
 }
 
-/** Node cuts a connection on which nothing moved for so long: an idle stream would be cut before its first heartbeat. */
+/**
+ * Node cuts a connection on which nothing moved for so long: an idle stream would be cut before its first heartbeat.
+ */
 function warnOfShortTimeout (app: FastifyInstance, heartbeatMs: number): void {
   // Fastify fills in its default.
   const timeoutMs = app.initialConfig.connectionTimeout!
   if (timeoutMs === 0 || (heartbeatMs > 0 && timeoutMs > heartbeatMs)) return
   const heartbeats = heartbeatMs === 0 ? 'heartbeats are off' : `heartbeatMs is ${heartbeatMs}`
-  app.log.warn(`connectionTimeout (${timeoutMs} ms) cuts idle event streams, because ${heartbeats}: set it to 0, or heartbeatMs below it`)
+  app.log.warn(
+    `connectionTimeout (${timeoutMs} ms) cuts idle event streams, because ${heartbeats}: ` +
+      'set it to 0, or heartbeatMs below it'
+  )
 }
 
 function refuseConflict (app: FastifyInstance): void {
   refuseRival(app)
   // While a plugin is being registered the instance counts it as registered; its decorators are not there yet.
-  if (app.hasReplyDecorator('sse')) throw new errors.FST_SSE_CONFLICT(app.hasRequestDecorator('acceptsSse') ? 'itself (it is registered already)' : 'another plugin')
+  if (app.hasReplyDecorator('sse')) {
+    throw new errors.FST_SSE_CONFLICT(
+      app.hasRequestDecorator('acceptsSse') ? 'itself (it is registered already)' : 'another plugin'
+    )
+  }
 }
 
 /** It decorates nothing that would clash: each of its requests gets a `reply.sse` of its own. */
@@ -108,8 +117,8 @@ function refuseRival (app: FastifyInstance): void {
 }
 
 /**
- * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`.
- * Registration fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
+ * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`. Registration fails with
+ * `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
  */
 const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: '5.x' })
 export default resumableSse
@@ -118,11 +127,14 @@ export { resumableSse }
 /** The events a route declares in its generic: `app.get<{ Sse: { tick: number } }>(…)`. */
 type EventsOf<RouteGeneric> = RouteGeneric extends { Sse: infer E extends SseEvents } ? E : AnyEvents
 
-/** What `reply.sse(source)` returns: the stream when there is no source, else the reply; also for a source of type `any`. */
+/**
+ * What `reply.sse(source)` returns: the stream when there is no source, else the reply; also for a source of type
+ * `any`.
+ */
 type Sent<S, Stream, Reply> = 0 extends (1 & S) ? Reply : S extends undefined ? Stream : Reply
 
-// RouteSchema is an alias because other plugins (@fastify/swagger) add to `FastifySchema` in such a block: under its own
-// name tsc takes it for a local one and leaves the import out of the published declarations.
+// RouteSchema is an alias because other plugins (@fastify/swagger) add to `FastifySchema` in such a block: under its
+// own name tsc takes it for a local one and leaves the import out of the published declarations.
 declare module 'fastify' {
   interface FastifyReply<
     RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
@@ -135,16 +147,30 @@ declare module 'fastify' {
     ReplyType extends FastifyReplyType = ResolveFastifyReplyType<TypeProvider, SchemaCompiler, RouteGeneric>
   > {
     /**
-     * Streams Server-Sent Events. `return reply.sse(source)` streams a source to its end; `reply.sse()` gives the stream
-     * for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
+     * Streams Server-Sent Events. `return reply.sse(source)` streams a source to its end; `reply.sse()` gives the
+     * stream for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
      * `text/event-stream`, 500 for a bad option or source.
      */
-    // One signature for each number of arguments: with a single candidate the error names the data that does not fit, and
-    // TypeScript fixes what a generator yields at the first overload it tries.
+    // One signature for each number of arguments: with a single candidate the error names the data that does not fit,
+    // and TypeScript fixes what a generator yields at the first overload it tries.
     sse: {
       (): SseStream<EventsOf<RouteGeneric>>
-      <S extends SseSource<EventsOf<RouteGeneric>> | undefined>(source: S, options?: SseOptions): Sent<
-        S, SseStream<EventsOf<RouteGeneric>>, FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, SchemaCompiler, TypeProvider, ReplyType>
+      <S extends SseSource<EventsOf<RouteGeneric>> | undefined>(
+        source: S,
+        options?: SseOptions
+      ): Sent<
+        S,
+        SseStream<EventsOf<RouteGeneric>>,
+        FastifyReply<
+          RouteGeneric,
+          RawServer,
+          RawRequest,
+          RawReply,
+          ContextConfig,
+          SchemaCompiler,
+          TypeProvider,
+          ReplyType
+        >
       >
     }
   }

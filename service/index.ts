@@ -86,7 +86,11 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   const answerOtherMethods = watchMethods(app)
   describeTokenCalls(app)
   await authenticate(app, config)
-  eventsRoute(app, new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerStream }), config.maxLifetimeMs)
+  eventsRoute(
+    app,
+    new StreamGate({ limits: new StreamLimits(config), streams, drain, maxTopicsPerStream }),
+    config.maxLifetimeMs
+  )
   const pages = { maxPagesBytes: config.maxBodiesBytes, maxEventBytes, sendMs: timeouts.requestMs, connections }
   await topicsRoutes(app, config, new PageGate(pages))
   overviewRoutes(app, { seen: metered.log.seen, streams })

@@ -27,7 +27,7 @@ interface AuthenticatorInit {
 /** A request that has been authenticated. */
 export interface Authenticated {
   grant: Grant
-  /** Present when the credential can be used once only; a stream spends it by itself, any other response must. */
+  /** Present if the credential can be used only once; a stream spends it itself, any other response must spend it. */
   oneTime: OneTimeUse | undefined
 }
 
@@ -43,7 +43,7 @@ export class Authenticator {
   readonly #revocation: Revocation
   readonly #site: SiteCheck
   readonly #sources: readonly CredentialSource[]
-  /** True when some credentials can be used once only. */
+  /** True if some credentials can be used only once. */
   readonly hasOneTimeCredentials: boolean
 
   constructor ({ app, options, streams, revocation, tokens, verifier }: AuthenticatorInit) {
@@ -59,7 +59,7 @@ export class Authenticator {
     this.hasOneTimeCredentials = tokens !== undefined
   }
 
-  /** Throws 421, 401, 403 or 503 with what to do next. */
+  /** Throws 421, 401, 403 or 503, with a message that says how to fix it. */
   async authenticate (request: FastifyRequest): Promise<Authenticated> {
     this.#site.checkHost(request)
     const credential = this.#find(request)
@@ -84,15 +84,16 @@ export class Authenticator {
     throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${accepted}`)
   }
 
-  /** The topics are checked whenever a source names some; the stream is watched from its first byte on. */
+  /** Topics are checked whenever a source names some; the stream is watched from its first byte. */
   #admit (request: FastifyRequest, { grant, credential, oneTime }: Authenticated & { credential: Credential }): void {
     const askAgain = credential.isAskedAgain ? () => this.#askAgain(credential) : undefined
     let open: GrantedStream | undefined
     addAdmission(request, {
-      // Also while it streams: a source may name its topics late, and the grant may have been renewed by then.
+      // Checked during the stream as well: a source may name its topics late, and the grant may have been renewed by
+      // then.
       check: topics => (open?.grant ?? grant).checkSubscribe(topics),
-      // Registered before anything is spent: revocations from here on find the stream, and earlier ones are looked up.
-      // A stream that is rejected here is removed when it closes.
+      // Registered before anything is spent: later revocations find the stream, and earlier ones are looked up. A
+      // stream that is rejected here is removed when it closes.
       admit: async (stream, reply) => {
         open = this.#streams.add({ stream, grant, askAgain })
         this.#checkRevoked(grant)
@@ -107,7 +108,7 @@ export class Authenticator {
     this.#streams.takeTurn(open, turn)
   }
 
-  /** What a new request with the same credential would be granted; null when it would be rejected. */
+  /** What a new request with the same credential would be granted; null if it would be rejected. */
   async #askAgain (credential: Credential): Promise<Grant | null> {
     const verified = await credential.verify()
     const grant = verified && toGrant(verified, credential)
@@ -124,7 +125,7 @@ const REVOKED = 'what these credentials granted was taken back: get new ones'
 const TOO_OLD =
   'the token is older than what is remembered of revocations, so that it may have been revoked: get a new one'
 
-/** What a request without credentials may send. */
+/** The credentials that a request may send. */
 const CREDENTIALS: Record<GrantSource, string> = {
   bearer: 'a token as "Authorization: Bearer …"',
   token: 'a one-time token as "?ot=…"',
@@ -132,7 +133,7 @@ const CREDENTIALS: Record<GrantSource, string> = {
   proxy: 'the request through the proxy that authenticates'
 }
 
-/** What to do when a credential is not valid. */
+/** The message for an invalid credential. */
 const REFUSALS: Record<GrantSource, string> = {
   bearer: 'the token is not valid: get a new one',
   token: 'the one-time token is not valid, was used before, or is too old: get a new one',

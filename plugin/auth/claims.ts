@@ -2,22 +2,22 @@ import type { JWTPayload } from 'jose'
 import { errors } from '../reply/errors.ts'
 import { isPattern } from './grant-init.ts'
 
-/** Patterns of topics, by right, an empty list allowing nothing; and whether others may be revoked. */
+/** Patterns of topics for each right; an empty list allows nothing. And whether others may be revoked. */
 export interface TopicRights { subscribe: readonly string[], publish: readonly string[], revoke: boolean }
 
-/** What a claim may put in place of `{name}`: characters of a topic, and no star. */
+/** What a claim may insert for `{name}`: characters of a topic name, but no star. */
 const VALUE = /^[A-Za-z0-9._~:@/-]+$/
 
-/** What separates the parts of a topic. */
+/** Separators between the parts of a topic name. */
 const SEPARATORS = './:'
 
-/** As long as a pattern may be; what is put into it is checked afterwards. */
+/** Maximum length of a pattern; what is inserted into it is checked afterwards. */
 const MAX_TEMPLATE_LENGTH = 256
 
 /**
- * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. What is absent allows nothing. `{sub}` in a
- * pattern stands for the string claim of that name; a pattern that cannot be filled in, or matches no topic, is
- * dropped. Throws 401 `FST_SSE_UNAUTHORIZED` when the claim is something else.
+ * Reads `{ subscribe: [...], publish: [...], revoke: true }` from a claim. Missing fields allow nothing. `{sub}` in a
+ * pattern is replaced by the string claim of that name; a pattern that cannot be filled in, or matches no topic, is
+ * dropped. Throws 401 `FST_SSE_UNAUTHORIZED` if the claim has any other form.
  */
 export function readTopicRights (payload: JWTPayload, claim: string): TopicRights {
   const rights: unknown = Object.hasOwn(payload, claim) ? payload[claim] : {}
@@ -29,7 +29,8 @@ export function readTopicRights (payload: JWTPayload, claim: string): TopicRight
 
 function badClaim (claim: string): Error {
   return new errors.FST_SSE_UNAUTHORIZED(
-    `the claim "${claim}" of the token must be { subscribe: [...], publish: [...] } with lists of patterns of topics, and perhaps revoke: true: get another token`
+    `the claim "${claim}" of the token must be { subscribe: [...], publish: [...] } with lists of patterns ` +
+        'of topics, and perhaps revoke: true: get another token'
   )
 }
 
@@ -41,7 +42,7 @@ function fill (patterns: string[], payload: JWTPayload): string[] {
   return patterns.map(pattern => fillOne(pattern, payload)).filter(isPattern)
 }
 
-/** Undefined when a claim is missing, is no string, or would act as more than a part of a topic's name. */
+/** Undefined if a claim is missing, is not a string, or would match more than one part of a topic name. */
 function fillOne (pattern: string, payload: JWTPayload): string | undefined {
   if (pattern.length > MAX_TEMPLATE_LENGTH) return undefined
   let isGood = true
@@ -56,8 +57,8 @@ function fillOne (pattern: string, payload: JWTPayload): string | undefined {
 }
 
 /**
- * In `orders.{sub}.*` a subject named `bob.admin` would be given what lies below `orders.bob.admin.`, which may be
- * bob's.
+ * With `orders.{sub}.*` a subject named `bob.admin` would get everything below `orders.bob.admin.`, which may belong to
+ * bob.
  */
 function isOnePart (value: string, neighbours: readonly (string | undefined)[]): boolean {
   return neighbours.every(

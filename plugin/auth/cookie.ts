@@ -7,24 +7,24 @@ import type { CredentialSource } from './credential.ts'
 
 /**
  * Called with the value of the cookie, for every request and again while a stream is open. Null rejects the request
- * with 401; what it throws is an error of the application.
+ * with 401; an exception is an error of the application.
  */
 export type VerifyCookie = (value: string, request: FastifyRequest) => GrantInit | null | Promise<GrantInit | null>
 
-/** A session cookie, signed unless `signed` is false; or a JWT in a cookie, verified by the option `jwt`. */
+/** A session cookie, signed unless `signed` is false; or a JWT in a cookie, verified with the option `jwt`. */
 export type CookieOptions =
   | { name: string, signed?: boolean, verify: VerifyCookie, jwt?: false }
   | { name: string, jwt: true }
 
-/** What @fastify/cookie adds to an app; `unsignCookie` only when it was registered with a secret. */
+/** What @fastify/cookie adds to an app; `unsignCookie` only if it was registered with a secret. */
 interface CookieParser {
   parseCookie: (header: string) => Record<string, string | undefined>
   unsignCookie?: (value: string) => { valid: boolean, value: string | null }
 }
 
 /**
- * Throws `FST_SSE_BAD_OPTION` when @fastify/cookie is not registered, or has no secret for signed cookies. Called when
- * the app is ready, so that @fastify/cookie may be registered later than `auth`.
+ * Throws `FST_SSE_BAD_OPTION` if @fastify/cookie is not registered, or has no secret for signed cookies. Called when
+ * the app is ready, so that @fastify/cookie may be registered after `auth`.
  */
 export function checkCookieParser (app: FastifyInstance, options: CookieOptions): void {
   const parser = app as unknown as CookieParser
@@ -40,7 +40,7 @@ export function checkCookieParser (app: FastifyInstance, options: CookieOptions)
 
 const isSigned = (options: CookieOptions): boolean => options.jwt !== true && options.signed !== false
 
-/** Finds the cookie; `verifier` is given when the cookie holds a JWT. */
+/** Finds the cookie; `verifier` is set if the cookie contains a JWT. */
 export function cookieSource (
   app: FastifyInstance, options: CookieOptions, verifier: JwtVerifier | undefined
 ): CredentialSource {
@@ -69,7 +69,7 @@ export function cookieSource (
   }
 }
 
-/** Returns the value of a cookie without its signature. Throws 401 when that is wrong. */
+/** Returns the value of a cookie without its signature. Throws 401 if the signature is wrong. */
 function unsigner (parser: Required<CookieParser>, options: CookieOptions): (cookie: string) => string {
   if (!isSigned(options)) return cookie => cookie
   return cookie => {

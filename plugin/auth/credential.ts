@@ -3,8 +3,8 @@ import { errors } from '../reply/errors.ts'
 import type { Grant, GrantInit, GrantSource } from './grant.ts'
 
 /**
- * What one request presents, from there to the end of what it is used for. Each state is an object that only the one
- * before it creates, so that nothing can be spent that was not verified:
+ * What one request presents, through all states of its use. Each state is an object that only the previous one creates,
+ * so that nothing can be spent that was not verified:
  *
  * ```
  *   CredentialSource ──find──▶ Credential ──verify──▶ VerifiedCredential ──oneTime.spend──▶ turn ──oneTime.release
@@ -13,32 +13,34 @@ import type { Grant, GrantInit, GrantSource } from './grant.ts'
 export interface Credential {
   readonly kind: GrantSource
   /**
-   * Who may have sent it. `client`: somebody who knows it. `browser`: a browser sends it by itself, also for pages of
-   * other sites. `script`: it is in the URL, and only scripts may open that.
+   * Who may have sent it. `client`: someone who knows it. `browser`: the browser, which sends it automatically, also
+   * for pages of other sites. `script`: it is in the URL, and only scripts may open that.
    */
   readonly sender: 'client' | 'browser' | 'script'
-  /** True when the application is asked again while a stream is open. */
+  /** True if the application is asked again while a stream is open. */
   readonly isAskedAgain: boolean
-  /** True when the credential alone proves the grant: nobody is asked who would know that its subject is gone. */
+  /**
+   * True if the credential alone proves the grant: nobody is asked who would know that its subject no longer exists.
+   */
   readonly isSelfContained: boolean
   /**
-   * Returns what it grants; null when it is not valid. Throws 401 with what to do, or 503 when that cannot be decided
-   * now. Spends nothing, and may be called again.
+   * Returns what it grants; null if it is invalid. Throws 401 with a message that says how to fix it, or 503 if that
+   * cannot be decided now. Spends nothing, and may be called again.
    */
   verify: () => Promise<VerifiedCredential | null>
 }
 
 export interface VerifiedCredential {
   readonly grant: GrantInit | Grant
-  /** Present when the credential can be used once only. */
+  /** Present if the credential can be used only once. */
   readonly oneTime?: OneTimeUse
 }
 
 /** The single use of a verified credential. */
 export interface OneTimeUse {
   /**
-   * Spends it and returns the turn of the stream it was spent for, see `RedeemedToken`. Throws 401 when another request
-   * was first, and for a response other than a stream also when this is not the first use.
+   * Spends it and returns the turn of the stream that it was spent for, see `RedeemedToken`. Throws 401 if another
+   * request was first, and, for a response other than a stream, also if this is not the first use.
    */
   spend: (reply: FastifyReply, use: 'stream' | 'answer') => Promise<number>
   /** Reports that the stream of this turn is over. */
@@ -46,8 +48,8 @@ export interface OneTimeUse {
 }
 
 /**
- * A place in requests where credentials are looked for. The first source that finds one decides: when that credential
- * is not valid, the request is rejected and no other source is asked.
+ * A part of requests in which credentials are looked up. The first source that finds one decides: if that credential is
+ * invalid, the request is rejected and no other source is asked.
  */
 export interface CredentialSource {
   readonly kind: GrantSource

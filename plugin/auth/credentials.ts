@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 
-/** What stands in logs in place of a credential. */
+/** Replaces a credential in logs. */
 export const REDACTED = '[redacted]'
 
 /** A request as Node has it; `originalUrl` is what Fastify keeps when `rewriteUrl` has changed the URL. */
@@ -13,18 +13,17 @@ export type RawRequest = Pick<IncomingMessage, 'url' | 'headers'> & {
 const SECRET_PARAMETERS: ReadonlySet<string> = new Set(['ot', 'access_token'])
 
 /**
- * Shorter texts are not searched for: they occur by chance in what is no credential. Tokens of this plugin have 43
- * characters.
+ * Shorter texts are not searched for: they occur by chance in other texts. Tokens of this plugin have 43 characters.
  */
 const MIN_LENGTH = 16
-/** Of a longer credential this much is compared, and what follows it is hidden with it. */
+/** Only this much of a longer credential is compared, and what follows it is hidden with it. */
 const MAX_COMPARED = 64
 /**
- * Credentials of one request that are searched for. The parameters of its URL are hidden by their place, however many
- * there are.
+ * Maximum number of credentials of one request that are searched for. The parameters of its URL are hidden by their
+ * position, however many there are.
  */
 const MAX_COUNT = 16
-/** Values of parameters collected from one URL, before those that are too short or public are left out. */
+/** Parameter values collected from one URL, before those that are too short or public are removed. */
 const MAX_COLLECTED = 4 * MAX_COUNT
 
 /**
@@ -49,7 +48,7 @@ function redactUrl (url: string, found: Set<string>): string {
   let redacted = ''
   let copied = 0
   for (const { 0: match, 1: name, index } of url.matchAll(PARAMETER)) {
-    // What is within the value of another one is hidden already, and not searched again: the time is linear.
+    // A value within another value is hidden already, and not searched again: the time is linear.
     if (index < copied || !SECRET_PARAMETERS.has(decode(name!).toLowerCase())) continue
     const start = index + match.length
     const [value] = url.slice(start).split('&', 1) as [string]

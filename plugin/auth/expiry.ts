@@ -1,12 +1,14 @@
 import type { SseStream } from '../reply/stream.ts'
 
-/** How often a time that is far away is looked at again, in ms: after a clock was set forward, the end comes this late. */
+/**
+ * How often a time that is far away is looked at again, in ms: after a clock was set forward, the end comes this late.
+ */
 const LOOK_MS = 30_000
 
 /**
- * Ends a stream when its grant does: `stream.expiring` with the seconds that are left, `warningMs` before (0: never,
- * and at once where less is left), then `stream.expired` and the end with reason `expired`. Returns what calls it off,
- * also when all is over.
+ * Ends a stream when its grant ends: `stream.expiring` with the remaining seconds, `warningMs` before (0: never;
+ * immediately if less time remains), then `stream.expired` and the end with reason `expired`. Returns a function that
+ * cancels it, even when it is over.
  */
 export function startExpiry (stream: SseStream, expiresAtMs: number, warningMs: number): () => void {
   const stopWarning = warningMs === 0 ? () => {} : at(expiresAtMs - warningMs, () => warn(stream, expiresAtMs))
@@ -17,7 +19,7 @@ export function startExpiry (stream: SseStream, expiresAtMs: number, warningMs: 
   }
 }
 
-/** Bytes, so that the application's serializer has no say in them. */
+/** As bytes, so that the application's serializer is not used. */
 function warn (stream: SseStream, expiresAtMs: number): void {
   const expiresIn = Math.ceil((expiresAtMs - Date.now()) / 1_000)
   if (expiresIn > 0) stream.push({ event: 'stream.expiring', data: Buffer.from(JSON.stringify({ expiresIn })) })

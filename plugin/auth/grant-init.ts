@@ -5,13 +5,13 @@ import type { GrantInit } from './grant.ts'
 const MAX_SUBJECT_LENGTH = 256
 const MAX_PATTERN_LENGTH = 256
 
-// Whatever may be a topic, and the star.
+// All characters of topic names, and the star.
 const PATTERN = /^[A-Za-z0-9._~:@/*-]+$/
 // Control characters, and halves of surrogate pairs: encoded as UTF-8, as in Redis, all of these become one character,
 // and the revocation of such a subject would name another one.
 const UNUSABLE = /[\p{Cc}\p{Cs}]/u
 
-/** True for what may be the subject of a grant. */
+/** True for a valid subject of a grant. */
 export function isSubject (value: unknown): value is string {
   return typeof value === 'string' && value.length > 0 && value.length <= MAX_SUBJECT_LENGTH && !UNUSABLE.test(value)
 }
@@ -29,7 +29,7 @@ const TIME_ALLOWED = 'a number (Unix ms)'
 const GRANT_ALLOWED =
   'an object { subject, subscribe?, publish?, expiresAtMs?, issuedAtMs?, revoke? } or null'
 
-/** One row per field of what an app's `verify` returns: what it may be, and the test. */
+/** One row per field of what an app's `verify` returns: the allowed values, and the test. */
 export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value: unknown) => boolean }> = {
   subject: { allowed: `a string of 1 to ${MAX_SUBJECT_LENGTH} characters without control characters`, ok: isSubject },
   subscribe: { allowed: PATTERNS_ALLOWED, ok: isPatterns },
@@ -40,9 +40,8 @@ export const grantChecks: Record<keyof GrantInit, { allowed: string, ok: (value:
 }
 
 /**
- * Checks what code of the application granted; null stays null. A misspelt right is a bug of that code and must not
- * count as "no limit". Throws 500 `FST_SSE_BAD_GRANT` naming where it came from, the field, what is allowed and what
- * was seen.
+ * Checks what code of the application granted; null stays null. A misspelt right is a bug in that code and must not
+ * mean "no limit". Throws 500 `FST_SSE_BAD_GRANT` naming the source, the field, the allowed values and the value seen.
  */
 export function checkGrantInit (from: string, init: unknown): GrantInit | null {
   if (init === null) return null

@@ -4,32 +4,32 @@ import { matchesPattern } from '../common/pattern.ts'
 /** Where a grant came from. */
 export type GrantSource = 'bearer' | 'token' | 'cookie' | 'proxy'
 
-/** Who somebody is and what they may do, as an app's `verify` function or a JWT says it. */
+/** A subject and its rights, as an app's `verify` function or a JWT states them. */
 export interface GrantInit {
-  /** Who it is; 1 to 256 characters. */
+  /** The subject; 1 to 256 characters. */
   subject: string
   /**
-   * Patterns of topics that may be subscribed to, such as `orders.*`; an empty list allows none. Not given: the route
+   * Patterns of topics that may be subscribed to, such as `orders.*`; an empty list allows none. Default: the route
    * decides.
    */
   subscribe?: readonly string[] | undefined
-  /** Patterns of topics that may be published to, as above. */
+  /** Patterns of topics that may be published to, with the same rules. */
   publish?: readonly string[] | undefined
-  /** When it ends, in Unix ms; a stream ends with it. Not given: never. */
+  /** When it ends, in Unix ms; a stream ends with it. Default: never. */
   expiresAtMs?: number | undefined
   /**
-   * When it was given, in Unix ms; a revocation of the subject ends what was given before. Not given: any revocation
+   * When it was issued, in Unix ms; a revocation of the subject ends grants issued before it. Default: any revocation
    * ends it.
    */
   issuedAtMs?: number | undefined
   /**
-   * May revoke subjects and sessions of others, as a service of the app's own; a one-time token never may. Default
+   * Whether it may revoke other subjects and sessions, as a service of the app; a one-time token never may. Default
    * false.
    */
   revoke?: boolean | undefined
 }
 
-/** What a request may do: `request.grant`. Made by one source alone; sources are never merged. */
+/** What a request may do: `request.grant`. Comes from a single source; sources are never merged. */
 export class Grant {
   readonly subject: string
   readonly subscribe: readonly string[] | undefined
@@ -38,7 +38,7 @@ export class Grant {
   readonly issuedAtMs: number | undefined
   readonly revoke: boolean
   readonly source: GrantSource
-  /** The session that a one-time token began, for `revoke({ session })`; undefined for other sources. */
+  /** The session that a one-time token started, for `revoke({ session })`; undefined for other sources. */
   readonly session: string | undefined
 
   constructor (
@@ -72,12 +72,12 @@ export class Grant {
     if (refused !== undefined) throw this.#forbidden('subscribe to topic', refused)
   }
 
-  /** Throws 403 `FST_SSE_FORBIDDEN` when the topic may not be published to. */
+  /** Throws 403 `FST_SSE_FORBIDDEN` if the topic may not be published to. */
   checkPublish (topic: string): void {
     if (!this.mayPublish(topic)) throw this.#forbidden('publish to topic', topic)
   }
 
-  /** With the header that RFC 6750, 3.1 asks for, which Fastify takes from the error. */
+  /** With the header that RFC 6750, 3.1 requires, which Fastify takes from the error. */
   #forbidden (what: string, topic: string): Error {
     const error = new errors.FST_SSE_FORBIDDEN(what, topic)
     return this.source === 'bearer'

@@ -2,26 +2,26 @@ import type { SseStream } from '../reply/stream.ts'
 import { startExpiry } from './expiry.ts'
 import type { Grant } from './grant.ts'
 
-/** What makes a stream one that runs on a grant. */
+/** What is known of a stream that depends on a grant. */
 export interface GrantedStreamInit {
   readonly stream: SseStream
-  /** The grant as it is now: a cookie may be prolonged while its stream is open. */
+  /** The current grant: a cookie may be prolonged while its stream is open. */
   grant: Grant
-  /** Asks the application again; null takes the grant back. Undefined where there is nobody to ask. */
+  /** Asks the application again; null revokes the grant. Undefined if there is nobody to ask. */
   readonly askAgain: (() => Promise<Grant | null>) | undefined
 }
 
-/** A stream that runs on a grant. */
+/** A stream that depends on a grant. */
 export interface GrantedStream extends GrantedStreamInit {
-  /** Its turn among the streams of its session; undefined where there is no session, or it is not known yet. */
+  /** Its turn among the streams of its session; undefined without a session, or if it is not known yet. */
   turn: number | undefined
   /** The latest turn of its session that was announced. */
   latestTurn: number
 }
 
 /**
- * The streams of one app that run on grants. Each ends at its grant's expiry by itself. They are found by session and
- * by subject: when thousands reconnect, each announcement concerns the streams of one session and not all there are.
+ * The streams of one app that depend on grants. Each ends when its grant expires. They are indexed by session and by
+ * subject: when thousands reconnect, each announcement concerns only the streams of one session.
  */
 export class GrantedStreams implements Iterable<GrantedStream> {
   readonly #warningMs: number
@@ -29,14 +29,14 @@ export class GrantedStreams implements Iterable<GrantedStream> {
   readonly #bySession = new Map<string, Set<GrantedStream>>()
   readonly #bySubject = new Map<string, Set<GrantedStream>>()
 
-  /** `warningMs` before its end a client is warned; 0 warns none. */
+  /** Clients are warned `warningMs` before the end; 0 sends no warning. */
   constructor (warningMs: number) {
     this.#warningMs = warningMs
   }
 
   get size (): number { return this.#streams.size }
 
-  /** Takes a stream in until it is over. */
+  /** Adds a stream until it is over. */
   add (init: GrantedStreamInit): GrantedStream {
     const open = { ...init, turn: undefined, latestTurn: 0 }
     const { subject, session } = open.grant
@@ -48,16 +48,13 @@ export class GrantedStreams implements Iterable<GrantedStream> {
     return open
   }
 
-  /** Gives a stream its turn in its session; it ends when a later one was announced already. */
+  /** Gives a stream its turn in its session; the stream ends if a later turn was announced already. */
   takeTurn (open: GrantedStream, turn: number): void {
     open.turn = turn
     endIfSuperseded(open)
   }
 
-  /**
-   * Ends the streams of a session that had their turn before this one; one that does not know its turn yet keeps it in
-   * mind.
-   */
+  /** Ends the streams of a session with an earlier turn; a stream without a turn remembers this one. */
   supersede (session: string, turn: number): void {
     for (const open of this.#bySession.get(session) ?? []) {
       open.latestTurn = Math.max(open.latestTurn, turn)
@@ -65,7 +62,7 @@ export class GrantedStreams implements Iterable<GrantedStream> {
     }
   }
 
-  /** Gives a stream another grant of the same subject; its expiry is the new one from now on. */
+  /** Replaces the grant of a stream by another one of the same subject, with a new expiry. */
   renew (open: GrantedStream, grant: Grant): void {
     if (!open.stream.isOpen) return
     open.grant = grant
@@ -73,13 +70,13 @@ export class GrantedStreams implements Iterable<GrantedStream> {
   }
 
   /**
-   * Ends the streams of a session with reason `revoked`. The stream says nothing of it: whoever reconnects gets 401.
+   * Ends the streams of a session with reason `revoked`. Nothing is sent in band: a client that reconnects gets 401.
    */
   revokeSession (session: string): void {
     for (const open of this.#bySession.get(session) ?? []) open.stream.close('revoked')
   }
 
-  /** Ends the streams of a subject whose grant this is true of, as above. */
+  /** Ends the streams of a subject whose grant matches, with the same reason. */
   revokeSubject (subject: string, isRevoked: (grant: Grant) => boolean): void {
     for (const open of this.#bySubject.get(subject) ?? []) if (isRevoked(open.grant)) open.stream.close('revoked')
   }

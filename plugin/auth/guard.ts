@@ -47,7 +47,9 @@ function spendWithAnswers (app: FastifyInstance): void {
     if (!unspent) return payload
     // From here on Fastify or the stream hijacks the reply, and writes its head.
     unspent.isAnswered = true
-    if (mustSpend(request, reply.statusCode) && !(payload instanceof StreamPayload)) await unspent.oneTime.spend(reply, 'answer')
+    if (mustSpend(request, reply.statusCode) && !(payload instanceof StreamPayload)) {
+      await unspent.oneTime.spend(reply, 'answer')
+    }
     return payload
   })
 }
@@ -64,8 +66,8 @@ interface Unspent {
 }
 
 /**
- * A handler that hijacks the reply, or that writes to `reply.raw` without doing so, skips onSend: its token is spent at that
- * moment. Where that fails, the client is cut off.
+ * A handler that hijacks the reply, or that writes to `reply.raw` without doing so, skips onSend: its token is spent at
+ * that moment. Where that fails, the client is cut off.
  */
 function spendWhenBypassed (oneTime: OneTimeUse, reply: FastifyReply): Unspent {
   const unspent = { oneTime, isAnswered: false }

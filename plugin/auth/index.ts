@@ -47,8 +47,9 @@ export { SiteCheck } from './site.ts'
 /** `app.auth`. */
 export interface Auth {
   /**
-   * Ends what a subject was granted before now, or one session of a one-time token, on every node: open streams with
-   * reason `revoked`. Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; try it again then.
+   * Ends everything that a subject was granted before now, or one session of a one-time token, on every node: open
+   * streams end with reason `revoked`. Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` if the store is unavailable; try
+   * again then.
    */
   revoke: (revoked: Revoked) => Promise<void>
   /**

@@ -15,17 +15,17 @@ import type { ProxyOptions } from './proxy.ts'
 import { fitsAlgorithm, readPublicKey } from './jwt/public-key.ts'
 import type { TokenStore } from './one-time/token-store.ts'
 
-/** Options of the auth plugin; at least one source is needed. */
+/** Options of the auth plugin; at least one source is required. */
 export interface AuthOptions {
   /** Tokens of an issuer: `Authorization: Bearer`, or in a cookie. */
   jwt?: JwtOptions
   /** A session cookie. */
   cookie?: CookieOptions
-  /** A header set by a proxy that authenticates. */
+  /** A header set by an authenticating proxy. */
   proxy?: ProxyOptions
-  /** One-time tokens for EventSource, which can send no header. */
+  /** One-time tokens for EventSource, which cannot send headers. */
   oneTimeToken?: OneTimeTokenOptions
-  /** Where revocations are kept; with one-time tokens that is their store. Default: in the memory of the process. */
+  /** Where revocations are kept; with one-time tokens that is their store. Default: the memory of the process. */
   store?: TokenStore
   /**
    * Other origins whose pages may use cookies, the proxy's header and one-time tokens, such as `https://app.example`.
@@ -33,17 +33,16 @@ export interface AuthOptions {
    */
   origins?: readonly string[]
   /**
-   * Values of the Host header that are served on routes with `grant`, with or without the port; others get 421. Default
-   * all.
+   * Accepted values of the Host header on routes with `grant`, with or without the port; others get 421. Default all.
    */
   hosts?: readonly string[]
-  /** How long before its end a client hears `stream.expiring`, in ms; 0 sends none. Default 60,000. */
+  /** How long before its end a client receives `stream.expiring`, in ms; 0 sends none. Default 60,000. */
   expiryWarningMs?: number
   /** How often the grants of open streams are checked again, in ms. Default 30,000. */
   recheckMs?: number
   /**
-   * How long `cookie.verify` and the store may take to answer such a check, in ms; later answers do not count. Default
-   * 10,000.
+   * How long `cookie.verify` and the store may take to respond to such a check, in ms; later responses are ignored.
+   * Default 10,000.
    */
   recheckTimeoutMs?: number
 }
@@ -119,7 +118,7 @@ export const authChecks: Record<string, OptionCheck> = {
   recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
 }
 
-/** Options of which an error shows no more than the size. */
+/** Options of which an error shows only the size. */
 const SECRETS = new Set(['jwt.secret', 'jwt.previousSecret'])
 const GROUPS = ['jwt', 'cookie', 'proxy'] as const
 const SOURCES = [...GROUPS, 'oneTimeToken'] as const
@@ -143,7 +142,7 @@ export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof 
   return { ...AUTH_DEFAULTS, ...given } as AuthOptions & typeof AUTH_DEFAULTS
 }
 
-/** An explicit `undefined` is an option that was not given, in groups too. */
+/** An explicit `undefined` counts as not given, in groups too. */
 function givenOptions (options: AuthOptions): AuthOptions {
   return Object.fromEntries(
     Object.entries(withoutUndefined(options)).map(([name, value]) => [
@@ -186,7 +185,7 @@ function needAll (group: string, value: object, names: readonly string[]): void 
 
 const KEYS = ['secret', 'publicKey', 'jwksUrl'] as const
 
-/** Exactly one key, and with it no algorithms but its own. */
+/** Exactly one key, and only the algorithms that fit it. */
 function checkKey (jwt: JwtOptions): void {
   const given = KEYS.filter(name => (jwt as Partial<Record<(typeof KEYS)[number], unknown>>)[name] !== undefined)
   if (given.length !== 1) {
@@ -211,7 +210,7 @@ function checkPublicKey ({ publicKey, algorithm }: PublicKey): void {
   if (problem !== undefined) throw bad('jwt.publicKey', authChecks['jwt.publicKey']!.range, problem)
 }
 
-/** What is wrong with a key for this algorithm; undefined when nothing is. */
+/** What is wrong with a key for this algorithm; undefined if nothing is. */
 export function problemWithKey (
   publicKey: PublicKey['publicKey'],
   algorithm: PublicKey['algorithm']
@@ -227,7 +226,9 @@ export function problemWithKey (
   }
 }
 
-/** node:crypto would make a public key of it; but here a private one is a slip that its owner should hear of. */
+/**
+ * node:crypto would derive a public key from it; but a private key here is a mistake that its owner should know about.
+ */
 function isPrivate (key: PublicKey['publicKey']): boolean {
   return typeof key === 'string'
     ? key.includes('PRIVATE KEY')
@@ -267,7 +268,7 @@ function isAudience (value: unknown): boolean {
   return isText(value.subscribe) && isText(value.publish) && Object.keys(value).length === 2
 }
 
-/** As browsers write it: nothing behind the host but a port that is not the scheme's own. */
+/** In the form browsers send it: nothing after the host except a port that is not the default of the scheme. */
 function isOrigin (value: unknown): boolean {
   return typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
 }

@@ -6,11 +6,13 @@ import type { GrantInit } from './grant.ts'
 import { readOnce } from './credential.ts'
 import type { CredentialSource } from './credential.ts'
 
-/** A header with the subject, set by a proxy that authenticates; it must delete the header from what clients send. */
+/**
+ * A header with the subject, set by an authenticating proxy; the proxy must delete the header from requests of clients.
+ */
 export interface ProxyOptions {
   /** Name of the header, such as `x-user`. */
   header: string
-  /** Addresses and CIDR blocks from which it counts; from anywhere else it is ignored. */
+  /** Addresses and CIDR blocks from which it is accepted; from any other address it is ignored. */
   from: readonly string[]
   /** Returns what the subject may do; null rejects the request. Default: the rights in `subscribe` and `publish`. */
   verify?: (subject: string, request: FastifyRequest) => GrantInit | null | Promise<GrantInit | null>
@@ -18,15 +20,15 @@ export interface ProxyOptions {
   subscribe?: readonly string[]
   publish?: readonly string[]
   /**
-   * Without `verify`: how long a grant lasts, in ms; the next request passes the proxy again. Default 3,600,000: a user
-   * who signed out there keeps a stream for no longer.
+   * Without `verify`: how long a grant lasts, in ms; the next request passes through the proxy again. Default
+   * 3,600,000: a user who signed out at the proxy keeps a stream for no longer.
    */
   maxLifetimeMs?: number
 }
 
 export const PROXY_LIFETIME_MS = 3_600_000
 
-/** Finds the header. It counts by the address of the socket, whatever `X-Forwarded-For` says. */
+/** Finds the header. The address of the socket decides, whatever `X-Forwarded-For` says. */
 export function proxySource (options: ProxyOptions): CredentialSource {
   const header = options.header.toLowerCase()
   const trusted = toBlockList(options.from)

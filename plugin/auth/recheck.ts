@@ -2,10 +2,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import { answerInTime } from './answer.ts'
 import type { GrantedStream, GrantedStreams } from './granted-streams.ts'
 
-/** How many questions to the application are open at the same time. */
+/** Maximum number of concurrent calls to the application. */
 const MAX_QUESTIONS = 16
 
-/** Ends the streams that have lost their grant. One that rejects ends none; it must settle. */
+/** Ends the streams that have lost their grant. If it rejects, it has ended none; it must settle. */
 type Check = () => Promise<void>
 
 interface RecheckInit {
@@ -15,9 +15,9 @@ interface RecheckInit {
 }
 
 /**
- * Checks the grants of open streams again, all in one go: the guarantee behind whatever tells of a revocation at once.
- * Who cannot be asked ends no stream: it goes on until its own expiry. Each check runs once at a time, and none waits
- * for another.
+ * Checks the grants of all open streams again, as the guarantee behind immediate notifications of revocations. If the
+ * check is not possible, no stream is ended: it continues until its own expiry. Each check runs once at a time, and
+ * none waits for another.
  */
 export class Recheck {
   readonly #init: RecheckInit
@@ -29,12 +29,12 @@ export class Recheck {
     this.#timer = setInterval(() => { void this.run() }, init.everyMs).unref()
   }
 
-  /** Settles when all checks are over, those included that were under way. Never rejects. */
+  /** Settles when all checks are done, including those in progress. Never rejects. */
   async run (): Promise<void> {
     await Promise.all(this.#init.checks.map(check => this.#underWay.get(check) ?? this.#start(check)))
   }
 
-  /** The same where no check counts that began before: it may have read the store before what is looked for. */
+  /** The same, but ignores checks that began before the call: they may have read the store too early. */
   async runAnew (): Promise<void> {
     await Promise.all(this.#underWay.values())
     await this.run()
@@ -53,7 +53,7 @@ export class Recheck {
 
 /**
  * Asks the application about each stream whose grant it gave, a few at a time; rejects with the first failure when all
- * are asked.
+ * have been asked.
  */
 export async function askAgain (streams: GrantedStreams, timeoutMs: number): Promise<void> {
   const waiting = [...streams].values()
@@ -66,8 +66,8 @@ export async function askAgain (streams: GrantedStreams, timeoutMs: number): Pro
 }
 
 /**
- * A grant that came back for somebody else, or without what is streamed, is a lost one; one that is over ends as it
- * does by itself.
+ * A grant that is returned for another subject, or without the topics of the stream, is a lost one; one that has
+ * expired ends by itself.
  */
 async function askOne (streams: GrantedStreams, open: GrantedStream, timeoutMs: number): Promise<void> {
   if (open.askAgain === undefined) return

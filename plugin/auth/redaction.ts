@@ -6,7 +6,7 @@ type LoggerFactory = FastifyInstance['childLoggerFactory']
 type Serialize = (value: unknown) => unknown
 type Serializers = Record<string, Serialize | undefined>
 
-/** Values of the secret parameters that each URL had, to be searched for in what a serializer returns. */
+/** Values of the secret parameters of each URL, to be searched for in what a serializer returns. */
 const parametersOf = new WeakMap<RawRequest, string[]>()
 
 /**
@@ -58,7 +58,7 @@ function wrapSerializers (serializers: Serializers | undefined): void {
   serializers.req = wrapper
 }
 
-/** Of Fastify's request or of Node's own; undefined for what an application calls `req` by itself. */
+/** For Fastify's request or Node's own; undefined for anything else that an application logs as `req`. */
 function rawOf (value: unknown): RawRequest | undefined {
   if (typeof value !== 'object' || value === null) return undefined
   const raw: unknown = 'raw' in value ? value.raw : value
@@ -74,10 +74,10 @@ function redactOnce (raw: RawRequest): string[] {
   return parameters
 }
 
-/** Deeper than any log. */
+/** Deeper than any log entry. */
 const MAX_DEPTH = 5
 
-/** Fields that hold a credential whatever it looks like, as headers and as parameters of a query. */
+/** Fields that contain a credential whatever it looks like, as headers and as parameters of a query. */
 const SECRET_FIELDS: ReadonlySet<string> = new Set([
   'authorization',
   'proxy-authorization',
@@ -87,7 +87,7 @@ const SECRET_FIELDS: ReadonlySet<string> = new Set([
   'access_token'
 ])
 
-/** Fields that say who asked and how; a client cannot hide them. */
+/** Fields that identify the client and its request; a client cannot hide them. */
 const PUBLIC_FIELDS: ReadonlySet<string> = new Set([
   'method',
   'host',
@@ -103,8 +103,8 @@ const PUBLIC_FIELDS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * A copy of plain data without credentials. What is nested more deeply than `MAX_DEPTH` is left out where there are
- * some.
+ * A copy of plain data without credentials. Values nested more deeply than `MAX_DEPTH` are omitted if there are
+ * credentials.
  */
 function hide (value: unknown, secrets: RegExp | undefined, depth = 0): unknown {
   if (typeof value === 'string') return secrets === undefined ? value : value.replace(secrets, REDACTED)
@@ -131,7 +131,7 @@ function hideField (name: string, value: unknown, secrets: RegExp | undefined, d
   return hide(value, secrets, depth + 1)
 }
 
-/** Also for what query parsers make: its prototype is an object of its own, with none behind it. */
+/** Also for objects of query parsers: their prototype is an object of its own, without a prototype. */
 function isPlain (value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null

@@ -5,7 +5,7 @@ import type { GrantedStreams } from './granted-streams.ts'
 import { isRevoked } from './one-time/token-store.ts'
 import type { SessionLimits, StoreChange, TokenStore } from './one-time/token-store.ts'
 
-/** What is taken back: everything a subject was granted before now, or one session. */
+/** What is revoked: everything a subject was granted before now, or one session. */
 export type Revoked = { subject: string, session?: undefined } | { session: string, subject?: undefined }
 
 interface RevocationInit {
@@ -14,32 +14,27 @@ interface RevocationInit {
   limits: SessionLimits
   /** How long a revoked subject is remembered. */
   revocationMs: number
-  /** How long the store may take to answer a check, in ms. */
+  /** How long the store may take to respond to a check, in ms. */
   timeoutMs: number
   log: FastifyBaseLogger
 }
 
-/** Where the list could not be read at the start, it is asked for again after this long. */
+/** If the list could not be read at the start, it is requested again after this long. */
 const START_AGAIN_MS = 1_000
 
-/**
- * Revocations are asked for again when they are this much older than the latest one known: clocks of servers differ.
- */
+/** Revocations this much older than the latest known one are requested again: clocks of servers differ. */
 const OVERLAP_MS = 60_000
 
 /**
- * Takes grants back on every node. The store informs each of them at once; `check`, which runs again and again, is the
- * guarantee. Each node keeps its own list of revoked subjects, so that a request asks nobody, and a store that is away
- * refuses nobody. A check asks for what has changed since the last one.
+ * Revokes grants on every node. The store informs each of them immediately; `check`, which runs periodically, is the
+ * guarantee. Each node keeps its own list of revoked subjects, so that requests cause no queries, and an unavailable
+ * store rejects nobody. A check asks for what has changed since the last one.
  */
 export class Revocation {
   readonly #init: RevocationInit
   /** When subjects were revoked, in Unix ms. */
   readonly #subjects = new Map<string, number>()
-  /**
-   * The latest revocation that is remembered no longer: a credential from before it can have been revoked without a
-   * trace.
-   */
+  /** The latest revocation that is no longer remembered: an older credential may have been revoked without a trace. */
   #forgottenMs = 0
   #latestMs = 0
   #timer: NodeJS.Timeout | undefined
@@ -60,24 +55,29 @@ export class Revocation {
     await this.#init.store.stop()
   }
 
-  /** Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` when the store is away; it may have been done all the same. */
+  /**
+   * Rejects with 503 `FST_SSE_STORE_UNAVAILABLE` if the store is unavailable; the revocation may have taken effect
+   * anyway.
+   */
   async revoke ({ subject, session }: Revoked): Promise<void> {
     const { store, revocationMs } = this.#init
     if (session !== undefined) await store.revokeSession(session)
     else await store.revokeSubject(subject, revocationMs)
   }
 
-  /** By what this node has heard. */
+  /** As far as this node has been informed. */
   isRevoked (grant: Grant): boolean {
     return isRevoked(grant, this.#subjects.get(grant.subject))
   }
 
-  /** True for a credential that was given before a revocation that has been forgotten: it may have been its own. */
+  /**
+   * True for a credential that was issued before a revocation that has been forgotten: it may have been revoked by it.
+   */
   isTooOld ({ issuedAtMs = 0 }: Grant): boolean {
     return this.#forgottenMs > 0 && issuedAtMs <= this.#forgottenMs
   }
 
-  /** Ends the streams of revoked subjects and of sessions that are over, and slides the others on. */
+  /** Ends the streams of revoked subjects and of sessions that are over, and extends the other sessions. */
   async check (): Promise<void> {
     const { store, streams, limits } = this.#init
     await this.#refresh()
@@ -113,7 +113,7 @@ export class Revocation {
     this.#forgetOld()
   }
 
-  /** The later time counts: what the store answers may be older than what was heard while the answer was on its way. */
+  /** The later time counts: the response of the store may be older than what was received while it was on its way. */
   #learn (subject: string, atMs: number): void {
     const known = this.#subjects.get(subject)
     this.#latestMs = Math.max(this.#latestMs, atMs)
@@ -124,7 +124,7 @@ export class Revocation {
     this.#init.streams.revokeSubject(subject, grant => this.isRevoked(grant))
   }
 
-  /** From the oldest on, up to the first that is not. One that was learned out of order is forgotten later. */
+  /** From the oldest up to the first that has not expired. One that arrived out of order is forgotten later. */
   #forgetOld (): void {
     const since = Date.now() - this.#init.revocationMs
     for (const [subject, atMs] of this.#subjects) {

@@ -3,8 +3,8 @@ import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
 
 /**
- * What a browser says of the page behind a request. A page of another site may make the browser send our cookies with
- * any request, and EventSource sends no preflight: the request arrives, whatever CORS says of the answer.
+ * What a browser reports about the page behind a request. A page of another site may make the browser send our cookies
+ * with any request, and EventSource sends no preflight: the request arrives, whatever CORS says about the response.
  */
 export class SiteCheck {
   readonly #origins: ReadonlySet<string>
@@ -16,12 +16,12 @@ export class SiteCheck {
   }
 
   /**
-   * Throws 421 `FST_SSE_BAD_HOST` when the hosts are listed and this is none of them: a name that was rebound to our
+   * Throws 421 `FST_SSE_BAD_HOST` if the hosts are listed and this is not one of them: a name that was rebound to our
    * address makes its pages the same origin as ours.
    */
   checkHost ({ raw: { headers } }: FastifyRequest): void {
     if (this.#hosts === undefined) return
-    // Every browser sends one; HTTP/1.0 needs none.
+    // Every browser sends one; HTTP/1.0 does not require it.
     const given = headers.host ?? headers[':authority']
     if (given === undefined) return
     const host = String(given).toLowerCase()
@@ -32,21 +32,22 @@ export class SiteCheck {
     )
   }
 
-  /** For what browsers send by themselves, and for one-time tokens. Throws 403 `FST_SSE_BAD_ORIGIN`. */
+  /** For credentials that browsers send automatically, and for one-time tokens. Throws 403 `FST_SSE_BAD_ORIGIN`. */
   checkPage (request: FastifyRequest): void {
     if (isPrefetch(request.headers['sec-purpose'])) {
       throw new errors.FST_SSE_BAD_ORIGIN('credentials are not for a prefetch: open the stream from a script')
     }
     if (!this.#isTrusted(request)) {
       throw new errors.FST_SSE_BAD_ORIGIN(
-        `${pageOf(request)} may not use the credentials of this server: add that origin to those that are allowed if it should`
+        `${pageOf(request)} may not use the credentials of this server: ` +
+          'add that origin to those that are allowed if it should'
       )
     }
   }
 
   /**
    * For requests without credentials. A page of any site can make a browser send them, and text needs no preflight:
-   * what they change is changed, although the page cannot read the answer. Throws 403 `FST_SSE_BAD_ORIGIN` unless the
+   * their changes take effect, although the page cannot read the response. Throws 403 `FST_SSE_BAD_ORIGIN` unless the
    * method is safe.
    */
   checkChange (request: FastifyRequest): void {
@@ -57,7 +58,7 @@ export class SiteCheck {
   }
 
   /**
-   * For a one-time token in the URL: only what a script opens may spend it, no link, image or frame. Throws 403
+   * For a one-time token in the URL: only requests of scripts may spend it, but no link, image or frame. Throws 403
    * `FST_SSE_BAD_ORIGIN`.
    */
   checkScript (request: FastifyRequest): void {
@@ -71,8 +72,8 @@ export class SiteCheck {
   }
 
   /**
-   * True for our own pages, for those of origins that are listed, and for whatever is no page: browsers send these
-   * headers by themselves.
+   * True for our own pages, for those of listed origins, and for requests without a page: browsers send these headers
+   * automatically.
    */
   #isTrusted (request: FastifyRequest): boolean {
     const { origin, 'sec-fetch-site': site } = request.headers
@@ -92,7 +93,7 @@ const isPrefetch = (purpose: string | string[] | undefined): boolean =>
   purpose !== undefined && /^prefetch\b/i.test(String(purpose))
 
 /**
- * True for the origin of our own pages. Behind a proxy that ends TLS only the host can be compared; where TLS ends
+ * True for the origin of our own pages. Behind a proxy that terminates TLS only the host can be compared; if TLS ends
  * here, the scheme too.
  */
 function isOwn (origin: string, { host, protocol }: FastifyRequest): boolean {

@@ -11,13 +11,14 @@ import type { SseStream } from './stream.ts'
  */
 export interface Admission {
   /**
-   * Called at once with the topics that the source names (none for most sources), and again whenever the stream is to carry
-   * topics, see `SseStream.checkTopics()`. Throws to reject the stream; nothing may be spent here.
+   * Called at once with the topics that the source names (none for most sources), and again whenever the stream is to
+   * carry topics, see `SseStream.checkTopics()`. Throws to reject the stream; nothing may be spent here.
    */
   check?: (topics: readonly string[]) => void
   /**
    * Called when all else has been checked and nothing was sent yet; never for HEAD, and not while the response waits
-   * behind another one of a pipelined connection. May add headers to `reply.raw`. A rejection goes to Fastify's error handler.
+   * behind another one of a pipelined connection. May add headers to `reply.raw`. A rejection goes to Fastify's error
+   * handler.
    */
   admit?: (stream: SseStream, reply: FastifyReply) => Promise<void>
 }

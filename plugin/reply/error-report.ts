@@ -16,7 +16,10 @@ export function reportOf (error: unknown): ErrorReport {
   return { statusCode, ...code, error: name, message: error.message }
 }
 
-/** True for an error that says "not now": 429 and 503. A status that the reply has been given counts before that of the error. */
+/**
+ * True for an error that says "not now": 429 and 503. A status that the reply has been given counts before that of the
+ * error.
+ */
 export function isErrorStatusToRetry (error: unknown, statusCode = 0): boolean {
   return RETRY_STATUSES.has(isErrorStatus(statusCode) ? statusCode : statusOf(error))
 }

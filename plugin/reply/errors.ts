@@ -11,33 +11,74 @@ export const errors = {
   /** An option at plugin, route or call level is unknown, of the wrong type or out of range. */
   FST_SSE_BAD_OPTION: defineError('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
   /** Something else already provides `reply.sse`. */
-  FST_SSE_CONFLICT: defineError('FST_SSE_CONFLICT', 'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them', 500),
+  FST_SSE_CONFLICT: defineError(
+    'FST_SSE_CONFLICT',
+    'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them',
+    500
+  ),
   /** `reply.sse()` was called a second time, or after the reply was sent. */
-  FST_SSE_ALREADY_STARTED: defineError('FST_SSE_ALREADY_STARTED', 'reply.sse() was called, but this reply was already %s', 500),
+  FST_SSE_ALREADY_STARTED: defineError(
+    'FST_SSE_ALREADY_STARTED',
+    'reply.sse() was called, but this reply was already %s',
+    500
+  ),
   /** The reply's status code allows no body, so no stream can follow it. */
-  FST_SSE_BAD_STATUS: defineError('FST_SSE_BAD_STATUS', 'reply.sse() needs a 2xx status that allows a body, saw %s', 500),
+  FST_SSE_BAD_STATUS: defineError(
+    'FST_SSE_BAD_STATUS',
+    'reply.sse() needs a 2xx status that allows a body, saw %s',
+    500
+  ),
   /** The client's Accept header refuses `text/event-stream`. */
-  FST_SSE_NOT_ACCEPTABLE: defineError('FST_SSE_NOT_ACCEPTABLE', 'this resource is text/event-stream, which the Accept header "%s" refuses', 406),
+  FST_SSE_NOT_ACCEPTABLE: defineError(
+    'FST_SSE_NOT_ACCEPTABLE',
+    'this resource is text/event-stream, which the Accept header "%s" refuses',
+    406
+  ),
   /** An onSend hook wrapped the stream, so that backpressure and flushing would be lost. */
-  FST_SSE_WRAPPED: defineError('FST_SSE_WRAPPED', 'an onSend hook piped the event stream through something else; make that hook skip text/event-stream', 500),
+  FST_SSE_WRAPPED: defineError(
+    'FST_SSE_WRAPPED',
+    'an onSend hook piped the event stream through something else; make that hook skip text/event-stream',
+    500
+  ),
   /** An async handler called `reply.sse()` and returned nothing, so Fastify would answer with an empty body. */
-  FST_SSE_NOT_RETURNED: defineError('FST_SSE_NOT_RETURNED', 'the async handler of %s called reply.sse() and returned nothing: end it with `return reply`', 500),
+  FST_SSE_NOT_RETURNED: defineError(
+    'FST_SSE_NOT_RETURNED',
+    'the async handler of %s called reply.sse() and returned nothing: end it with `return reply`',
+    500
+  ),
   /** The source given to `reply.sse()` is none of the supported kinds. */
   FST_SSE_BAD_SOURCE: defineError('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
   /** A fetch Response given as source is not a successful `text/event-stream`. */
-  FST_SSE_BAD_UPSTREAM: defineError('FST_SSE_BAD_UPSTREAM', 'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s', 502),
+  FST_SSE_BAD_UPSTREAM: defineError(
+    'FST_SSE_BAD_UPSTREAM',
+    'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s',
+    502
+  ),
   /** An upstream event stream holds a block larger than `maxBufferedBytes`. */
-  FST_SSE_UPSTREAM_TOO_LARGE: defineError('FST_SSE_UPSTREAM_TOO_LARGE', 'the upstream sent more than %s bytes without a blank line', 502),
+  FST_SSE_UPSTREAM_TOO_LARGE: defineError(
+    'FST_SSE_UPSTREAM_TOO_LARGE',
+    'the upstream sent more than %s bytes without a blank line',
+    502
+  ),
   /** An event, or one of its fields, cannot be put on the wire. */
   FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
   /** A route asks for a grant, and no authentication stands in front of it. Fails the start. */
-  FST_SSE_UNGUARDED: defineError('FST_SSE_UNGUARDED', 'route %s %s asks for a grant, but nothing authenticates its requests: `await app.register(auth, …)` before the route is added, in the same scope or a parent of it', 500),
+  FST_SSE_UNGUARDED: defineError(
+    'FST_SSE_UNGUARDED',
+    'route %s %s asks for a grant, but nothing authenticates its requests: ' +
+      '`await app.register(auth, …)` before the route is added, in the same scope or a parent of it',
+    500
+  ),
   /** The grant does not cover a topic, or does not allow to revoke. */
   FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
   /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
   FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
   /** A one-time token was shown again by the client that has redeemed it, whose stream is still open. */
-  FST_SSE_TOKEN_BUSY: defineError('FST_SSE_TOKEN_BUSY', 'the stream of this one-time token is still open: try again when it is over', 503),
+  FST_SSE_TOKEN_BUSY: defineError(
+    'FST_SSE_TOKEN_BUSY',
+    'the stream of this one-time token is still open: try again when it is over',
+    503
+  ),
   /** The body of a call of the one-time tokens is not as it must be. */
   FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
   /** Too many calls, or too many tokens that are not valid. */
@@ -51,7 +92,11 @@ export const errors = {
   /** The Host header names no host that is served here. */
   FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
   /** The keys that tokens are verified with cannot be fetched. */
-  FST_SSE_KEYS_UNAVAILABLE: defineError('FST_SSE_KEYS_UNAVAILABLE', 'the keys for tokens cannot be fetched: try again later', 503),
+  FST_SSE_KEYS_UNAVAILABLE: defineError(
+    'FST_SSE_KEYS_UNAVAILABLE',
+    'the keys for tokens cannot be fetched: try again later',
+    503
+  ),
   /** A question about the grant of an open stream was not answered in time. Only ever in the log. */
   FST_SSE_NO_ANSWER: defineError('FST_SSE_NO_ANSWER', 'no answer from %s within %s ms', 503),
   /** A `verify` function of the application returned something that is no grant. */

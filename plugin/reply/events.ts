@@ -7,7 +7,9 @@ export type SseEvents = object
 export interface AnyEvents { [name: string]: unknown }
 
 type Common = Pick<WireEvent, 'id' | 'retry'>
-type Named<E, K extends keyof E & string> = K extends 'message' ? { event?: K | '' | undefined, data: E[K] } : { event: K, data: E[K] }
+type Named<E, K extends keyof E & string> = K extends 'message'
+  ? { event?: K | '' | undefined, data: E[K] }
+  : { event: K, data: E[K] }
 
 /** An event whose data fits its name in `E`; with the default map it is any event. */
 export type SseEvent<E extends SseEvents = AnyEvents> = string extends keyof E

@@ -18,14 +18,15 @@ interface Watch {
 type Watched = FastifyInstance & { [kWatch]?: Watch }
 
 /**
- * Sees every route of every app, from its creation on. A plugin does not: it runs after the routes that were added while nobody
- * waited for it, and sees no route of a parent or sibling scope. Such a route would say `grant: true` and answer everybody.
+ * Sees every route of every app, from its creation on. A plugin does not: it runs after the routes that were added
+ * while nobody waited for it, and sees no route of a parent or sibling scope. Such a route would say `grant: true` and
+ * answer everybody.
  */
 channel('fastify.initialization').subscribe(message => watch((message as { fastify: Watched }).fastify, true))
 
 /**
- * Makes the app fail its start when a route asks for a grant and no authentication guards it. Returns false when the app was
- * created before this module was loaded, so that routes may have been missed.
+ * Makes the app fail its start when a route asks for a grant and no authentication guards it. Returns false when the
+ * app was created before this module was loaded, so that routes may have been missed.
  */
 export function checkGrantRoutes (app: FastifyInstance): boolean {
   const watched = (app as Watched)[kWatch] ?? watch(app, false)
@@ -50,15 +51,17 @@ function watch (app: Watched, isComplete: boolean): Watch {
   })
   // Not earlier: other hooks of the app may make a route ask for a grant, or take its guard away.
   app.addHook('onReady', async () => {
-    const route = watched.routes.splice(0).find(route => asksForGrant(route) && !hooksOf(route).some(hook => kGuard in hook))
+    const route = watched.routes
+      .splice(0)
+      .find(route => asksForGrant(route) && !hooksOf(route).some(hook => kGuard in hook))
     if (watched.isUsed && route) throw unguarded(String(route.method), route.url)
   })
   return watched
 }
 
 /**
- * True when the option or the config of a route asks for a grant: neither can switch off the other. A value that is neither true
- * nor false asks too; the guard reports what it should be.
+ * True when the option or the config of a route asks for a grant: neither can switch off the other. A value that is
+ * neither true nor false asks too; the guard reports what it should be.
  */
 export function asksForGrant ({ grant, config }: RouteOptions): boolean {
   return [grant, config?.grant].some((asked: unknown) => asked !== undefined && asked !== false)

@@ -19,9 +19,10 @@ export function watchHandlerOf (reply: FastifyReply, listener: HandlerListener):
 }
 
 /**
- * Wraps the handler of a route, so that what it throws, or rejects with, reaches the stream that it has made: once bytes
- * are on their way Fastify only logs it, and the stream would stay open for as long as its client does. Fastify has no hook for
- * that moment; its diagnostics channel would slow down every app of the process. A handler without a stream is left alone.
+ * Wraps the handler of a route, so that what it throws, or rejects with, reaches the stream that it has made: once
+ * bytes are on their way Fastify only logs it, and the stream would stay open for as long as its client does. Fastify
+ * has no hook for that moment; its diagnostics channel would slow down every app of the process. A handler without a
+ * stream is left alone.
  */
 export function watchHandler (route: RouteOptions): void {
   const { handler } = route

@@ -35,7 +35,12 @@ export class HeartbeatTimer {
 
   #start (member: Ticking, heartbeatMs: number): { members: Set<Ticking>, timer: NodeJS.Timeout } {
     const members = new Set([member])
-    const timer = setInterval(() => { for (const each of members) each.tick() }, Math.ceil(heartbeatMs / TICKS_PER_HEARTBEAT))
+    const timer = setInterval(
+      () => {
+        for (const each of members) each.tick()
+      },
+      Math.ceil(heartbeatMs / TICKS_PER_HEARTBEAT)
+    )
     return { members, timer: timer.unref() }
   }
 }

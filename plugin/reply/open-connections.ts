@@ -19,14 +19,19 @@ type RawRequest = IncomingMessage & { readonly stream?: ServerHttp2Stream }
 interface Layered { readonly _parent: Socket }
 
 /**
- * The connections of a server, to close those that would hold `app.close()` although nobody waits for a response on them. Node closes
- * only HTTP/1.1 connections that are idle at one moment. It waits 70 s for one that never sent a byte or becomes idle later, minutes for
- * a TLS handshake, and without any limit for half a request or an idle HTTP/2 session.
+ * The connections of a server, to close those that would hold `app.close()` although nobody waits for a response on
+ * them. Node closes only HTTP/1.1 connections that are idle at one moment. It waits 70 s for one that never sent a byte
+ * or becomes idle later, minutes for a TLS handshake, and without any limit for half a request or an idle HTTP/2
+ * session.
  *
- * A complete request is waited for, as Fastify does. Sockets of other protocols (WebSocket, CONNECT) are left to whoever handles them.
+ * A complete request is waited for, as Fastify does. Sockets of other protocols (WebSocket, CONNECT) are left to
+ * whoever handles them.
  */
 export class OpenConnections {
-  /** With the requests that are being answered on each. For HTTP/2 the session, with TLS the socket inside, never the one below. */
+  /**
+   * With the requests that are being answered on each. For HTTP/2 the session, with TLS the socket inside, never the
+   * one below.
+   */
   readonly #requests = new Map<Connection, Set<RawRequest>>()
   #isClosing = false
 
@@ -45,7 +50,10 @@ export class OpenConnections {
     }
   }
 
-  /** From now on a connection is closed when its last response has been sent. Closes those on which nothing was sent, and idle sessions. */
+  /**
+   * From now on a connection is closed when its last response has been sent. Closes those on which nothing was sent,
+   * and idle sessions.
+   */
   closeIdle (): void {
     this.#isClosing = true
     for (const connection of this.#requests.keys()) {
@@ -54,7 +62,10 @@ export class OpenConnections {
     }
   }
 
-  /** After `drainMs`, and at an interval from then on, destroys connections without a complete request. Returns how to stop it. */
+  /**
+   * After `drainMs`, and at an interval from then on, destroys connections without a complete request. Returns how to
+   * stop it.
+   */
   destroyAfter (drainMs: number): () => void {
     let timer = setTimeout(() => {
       this.#destroyIncomplete()
@@ -87,12 +98,17 @@ export class OpenConnections {
   }
 }
 
-/** A server of HTTP/2 without TLS accepts nothing else: each of its sockets belongs to a session from its first moment. */
+/**
+ * A server of HTTP/2 without TLS accepts nothing else: each of its sockets belongs to a session from its first moment.
+ */
 function isPlainHttp2 (server: object): boolean {
   return !(server instanceof HttpServer || server instanceof TlsServer)
 }
 
-/** True when the request has come to its end. `complete` of HTTP/2 is true only when the body has been read, which that of a GET never is. */
+/**
+ * True when the request has come to its end. `complete` of HTTP/2 is true only when the body has been read, which that
+ * of a GET never is.
+ */
 function isComplete ({ stream, complete }: RawRequest): boolean {
   return stream ? !stream.destroyed && stream.state.state !== constants.NGHTTP2_STREAM_STATE_OPEN : complete
 }

@@ -13,21 +13,33 @@ export interface SseOptions {
   heartbeatMs?: number
   /** `retry:` sent at the start of every stream, in ms; `false` sends none. Default 3,000. */
   retryMs?: number | false
-  /** Bytes that may wait for one client; beyond them `slowClient` applies. One event alone may be larger. Default 1 MiB. */
+  /**
+   * Bytes that may wait for one client; beyond them `slowClient` applies. One event alone may be larger. Default 1 MiB.
+   */
   maxBufferedBytes?: number
-  /** `send()` waits for room while more bytes than this wait for the client. Default 64 KiB, or `maxBufferedBytes` where that is less. */
+  /**
+   * `send()` waits for room while more bytes than this wait for the client. Default 64 KiB, or `maxBufferedBytes` where
+   * that is less.
+   */
   highWaterMarkBytes?: number
-  /** `'close'` ends the stream with reason `slow` (a resumable client loses nothing); `'drop'` skips the event. Default `'close'`. */
+  /**
+   * `'close'` ends the stream with reason `slow` (a resumable client loses nothing); `'drop'` skips the event. Default
+   * `'close'`.
+   */
   slowClient?: SlowClientPolicy
   /** The stream is ended after this many ms with reason `lifetime`. 0 means never. Default 0. */
   maxLifetimeMs?: number
-  /** Fraction by which each lifetime is shortened at random, so that clients do not return together. 0 to 1. Default 0.1. */
+  /**
+   * Fraction by which each lifetime is shortened at random, so that clients do not return together. 0 to 1. Default
+   * 0.1.
+   */
   lifetimeJitter?: number
   /** Turns `data` into text. Not called for bytes. Default: strings as they are, the rest as JSON. */
   serializer?: Serializer
   /**
-   * The end of the stream is final. EventSource comes back after every end and would have a finite source run again and again; with this
-   * option the stream ends with an event `stream.end`, and a client that comes back with the id of that event gets 204, which makes it stop. Default false.
+   * The end of the stream is final. EventSource comes back after every end and would have a finite source run again and
+   * again; with this option the stream ends with an event `stream.end`, and a client that comes back with the id of
+   * that event gets 204, which makes it stop. Default false.
    */
   final?: boolean
   /** Answer 406 to a client whose Accept header refuses `text/event-stream`. Default true. */
@@ -42,7 +54,9 @@ export interface SseOptions {
 
 /** Options on a route: those of a stream, and JSON schemas for its events. */
 export interface SseRouteOptions extends SseOptions {
-  /** JSON schema of `data` by event name (`message` for events without one), compiled by Fastify's serializer compiler. */
+  /**
+   * JSON schema of `data` by event name (`message` for events without one), compiled by Fastify's serializer compiler.
+   */
   events?: Record<string, unknown>
 }
 
@@ -51,8 +65,8 @@ export interface SsePluginOptions extends SseOptions {
   /** `app.close()` ends all streams within this many ms, and destroys what is left then. Default 5,000. */
   drainMs?: number
   /**
-   * Set it to true together with Fastify's `return503OnClosing: false`: clients that come back while the app still closes are
-   * then asked to retry, so that none has to wait for the end of the drain. Default false.
+   * Set it to true together with Fastify's `return503OnClosing: false`: clients that come back while the app still
+   * closes are then asked to retry, so that none has to wait for the end of the drain. Default false.
    */
   answersWhileClosing?: boolean
 }
@@ -82,7 +96,8 @@ export const DEFAULT_DRAIN_MS = 5_000
 type Check = { range: string, ok: (value: unknown) => boolean }
 
 const isFunction = (value: unknown): boolean => typeof value === 'function'
-const isBetween = (value: unknown, min: number, max: number): boolean => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+const isBetween = (value: unknown, min: number, max: number): boolean =>
+  Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 const integer = (min: number, max: number, unit: string): Check => ({
   range: `an integer from ${min} to ${max} (${unit})`,
   ok: value => isBetween(value, min, max)
@@ -90,8 +105,14 @@ const integer = (min: number, max: number, unit: string): Check => ({
 
 /** One row per option: its allowed range in words, and the test. Shown in error messages and in docs/plugin.md. */
 export const checks: Record<keyof SseOptions, Check> = {
-  heartbeatMs: { range: `0 or an integer from 10 to ${MAX_TIMER_MS} (ms)`, ok: value => value === 0 || isBetween(value, 10, MAX_TIMER_MS) },
-  retryMs: { range: `false or an integer from 0 to ${MAX_RETRY_MS} (ms)`, ok: value => value === false || isBetween(value, 0, MAX_RETRY_MS) },
+  heartbeatMs: {
+    range: `0 or an integer from 10 to ${MAX_TIMER_MS} (ms)`,
+    ok: value => value === 0 || isBetween(value, 10, MAX_TIMER_MS)
+  },
+  retryMs: {
+    range: `false or an integer from 0 to ${MAX_RETRY_MS} (ms)`,
+    ok: value => value === false || isBetween(value, 0, MAX_RETRY_MS)
+  },
   maxBufferedBytes: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'),
   highWaterMarkBytes: integer(1, Number.MAX_SAFE_INTEGER, 'bytes, at most maxBufferedBytes'),
   slowClient: { range: '"close" or "drop"', ok: value => value === 'close' || value === 'drop' },
@@ -109,7 +130,10 @@ const drainChecks: Record<keyof DrainInit, Check> = {
   drainMs: integer(0, MAX_TIMER_MS, 'ms'),
   answersWhileClosing: { range: 'true or false', ok: value => typeof value === 'boolean' }
 }
-const eventsCheck: Check = { range: 'an object of JSON schemas by event name', ok: value => isObject(value) && Object.values(value).every(isObject) && Object.keys(value).every(isEventName) }
+const eventsCheck: Check = {
+  range: 'an object of JSON schemas by event name',
+  ok: value => isObject(value) && Object.values(value).every(isObject) && Object.keys(value).every(isEventName)
+}
 
 /**
  * Lays options over a base and checks them once.
@@ -120,9 +144,16 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
   for (const [name, value] of Object.entries(given)) checkOption(level, name, value, checks)
   const resolved = { ...base, ...withoutUndefined(given) }
   // A lower bound given alone takes the inherited mark down with it.
-  if (given.highWaterMarkBytes === undefined) resolved.highWaterMarkBytes = Math.min(base.highWaterMarkBytes, resolved.maxBufferedBytes)
+  if (given.highWaterMarkBytes === undefined) {
+    resolved.highWaterMarkBytes = Math.min(base.highWaterMarkBytes, resolved.maxBufferedBytes)
+  }
   if (resolved.highWaterMarkBytes > resolved.maxBufferedBytes) {
-    throw new errors.FST_SSE_BAD_OPTION(level, 'highWaterMarkBytes', `at most maxBufferedBytes (${resolved.maxBufferedBytes})`, resolved.highWaterMarkBytes)
+    throw new errors.FST_SSE_BAD_OPTION(
+      level,
+      'highWaterMarkBytes',
+      `at most maxBufferedBytes (${resolved.maxBufferedBytes})`,
+      resolved.highWaterMarkBytes
+    )
   }
   return resolved
 }
@@ -136,7 +167,11 @@ export function resolvePluginOptions (given: SsePluginOptions): { options: Resol
 }
 
 /** Takes `events` off the options given on a route. */
-export function resolveRouteOptions (level: string, base: ResolvedOptions, given: SseRouteOptions): { options: ResolvedOptions, events: Record<string, unknown> } {
+export function resolveRouteOptions (
+  level: string,
+  base: ResolvedOptions,
+  given: SseRouteOptions
+): { options: ResolvedOptions, events: Record<string, unknown> } {
   if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'sse', 'an object', show(given))
   const { events = {}, ...rest } = given as SseRouteOptions
   checkOption(level, 'events', events, { events: eventsCheck })
@@ -145,8 +180,17 @@ export function resolveRouteOptions (level: string, base: ResolvedOptions, given
 
 function checkOption (level: string, name: string, value: unknown, table: Record<string, Check>): void {
   const check = Object.hasOwn(table, name) ? table[name] : undefined
-  if (!check) throw new errors.FST_SSE_BAD_OPTION(level, name, `one of ${[...Object.keys(table), ...ownOptions(level)].join(', ')}`, 'an unknown option')
-  if (value !== undefined && !check.ok(value)) throw new errors.FST_SSE_BAD_OPTION(level, name, check.range, show(value))
+  if (!check) {
+    throw new errors.FST_SSE_BAD_OPTION(
+      level,
+      name,
+      `one of ${[...Object.keys(table), ...ownOptions(level)].join(', ')}`,
+      'an unknown option'
+    )
+  }
+  if (value !== undefined && !check.ok(value)) {
+    throw new errors.FST_SSE_BAD_OPTION(level, name, check.range, show(value))
+  }
 }
 
 /** Options that exist at one level only, and were taken off before. */
@@ -156,7 +200,9 @@ function ownOptions (level: string): string[] {
 }
 
 function withoutUndefined<T extends object> (given: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>
+  }
 }
 
 function isEventName (value: unknown): boolean {

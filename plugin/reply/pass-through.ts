@@ -26,7 +26,10 @@ export async function passThrough ({ body }: ResponseLike, stream: SseStream): P
   }
 }
 
-/** Cuts a byte stream behind its last blank line; what follows waits for more. Each byte is copied and looked at a bounded number of times. */
+/**
+ * Cuts a byte stream behind its last blank line; what follows waits for more. Each byte is copied and looked at a
+ * bounded number of times.
+ */
 export class BlockSplitter {
   readonly #maxBytes: number
   #buffer = Buffer.alloc(0)
@@ -60,7 +63,10 @@ export class BlockSplitter {
     this.#length = length
   }
 
-  /** A byte order mark counts at the very start only, and our own preamble stands there. False while it may still be one. */
+  /**
+   * A byte order mark counts at the very start only, and our own preamble stands there. False while it may still be
+   * one.
+   */
   #dropMark (): boolean {
     if (this.#length < BOM.length) return false
     if (this.#buffer.subarray(0, BOM.length).equals(BOM)) this.#dropStart(BOM.length)
@@ -74,7 +80,9 @@ export class BlockSplitter {
   }
 }
 
-/** Offset behind the last blank line (two line ends in a row, each CR, LF or CR LF) that ends at `from` or later, or 0. */
+/**
+ * Offset behind the last blank line (two line ends in a row, each CR, LF or CR LF) that ends at `from` or later, or 0.
+ */
 function blockEnd (bytes: Buffer, from: number): number {
   for (let at = bytes.length - 1; at >= Math.max(1, from); at--) {
     const lineStart = previousLineEnd(bytes, at)

@@ -23,7 +23,9 @@ export interface PayloadInit {
   onHandedBack: () => void
   /** The source or the handler failed after the first byte, or when the stream was over already. */
   onFailure: (error: unknown, what: Failing) => void
-  /** One of them failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal. */
+  /**
+   * One of them failed before the first byte; true when it ended the stream itself, so that a 200 tells the refusal.
+   */
   mayRefuse: (error: unknown) => boolean
 }
 
@@ -58,7 +60,10 @@ export class StreamPayload extends EventEmitter {
     this.#init = init
   }
 
-  /** Called by Fastify after the onSend hooks. `end: false` means there are trailers, which Fastify writes after our 'end'. */
+  /**
+   * Called by Fastify after the onSend hooks. `end: false` means there are trailers, which Fastify writes after our
+   * 'end'.
+   */
   pipe (dest: RawResponse, { end = true }: { end?: boolean } = {}): RawResponse {
     if (dest !== this.#init.reply.raw) this.#refuseWrapping()
     this.#hasTrailers = !end
@@ -68,7 +73,9 @@ export class StreamPayload extends EventEmitter {
     return dest
   }
 
-  /** The handler that made the stream has failed. Where nothing can be answered yet, that is answered when it can be. */
+  /**
+   * The handler that made the stream has failed. Where nothing can be answered yet, that is answered when it can be.
+   */
   failed (error: unknown): void {
     if (this.#hasBegun) this.#fail(error, 'handler')
     else this.#earlyFailure = { error }
@@ -125,8 +132,9 @@ export class StreamPayload extends EventEmitter {
   }
 
   /**
-   * Nothing that was written may leave before this has settled, also when the stream is over by then: else writing and ending at
-   * once would be a way around it. A stream that was sent away (a shutdown, an error) with nothing written is not worth a one-time token.
+   * Nothing that was written may leave before this has settled, also when the stream is over by then: else writing and
+   * ending at once would be a way around it. A stream that was sent away (a shutdown, an error) with nothing written is
+   * not worth a one-time token.
    */
   async #admit (): Promise<void> {
     const { stream, reply } = this.#init
@@ -151,11 +159,16 @@ export class StreamPayload extends EventEmitter {
     if (!this.#hasTrailers) this.emit('end')
   }
 
-  /** Gives up when there is nobody to stream to: the client left, or something else (a handler timeout) has answered. */
+  /**
+   * Gives up when there is nobody to stream to: the client left, or something else (a handler timeout) has answered.
+   */
   #giveUpIfOver (): boolean {
     const { raw, sent, log } = this.#init.reply
     if (raw.headersSent || sent) {
-      log.warn('the event stream was given up: something else has answered; an async handler that calls reply.sse() must return the reply')
+      log.warn(
+        'the event stream was given up: something else has answered; ' +
+          'an async handler that calls reply.sse() must return the reply'
+      )
       this.#giveUp('error')
     } else if (isGone(raw)) this.#giveUp('client')
     return this.#state === 'given up'
@@ -186,7 +199,10 @@ export class StreamPayload extends EventEmitter {
   #refuseWrapping (): never {
     const { reply } = this.#init
     reply.removeHeader('content-encoding')
-    const vary = String(reply.getHeader('vary') ?? '').split(',').map(field => field.trim()).filter(field => field !== '' && !/^accept-encoding$/i.test(field))
+    const vary = String(reply.getHeader('vary') ?? '')
+      .split(',')
+      .map(field => field.trim())
+      .filter(field => field !== '' && !/^accept-encoding$/i.test(field))
     if (vary.length > 0) reply.header('vary', vary.join(', '))
     else reply.removeHeader('vary')
     throw new errors.FST_SSE_WRAPPED()

@@ -56,10 +56,15 @@ export function chunkEvent (text: InstanceType<typeof TextDecoder>, chunk: Uint8
 export function toEvent (item: unknown): WireEvent {
   if (isWireEvent(item)) return item
   if (isItem(item)) return { data: item }
-  throw new errors.FST_SSE_BAD_SOURCE(`the item ${show(item)}: give an event { id?, event?, data?, retry? } or wrap it as { data }`)
+  throw new errors.FST_SSE_BAD_SOURCE(
+    `the item ${show(item)}: give an event { id?, event?, data?, retry? } or wrap it as { data }`
+  )
 }
 
-/** An iterator over any source of many items. Its `return()` releases the source at once, also while a `next()` is pending. */
+/**
+ * An iterator over any source of many items. Its `return()` releases the source at once, also while a `next()` is
+ * pending.
+ */
 export function iterate (source: Many): AnyIterator {
   if (isReadable(source)) return readableIterator(source)
   if (isWebStream(source)) return webIterator(source)

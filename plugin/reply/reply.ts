@@ -25,7 +25,12 @@ import type { StreamRegistry } from './stream-registry.ts'
 /** Published on the diagnostics channel `sse.stream.open`. */
 export interface StreamOpenMessage { request: FastifyRequest, stream: SseStream }
 /** Published on the diagnostics channel `sse.stream.close`. */
-export interface StreamCloseMessage extends StreamOpenMessage { reason: CloseReason, events: number, bytes: number, durationMs: number }
+export interface StreamCloseMessage extends StreamOpenMessage {
+  reason: CloseReason
+  events: number
+  bytes: number
+  durationMs: number
+}
 
 const openChannel = channel('sse.stream.open')
 const closeChannel = channel('sse.stream.close')
@@ -43,7 +48,8 @@ interface ReplyInit {
 export function startReply (init: ReplyInit): SseStream | FastifyReply {
   const { reply, source, settings } = init
   try {
-    const options = init.callOptions !== undefined ? resolveOptions('call', settings.options, init.callOptions) : settings.options
+    const options =
+      init.callOptions !== undefined ? resolveOptions('call', settings.options, init.callOptions) : settings.options
     if (source !== undefined) checkSource(source)
     checkReply(reply, options)
     checkAdmission(reply.request, topicsOf(source))
@@ -66,7 +72,14 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
     const failure = failureHandler(reply, stream, settings.options)
     const isFinished = settings.options.final && stream.lastEventId === FINAL_ID
     if (isFinished) finish(stream, source)
-    const payload = new StreamPayload({ reply, stream, source, isFinished, onHandedBack: () => started.delete(reply), ...failure })
+    const payload = new StreamPayload({
+      reply,
+      stream,
+      source,
+      isFinished,
+      onHandedBack: () => started.delete(reply),
+      ...failure
+    })
     started.set(reply, payload)
     watchHandlerOf(reply, payload)
     reply.send(payload)
@@ -101,7 +114,10 @@ function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
 
 /** `incremental` asks proxies to pass each byte on at once (draft-ietf-httpbis-incremental). */
 const STREAM_DEFAULTS = [
-  ['cache-control', 'no-cache, no-transform'], ['x-accel-buffering', 'no'], ['incremental', '?1'], ['x-content-type-options', 'nosniff']
+  ['cache-control', 'no-cache, no-transform'],
+  ['x-accel-buffering', 'no'],
+  ['incremental', '?1'],
+  ['x-content-type-options', 'nosniff']
 ] as const
 
 /** Never `Connection`, which HTTP/2 forbids; what the application set already stays. */
@@ -141,7 +157,9 @@ function createStream ({ reply, source, registry, heartbeats }: ReplyInit, setti
       }
       guard(reply, 'onClose', () => options.onClose?.(reason, stream))
     },
-    onOver: reason => { logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - openedAt) }) },
+    onOver: reason => {
+      logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - openedAt) })
+    },
     onGone: () => {
       heartbeats.remove(stream, intervalMs)
       registry.remove(stream)
@@ -170,7 +188,10 @@ function failureHandler (reply: FastifyReply, stream: SseStream, options: Resolv
       told.add(stream)
       // A limit is there for clients to run into: they must not be able to fill the log.
       const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
-      reply.log[level]({ err: error, topics: stream.topics }, 'event stream rejected for now: the client is asked to come back')
+      reply.log[level](
+        { err: error, topics: stream.topics },
+        'event stream rejected for now: the client is asked to come back'
+      )
       stream.closeWithRetry('error', retryMsAfter())
       return true
     },
@@ -184,16 +205,24 @@ function failureHandler (reply: FastifyReply, stream: SseStream, options: Resolv
       reply.log.error({ err: error, topics: stream.topics }, `the ${what} of an event stream failed`)
       const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
       // As bytes, because its data is JSON whatever the application's serializer makes of its own.
-      const report = custom ?? (options.errorEvent === false ? undefined : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
+      const report =
+        custom ??
+        (options.errorEvent === false
+          ? undefined
+          : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
       guard(reply, 'onError', () => stream.close('error', report))
       stream.close('error')
     }
   }
 }
 
-/** Runs the application's callback; what it throws, or a promise it returns rejects with, is logged and harms no one else. */
+/**
+ * Runs the application's callback; what it throws, or a promise it returns rejects with, is logged and harms no one
+ * else.
+ */
 function guard<T> (reply: FastifyReply, name: string, callback: () => T): T | undefined {
-  const failed = (err: unknown): undefined => reply.log.error({ err }, `the ${name} callback of an event stream failed`) as undefined
+  const failed = (err: unknown): undefined =>
+    reply.log.error({ err }, `the ${name} callback of an event stream failed`) as undefined
   try {
     const result = callback()
     if (isThenable(result)) result.then(undefined, failed)

@@ -13,7 +13,9 @@ interface ResponseWriterInit {
   options: StreamPolicy
   /** Called when the client has taken all that waited, after there was no room. */
   onDrain: () => void
-  /** Called when the client has taken no byte for two heartbeats while some waited, and again at each tick after that. */
+  /**
+   * Called when the client has taken no byte for two heartbeats while some waited, and again at each tick after that.
+   */
   onStall: () => void
 }
 
@@ -21,8 +23,9 @@ interface ResponseWriterInit {
  * The way out to one client: the only place that writes to a response. Frames are held until it is opened, and then go
  * straight on.
  *
- * Full means: `highWaterMarkBytes` wait, from a write on that had to wait itself. Node asks for a pause at a mark of its own
- * (16 KiB, and 64 KiB from Node 22 on) although the kernel takes far more, so the bytes decide and not that flag alone.
+ * Full means: `highWaterMarkBytes` wait, from a write on that had to wait itself. Node asks for a pause at a mark of
+ * its own (16 KiB, and 64 KiB from Node 22 on) although the kernel takes far more, so the bytes decide and not that
+ * flag alone.
  */
 export class ResponseWriter {
   readonly #init: ResponseWriterInit
@@ -32,7 +35,9 @@ export class ResponseWriter {
   #heldBytes = 0
   #needDrain = false
   #quietTicks = 0
-  /** What the client had taken at the last tick at which bytes waited, and for how many ticks it has taken nothing more. */
+  /**
+   * What the client had taken at the last tick at which bytes waited, and for how many ticks it has taken nothing more.
+   */
   #progress: string | undefined
   #stalledTicks = 0
   #events = 0
@@ -70,7 +75,10 @@ export class ResponseWriter {
   /** No frame will follow. What is held goes out when it is opened, and makes nobody wait until then. */
   seal (): void { this.#heldBytes = 0 }
 
-  /** Headers, preamble and what is held go out together; `endResponse` replaces ending the response where trailers follow. */
+  /**
+   * Headers, preamble and what is held go out together; `endResponse` replaces ending the response where trailers
+   * follow.
+   */
   open (endResponse?: () => void): void {
     if (endResponse) this.#endResponse = endResponse
     const first = this.#takeFirst()
@@ -80,7 +88,8 @@ export class ResponseWriter {
 
   /** One tick of the heartbeat timer, while frames may still come. */
   tick (): void {
-    // Also a few bytes that stay: an HTTP/2 session may be dead without saying so (Node before 22.23, after a malformed frame).
+    // Also a few bytes that stay: an HTTP/2 session may be dead without saying so (Node before 22.23, after a malformed
+    // frame).
     if (this.#needDrain || this.bufferedBytes > 0) return this.checkStall()
     this.#progress = undefined
     if (this.#init.options.heartbeatMs === 0) return
@@ -88,8 +97,8 @@ export class ResponseWriter {
   }
 
   /**
-   * One tick at which bytes wait. Progress is what has left this process and nothing else: a time-out of the socket would begin again with
-   * each write, and one of HTTP/2 with each byte of any other stream of the session.
+   * One tick at which bytes wait. Progress is what has left this process and nothing else: a time-out of the socket
+   * would begin again with each write, and one of HTTP/2 with each byte of any other stream of the session.
    */
   checkStall (): void {
     const progress = this.#writes?.progress()
@@ -130,7 +139,9 @@ export class ResponseWriter {
   }
 
   /** How long a client may take no byte at all, in ms. */
-  get #stallMs (): number { return Math.min(MAX_TIMER_MS, STALL_HEARTBEATS * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS)) }
+  get #stallMs (): number {
+    return Math.min(MAX_TIMER_MS, STALL_HEARTBEATS * (this.#init.options.heartbeatMs || DEFAULT_STALL_MS))
+  }
 
   /** Node sends what is written in one turn together; a large frame may be shared by many clients and is not copied. */
   #takeFirst (): Buffer[] {

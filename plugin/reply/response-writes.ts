@@ -3,15 +3,21 @@ import { isGone } from './transport.ts'
 import type { RawResponse } from './transport.ts'
 import { joinSmall } from './wire.ts'
 
-/** How the bytes of one open response reach Node, and how it is seen that they leave. There is one class for each version of HTTP. */
+/**
+ * How the bytes of one open response reach Node, and how it is seen that they leave. There is one class for each
+ * version of HTTP.
+ */
 export interface ResponseWrites {
   /** Bytes that wait in this process. */
   readonly waitingBytes: number
-  /** Writes bytes. False when Node asks for a pause; `onLeft` is called after a pause, and after each write that `isAwaited`. */
+  /**
+   * Writes bytes. False when Node asks for a pause; `onLeft` is called after a pause, and after each write that
+   * `isAwaited`.
+   */
   write (bytes: Buffer, isAwaited: boolean): boolean
   /**
-   * A value that changes whenever the client has taken bytes, and only then: what is written by us changes nothing. Undefined where
-   * there is no real socket. Called at most once in each tick of the heartbeat timer.
+   * A value that changes whenever the client has taken bytes, and only then: what is written by us changes nothing.
+   * Undefined where there is no real socket. Called at most once in each tick of the heartbeat timer.
    */
   progress (): string | undefined
   /** Calls back as soon as all bytes are with Node, so that what ends the response follows them. */
@@ -23,7 +29,10 @@ export function createWrites (res: RawResponse, onLeft: () => void): ResponseWri
   return res.stream ? new Http2Writes(res, onLeft) : new Http1Writes(res, onLeft)
 }
 
-/** What libuv still holds of the write that is under way. Not public; Node's own time-outs look at it for the same reason. */
+/**
+ * What libuv still holds of the write that is under way. Not public; Node's own time-outs look at it for the same
+ * reason.
+ */
 interface Handle { writeQueueSize?: number, _parent?: Handle | null }
 
 class Http1Writes implements ResponseWrites {
@@ -47,7 +56,9 @@ class Http1Writes implements ResponseWrites {
     if (typeof socket?.bytesWritten !== 'number') return undefined
     // Under TLS the handle holds encrypted records; its parent is the handle of TCP.
     const { _handle: handle } = socket
-    return [socket.bytesWritten - socket.writableLength, handle?.writeQueueSize, handle?._parent?.writeQueueSize].join('/')
+    return [socket.bytesWritten - socket.writableLength, handle?.writeQueueSize, handle?._parent?.writeQueueSize].join(
+      '/'
+    )
   }
 
   end (endResponse: () => void): void { endResponse() }
@@ -61,9 +72,10 @@ const MIN_PIECE_BYTES = 16 * 1024
 const MAX_PIECE_BYTES = 256 * 1024
 
 /**
- * Over HTTP/2 Node reports a write as done only as a whole, and joins all that wait into one, so that nothing is seen of a client that
- * takes a large one slowly. Here one piece after the other is written, and the rest waits in a queue of our own. Pieces are small at first and
- * grow while the client takes them; at each tick at which bytes wait they are small again.
+ * Over HTTP/2 Node reports a write as done only as a whole, and joins all that wait into one, so that nothing is seen
+ * of a client that takes a large one slowly. Here one piece after the other is written, and the rest waits in a queue
+ * of our own. Pieces are small at first and grow while the client takes them; at each tick at which bytes wait they are
+ * small again.
  *
  * ```
  *   write ─▶ queue ─▶ one piece ─▶ Node ─▶ taken? the next one, of up to twice the size

@@ -5,12 +5,18 @@ import { MAX_RETRY_MS } from './wire.ts'
 
 type ErrorHandler = NonNullable<RouteOptions['errorHandler']>
 
-/** `retry:` of a rejection that is meant to pass is drawn from 1 to 2 times this, so that clients do not return together. */
+/**
+ * `retry:` of a rejection that is meant to pass is drawn from 1 to 2 times this, so that clients do not return
+ * together.
+ */
 const REJECTION_RETRY_MS = 2_000
 
 /** When a client that was rejected for now may come back, in ms: after `retryAfterMs`, and not together with others. */
 export function retryMsAfter (retryAfterMs = 0): number {
-  return Math.min(MAX_RETRY_MS, Math.round(retryAfterMs + REJECTION_RETRY_MS * ((retryAfterMs > 0 ? 0 : 1) + Math.random())))
+  return Math.min(
+    MAX_RETRY_MS,
+    Math.round(retryAfterMs + REJECTION_RETRY_MS * ((retryAfterMs > 0 ? 0 : 1) + Math.random()))
+  )
 }
 
 /** What is done with the stream of a reply. */
@@ -22,15 +28,17 @@ export interface StreamEnds {
 }
 
 /**
- * Puts an error handler on a route that streams. A hook that says "not now" (429 or 503: a rate limit, pressure, a session store
- * that is away, a handler timeout) would end an EventSource for good; such a client gets 200, `retry:` and the end instead. All
- * else goes to the error handler of the route or of its scope.
+ * Puts an error handler on a route that streams. A hook that says "not now" (429 or 503: a rate limit, pressure, a
+ * session store that is away, a handler timeout) would end an EventSource for good; such a client gets 200, `retry:`
+ * and the end instead. All else goes to the error handler of the route or of its scope.
  */
 export function keepEventSources (app: FastifyInstance, route: RouteOptions, { abandon, sendAway }: StreamEnds): void {
   const { errorHandler } = route
   const handler: ErrorHandler = function (this: ThisParameterType<ErrorHandler>, error, request, reply) {
     abandon(reply)
-    if (isErrorStatusToRetry(error, reply.statusCode) && isEventSource(request)) return sendAway(reply, error, retryMsAfter(retryAfterMs(reply)))
+    if (isErrorStatusToRetry(error, reply.statusCode) && isEventSource(request)) {
+      return sendAway(reply, error, retryMsAfter(retryAfterMs(reply)))
+    }
     if (errorHandler !== undefined) return errorHandler.call(this, error, request, reply)
     // An error that is thrown here goes to the error handler of the scope; anything else would be sent as it is.
     if (error instanceof Error) throw error

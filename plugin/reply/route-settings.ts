@@ -23,7 +23,12 @@ interface SettingsConfig { sse?: SseRouteOptions, [kSettings]?: RouteSettings }
  */
 export class RouteSettingsTable {
   readonly #base: RouteSettings
-  readonly #toCompile: { instance: FastifyInstance, route: RouteOptions, settings: RouteSettings, events: Record<string, unknown> }[] = []
+  readonly #toCompile: {
+    instance: FastifyInstance
+    route: RouteOptions
+    settings: RouteSettings
+    events: Record<string, unknown>
+  }[] = []
 
   /** The longest time between heartbeats on any route; 0 when they are off on one. */
   heartbeatMs: number
@@ -37,7 +42,11 @@ export class RouteSettingsTable {
   add (instance: FastifyInstance, route: RouteOptions): boolean {
     const given = givenOptions(route)
     if (given === undefined) return false
-    const { options, events } = resolveRouteOptions(`route ${String(route.method)} ${route.url}`, this.#base.options, given)
+    const { options, events } = resolveRouteOptions(
+      `route ${String(route.method)} ${route.url}`,
+      this.#base.options,
+      given
+    )
     const settings: RouteSettings = { options, serializers: new Map() }
     this.#toCompile.push({ instance, route, settings, events })
     route.config = { ...route.config, [kSettings]: settings } as NonNullable<RouteOptions['config']>
@@ -48,19 +57,37 @@ export class RouteSettingsTable {
   /** For the `onReady` hook. Throws what the compiler throws for a schema that is not valid. */
   compile (): void {
     for (const { instance, route, settings, events } of this.#toCompile.splice(0)) {
-      const compile = route.serializerCompiler ?? instance.serializerCompiler ?? SerializerSelector()(instance.getSchemas(), {})
+      const compile =
+        route.serializerCompiler ?? instance.serializerCompiler ?? SerializerSelector()(instance.getSchemas(), {})
       for (const [name, schema] of Object.entries(events)) {
-        settings.serializers.set(name, compile({ schema: schema as FastifySchema, method: String(route.method), url: route.url, httpStatus: '200', contentType: 'text/event-stream' }))
+        settings.serializers.set(
+          name,
+          compile({
+            schema: schema as FastifySchema,
+            method: String(route.method),
+            url: route.url,
+            httpStatus: '200',
+            contentType: 'text/event-stream'
+          })
+        )
       }
     }
   }
 
-  /** The settings for a request. A route added before this plugin escapes its `onRoute` hook, so options on it are refused. */
+  /**
+   * The settings for a request. A route added before this plugin escapes its `onRoute` hook, so options on it are
+   * refused.
+   */
   of (request: FastifyRequest): RouteSettings {
     const config = request.routeOptions.config as SettingsConfig | undefined
     if (config?.[kSettings]) return config[kSettings]
     if (config?.sse === undefined) return this.#base
-    throw new errors.FST_SSE_BAD_OPTION(`route ${request.routeOptions.url}`, 'sse', 'given on a route added after this plugin is registered', show(config.sse))
+    throw new errors.FST_SSE_BAD_OPTION(
+      `route ${request.routeOptions.url}`,
+      'sse',
+      'given on a route added after this plugin is registered',
+      show(config.sse)
+    )
   }
 }
 

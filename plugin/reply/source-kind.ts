@@ -2,12 +2,18 @@ import { types } from 'node:util'
 import { isWireEvent } from './wire.ts'
 
 /**
- * What a value is that somebody wants to stream. Judged by shape, not by class: a Response of the package `undici`, a stream of `readable-stream`
- * or a promise of another realm is as good as Node's own.
+ * What a value is that somebody wants to stream. Judged by shape, not by class: a Response of the package `undici`, a
+ * stream of `readable-stream` or a promise of another realm is as good as Node's own.
  */
 
 /** What is used of a fetch Response. The body of `node-fetch` is a Readable, everybody else's is a web stream. */
-export interface ResponseLike { ok: boolean, status: number, bodyUsed?: boolean, headers: { get: (name: string) => string | null }, body: unknown }
+export interface ResponseLike {
+  ok: boolean
+  status: number
+  bodyUsed?: boolean
+  headers: { get: (name: string) => string | null }
+  body: unknown
+}
 
 /** What is used of a Readable. */
 export interface ReadableLike extends AsyncIterable<unknown> { destroy: () => unknown }
@@ -22,7 +28,10 @@ export interface WebStreamLike<T = unknown> {
 export type Many = Iterable<unknown> | AsyncIterable<unknown> | WebStreamLike
 
 /** True for an object with these methods. */
-export function has<K extends string> (value: unknown, ...methods: K[]): value is Record<K, (...args: never[]) => unknown> {
+export function has<K extends string> (
+  value: unknown,
+  ...methods: K[]
+): value is Record<K, (...args: never[]) => unknown> {
   if (typeof value !== 'object' || value === null) return false
   return methods.every(name => typeof (value as Record<string, unknown>)[name] === 'function')
 }
@@ -33,7 +42,15 @@ export function isThenable (value: unknown): value is PromiseLike<unknown> {
 }
 
 export function isResponse (value: unknown): value is ResponseLike {
-  return typeof value === 'object' && value !== null && 'body' in value && 'ok' in value && 'status' in value && 'headers' in value && has(value.headers, 'get')
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'body' in value &&
+    'ok' in value &&
+    'status' in value &&
+    'headers' in value &&
+    has(value.headers, 'get')
+  )
 }
 
 export function isReadable (value: unknown): value is ReadableLike {
@@ -55,10 +72,18 @@ export function isMany (value: unknown): value is Many {
 
 /** True for one event, or bare data for one. */
 export function isItem (value: unknown): boolean {
-  return value === null || ['string', 'number', 'bigint', 'boolean'].includes(typeof value) || isBytes(value) || isWireEvent(value)
+  return (
+    value === null ||
+    ['string', 'number', 'bigint', 'boolean'].includes(typeof value) ||
+    isBytes(value) ||
+    isWireEvent(value)
+  )
 }
 
-/** Releases a source that will not be streamed (HEAD, 406, a client already gone): its file or socket is closed. Never throws. */
+/**
+ * Releases a source that will not be streamed (HEAD, 406, a client already gone): its file or socket is closed. Never
+ * throws.
+ */
 export function dispose (source: unknown): void {
   try {
     release(source)?.then(undefined, () => {})

@@ -11,17 +11,19 @@ import type { SseStream } from './stream.ts'
 export type SourceRun = () => void | Promise<void>
 
 /**
- * The stream that a source is opened with. For a source with types it is a union with the untyped stream, so that a source without
- * types, such as `app.topics.subscribe('news')`, fits a typed route, and the other way round.
+ * The stream that a source is opened with. For a source with types it is a union with the untyped stream, so that a
+ * source without types, such as `app.topics.subscribe('news')`, fits a typed route, and the other way round.
  */
-export type OpenedStream<E extends SseEvents = AnyEvents> = string extends keyof E ? SseStream : SseStream<E> | SseStream
+export type OpenedStream<E extends SseEvents = AnyEvents> = string extends keyof E
+  ? SseStream
+  : SseStream<E> | SseStream
 
 /**
  * A source that decides before the first byte, such as a topic subscription.
  *
  * `open` is called once for each stream, and nothing is sent until it settles. It returns the function that streams, or
- * undefined to answer 204, which makes EventSource stop for good; what it throws goes to Fastify's error handler. The state of
- * one stream lives in that function, so that one source can serve many requests.
+ * undefined to answer 204, which makes EventSource stop for good; what it throws goes to Fastify's error handler. The
+ * state of one stream lives in that function, so that one source can serve many requests.
  */
 export interface OpenableSource<E extends SseEvents = AnyEvents> {
   /** Topics that are streamed. The grant of the request must cover them, see `SseStream.checkTopics()`. */
@@ -29,7 +31,8 @@ export interface OpenableSource<E extends SseEvents = AnyEvents> {
   open (stream: OpenedStream<E>): SourceRun | undefined | Promise<SourceRun | undefined>
 }
 
-type Many<E extends SseEvents> = Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | WebStreamLike<SseItem<E> | Uint8Array>
+type Many<E extends SseEvents> =
+  Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | WebStreamLike<SseItem<E> | Uint8Array>
 
 /** What a function may return, or a promise may settle with, to have it streamed. */
 type Returned<E extends SseEvents> = Many<E> | ResponseLike | OpenableSource<E>
@@ -42,9 +45,11 @@ type Returned<E extends SseEvents> = Many<E> | ResponseLike | OpenableSource<E>
  *   cut anywhere: each chunk becomes one event, and a character cut in two is joined;
  * - a fetch Response with content-type `text/event-stream`, passed on byte by byte;
  * - an object with `open`, such as a topic subscription, see `OpenableSource`;
- * - a promise of one of these, or a function without parameters that returns one or a promise of one. Nothing is sent before
+ * - a promise of one of these, or a function without parameters that returns one or a promise of one. Nothing is sent
+ *   before
  *   that settles, so it may still be answered with an error or 204;
- * - a function that takes the stream. What it returns is streamed as above; if it returns nothing the stream stays open for
+ * - a function that takes the stream. What it returns is streamed as above; if it returns nothing the stream stays open
+ *   for
  *   manual use, and if it returns a promise of nothing the stream ends when that settles.
  *
  * A generator may return an object with `open`: it is streamed after the generator's own items.
@@ -60,20 +65,26 @@ export function checkSource (source: unknown): void {
   if (isThenable(source) || typeof source === 'function' || isOpenable(source)) return
   if (isResponse(source)) return checkUpstream(source)
   if (isMany(source) || isItem(source)) return
-  throw new errors.FST_SSE_BAD_SOURCE(`${show(source)}: give an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, a ReadableStream, a fetch Response, a subscription or a function`)
+  throw new errors.FST_SSE_BAD_SOURCE(
+    `${show(source)}: give an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, ` +
+      'a ReadableStream, a fetch Response, a subscription or a function'
+  )
 }
 
 /** One stream whose source is being opened. */
 export interface Opening {
   stream: SseStream
-  /** For a source that is returned while the stream runs: settles as `opened` does; the first byte waits for it, unless it is out already. */
+  /**
+   * For a source that is returned while the stream runs: settles as `opened` does; the first byte waits for it, unless
+   * it is out already.
+   */
   late: (opened: Promise<SourceRun | undefined>) => Promise<SourceRun | undefined>
 }
 
 /**
- * Opens a source that was checked; nothing of it is streamed until the function that this settles with is called. Settles with
- * undefined when the source has nothing for this client. Rejects with the source's own error, and with 403 for topics that the
- * request may not read.
+ * Opens a source that was checked; nothing of it is streamed until the function that this settles with is called.
+ * Settles with undefined when the source has nothing for this client. Rejects with the source's own error, and with 403
+ * for topics that the request may not read.
  */
 export async function openSource (source: unknown, opening: Opening): Promise<SourceRun | undefined> {
   const { stream } = opening
@@ -93,7 +104,9 @@ export async function openSource (source: unknown, opening: Opening): Promise<So
   return endAfter(stream, () => stream.send(toEvent(source)))
 }
 
-/** The topics that a source names, such as those of a subscription; none for other sources, of which nothing is known. */
+/**
+ * The topics that a source names, such as those of a subscription; none for other sources, of which nothing is known.
+ */
 export function topicsOf (source: unknown): readonly string[] {
   if (!isObject(source) || !('topics' in source) || source.topics === undefined) return []
   const topics = typeof source.topics === 'string' ? [source.topics] : source.topics
@@ -111,15 +124,19 @@ function isObject (value: unknown): value is object {
 async function openOne (source: OpenableSource, stream: SseStream): Promise<SourceRun | undefined> {
   const run: unknown = await source.open(stream)
   if (run === undefined) return undefined
-  if (typeof run !== 'function') throw new errors.FST_SSE_BAD_SOURCE(`${show(run)} as the result of open(): return a function that streams, or undefined`)
+  if (typeof run !== 'function') {
+    throw new errors.FST_SSE_BAD_SOURCE(
+      `${show(run)} as the result of open(): return a function that streams, or undefined`
+    )
+  }
   return endAfter(stream, run as SourceRun)
 }
 
 type Callback = (stream?: SseStream) => unknown
 
 /**
- * A function without parameters cannot write: it only finds the source. So it is called before the first byte and before
- * a one-time token is spent. A function that takes the stream is a source by itself.
+ * A function without parameters cannot write: it only finds the source. So it is called before the first byte and
+ * before a one-time token is spent. A function that takes the stream is a source by itself.
  */
 async function openFunction (source: Callback, opening: Opening): Promise<SourceRun | undefined> {
   return source.length === 0 ? openPromise(source(), opening) : () => runFunction(source, opening)
@@ -128,7 +145,10 @@ async function openFunction (source: Callback, opening: Opening): Promise<Source
 async function openPromise (made: unknown, opening: Opening): Promise<SourceRun | undefined> {
   const returned = isThenable(made) ? await made : made
   if (returned === undefined) {
-    throw new errors.FST_SSE_BAD_SOURCE('a function without parameters, or a promise, that returned nothing: return a source, or take the stream as parameter')
+    throw new errors.FST_SSE_BAD_SOURCE(
+      'a function without parameters, or a promise, that returned nothing: ' +
+        'return a source, or take the stream as parameter'
+    )
   }
   return openReturned(returned, opening)
 }

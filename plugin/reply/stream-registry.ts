@@ -20,12 +20,13 @@ export interface DrainInit {
 /**
  * The open streams of one Fastify instance, and how they are let go when it closes.
  *
- * Each client gets a `retry:` of its own, drawn from a window that grows with the number of streams: a few clients come back
- * after 1 to 3 s, 20,000 within 21 s. The ends are paced, so that ending many streams does not hold the event loop.
+ * Each client gets a `retry:` of its own, drawn from a window that grows with the number of streams: a few clients come
+ * back after 1 to 3 s, 20,000 within 21 s. The ends are paced, so that ending many streams does not hold the event
+ * loop.
  *
- * While a Fastify instance closes it answers every new request with 503, which ends an EventSource for good. So where the
- * drain will last (a client that does not take its bytes is waited for), the window begins at the end of the drain, unless the
- * application says that it answers until then.
+ * While a Fastify instance closes it answers every new request with 503, which ends an EventSource for good. So where
+ * the drain will last (a client that does not take its bytes is waited for), the window begins at the end of the drain,
+ * unless the application says that it answers until then.
  */
 export class StreamRegistry {
   readonly #streams = new Set<SseStream>()

@@ -13,7 +13,8 @@ import type { Deferred } from '../common/deferred.ts'
 import { WriteQueue } from './write-queue.ts'
 
 /** Why a stream is over. A closed union: one log field, one metric label. */
-export type CloseReason = 'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime' | 'replaced'
+export type CloseReason =
+  'end' | 'client' | 'slow' | 'shutdown' | 'expired' | 'revoked' | 'error' | 'lifetime' | 'replaced'
 
 /** What a stream needs from the one who makes it. */
 export interface StreamInit {
@@ -23,7 +24,9 @@ export interface StreamInit {
   encode: (event: WireEvent) => Buffer
   /** Throws when the request may not read one of the topics. */
   checkTopics: (topics: readonly string[]) => void
-  /** Called when the first bytes are about to go out, also when they are the last; not for a client that left before. */
+  /**
+   * Called when the first bytes are about to go out, also when they are the last; not for a client that left before.
+   */
   onAttach: () => void
   /** Called once, when the stream is over, whatever still has to be flushed. */
   onClosed: (reason: CloseReason) => void
@@ -60,7 +63,12 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   constructor (init: StreamInit) {
     this.#init = init
     this.lastEventId = init.lastEventId
-    this.#writer = new ResponseWriter({ raw: init.raw, options: init.options, onDrain: () => this.#admit(), onStall: () => this.destroy('slow') })
+    this.#writer = new ResponseWriter({
+      raw: init.raw,
+      options: init.options,
+      onDrain: () => this.#admit(),
+      onStall: () => this.destroy('slow')
+    })
   }
 
   /** Begins to watch the connection; a stream whose client has left already is over here. Called once, by the maker. */
@@ -76,7 +84,10 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   /** True until the stream is over. */
   get isOpen (): boolean { return this.#state !== 'closed' }
 
-  /** True while `send()` would wait: also when a few bytes have left since, and earlier `send()` calls wait for the rest to follow. */
+  /**
+   * True while `send()` would wait: also when a few bytes have left since, and earlier `send()` calls wait for the rest
+   * to follow.
+   */
   get isFull (): boolean { return this.#queue.hasFrames || this.#writer.isFull }
 
   /** Bytes that wait for this client in this process, those written in this turn of the event loop included. */
@@ -95,8 +106,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   get topics (): readonly string[] { return this.#topics }
 
   /**
-   * To be called by a source that knows its topics, before it reads them: throws 403 `FST_SSE_FORBIDDEN` when the request has a
-   * grant that does not cover one of them. `app.topics.subscribe()` does so; `reply.sse()` does it for a source that has `topics`.
+   * To be called by a source that knows its topics, before it reads them: throws 403 `FST_SSE_FORBIDDEN` when the
+   * request has a grant that does not cover one of them. `app.topics.subscribe()` does so; `reply.sse()` does it for a
+   * source that has `topics`.
    */
   checkTopics (topics: string | readonly string[]): void {
     const named = [topics].flat()
@@ -111,7 +123,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
     return this.#abort.signal
   }
 
-  /** Settles with the reason when the stream is over; never rejects. Bytes already written may still be on their way. */
+  /**
+   * Settles with the reason when the stream is over; never rejects. Bytes already written may still be on their way.
+   */
   get closed (): Promise<CloseReason> {
     if (this.#reason !== undefined) return Promise.resolve(this.#reason)
     this.#closed ??= deferred<CloseReason>()
@@ -150,7 +164,9 @@ export class SseStream<E extends SseEvents = AnyEvents> implements Ticking {
   write (frame: Frame): boolean {
     if (this.#isOver()) return false
     // While there is room any frame passes: an event is never cut, and never refused for its own size here.
-    if (this.#writer.isFull && this.bufferedBytes + frame.bytes.length > this.#init.options.maxBufferedBytes) return this.#overflow()
+    if (this.#writer.isFull && this.bufferedBytes + frame.bytes.length > this.#init.options.maxBufferedBytes) {
+      return this.#overflow()
+    }
     this.#writer.put(frame)
     return true
   }

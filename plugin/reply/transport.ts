@@ -9,8 +9,8 @@ import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
 
 /**
- * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows.
- * A response goes with its connection, a moment before it hears of it; one in line behind another, with that it came by.
+ * True when the client is gone. `res.destroyed` is undefined on HTTP/2, where the stream knows. A response goes with
+ * its connection, a moment before it hears of it; one in line behind another, with that it came by.
  */
 export function isGone (res: RawResponse): boolean {
   if (res.stream) return res.stream.destroyed
@@ -60,7 +60,10 @@ export function cut (res: RawResponse, patienceMs: number): void {
   session?.ping(() => clearTimeout(timer))
 }
 
-/** Destroys a session at once: `session.destroy()` waits for the peer to take what is unsent, and `session.socket.destroy()` is forbidden. */
+/**
+ * Destroys a session at once: `session.destroy()` waits for the peer to take what is unsent, and
+ * `session.socket.destroy()` is forbidden.
+ */
 export function destroyConnection (session: Http2Session | undefined): void {
   // A session that is over has no socket any more, whatever its type says. How the socket ends does not matter.
   void Promise.allSettled([session?.socket?.[Symbol.asyncDispose]()])

@@ -17,7 +17,9 @@ export type Serializer = (data: unknown) => string
 export interface WireEvent {
   /** Becomes the client's `Last-Event-ID`. At most 1,024 bytes, no control bytes, no space or tab at either end. */
   id?: string | number | bigint | typeof RESET_ID | undefined
-  /** Event name; absent, `''` and `'message'` are the same: the client fires `message`. `open` and `error` are refused. */
+  /**
+   * Event name; absent, `''` and `'message'` are the same: the client fires `message`. `open` and `error` are refused.
+   */
   event?: string | undefined
   /** The payload. Strings go out as they are, bytes must be UTF-8, the rest goes through the serializer. */
   data?: unknown
@@ -36,8 +38,9 @@ export const MAX_RETRY_MS = 3_600_000
 /** Upper bound of an id, in bytes: clients send it back in a header. */
 export const MAX_ID_BYTES = 1024
 
-// Comments and `retry:` stand between events, and no blank line of their own follows them. By the standard such a line would do nothing, but
-// many clients dispatch an empty message at each of them, @microsoft/fetch-event-source among them.
+// Comments and `retry:` stand between events, and no blank line of their own follows them. By the standard such a line
+// would do nothing, but many clients dispatch an empty message at each of them, @microsoft/fetch-event-source among
+// them.
 
 /** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
 export const PREAMBLE: Buffer = Buffer.from(':\n')
@@ -47,7 +50,10 @@ export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n'), events: 0 }
 /** The id of the event that says that the end of a stream is final. No cursor and no id of a log looks like it. */
 export const FINAL_ID = 'stream.end'
 /** The last event of such a stream. */
-export const FINAL_FRAME: Frame = { bytes: Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`), events: 1 }
+export const FINAL_FRAME: Frame = {
+  bytes: Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`),
+  events: 1
+}
 
 const EOL = /\r\n|\r|\n/
 // eslint-disable-next-line no-control-regex -- control bytes are what is looked for
@@ -102,19 +108,29 @@ export function isWireEvent (value: unknown): value is WireEvent {
 export function checkEventName (name: unknown): string {
   if (typeof name !== 'string') throw bad('event', 'must be a string', name)
   if (EVENT_FORBIDDEN.test(name)) throw bad('event', 'must not hold CR, LF or NUL', name)
-  if (RESERVED_NAMES.has(name)) throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
+  if (RESERVED_NAMES.has(name)) {
+    throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
+  }
   return name
 }
 
 function checkFields (event: WireEvent): void {
-  if (typeof event !== 'object' || event === null) throw bad('event', 'must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
-  if (Symbol.iterator in event || Symbol.asyncIterator in event || 'then' in event) throw bad('event', 'must be one event: give a source of many, or a promise, to reply.sse()', event)
+  if (typeof event !== 'object' || event === null) {
+    throw bad('event', 'must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
+  }
+  if (Symbol.iterator in event || Symbol.asyncIterator in event || 'then' in event) {
+    throw bad('event', 'must be one event: give a source of many, or a promise, to reply.sse()', event)
+  }
   for (const key in event) {
-    if (!FIELDS.has(key)) throw bad(key, 'is unknown: an event is { id?, event?, data?, retry? }, wrap anything else as { data }', event)
+    if (!FIELDS.has(key)) {
+      throw bad(key, 'is unknown: an event is { id?, event?, data?, retry? }, wrap anything else as { data }', event)
+    }
   }
   // Without data a client dispatches nothing, and Firefox forgets the id too; only a bare retry is meaningful.
   const bareRetry = event.retry !== undefined && event.id === undefined && event.event === undefined
-  if (event.data === undefined && !bareRetry) throw bad('data', 'is missing: clients ignore an event without data', event)
+  if (event.data === undefined && !bareRetry) {
+    throw bad('data', 'is missing: clients ignore an event without data', event)
+  }
 }
 
 function idLine (id: NonNullable<WireEvent['id']>): string {
@@ -127,7 +143,9 @@ function idLine (id: NonNullable<WireEvent['id']>): string {
   if (typeof id !== 'string') throw bad('id', 'must be a string, a number or a bigint', id)
   if (id === '') throw bad('id', 'must not be empty: give RESET_ID to make the client forget its id', id)
   if (ID_FORBIDDEN.test(id)) throw bad('id', 'must not hold control bytes, nor begin or end with a space', id)
-  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw bad('id', `must be at most ${MAX_ID_BYTES} bytes`, `${Buffer.byteLength(id)} bytes`)
+  if (Buffer.byteLength(id) > MAX_ID_BYTES) {
+    throw bad('id', `must be at most ${MAX_ID_BYTES} bytes`, `${Buffer.byteLength(id)} bytes`)
+  }
   return `id: ${id}\n`
 }
 
@@ -163,7 +181,11 @@ function serializeData (data: unknown, serialize: Serializer): unknown {
   try {
     return serialize(data)
   } catch (cause) {
-    const error = bad('data', `could not be serialized (${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})`, data)
+    const error = bad(
+      'data',
+      `could not be serialized (${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)})`,
+      data
+    )
     error.cause = cause
     throw error
   }
@@ -181,7 +203,9 @@ function bad (field: string, rule: string, seen: unknown): Error {
 /** Bytes up to this many are cheaper copied than written one by one. */
 const SMALL_BYTES = 4096
 
-/** Joins neighbours of up to `smallBytes`; larger ones, which many clients may share, are not copied. The order stays. */
+/**
+ * Joins neighbours of up to `smallBytes`; larger ones, which many clients may share, are not copied. The order stays.
+ */
 export function joinSmall (frames: readonly Buffer[], smallBytes = SMALL_BYTES): Buffer[] {
   const joined: Buffer[] = []
   let small: Buffer[] = []

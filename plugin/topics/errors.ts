@@ -53,7 +53,8 @@ export const errors = {
   /** An idempotency key was used before by the same publisher, in the same topic, with other events. */
   TOPICS_IDEMPOTENCY_KEY_REUSED: defineError(
     'TOPICS_IDEMPOTENCY_KEY_REUSED',
-    'idempotency key "%s" was already used for other events in topic "%s": repeat a publish with the same events, or choose a new key',
+    'idempotency key "%s" was already used for other events in topic "%s": ' +
+      'repeat a publish with the same events, or choose a new key',
     422
   ),
   /** A publish to a topic that was closed. */
@@ -69,7 +70,8 @@ export const errors = {
   /** The folder of an LMDB log is used by another process; more than one process needs the Redis log. */
   TOPICS_LOG_IN_USE: defineError(
     'TOPICS_LOG_IN_USE',
-    'the log in %s is in use by another process: give each process a folder of its own, or use the Redis log for one log with many processes',
+    'the log in %s is in use by another process: ' +
+      'give each process a folder of its own, or use the Redis log for one log with many processes',
     500
   ),
   /** The files of an LMDB log are damaged. */

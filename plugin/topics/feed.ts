@@ -131,7 +131,9 @@ export class Feed implements Tailed {
   add (reader: FeedReader): void { this.#readers.add(reader) }
   delete (reader: FeedReader): void { this.#readers.delete(reader) }
 
-  /** Compares topics with their log; settles when what was missing has its place here. For a reader that is elsewhere. */
+  /**
+   * Compares topics with their log; settles when what was missing has its place here. For a reader that is elsewhere.
+   */
   async resync (ats: readonly number[]): Promise<void> {
     await Promise.all(ats.map(at => this.#followers[at]!.resync()))
     if (this.#pending.length > 0) {
@@ -213,7 +215,10 @@ export class Feed implements Tailed {
     return this.#tailBytes
   }
 
-  /** The newest batch stays while readers are still being visited, or they would read from the log what has just arrived. */
+  /**
+   * The newest batch stays while readers are still being visited, or they would read from the log what has just
+   * arrived.
+   */
   #trim (): void {
     if (this.#isStopped) return
     this.#dropTo(this.#maxTailBytes, this.#isWalking ? 1 : 0)
@@ -222,7 +227,9 @@ export class Feed implements Tailed {
 
   #dropTo (maxBytes: number, minBatches: number): void {
     let drop = 0
-    while (this.#tailBytes > maxBytes && drop < this.#tail.length - minBatches) this.#tailBytes -= this.#tail[drop++]!.frame.bytes.length
+    while (this.#tailBytes > maxBytes && drop < this.#tail.length - minBatches) {
+      this.#tailBytes -= this.#tail[drop++]!.frame.bytes.length
+    }
     if (drop > 0) this.#tail = this.#tail.slice(drop)
   }
 

@@ -81,7 +81,7 @@ const PAGE = { count: 500, bytes: 1024 * 1024 }
  * ```
  *   n == last + 1          taken
  *   id <= last             a repeat, dropped
- *   anything else          one resync: the log is read from `last` on, and what arrives meanwhile waits for its turn there
+ *   anything else          one resync: read the log after `last`; what arrives meanwhile waits
  * ```
  */
 export class TopicFollower implements TopicListener {

@@ -14,8 +14,8 @@ export function encodeBody ({ event, data, retry }: NewEvent): Buffer {
 }
 
 /**
- * How the events of a subscription are written: as they were published, or each in an envelope that says which topic it is
- * of. The name, the id line and `retry` are the same in both.
+ * How the events of a subscription are written: as they were published, or each in an envelope that says which topic it
+ * is of. The name, the id line and `retry` are the same in both.
  */
 export type EncodeEntry = (topic: string, entry: LogEntry) => Buffer
 
@@ -40,7 +40,9 @@ export function encodeIdLine (cursor: string): Buffer {
 /** The frame made last: of many clients that come at once, most stand at the same place. */
 let lastOpen: { cursor: string | undefined, frame: Frame } | undefined
 
-/** The first frame of a stream: it gives the client its cursor. Without one (a gap follows) the client keeps its own. */
+/**
+ * The first frame of a stream: it gives the client its cursor. Without one (a gap follows) the client keeps its own.
+ */
 export function openFrame (cursor: string | undefined): Frame {
   if (lastOpen === undefined || lastOpen.cursor !== cursor) {
     lastOpen = { cursor, frame: { bytes: encodeEvent({ event: 'stream.open', id: cursor, data: '' }), events: 0 } }
@@ -48,7 +50,10 @@ export function openFrame (cursor: string | undefined): Frame {
   return lastOpen.frame
 }
 
-/** Tells what was missed. Only the last of several gaps carries the cursor, so that a drop between them tells them all again. */
+/**
+ * Tells what was missed. Only the last of several gaps carries the cursor, so that a drop between them tells them all
+ * again.
+ */
 export function gapFrame (gap: Gap, cursor: string | undefined): Frame {
   return { bytes: encodeEvent({ event: 'stream.gap', id: cursor, data: JSON.stringify(gap) }), events: 0 }
 }
@@ -65,7 +70,10 @@ export function endBody (topic: string, { reason, message }: TopicEnd): Buffer {
 
 /** Several frames as one. */
 export function joinFrames (frames: readonly Frame[]): Frame {
-  return { bytes: Buffer.concat(frames.map(({ bytes }) => bytes)), events: frames.reduce((sum, { events }) => sum + events, 0) }
+  return {
+    bytes: Buffer.concat(frames.map(({ bytes }) => bytes)),
+    events: frames.reduce((sum, { events }) => sum + events, 0)
+  }
 }
 
 /** Tells the ends of topics that were closed before a reader joined, all with the same cursor. */
@@ -77,13 +85,16 @@ export function endsFrame (ends: ReadonlyArray<readonly [topic: string, end: Top
 export interface Slice<T> { frame: Frame, last: T }
 
 /**
- * Bytes on the wire of one slice. A client that stops reading costs what was written since it had room, so that is bounded
- * by bytes that go out: a cursor of 1 KB before an event of one byte counts.
+ * Bytes on the wire of one slice. A client that stops reading costs what was written since it had room, so that is
+ * bounded by bytes that go out: a cursor of 1 KB before an event of one byte counts.
  */
 const MAX_SLICE_BYTES = 64 * 1024
 
 /** Puts entries into slices, each with the id line before it; one that is larger than a slice is a slice of its own. */
-export function * sliceEntries<T extends { body: Buffer }> (entries: readonly T[], cursorOf: (entry: T) => string): Generator<Slice<T>> {
+export function * sliceEntries<T extends { body: Buffer }> (
+  entries: readonly T[],
+  cursorOf: (entry: T) => string
+): Generator<Slice<T>> {
   let parts: Buffer[] = []
   let bytes = 0
   for (const [index, entry] of entries.entries()) {

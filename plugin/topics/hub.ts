@@ -74,7 +74,16 @@ export class Hub {
   readonly #readers = new Map<string, number>()
   readonly #trailing = new Map<object, Trailing>()
 
-  constructor (log: TopicLog, { maxTailBytes, maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES, maxTopics = DEFAULT_MAX_TOPICS, observer = NO_OBSERVER, onTrouble }: HubOptions) {
+  constructor (
+    log: TopicLog,
+    {
+      maxTailBytes,
+      maxAllTailsBytes = DEFAULT_ALL_TAILS_BYTES,
+      maxTopics = DEFAULT_MAX_TOPICS,
+      observer = NO_OBSERVER,
+      onTrouble
+    }: HubOptions
+  ) {
     this.log = log
     this.pages = new Pages(log)
     this.#maxTailBytes = maxTailBytes
@@ -85,7 +94,12 @@ export class Hub {
   }
 
   get counts (): TopicsCounts {
-    return { topics: this.#followers.size, feeds: this.#feeds.size, tailBytes: this.#budget.used, lagging: this.#lagging }
+    return {
+      topics: this.#followers.size,
+      feeds: this.#feeds.size,
+      tailBytes: this.#budget.used,
+      lagging: this.#lagging
+    }
   }
 
   /** Readers of this process that follow the topic. */
@@ -110,7 +124,10 @@ export class Hub {
     return until.finally(() => { this.#lagging-- })
   }
 
-  /** The feed over these topics (sorted, without repeats), for readers with the same `encode`. Rejects with what the log rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`. */
+  /**
+   * The feed over these topics (sorted, without repeats), for readers with the same `encode`. Rejects with what the log
+   * rejects with, and with `TOPICS_TOO_MANY_FOLLOWED`.
+   */
   async acquire (topics: readonly string[], encode: EncodeEntry = encodePlain): Promise<FeedLease> {
     const key = [encode.name, ...topics].join('\n')
     const feed = await use(this.#feeds, key, () => this.#makeFeed(topics, encode))
@@ -158,12 +175,20 @@ export class Hub {
   }
 
   #createFeed (followers: readonly TopicFollower[], encode: EncodeEntry): Feed {
-    return new Feed(followers, { maxTailBytes: this.#maxTailBytes, budget: this.#budget, queue: this.#queue, observer: this.observer, encode })
+    return new Feed(followers, {
+      maxTailBytes: this.#maxTailBytes,
+      budget: this.#budget,
+      queue: this.#queue,
+      observer: this.observer,
+      encode
+    })
   }
 
   #refuseTooMany (topics: readonly string[]): void {
     const wanted = topics.filter(topic => !this.#followers.has(topic)).length
-    if (this.#followers.size + wanted > this.#maxTopics) throw new errors.TOPICS_TOO_MANY_FOLLOWED(this.#maxTopics, this.#followers.size, wanted)
+    if (this.#followers.size + wanted > this.#maxTopics) {
+      throw new errors.TOPICS_TOO_MANY_FOLLOWED(this.#maxTopics, this.#followers.size, wanted)
+    }
   }
 
   async #makeFollower (topic: string): Promise<TopicFollower> {

@@ -104,22 +104,30 @@ export interface TopicInfo {
 /** `app.topics`: durable topics. */
 export interface Topics {
   /**
-   * Publishes one event or a batch, all or none and in order. Settles when the log has them.
-   * Rejects with 400 `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 422 `TOPICS_IDEMPOTENCY_KEY_REUSED`,
-   * 503 `TOPICS_LOG_UNAVAILABLE`.
+   * Publishes one event or a batch, all or none and in order. Settles when the log has them. Rejects with 400
+   * `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 422 `TOPICS_IDEMPOTENCY_KEY_REUSED`, 503
+   * `TOPICS_LOG_UNAVAILABLE`.
    *
-   * `publish<Prices>('prices', …)` checks the data against a map of data by event name, as `app.get<{ Sse: Prices }>` does.
+   * `publish<Prices>('prices', …)` checks the data against a map of data by event name, as `app.get<{ Sse: Prices }>`
+   * does.
    */
-  publish: <E extends SseEvents = AnyEvents>(topic: string, events: PublishEvent<E> | ReadonlyArray<PublishEvent<E>>, options?: PublishOptions) => Promise<Published>
+  publish: <E extends SseEvents = AnyEvents>(
+    topic: string,
+    events: PublishEvent<E> | ReadonlyArray<PublishEvent<E>>,
+    options?: PublishOptions
+  ) => Promise<Published>
   /**
-   * The events of one topic or several: a source for `reply.sse()`, from the client's cursor on, and an iterable for `for await` in this
-   * process, from the option `after` on. Throws 400 `TOPICS_BAD_*`.
+   * The events of one topic or several: a source for `reply.sse()`, from the client's cursor on, and an iterable for
+   * `for await` in this process, from the option `after` on. Throws 400 `TOPICS_BAD_*`.
    */
-  subscribe: <E extends SseEvents = AnyEvents>(topics: string | readonly string[], options?: SubscribeOptions) => TopicSubscription<E>
+  subscribe: <E extends SseEvents = AnyEvents>(
+    topics: string | readonly string[],
+    options?: SubscribeOptions
+  ) => TopicSubscription<E>
   /**
-   * One page of a topic's events, oldest first; empty at the end of the topic and for a topic never published to. It follows the
-   * same resume rule as a stream. Pass the returned `cursor` to the next `read`, or to a stream to continue without a gap.
-   * Rejects with 400 `TOPICS_BAD_TOPIC` and `TOPICS_BAD_START`, and 503 `TOPICS_LOG_UNAVAILABLE`.
+   * One page of a topic's events, oldest first; empty at the end of the topic and for a topic never published to. It
+   * follows the same resume rule as a stream. Pass the returned `cursor` to the next `read`, or to a stream to continue
+   * without a gap. Rejects with 400 `TOPICS_BAD_TOPIC` and `TOPICS_BAD_START`, and 503 `TOPICS_LOG_UNAVAILABLE`.
    */
   read: (topic: string, options?: ReadOptions) => Promise<TopicPage>
   /**
@@ -153,7 +161,13 @@ export interface Topics {
   readonly counts: TopicsCounts
 }
 
-const DEFAULTS = { maxEventBytes: 256 * 1024, maxBatchEvents: 1_000, maxTailBytes: 1024 * 1024, maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES, maxTopics: DEFAULT_MAX_TOPICS }
+const DEFAULTS = {
+  maxEventBytes: 256 * 1024,
+  maxBatchEvents: 1_000,
+  maxTailBytes: 1024 * 1024,
+  maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES,
+  maxTopics: DEFAULT_MAX_TOPICS
+}
 
 /** While the log is in trouble its questions fail over and over. */
 const REPORT_MS = 60_000
@@ -180,8 +194,8 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
 }
 
 /**
- * One line, then at most one each minute, however many topics ask again and again; none while the log itself knows what is
- * wrong with its connections and has said so.
+ * One line, then at most one each minute, however many topics ask again and again; none while the log itself knows what
+ * is wrong with its connections and has said so.
  */
 function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: unknown) => void {
   let reportedAt = -Infinity
@@ -208,7 +222,8 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
       const { ids, isRepeat } = await log.append(checkTopic(topic), checked, checkPublishOptions(options))
       return { ids: ids.map(formatEventId), isRepeat }
     },
-    subscribe: (topics, options = {}) => createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options), closing }),
+    subscribe: (topics, options = {}) =>
+      createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options), closing }),
     read: async (topic, options = {}) => readTopic(log, checkTopic(topic), options),
     subscribers: topic => hub.readersOf(topic),
     behind: stream => hub.behind(stream),
@@ -243,12 +258,26 @@ function checkLease (lease: unknown): number | undefined {
 
 function checkOptions (options: TopicsOptions): Required<TopicsOptions> {
   const { log, observer = NO_OBSERVER, ...given } = withoutUndefined(options)
-  if (typeof log?.append !== 'function') throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
-  if (typeof observer?.onBatch !== 'function') throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
+  if (typeof log?.append !== 'function') {
+    throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
+  }
+  if (typeof observer?.onBatch !== 'function') {
+    throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
+  }
   for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(DEFAULTS, name)) throw new errors.TOPICS_BAD_OPTION(name, `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`, 'an unknown option')
-    if (!Number.isSafeInteger(value) || value < 1) throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
-    if (name === 'maxBatchEvents' && value > MAX_BATCH_EVENTS) throw new errors.TOPICS_BAD_OPTION(name, `an integer from 1 to ${MAX_BATCH_EVENTS}`, show(value))
+    if (!Object.hasOwn(DEFAULTS, name)) {
+      throw new errors.TOPICS_BAD_OPTION(
+        name,
+        `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`,
+        'an unknown option'
+      )
+    }
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
+    }
+    if (name === 'maxBatchEvents' && value > MAX_BATCH_EVENTS) {
+      throw new errors.TOPICS_BAD_OPTION(name, `an integer from 1 to ${MAX_BATCH_EVENTS}`, show(value))
+    }
   }
   return { log, observer, ...DEFAULTS, ...given }
 }

@@ -2,7 +2,9 @@ import { deferred } from '../common/deferred.ts'
 import type { Deferred } from '../common/deferred.ts'
 import type { Frame, FrameSink } from '../reply/frame.ts'
 
-/** Bytes of frames from which on the reader stays where it is. As in a stream, the frame that goes beyond is not cut. */
+/**
+ * Bytes of frames from which on the reader stays where it is. As in a stream, the frame that goes beyond is not cut.
+ */
 const HIGH_WATER_MARK_BYTES = 64 * 1024
 
 /** Where a reader writes for a loop in this process. A bounded number of bytes waits here until the loop takes it. */

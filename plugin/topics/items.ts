@@ -30,8 +30,8 @@ interface ItemsInit {
 }
 
 /**
- * One loop over a subscription. It begins at the first `next()`, and what it holds is released when it ends: by `return()`
- * (a loop that is left), by a signal, by an error, or when every topic has ended.
+ * One loop over a subscription. It begins at the first `next()`, and what it holds is released when it ends: by
+ * `return()` (a loop that is left), by a signal, by an error, or when every topic has ended.
  */
 export class Items implements AsyncIterator<SubscriptionItem, undefined> {
   readonly #init: ItemsInit

@@ -41,8 +41,10 @@ export const MAX_BATCH_EVENTS = 100_000
 const MAX_BATCH_BYTES = 256 * 1024 * 1024
 
 const FIELDS = new Set(['event', 'data', 'retry'])
-/** What the name of an event may be, as a regular expression: the same rule as that of `checkEvent`. */
-export const EVENT_PATTERN: string = `^(?!${RESERVED_PREFIX.replace('.', '\\.')})(?!(?:${[...RESERVED_NAMES].join('|')})$)[^\\r\\n\\u0000]*$`
+const PREFIX = RESERVED_PREFIX.replace('.', '\\.')
+const NAMES = [...RESERVED_NAMES].join('|')
+/** The allowed names of events, as a regular expression: the same rule as that of `checkEvent`. */
+export const EVENT_PATTERN: string = `^(?!${PREFIX})(?!(?:${NAMES})$)[^\\r\\n\\u0000]*$`
 /** What an idempotency key may be, as a regular expression. */
 export const KEY_PATTERN = '^[\\x21-\\x7e]{1,128}$'
 const KEY = new RegExp(KEY_PATTERN)

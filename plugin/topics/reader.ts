@@ -30,7 +30,8 @@ export interface ReaderInit {
  *              └──────────── the tail no longer holds the next batch ◀──────────────────┘
  * ```
  *
- * A slow client costs its place only: when the stream is full nothing is queued here, and it goes on when there is room.
+ * A slow client costs its place only: when the stream is full nothing is queued here, and it goes on when there is
+ * room.
  */
 export class Reader implements FeedReader, Trailing {
   readonly #hub: Hub
@@ -104,9 +105,9 @@ export class Reader implements FeedReader, Trailing {
   }
 
   /**
-   * Reads each topic's log from the cursor up to the feed's place of that moment, and joins there once both stand at the
-   * same place. Where they do not, one of them has seen more: the client elsewhere, or the reader a gap that the feed has
-   * not come to. Then the feed looks at the log, too.
+   * Reads each topic's log from the cursor up to the feed's place of that moment, and joins there once both stand at
+   * the same place. Where they do not, one of them has seen more: the client elsewhere, or the reader a gap that the
+   * feed has not come to. Then the feed looks at the log, too.
    */
   async #catchUp (): Promise<void> {
     let resynced = -1
@@ -124,7 +125,10 @@ export class Reader implements FeedReader, Trailing {
     }
   }
 
-  /** The log has nothing new for the feed, and the reader is still ahead of it: the log may have lost what the client has. */
+  /**
+   * The log has nothing new for the feed, and the reader is still ahead of it: the log may have lost what the client
+   * has.
+   */
   async #reportLost (ats: readonly number[]): Promise<void> {
     await pause()
     for (const at of ats) await this.#toldGap(at)
@@ -140,10 +144,14 @@ export class Reader implements FeedReader, Trailing {
     await this.#tellEnds(place)
   }
 
-  /** Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it. */
+  /**
+   * Reads one page after the other, each when there is room for it: nothing is held for a client that cannot take it.
+   */
   async #readTopic (at: number, target: EventId): Promise<void> {
-    while (isBefore(this.#positions[at]!, target) && await this.#sink.room()) {
-      const page = await this.#ask(at, () => this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.encode))
+    while (isBefore(this.#positions[at]!, target) && (await this.#sink.room())) {
+      const page = await this.#ask(at, () =>
+        this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.encode)
+      )
       if (!page) return
       if (!page.follows(this.#positions[at]!) && await this.#toldGap(at)) continue
       const wanted = page.upTo(target)
@@ -161,7 +169,9 @@ export class Reader implements FeedReader, Trailing {
     if (this.#positions.length === 1 && wanted === page.entries) return page.slices
     const { tags } = this.#feed
     const parts = this.#positions.map((position, index) => formatPosition(tags[index]!, position))
-    return sliceEntries(wanted, ({ id }) => tags.length === 1 ? formatEventId(id) : parts.with(at, formatPosition(tags[at]!, id)).join(','))
+    return sliceEntries(wanted, ({ id }) =>
+      tags.length === 1 ? formatEventId(id) : parts.with(at, formatPosition(tags[at]!, id)).join(',')
+    )
   }
 
   /** Asks the log how the cursor stands; when events are gone the client is told. False when none are. */
@@ -179,8 +189,12 @@ export class Reader implements FeedReader, Trailing {
   }
 
   /** Undefined when the stream is over; while the log is away the stream stays open and its heartbeats go on. */
-  #ask<T> (at: number, question: () => Promise<T>): Promise<T | undefined> {
-    return retryUntilAvailable(question, () => !this.#sink.isOpen, error => this.#hub.onTrouble(this.#feed.topics[at]!, error))
+  #ask<T>(at: number, question: () => Promise<T>): Promise<T | undefined> {
+    return retryUntilAvailable(
+      question,
+      () => !this.#sink.isOpen,
+      error => this.#hub.onTrouble(this.#feed.topics[at]!, error)
+    )
   }
 
   /** Takes what the feed brings; settles when the reader has fallen behind the tail, or the stream is over. */

@@ -33,9 +33,10 @@ export interface TopicSubscription<E extends SseEvents = AnyEvents>
   extends TopicSource<E>, AsyncIterable<SubscriptionItem> {
   /**
    * Reads the topics in this process, without a request and without a check of rights. Each loop begins by itself, with
-   * its first `next()`. It ends when it is left, when the `signal` is aborted, when the app closes, and when every topic
-   * was closed and read to its end. A slow loop delays nobody and misses nothing that the log still has; what it missed is
-   * an item of the kind `gap`. It throws `TOPICS_LOG_UNAVAILABLE` when the log is not available at the start; an outage later is waited for.
+   * its first `next()`. It ends when it is left, when the `signal` is aborted, when the app closes, and when every
+   * topic was closed and read to its end. A slow loop delays nobody and misses nothing that the log still has; what it
+   * missed is an item of the kind `gap`. It throws `TOPICS_LOG_UNAVAILABLE` when the log is not available at the start;
+   * an outage later is waited for.
    */
   [Symbol.asyncIterator]: () => AsyncIterator<SubscriptionItem, undefined>
 }

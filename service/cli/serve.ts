@@ -13,8 +13,8 @@ import { renewOnSignal } from '../http/tls.ts'
 import { runWorkers } from './workers.ts'
 
 /**
- * Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With Node's
- * 511 a second in which thousands of clients come back drops most of them.
+ * Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With
+ * Node's 511 a second in which thousands of clients come back drops most of them.
  */
 const BACKLOG = 4_096
 

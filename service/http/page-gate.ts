@@ -16,8 +16,8 @@ export interface PageGateInit {
 }
 
 /**
- * Bounds the memory that large responses take together: a request of 100 bytes asks for one of 16 MiB, and a client that
- * does not read it could make the process hold it, and any number of others, for as long as it likes.
+ * Bounds the memory that large responses take together: a request of 100 bytes asks for one of 16 MiB, and a client
+ * that does not read it could make the process hold it, and any number of others, for as long as it likes.
  */
 export class PageGate {
   readonly #budget: ByteBudget
@@ -29,8 +29,8 @@ export class PageGate {
   }
 
   /**
-   * Reserves the bytes of a page until its response is over. Returns what corrects their number when it is known. Throws
-   * 503 `SERVICE_BUSY` when there is no room.
+   * Reserves the bytes of a page until its response is over. Returns what corrects their number when it is known.
+   * Throws 503 `SERVICE_BUSY` when there is no room.
    */
   reserve (reply: FastifyReply, maxBytes: number): (bytes: number) => void {
     let reserved = Math.max(maxBytes, this.#init.maxEventBytes)

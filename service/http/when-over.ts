@@ -6,8 +6,8 @@ import type { FastifyReply } from 'fastify'
 const waiting = new WeakMap<Socket, Set<() => void>>()
 
 /**
- * Calls back once when a response is over: it was sent, or its client has left. Node closes only the response whose turn
- * it is; those that wait behind it (HTTP/1.1 pipelining) emit nothing when their connection goes.
+ * Calls back once when a response is over: it was sent, or its client has left. Node closes only the response whose
+ * turn it is; those that wait behind it (HTTP/1.1 pipelining) emit nothing when their connection goes.
  */
 export function whenOver ({ raw, request }: FastifyReply, callback: () => void): void {
   // A stream of HTTP/2 waits for no other one.

@@ -70,7 +70,7 @@ t.test('a wrong line is named with what is wrong, and nothing of its batch is pu
     ['', 'TOPICS_BAD_BATCH', /takes 1 to 10000 events, saw 0/], ['\n\n', 'TOPICS_BAD_BATCH', /saw 0/]
   ]
   for (const [body, code, message] of bodies) t.match(shape(await publishLines(service, body)), refused(400, code, message), body)
-  t.match(shape(await publishBytes(service, Buffer.concat([Buffer.from(good), Buffer.of(0x22, 0xff, 0x22)]), NDJSON)), refused(400, 'SERVICE_BAD_LINE', /^line 2 .*, saw what is not UTF-8$/))
+  t.match(shape(await publishBytes(service, Buffer.concat([Buffer.from(good), Buffer.of(0x22, 0xff, 0x22)]), NDJSON)), refused(400, 'SERVICE_BAD_LINE', /^line 2 .*, saw text that is not UTF-8$/))
   t.match(shape(await publishLines(service, `${good}{"data":"${'x'.repeat(262_144)}"}`)), refused(413, 'TOPICS_EVENT_TOO_LARGE', /^event on line 2: must be at most 262144 bytes/))
   t.match(await service.counts('news'), [{ count: 0, last: null }])
 })

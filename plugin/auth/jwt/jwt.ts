@@ -12,10 +12,10 @@ import type { SigningKey } from './signing-key.ts'
 
 export const JWT_DEFAULTS = { claim: 'topics', clockToleranceMs: 0, maxTokenBytes: 8_192 } as const
 
-/** Headers by which a token would bring its own key, or ask for an extension; none of them is ever followed. */
+/** Headers with which a token would bring its own key, or ask for an extension; all of them are rejected. */
 const REFUSED_HEADERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit'] as const
 
-/** RFC 9068 and RFC 7519. What has another type (a DPoP proof, a logout token) was signed to say something else. */
+/** RFC 9068 and RFC 7519. A token of another type (a DPoP proof, a logout token) was signed for another purpose. */
 const TYPES = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
 
 /**
@@ -24,7 +24,7 @@ const TYPES = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
  */
 export const ISSUED_AHEAD_MS = 5_000
 
-/** Where dates end, in Unix seconds. JSON knows numbers beyond that, and reads 1e400 as infinite. */
+/** The latest date, in Unix seconds. JSON allows larger numbers, and 1e400 is parsed as Infinity. */
 const MAX_TIME_S = 8_640_000_000_000
 
 /** Verifies JSON Web Tokens (RFC 7519, RFC 8725) and reads what they grant. */
@@ -33,7 +33,7 @@ export class JwtVerifier {
   readonly #key: SigningKey
   readonly #checks: JWTVerifyOptions
 
-  /** The options have been checked. `log` hears of key sets that cannot be fetched. */
+  /** The options have been checked. `log` reports key sets that cannot be fetched. */
   constructor (options: JwtOptions, log: FastifyBaseLogger) {
     this.#options = { ...JWT_DEFAULTS, ...options } as JwtOptions & typeof JWT_DEFAULTS
     this.#key = createSigningKey(options, log)
@@ -51,7 +51,7 @@ export class JwtVerifier {
 
   /**
    * What the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` saying what is wrong with it, and 503
-   * `FST_SSE_KEYS_UNAVAILABLE` when the key set cannot be had.
+   * `FST_SSE_KEYS_UNAVAILABLE` if the key set is unavailable.
    */
   async verify (token: string): Promise<GrantInit> {
     const { maxTokenBytes } = this.#options
@@ -77,7 +77,7 @@ export class JwtVerifier {
       }
       return await this.#verify(token)
     } catch (error) {
-      // What is malformed throws a TypeError before anything is verified.
+      // A malformed token throws a TypeError before anything is verified.
       if (error instanceof jose.JOSEError || error instanceof TypeError) {
         throw new errors.FST_SSE_UNAUTHORIZED(explain(error, this.#key), { cause: error })
       }
@@ -117,12 +117,12 @@ export class JwtVerifier {
       subject: sub,
       ...this.#withinAudience(readTopicRights(payload, claim), aud),
       expiresAtMs: exp * 1_000 + clockToleranceMs,
-      // As early as the clocks allow: a clock that is ahead must not take a token out of reach of its revocation.
+      // As early as the clocks allow: a clock that is ahead must not move a token out of reach of its revocation.
       issuedAtMs: iat === undefined ? undefined : Math.max(0, iat * 1_000 - aheadMs)
     }
   }
 
-  /** Where each right has an audience of its own, a token for one of them has nothing of the other. */
+  /** If each right has an audience of its own, a token for one audience has none of the rights of the other. */
   #withinAudience (rights: TopicRights, aud: JWTPayload['aud']): TopicRights {
     const { audience } = this.#options
     if (audience === undefined || typeof audience === 'string') return rights
@@ -137,7 +137,7 @@ export class JwtVerifier {
 
 const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= MAX_TIME_S
 
-/** What to do about a token that was refused, without a word of what is in it. */
+/** The message for a rejected token, without any of its content. */
 function explain (error: Error, { algorithms }: SigningKey): string {
   if (error instanceof jose.JWTExpired) return 'the token has expired: get a new one'
   if (error instanceof jose.JWTClaimValidationFailed) {

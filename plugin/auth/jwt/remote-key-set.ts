@@ -3,12 +3,12 @@ import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors as jose, jwk
 import type { CryptoKey, ExportedJWKSCache, FetchImplementation, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
 import { errors } from '../../reply/errors.ts'
 
-/** Older keys are fetched again before they are used: a key that was withdrawn is out after this long. */
+/** Older keys are fetched again before they are used: a withdrawn key is rejected after this long. */
 const REFRESH_MS = 600_000
 
 /**
- * While the issuer is away keys are used until they are this old: an hour's outage signs nobody out, and who keeps us
- * from the issuer keeps a withdrawn key alive for no longer.
+ * While the issuer is unavailable keys are used until they are this old: an hour's outage signs nobody out, and an
+ * attacker who blocks the issuer keeps a withdrawn key valid for no longer.
  */
 const MAX_AGE_MS = 3_600_000
 
@@ -18,7 +18,7 @@ const COOLDOWN_MS = 30_000
 /** After a failed fetch no other is tried for this long, so that requests do not become fetches. */
 const PAUSE_MS = 1_000
 
-/** Tokens these say are wrong; anything else that goes wrong with a key set is the set's own trouble. */
+/** Errors that mean the token is wrong; any other error is a problem of the key set. */
 const TOKENS_FAULT = [jose.JWKSNoMatchingKey, jose.JWKSMultipleMatchingKeys]
 
 /**
@@ -51,8 +51,8 @@ export class RemoteKeySet {
   }
 
   /**
-   * The key of a token. Throws jose's error when it has none, and 503 `FST_SSE_KEYS_UNAVAILABLE` when that cannot be
-   * told now.
+   * The key of a token. Throws jose's error if there is none, and 503 `FST_SSE_KEYS_UNAVAILABLE` if that cannot be
+   * determined now.
    */
   async find (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
     try {
@@ -80,12 +80,12 @@ export class RemoteKeySet {
     const ageMs = since(this.#fetchedAt)
     if (ageMs < REFRESH_MS) return
     if (ageMs >= MAX_AGE_MS) return this.#keys.reload()
-    // A failure is told by the fetch itself.
+    // The fetch itself reports its failure.
     const refreshed = this.#keys.reload().catch(() => {})
     if (this.#failure === undefined) await refreshed
   }
 
-  /** jose asks for no more than one at a time. */
+  /** jose fetches at most once at a time. */
   async #fetchUnlessPaused (...[url, options]: Parameters<FetchImplementation>): Promise<Response> {
     if (this.#failure && since(this.#failure.failedAt) < PAUSE_MS) throw this.#failure.error
     try {
@@ -98,7 +98,8 @@ export class RemoteKeySet {
       const { uat } = this.#fetched
       this.#log.warn(
         { err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() },
-        'the key set could not be fetched; it is tried again, and keys that are known are used until they are an hour old'
+        'the key set could not be fetched; it is tried again, ' +
+          'and keys that are known are used until they are an hour old'
       )
       throw error
     }
@@ -106,7 +107,7 @@ export class RemoteKeySet {
 }
 
 /**
- * A moment by both clocks: one that is set back must not prolong the life of a key, and the other one stops while a
+ * A point in time by both clocks: setting one back must not prolong the life of a key, and the other one stops while a
  * machine sleeps.
  */
 interface Instant { wallMs: number, monotonicMs: number }
@@ -115,7 +116,7 @@ const instant = (): Instant => ({ wallMs: Date.now(), monotonicMs: performance.n
 const since = ({ wallMs, monotonicMs }: Instant): number =>
   Math.max(Date.now() - wallMs, performance.now() - monotonicMs)
 
-/** Rejects unless what comes is a key set. */
+/** Rejects unless the response is a key set. */
 async function fetchKeySet (url: string, options: RequestInit): Promise<Response> {
   const response = await fetch(url, options)
   if (response.status !== 200) throw new Error(`the key set was answered with status ${response.status}`)

@@ -5,15 +5,15 @@ import type { JwtOptions } from './jwt-options.ts'
 import { readPublicKey } from './public-key.ts'
 import { RemoteKeySet } from './remote-key-set.ts'
 
-/** A key with the algorithms that may be verified with it: what a token says of itself never chooses. */
+/** A key with the algorithms that may be verified with it: a token never chooses its algorithm. */
 export interface SigningKey {
   key: JWTVerifyGetKey
-  /** Tried when a signature does not match `key`. */
+  /** Tried if a signature does not match `key`. */
   previous?: Uint8Array
   algorithms: string[]
 }
 
-/** Makes the key that the options name; they have been checked. */
+/** Creates the key that the options name; they have been checked. */
 export function createSigningKey (options: JwtOptions, log: FastifyBaseLogger): SigningKey {
   if ('secret' in options) {
     const secret = Buffer.from(options.secret as string)

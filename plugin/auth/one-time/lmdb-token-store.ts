@@ -18,8 +18,8 @@ import type {
 
 export interface LmdbTokenStoreOptions {
   /**
-   * Folder of the file `auth.mdb`; made when it is not there. One process at a time may use it, as with `LmdbLog`,
-   * whose folder it may be.
+   * Folder of the file `auth.mdb`; created if it does not exist. Only one process at a time may use it, as with
+   * `LmdbLog`, which may use the same folder.
    */
   folder: string
   /** The clock in Unix ms, for a test. */
@@ -36,13 +36,13 @@ interface Change extends Place { value: unknown }
 
 interface Files { root: RootDatabase, tables: Record<TableName, Database<unknown, string>> }
 
-/** Who created it may read it: it holds subjects and topics, though no token. */
+/** Only its owner may read it: it contains subjects and topics, but no tokens. */
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 
 /**
- * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. All is in memory as well;
- * a call settles when what it has changed is on the disk.
+ * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. Everything is in memory as
+ * well; a call settles when its changes are on the disk.
  */
 export class LmdbTokenStore implements TokenStore {
   readonly #folder: string
@@ -63,7 +63,7 @@ export class LmdbTokenStore implements TokenStore {
     this.#now = now
   }
 
-  /** Rejects with what LMDB says when the file cannot be read: without its revocations nobody may be let in. */
+  /** Rejects with the error of LMDB if the file cannot be read: without its revocations nobody may be admitted. */
   async start (onChange: (change: StoreChange) => void): Promise<void> {
     mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     this.#files = openFiles(join(this.#folder, 'auth.mdb'))
@@ -79,7 +79,7 @@ export class LmdbTokenStore implements TokenStore {
     await this.#write().catch(() => {})
     this.#store = this.#files = undefined
     await Promise.allSettled(this.#writing)
-    // A transaction that is closed under its thread takes the process along.
+    // Closing a transaction while its thread uses it would crash the process.
     await files.root.transaction(() => {})
     await files.root.flushed
     await files.root.close()
@@ -134,7 +134,7 @@ export class LmdbTokenStore implements TokenStore {
     return this.#store
   }
 
-  /** Settles when the changes that were made are on the disk. */
+  /** Settles when the changes made so far are on the disk. */
   async #kept<T> (call: (store: MemoryTokenStore) => Promise<T>): Promise<T> {
     const result = await call(this.#open)
     await this.#write()
@@ -163,8 +163,7 @@ export class LmdbTokenStore implements TokenStore {
   }
 
   /**
-   * What is over already is left to the sweeps: each table begins with what ends first. No stream is open after a
-   * restart.
+   * Expired entries are left to the sweeps: each table begins with what ends first. No stream is open after a restart.
    */
   #load ({ tables }: Files): TokenTables {
     const read = <V>(table: TableName): Map<string, V> => {
@@ -207,7 +206,7 @@ class KeptMap<V> extends Map<string, V> {
 }
 
 function openFiles (path: string): Files {
-  // Batches of the library are begun by a promise that nobody handles: a full disk would end the process.
+  // The library starts batches with a promise that nobody handles: a full disk would end the process.
   const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
     path,
     noSubdir: true,
@@ -223,11 +222,12 @@ function openFiles (path: string): Files {
   }
 }
 
-/** Settles when the changes are flushed. The reason of a failed commit is a promise of its own on the error. */
+/** Settles when the changes are flushed. The cause of a failed commit is a separate promise on the error. */
 async function commit ({ root, tables }: Files, changes: readonly Change[]): Promise<void> {
   const written = root.transaction(() => {
     for (const { table, key, value } of changes) {
-      // Each rejects by itself when the commit fails, which would end the process; the transaction says so, too.
+      // Each rejects on its own if the commit fails, which would end the process; the transaction reports the failure,
+      // too.
       const change = value === undefined ? tables[table].remove(key) : tables[table].put(key, value)
       change.catch(() => {})
     }

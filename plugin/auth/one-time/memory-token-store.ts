@@ -27,16 +27,18 @@ export interface Revocation {
   untilMs: number
 }
 
-/** What a store keeps. Each map is in the order in which its entries end, as nearly as is known. */
+/** What a store keeps. Each map is ordered by when its entries end, as nearly as is known. */
 export interface TokenTables {
   tokens: Map<string, Token>
   sessions: Map<string, Session>
   revoked: Map<string, Revocation>
-  /** `forgotten`: when the latest revocation was made that is remembered no longer. */
+  /** `forgotten`: the time of the latest revocation that is no longer remembered. */
   marks: Map<string, number>
 }
 
-/** Tokens and sessions in the memory of one process: for development, and for apps of one process. Gone with it. */
+/**
+ * Tokens and sessions in the memory of one process: for development, and for apps of one process. Lost when it ends.
+ */
 export class MemoryTokenStore implements TokenStore {
   /** For what ends after a time. */
   readonly #now: () => number
@@ -172,7 +174,7 @@ export class MemoryTokenStore implements TokenStore {
     })
   }
 
-  /** Sessions used lately stand last, so that the sweep meets the others first. */
+  /** Recently used sessions are last, so that the sweep reaches the others first. */
   #slide (name: string, { slidingMs }: SessionLimits, changed: Partial<Session> = {}): boolean {
     const session = this.#live(this.#sessions, name)
     if (!session) return false
@@ -198,8 +200,8 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   /**
-   * Drops what is over, from the oldest on, up to the first that is not: so that nothing heaps up, and no call walks
-   * far.
+   * Deletes expired entries, from the oldest up to the first that has not expired: nothing accumulates, and no call
+   * takes long.
    */
   #sweep (map: Map<string, { untilMs: number }>): void {
     const now = this.#now()

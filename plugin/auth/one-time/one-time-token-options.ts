@@ -6,27 +6,30 @@ import type { TokenStore } from './token-store.ts'
 export interface OneTimeTokenOptions {
   /** Where tokens, sessions and revocations are kept. */
   store: TokenStore
-  /** Path of the call that issues tokens. Default `/events/auth`. */
+  /** Path of the route that issues tokens. Default `/events/auth`. */
   path?: string
-  /** Path of the call that revokes. Default `/events/revoke`. */
+  /** Path of the route that revokes. Default `/events/revoke`. */
   revokePath?: string
-  /** A token can be redeemed for so many ms. Default 30,000. */
+  /** How long a token can be redeemed, in ms. Default 30,000. */
   ttlMs?: number
-  /** A session without a stream can be resumed for so many ms. Default 3,600,000. */
+  /** How long a session without a stream can be resumed, in ms. Default 3,600,000. */
   sessionIdleMs?: number
-  /** A session lasts so many ms at most, and never longer than the grant. Default 86,400,000. */
+  /** Maximum duration of a session, in ms; it never outlasts the grant. Default 86,400,000. */
   sessionMaxMs?: number
-  /** The same request of the same client within so many ms after the redemption is the same session. Default 10,000. */
+  /**
+   * A repetition of the same request by the same client within this many ms of the redemption belongs to the same
+   * session. Default 10,000.
+   */
   graceMs?: number
-  /** A revoked subject is remembered for so many ms: as long as your longest grant. Default 2,592,000,000, 30 days. */
+  /** How long a revoked subject is remembered, in ms: as long as your longest grant. Default 2,592,000,000, 30 days. */
   revocationMs?: number
-  /** Cookies without `Secure`, for development over plain http. Default false. */
+  /** Cookies without `Secure`, for development over plain HTTP. Default false. */
   insecure?: boolean
-  /** Tokens that one subject may ask for within `limitWindowMs`. Default 60. */
+  /** Tokens that one subject may request within `limitWindowMs`. Default 60. */
   maxPerSubject?: number
-  /** Tokens that may be asked for from one address within `limitWindowMs`. Default 600. */
+  /** Tokens that may be requested from one address within `limitWindowMs`. Default 600. */
   maxPerAddress?: number
-  /** How often one address may show the same token that is not valid within `limitWindowMs`. Default 60. */
+  /** How often one address may present the same invalid token within `limitWindowMs`. Default 60. */
   maxFailures?: number
   /** The window of the three limits, in ms. Default 60,000. */
   limitWindowMs?: number
@@ -62,7 +65,7 @@ export const tokenDefaults = {
   limitWindowMs: 60_000
 } satisfies Omit<ResolvedTokenOptions, 'store'>
 
-/** What each may be, in words and as a test. */
+/** The allowed values of each, in words and as a test. */
 export const tokenChecks: Record<keyof OneTimeTokenOptions, Check> = {
   store: { range: 'a token store', ok: value => typeof value === 'object' && value !== null && 'redeem' in value },
   path,

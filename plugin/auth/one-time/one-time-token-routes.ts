@@ -7,7 +7,7 @@ import type { Grant } from '../grant.ts'
 import type { OneTimeTokens } from './one-time-tokens.ts'
 import { RateLimit } from './rate-limits.ts'
 
-/** As many as one connection takes. */
+/** As many as one stream may have. */
 const MAX_TOPICS = 44
 
 const TOPICS = `an array of 1 to ${MAX_TOPICS} topics or patterns of topics`
@@ -15,9 +15,10 @@ const SUBJECT = 'a string of 1 to 256 characters'
 const SESSION = 'the "session" that came with a token'
 
 /**
- * The calls of the one-time tokens. Their grant comes from elsewhere, as a token is for GET alone: it begets no token.
+ * The routes of the one-time tokens. Their grant comes from another credential, because a one-time token is for GET
+ * only: it cannot issue tokens.
  *
- * - `POST /events/auth` `{ topics? }` → 200 `{ token, expiresIn, session }`, which no cache may keep;
+ * - `POST /events/auth` `{ topics? }` → 200 `{ token, expiresIn, session }`, which no cache may store;
  * - `POST /events/revoke` `{ subject }` or `{ session }` → 204, for grants with `revoke`.
  */
 export function addTokenRoutes (app: FastifyInstance, tokens: OneTimeTokens): void {
@@ -53,8 +54,8 @@ function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRe
 }
 
 /**
- * Undefined when none are named; an unknown field might be a misspelt one, and the token would be for more than was
- * meant.
+ * Undefined if none are named; an unknown field might be a misspelt one, and the token would then allow more than
+ * intended.
  */
 function readTopics (body: unknown): string[] | undefined {
   const { topics } = readFields(body, ['topics'])

@@ -12,10 +12,13 @@ import { RateWindows } from './rate-windows.ts'
 import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
 import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
 
-/** What the one who asks for a token gets; `session` is for `revoke({ session })` and says nothing of the token. */
+/**
+ * What a client that requests a token receives; `session` is for `revoke({ session })` and reveals nothing about the
+ * token.
+ */
 export interface IssuedToken { token: string, expiresIn: number, session: string }
 
-/** A token or session that was looked up and not spent yet. */
+/** A token or session that was found but not spent yet. */
 export interface FoundToken { kind: StoredToken['kind'], grant: Grant, presented: PresentedToken }
 
 /** Name of the query parameter. */
@@ -51,7 +54,7 @@ export class OneTimeTokens {
     })
   }
 
-  /** Checks the options; the store is started by the caller. Throws `FST_SSE_BAD_OPTION`. */
+  /** Checks the options; the caller starts the store. Throws `FST_SSE_BAD_OPTION`. */
   static async create (app: FastifyInstance, given: OneTimeTokenOptions): Promise<OneTimeTokens> {
     const options = resolveTokenOptions(given)
     return new OneTimeTokens(options, await createCounter(app))
@@ -62,14 +65,15 @@ export class OneTimeTokens {
   /** For `store.touch` while streams are open. */
   get limits (): SessionLimits {
     const { sessionIdleMs: slidingMs, sessionMaxMs, revocationMs, graceMs } = this.options
-    // A session must not outlive the memory that its subject was revoked.
+    // A session must not outlast the memory that its subject was revoked.
     return { slidingMs, absoluteMs: Math.min(sessionMaxMs, revocationMs), graceMs }
   }
 
   /**
-   * A token for some of the topics of the grant, or all it has when none are named; never to publish, never longer than
-   * the grant. A topic may be a pattern, where the grant covers all it stands for. `origin` is the page's: a browser of
-   * another origin cannot redeem it. Throws 403 `FST_SSE_FORBIDDEN` for a topic the grant does not cover.
+   * A token for some of the topics of the grant, or for all of them if none are named; never for publishing, and never
+   * valid longer than the grant. A topic may be a pattern if the grant covers everything it matches. `origin` is that
+   * of the page: a browser of another origin cannot redeem the token. Throws 403 `FST_SSE_FORBIDDEN` for a topic that
+   * the grant does not cover.
    */
   async issue (
     grant: Grant,
@@ -89,10 +93,10 @@ export class OneTimeTokens {
   }
 
   /**
-   * Looks up the token of the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without one
-   * or with two, with 429 when the address has shown this one too often, and with 503 when the store is away. A token
-   * has 256 bits and cannot be guessed, so that the limit is only there for the store; whoever shares an address must
-   * not be locked out by it.
+   * Looks up the token in the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without a
+   * token or with two, with 429 if the address has presented this one too often, and with 503 if the store is
+   * unavailable. A token has 256 bits and cannot be guessed, so the limit only protects the store; clients that share
+   * an address must not be locked out by it.
    */
   async find (request: FastifyRequest): Promise<FoundToken> {
     // As the query parser read it.
@@ -108,30 +112,30 @@ export class OneTimeTokens {
   }
 
   /**
-   * Spends what was found, once nothing else can reject the stream any more, and gives the browser the session's cookie
-   * with the stream's own headers. Returns the stream's turn: those of the session before it are superseded. Rejects
-   * with 401 `FST_SSE_BAD_TOKEN` when another request was first; no header was set then, and where the answer is no
-   * stream none was superseded.
+   * Spends what was found, once nothing else can reject the stream any more, and sends the session's cookie with the
+   * stream's own headers. Returns the stream's turn: earlier streams of the session are superseded. Rejects with 401
+   * `FST_SSE_BAD_TOKEN` if another request was first; then no header was set, and if the response is not a stream, none
+   * was superseded.
    */
   async redeem ({ presented }: FoundToken, reply: FastifyReply, use: 'stream' | 'answer'): Promise<number> {
     const secret = newSecret()
     const taken = await this.store.redeem(presented, hashOf(secret), this.limits)
-    // A repeat within the grace is for streams.
+    // A repetition within the grace period is for streams.
     if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw await this.#tooLate(presented, use)
     if (taken.hasOlder) await this.store.supersede(presented.tokenHash, taken.turn)
     if (taken.kind !== 'resumed') this.#setCookies(reply, presented, secret, taken.endsInMs)
     return taken.turn
   }
 
-  /** Another request was first. When it was one of the same client, its stream may soon be over. */
+  /** Another request was first. If it came from the same client, its stream may soon be over. */
   async #tooLate (presented: PresentedToken, use: 'stream' | 'answer'): Promise<Error> {
     const found = use === 'stream' ? await this.store.find(presented, this.limits) : undefined
     return found ? new errors.FST_SSE_TOKEN_BUSY() : new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
   }
 
   /**
-   * A stream that had its turn is over: within the grace the same client may now repeat its request. Where the store is
-   * away the page needs a new token, or the cookie that it has.
+   * A stream that had its turn is over: within the grace period the same client may now repeat its request. If the
+   * store is unavailable the page needs a new token, or the cookie that it has.
    */
   release (session: string, turn: number, log: FastifyBaseLogger): void {
     this.store
@@ -191,12 +195,12 @@ function hashOf (text: string): string {
   return createHash('sha256').update(text).digest('base64url')
 }
 
-/** What stays the same when a browser repeats a request by itself. */
+/** What stays the same when a browser repeats a request automatically. */
 function fingerprintOf ({ ip, headers }: FastifyRequest): string {
   return hashOf(JSON.stringify([ip, headers['user-agent'], headers['accept-language']]))
 }
 
-/** A page of the stream's own origin sends no Origin; a client that is no browser need not either. */
+/** A page of the stream's own origin sends no Origin; neither need a client that is not a browser. */
 function isOfOrigin ({ headers }: FastifyRequest, bound: string | undefined): boolean {
   return bound === undefined || headers.origin === undefined || headers.origin === bound
 }

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { errors } from '../../reply/errors.ts'
 
-/** What is counted and for whom; both stand in the message. */
+/** What is counted and for whom; both appear in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
 
 interface LimiterOptions {
@@ -20,7 +20,7 @@ export interface RateCounter {
 }
 
 /**
- * How often something may happen, counted by this process alone. Refuses with 429 `FST_SSE_TOO_MANY` and `Retry-After`.
+ * How often something may happen, counted by this process alone. Rejects with 429 `FST_SSE_TOO_MANY` and `Retry-After`.
  */
 export class RateLimit {
   readonly #init: RateLimitInit
@@ -39,13 +39,13 @@ export class RateLimit {
     }) as Limiter
   }
 
-  /** Counts one more. Rejects when there were `max` within the window. */
+  /** Counts one more. Rejects if there were `max` within the window. */
   async count (request: FastifyRequest, key: string): Promise<void> {
     const { isExceeded, ttlInSeconds } = await this.#ask(request, key, true)
     if (isExceeded) this.#refuse(ttlInSeconds)
   }
 
-  /** Counts nothing. Rejects when there were `max` within the window. */
+  /** Counts nothing. Rejects if there were `max` within the window. */
   async check (request: FastifyRequest, key: string): Promise<void> {
     const { remaining, ttlInSeconds } = await this.#ask(request, key, false)
     if (remaining === 0) this.#refuse(ttlInSeconds)

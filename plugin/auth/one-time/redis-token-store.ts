@@ -9,12 +9,21 @@ import { RedisTokenListener } from './redis-token-listener.ts'
 import { defineTokenScripts } from './token-scripts.ts'
 import type { TokenCommands } from './token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
-import type { StoredToken, PresentedToken, RedeemedToken, SessionLimits, StoreChange, TokenRecord, TokenStore, TokenStoreLogger } from './token-store.ts'
+import type {
+  StoredToken,
+  PresentedToken,
+  RedeemedToken,
+  SessionLimits,
+  StoreChange,
+  TokenRecord,
+  TokenStore,
+  TokenStoreLogger
+} from './token-store.ts'
 
 export interface RedisTokenStoreOptions {
   /**
-   * Where Redis is: a URL, ioredis options (Sentinel is among them), `{ cluster: nodes }`, or a client, whose settings are
-   * taken for connections of the store's own: the client itself might wait for Redis for ever.
+   * Where Redis is: a URL, ioredis options (Sentinel is among them), `{ cluster: nodes }`, or a client, whose settings
+   * are taken for connections of the store's own: the client itself might wait for Redis for ever.
    */
   connection: RedisConnection | Redis | Cluster
   /** Begins every key, and names the channel. Default `sse:`. */
@@ -48,7 +57,12 @@ export class RedisTokenStore implements TokenStore {
   constructor (given: RedisTokenStoreOptions) {
     const { connection, prefix, commandTimeoutMs } = checkOptions(given)
     this.#target = parseTarget(connection, prefix, refuseOption)
-    this.#link = new RedisLink<Client>({ target: this.#target, commandTimeoutMs, define: defineTokenScripts, probe: client => client.tokenRevoked(...this.#revokedKeys, 'one', '', 0, 0) })
+    this.#link = new RedisLink<Client>({
+      target: this.#target,
+      commandTimeoutMs,
+      define: defineTokenScripts,
+      probe: client => client.tokenRevoked(...this.#revokedKeys, 'one', '', 0, 0)
+    })
     this.#client = this.#link.client
     this.#commandTimeoutMs = commandTimeoutMs
   }
@@ -74,14 +88,25 @@ export class RedisTokenStore implements TokenStore {
   }
 
   async issue (tokenHash: string, record: TokenRecord, ttlMs: number): Promise<void> {
-    await this.#ask(() => this.#client.tokenIssue(this.#tokenKey(tokenHash), JSON.stringify(record), ttlMs, record.grant.expiresAtMs ?? Number.MAX_SAFE_INTEGER))
+    await this.#ask(() =>
+      this.#client.tokenIssue(
+        this.#tokenKey(tokenHash),
+        JSON.stringify(record),
+        ttlMs,
+        record.grant.expiresAtMs ?? Number.MAX_SAFE_INTEGER
+      )
+    )
   }
 
   async find (presented: PresentedToken, limits: SessionLimits): Promise<StoredToken | undefined> {
     return this.#take('find', presented, '', limits)
   }
 
-  async redeem (presented: PresentedToken, newSecretHash: string, limits: SessionLimits): Promise<RedeemedToken | undefined> {
+  async redeem (
+    presented: PresentedToken,
+    newSecretHash: string,
+    limits: SessionLimits
+  ): Promise<RedeemedToken | undefined> {
     return this.#take('redeem', presented, newSecretHash, limits)
   }
 
@@ -90,7 +115,9 @@ export class RedisTokenStore implements TokenStore {
     // In pieces: the last of very many commands sent at once would wait longer than a command may.
     for (let at = 0; at < sessions.length; at += CHUNK) {
       const chunk = sessions.slice(at, at + CHUNK)
-      const replies = await this.#ask(() => Promise.all(chunk.map(session => this.#client.tokenTouch(this.#sessionKey(session), slidingMs))))
+      const replies = await this.#ask(() =>
+        Promise.all(chunk.map(session => this.#client.tokenTouch(this.#sessionKey(session), slidingMs)))
+      )
       for (const [index, session] of chunk.entries()) if (replies[index] === 1) valid.add(session)
     }
     return valid
@@ -140,8 +167,26 @@ export class RedisTokenStore implements TokenStore {
   /** Messages know no databases: what is revoked in one must not end streams of another. */
   get #channel (): string { return `${this.#target.prefix}auth:db${this.#target.database}` }
 
-  async #take (mode: 'find' | 'redeem', { tokenHash, secretHash = '', fingerprint }: PresentedToken, newSecretHash: string, { slidingMs, absoluteMs, graceMs }: SessionLimits): Promise<RedeemedToken | undefined> {
-    const reply = await this.#ask(() => this.#client.tokenTake(this.#tokenKey(tokenHash), this.#sessionKey(tokenHash), mode, secretHash, fingerprint, newSecretHash, slidingMs, absoluteMs, graceMs, MAX_SECRETS))
+  async #take (
+    mode: 'find' | 'redeem',
+    { tokenHash, secretHash = '', fingerprint }: PresentedToken,
+    newSecretHash: string,
+    { slidingMs, absoluteMs, graceMs }: SessionLimits
+  ): Promise<RedeemedToken | undefined> {
+    const reply = await this.#ask(() =>
+      this.#client.tokenTake(
+        this.#tokenKey(tokenHash),
+        this.#sessionKey(tokenHash),
+        mode,
+        secretHash,
+        fingerprint,
+        newSecretHash,
+        slidingMs,
+        absoluteMs,
+        graceMs,
+        MAX_SECRETS
+      )
+    )
     if (!reply) return undefined
     const [kind, text, endsInMs, turn, openTurn] = reply
     const record = JSON.parse(text) as TokenRecord
@@ -154,7 +199,15 @@ export class RedisTokenStore implements TokenStore {
 
   async #tell (change: StoreChange & { session: string }, what: 'end' | 'keep'): Promise<void> {
     const { session } = change
-    await this.#ask(() => this.#client.tokenTell(this.#tokenKey(session), this.#sessionKey(session), this.#channel, JSON.stringify(change), what))
+    await this.#ask(() =>
+      this.#client.tokenTell(
+        this.#tokenKey(session),
+        this.#sessionKey(session),
+        this.#channel,
+        JSON.stringify(change),
+        what
+      )
+    )
   }
 
   /** Where the connection for messages was back first, what was missed can be asked for only now. */
@@ -180,16 +233,26 @@ export class RedisTokenStore implements TokenStore {
   }
 }
 
-const refuseOption: RefuseOption = (name, allowed, seen) => { throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, allowed, seen) }
+const refuseOption: RefuseOption = (name, allowed, seen) => {
+  throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, allowed, seen)
+}
 
 function checkOptions (options: RedisTokenStoreOptions): Required<RedisTokenStoreOptions> {
   const given = withoutUndefined(options)
   const { connection, prefix, commandTimeoutMs } = { ...DEFAULTS, ...given }
   const unknown = Object.keys(given).find(name => name !== 'connection' && !Object.hasOwn(DEFAULTS, name))
-  if (unknown !== undefined) refuseOption(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) refuseOption('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
-  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) refuseOption('prefix', 'a string without braces and white space', show(prefix))
-  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) refuseOption('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
+  if (unknown !== undefined) {
+    refuseOption(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
+  }
+  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) {
+    refuseOption('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
+  }
+  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) {
+    refuseOption('prefix', 'a string without braces and white space', show(prefix))
+  }
+  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) {
+    refuseOption('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
+  }
   return { connection, prefix, commandTimeoutMs }
 }
 
@@ -197,7 +260,9 @@ function parseChange (text: string): StoreChange {
   try {
     const { kind, session, turn, subject, atMs } = JSON.parse(text) as Record<string, unknown>
     if (kind === 'session revoked' && typeof session === 'string') return { kind, session }
-    if (kind === 'subject revoked' && typeof subject === 'string' && typeof atMs === 'number') return { kind, subject, atMs }
+    if (kind === 'subject revoked' && typeof subject === 'string' && typeof atMs === 'number') {
+      return { kind, subject, atMs }
+    }
     if (kind === 'superseded' && typeof session === 'string' && typeof turn === 'number') return { kind, session, turn }
   } catch {
     // Not JSON, or null.

@@ -1,12 +1,12 @@
 import type { FastifyRequest } from 'fastify'
 
-/** A browser keeps so many of our cookies; the oldest beyond go with the next that is set. */
+/** A browser keeps this many of our cookies; setting another one deletes the oldest. */
 export const MAX_COOKIES = 16
 
 const OURS = /^(?:__Host-)?sse-[\w-]{16}$/
 const VALUE = /^([0-9a-z]{1,11})\.([\w-]{43})$/
 
-/** What is kept under the name of a cookie of ours. */
+/** The value of one of our cookies. */
 interface Carried { sinceMs: number, secret: string | undefined }
 
 /**
@@ -17,14 +17,17 @@ export function cookieName (tokenHash: string, isInsecure: boolean): string {
   return `${isInsecure ? '' : '__Host-'}sse-${tokenHash.slice(0, 16)}`
 }
 
-/** The secret in the cookie of this name; undefined without one, or when two came: somebody has tossed one in. */
+/**
+ * The secret in the cookie of this name; undefined without one, or if there are two: one of them was set by an
+ * attacker.
+ */
 export function readSecret (request: FastifyRequest, name: string): string | undefined {
   return cookiesOf(request).get(name)?.secret
 }
 
 export interface ResumeCookie { name: string, secret: string, nowMs: number, maxAgeMs: number, isInsecure: boolean }
 
-/** The `Set-Cookie` values that keep a secret: the new cookie first, then the ends of those that are too many. */
+/** The `Set-Cookie` values that keep a secret: the new cookie first, then the deletion of cookies beyond the limit. */
 export function cookieLines (
   request: FastifyRequest,
   { name, secret, nowMs, maxAgeMs, isInsecure }: ResumeCookie
@@ -39,7 +42,7 @@ export function cookieLines (
   return [line(name, `${nowMs.toString(36)}.${secret}`, Math.ceil(maxAgeMs / 1000)), ...tooMany]
 }
 
-/** A library would keep one of two cookies of the same name and not tell. */
+/** A library would silently keep one of two cookies of the same name. */
 function cookiesOf ({ headers: { cookie = '' } }: FastifyRequest): Map<string, Carried> {
   const found = new Map<string, Carried>()
   for (const pair of cookie.split(';')) {
@@ -56,7 +59,7 @@ function attributesFor (request: FastifyRequest, isInsecure: boolean): string {
   return `Path=/; HttpOnly; Secure; ${isCrossSite(request) ? 'SameSite=None; Partitioned' : 'SameSite=Strict'}`
 }
 
-/** Browsers that do not say it (Safari before 16.4) name the page's origin at least, when it is another one. */
+/** Browsers without support for it (Safari before 16.4) at least name the page's origin, if it is another one. */
 function isCrossSite ({ headers, host }: FastifyRequest): boolean {
   const { 'sec-fetch-site': site, origin } = headers
   if (site !== undefined) return site === 'cross-site'

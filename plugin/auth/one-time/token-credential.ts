@@ -12,7 +12,7 @@ export function tokenSource (tokens: OneTimeTokens): CredentialSource {
   }
 }
 
-/** True for a token of any form: one that is malformed, or there twice, is rejected when it is verified. */
+/** True for a token of any form: one that is malformed or duplicated is rejected when it is verified. */
 function isPresented ({ query }: FastifyRequest): boolean {
   return typeof query === 'object' && query !== null && TOKEN_PARAMETER in query
 }
@@ -24,7 +24,7 @@ function tokenCredential (tokens: OneTimeTokens, request: FastifyRequest): Crede
     isAskedAgain: false,
     isSelfContained: false,
     async verify () {
-      // A client that can send another method can send a header, too; and a handler that changes something must not run
+      // A client that can use another method can also send a header; and a handler that changes something must not run
       // twice.
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw new errors.FST_SSE_UNAUTHORIZED('a one-time token is for GET: send other credentials with other methods')

@@ -1,53 +1,51 @@
 import type { GrantInit } from '../grant.ts'
 
-/** What a token stands for. Never the token itself: a store only ever sees hashes. */
+/** What a token is for. Never the token itself: a store only ever sees hashes. */
 export interface TokenRecord {
   grant: GrantInit
-  /** Origin of the page that asked for it; a browser of another origin is refused. */
+  /** Origin of the page that requested it; a browser of another origin is rejected. */
   origin: string | undefined
 }
 
-/** What comes with a token: who presents it, and with which secret of a resume session. */
+/** What is presented with a token: the client, and the secret of a resume session. */
 export interface PresentedToken {
-  /** SHA-256 of the token, base64url. It names the session, too. */
+  /** SHA-256 of the token, base64url. It also identifies the session. */
   tokenHash: string
   /** SHA-256 of the resume session's secret from the cookie; undefined without one. */
   secretHash: string | undefined
-  /** Hash of what tells one client from another, for the browser's own repeats of one request. */
+  /** Hash of what distinguishes one client from another, for the browser's own repetition of a request. */
   fingerprint: string
 }
 
 /**
- * `fresh`: not redeemed yet. `resumed`: spent, and the cookie shows the secret of its session. `repeated`: spent within
- * the grace, from the same client, and the stream that spent it is over. `busy`: the same while that stream is open.
- * Anything else is nothing.
+ * `fresh`: not redeemed yet. `resumed`: spent, and the cookie has the secret of its session. `repeated`: spent within
+ * the grace period, by the same client, and the stream that spent it is over. `busy`: the same while that stream is
+ * open. Otherwise nothing is found.
  */
 export interface StoredToken {
   kind: 'fresh' | 'resumed' | 'repeated' | 'busy'
   record: TokenRecord
-  /** The session is over in so many ms at the latest, by the store's clock. */
+  /** The session ends in this many ms at the latest, by the store's clock. */
   endsInMs: number
 }
 
 export interface RedeemedToken extends StoredToken {
-  /**
-   * Tells the session's streams apart: 1 for the first, one more with each redemption, in the order in which they were
-   * done.
-   */
+  /** Orders the session's streams: 1 for the first, one more with each redemption. */
   turn: number
-  /** True when an older stream of the session may be open, on whichever node: it has to be superseded. */
+  /** True if an older stream of the session may be open, on any node: it must be superseded. */
   hasOlder: boolean
 }
 
 /**
- * How long sessions last: unused, altogether, and how long after the redemption a repeat of the request counts. In ms.
+ * How long sessions last: unused, in total, and how long after the redemption a repetition of the request counts. In
+ * ms.
  */
 export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs: number }
 
-/** A session takes so many secrets: its first, and one for each repeat. */
+/** Maximum number of secrets of a session: its first, and one for each repetition. */
 export const MAX_SECRETS = 16
 
-/** Where a store reports its own troubles, and that they are over; Fastify's logger fits. */
+/** Where a store reports its problems, and that they are over; Fastify's logger fits. */
 export interface TokenStoreLogger {
   warn: (details: object, message: string) => void
   info?: (details: object, message: string) => void
@@ -55,50 +53,49 @@ export interface TokenStoreLogger {
 
 /**
  * Where one-time tokens, resume sessions and revocations are kept. One contract suite runs over every implementation.
- * Times are the store's own clock. All reject with 503 `FST_SSE_STORE_UNAVAILABLE` when it cannot be reached.
+ * Times are by the store's own clock. All methods reject with 503 `FST_SSE_STORE_UNAVAILABLE` if the store is
+ * unavailable.
  */
 export interface TokenStore {
   /**
-   * Opens it. `onChange` is called when somebody, on any node, revoked something or superseded a session. Settles also
-   * while the store is away; it is then tried again for ever.
+   * Opens the store. `onChange` is called when anything was revoked or a session superseded, on any node. Settles even
+   * if the store is unavailable, which is then retried indefinitely.
    */
   start: (onChange: (change: StoreChange) => void, logger: TokenStoreLogger) => Promise<void>
   stop: () => Promise<void>
-  /** Keeps a fresh token until it is redeemed, `ttlMs` are over or its grant has expired. */
+  /** Keeps a fresh token until it is redeemed, `ttlMs` have passed or its grant has expired. */
   issue: (tokenHash: string, record: TokenRecord, ttlMs: number) => Promise<void>
-  /**
-   * Looks a token up and spends nothing; undefined when it is unknown, spent without its session, revoked or too old.
-   */
+  /** Looks up a token and spends nothing; undefined if it is unknown, spent without its session, revoked or too old. */
   find: (presented: PresentedToken, limits: SessionLimits) => Promise<StoredToken | undefined>
   /**
-   * Spends a fresh token atomically (one winner of any number of racers) and begins its session with the new secret; or
-   * resumes or repeats it: the session slides on, and for `repeated` takes the new secret as well, up to 16 of them.
-   * From here on the session has an open stream. Undefined as in `find`, and for a token that is `busy`.
+   * Spends a fresh token atomically (one winner among any number of concurrent requests) and starts its session with
+   * the new secret; or resumes or repeats it: the session is extended, and for `repeated` accepts the new secret as
+   * well, up to 16 of them. The session then has an open stream. Undefined as in `find`, and for a token that is
+   * `busy`.
    */
   redeem: (
     presented: PresentedToken,
     newSecretHash: string,
     limits: SessionLimits
   ) => Promise<RedeemedToken | undefined>
-  /** The stream of this turn is over; does nothing when a later one is open. */
+  /** The stream of this turn is over; does nothing if a later one is open. */
   release: (session: string, turn: number) => Promise<void>
   /**
-   * Slides sessions on while their streams are open; gives those that are still there. Revoked subjects are not looked
-   * at.
+   * Extends sessions while their streams are open; returns those that still exist. Revoked subjects are not checked.
    */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
-  /** Ends the session; its token too when it is not redeemed yet. */
+  /** Ends the session; its token too if it is not redeemed yet. */
   revokeSession: (session: string) => Promise<void>
-  /** What was granted to the subject before now ends; remembered for `ttlMs`. */
+  /** Everything that was granted to the subject before now ends; remembered for `ttlMs`. */
   revokeSubject: (subject: string, ttlMs: number) => Promise<void>
   /**
-   * Subjects revoked since then (all by default), and when, in Unix ms. Costs what it returns, and not what there is:
-   * nodes ask again and again. A later revocation never has an earlier time.
+   * Subjects revoked since then (all by default), and when, in Unix ms. The cost depends on the size of the result and
+   * not of the store: nodes ask repeatedly. A later revocation never has an earlier time.
    */
   revokedSubjects: (sinceMs?: number) => Promise<Map<string, number>>
-  /** When the latest revocation was made that is remembered no longer; 0 when none has been forgotten. */
+  /** The time of the latest revocation that is no longer remembered; 0 if none has been forgotten. */
   forgottenMs: () => Promise<number>
-  /** Tells every node that a session goes on with the stream of this turn: those before it end. */
+  /** Informs every node that a session continues with the stream of this turn: earlier ones end. */
   supersede: (session: string, turn: number) => Promise<void>
 }
 
@@ -106,10 +103,10 @@ export type StoreChange =
   | { kind: 'session revoked', session: string }
   | { kind: 'subject revoked', subject: string, atMs: number }
   | { kind: 'superseded', session: string, turn: number }
-  /** Changes may have been missed, after a reconnect: everything is to be checked against the store. */
+  /** Changes may have been missed, after a reconnect: everything must be checked against the store. */
   | { kind: 'doubt' }
 
-/** True when the grant was given before its subject was revoked; one that does not say when it was given always was. */
+/** True if the grant was issued before its subject was revoked; a grant without a time of issue always was. */
 export function isRevoked ({ issuedAtMs = 0 }: GrantInit, revokedAtMs: number | undefined): boolean {
   return revokedAtMs !== undefined && issuedAtMs <= revokedAtMs
 }

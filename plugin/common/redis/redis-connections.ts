@@ -12,9 +12,9 @@ const DISCONNECT_MS = 200
 const MAX_CONNECT_MS = 5_000
 
 /**
- * Delays before the retries of one connection: they grow from 50 ms to 2 s, and retries never end, because a log on the network
- * that is away is waited for. ioredis' own count begins again whenever a connection is ready, so that one which is closed at
- * once would be retried 20 times a second.
+ * Delays before the retries of one connection: they grow from 50 ms to 2 s, and retries never end, because a log on the
+ * network that is away is waited for. ioredis' own count begins again whenever a connection is ready, so that one which
+ * is closed at once would be retried 20 times a second.
  */
 export function createBackOff (): () => number {
   let delayMs = 0
@@ -28,8 +28,8 @@ export function createBackOff (): () => number {
 }
 
 /**
- * What holds for every connection. A command is sent once: a publish whose fate is unknown must not be sent again by the
- * client library, or it could be in the log twice. Without a connection a command fails at once.
+ * What holds for every connection. A command is sent once: a publish whose fate is unknown must not be sent again by
+ * the client library, or it could be in the log twice. Without a connection a command fails at once.
  */
 function common (commandTimeoutMs: number) {
   return {
@@ -55,22 +55,34 @@ function common (commandTimeoutMs: number) {
 }
 
 /** The connection for commands; except in a cluster, those of one turn of the event loop are sent together. */
-export function createCommandConnection ({ options: given, cluster, database }: RedisTarget, commandTimeoutMs: number): Redis | Cluster {
+export function createCommandConnection (
+  { options: given, cluster, database }: RedisTarget,
+  commandTimeoutMs: number
+): Redis | Cluster {
   const options = common(commandTimeoutMs)
-  if (cluster === undefined) return guardHandshake(new RedisClient({ ...given, ...options, db: database, readOnly: false, enableAutoPipelining: true }))
+  if (cluster === undefined) {
+    return guardHandshake(
+      new RedisClient({ ...given, ...options, db: database, readOnly: false, enableAutoPipelining: true })
+    )
+  }
   const ofCluster = clusterOptions(options)
   if (cluster instanceof ClusterClient) return sendOnce(cluster.duplicate([], ofCluster))
   return sendOnce(new ClusterClient(cluster, { ...ofCluster, redisOptions: { ...given, ...ofCluster.redisOptions } }))
 }
 
-function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQueue, ...ofNodes }: ReturnType<typeof common>) {
+function clusterOptions ({
+  retryStrategy: clusterRetryStrategy,
+  enableOfflineQueue,
+  ...ofNodes
+}: ReturnType<typeof common>) {
   return {
     lazyConnect: true,
     enableOfflineQueue,
     // A pipeline does not follow a slot that moves; a command by itself does.
     enableAutoPipelining: false,
     clusterRetryStrategy,
-    // RedisLink refreshes the slots: the timer of ioredis is set again when a refresh ends after disconnect(), and keeps the process alive.
+    // RedisLink refreshes the slots: the timer of ioredis is set again when a refresh ends after disconnect(), and
+    // keeps the process alive.
     slotsRefreshInterval: 0,
     keyPrefix: '',
     redisOptions: ofNodes
@@ -78,16 +90,25 @@ function clusterOptions ({ retryStrategy: clusterRetryStrategy, enableOfflineQue
 }
 
 /**
- * A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. What it asks has
- * a time limit, too: a frozen server accepts a connection and never greets it. Messages belong to no database.
+ * A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. What it
+ * asks has a time limit, too: a frozen server accepts a connection and never greets it. Messages belong to no database.
  */
 export function createMessageConnection ({ options }: Pick<RedisTarget, 'options'>, commandTimeoutMs: number): Redis {
-  return guardHandshake(new RedisClient({ ...options, ...common(commandTimeoutMs), db: 0, readOnly: false, enableAutoPipelining: false, autoResubscribe: false }))
+  return guardHandshake(
+    new RedisClient({
+      ...options,
+      ...common(commandTimeoutMs),
+      db: 0,
+      readOnly: false,
+      enableAutoPipelining: false,
+      autoResubscribe: false
+    })
+  )
 }
 
 /**
- * ioredis goes on when SELECT fails or is not answered, and its commands then reach database 0. A connection whose handshake has
- * failed in any way is given up and tried again.
+ * ioredis goes on when SELECT fails or is not answered, and its commands then reach database 0. A connection whose
+ * handshake has failed in any way is given up and tried again.
  */
 function guardHandshake (connection: Redis): Redis {
   return connection.on('error', () => { if (connection.status === 'connect') connection.disconnect(true) })

@@ -16,7 +16,9 @@ export interface RedisLinkInit<C> {
   probe: (client: C) => Promise<unknown>
 }
 
-/** A start waits for Redis this long, well below Fastify's 10 s for a plugin; then the application starts without it. */
+/**
+ * A start waits for Redis this long, well below Fastify's 10 s for a plugin; then the application starts without it.
+ */
 const START_MS = 3_000
 const LOWEST_VERSION = 7
 /** How often a cluster is asked which node has which slots: a promoted replica is found although no command fails. */
@@ -27,8 +29,8 @@ const COMMAND = 'command'
 const RIGHTS = 'rights'
 
 /**
- * The connection for commands of a log or a token store, and what is wrong with it: not connected, silent, refused by Redis, or a
- * server that is too old.
+ * The connection for commands of a log or a token store, and what is wrong with it: not connected, silent, refused by
+ * Redis, or a server that is too old.
  */
 export class RedisLink<C extends Redis | Cluster> {
   readonly client: C
@@ -55,14 +57,21 @@ export class RedisLink<C extends Redis | Cluster> {
   get reconnects (): number { return Math.max(0, this.#timesReady - 1) }
 
   /**
-   * Connects, together with `others`. Settles when everything works, and after 3 s at the latest: what is away then is tried
-   * again for as long as it takes.
+   * Connects, together with `others`. Settles when everything works, and after 3 s at the latest: what is away then is
+   * tried again for as long as it takes.
    */
   async start (logger: TroubleLogger, others: () => Promise<unknown>): Promise<void> {
     this.trouble.start(logger)
     this.#listen(this.client)
-    const ready = this.client.connect().then(() => this.#checked, () => {})
-    if (await isLate(Promise.all([ready, others()]), START_MS) && this.client.status !== 'ready' && this.trouble.problem === undefined) {
+    const ready = this.client.connect().then(
+      () => this.#checked,
+      () => {}
+    )
+    if (
+      (await isLate(Promise.all([ready, others()]), START_MS)) &&
+      this.client.status !== 'ready' &&
+      this.trouble.problem === undefined
+    ) {
       this.trouble.begin(COMMAND, `no answer within ${START_MS} ms`, 'there is no answer yet; it is tried again')
     }
   }
@@ -82,9 +91,16 @@ export class RedisLink<C extends Redis | Cluster> {
   explain ({ message }: Error): string {
     const { target: { address }, commandTimeoutMs } = this.#init
     const reason = this.trouble.problem
-    if (isNotSent(message)) return `there is no connection to Redis at ${address}${reason === undefined ? ': is it running, and is its URL right?' : `: ${reason}`}`
-    if (message === TIMED_OUT) return `${message}: no answer from Redis within ${commandTimeoutMs} ms; it may have been done all the same`
-    if (isCutOff(message)) return `the connection to Redis at ${address} was lost${reason === undefined ? '' : ` (${reason})`}; it may have been done all the same`
+    if (isNotSent(message)) {
+      return `there is no connection to Redis at ${address}: ${reason ?? 'is it running, and is its URL right?'}`
+    }
+    if (message === TIMED_OUT) {
+      return `${message}: no answer from Redis within ${commandTimeoutMs} ms; it may have been done all the same`
+    }
+    if (isCutOff(message)) {
+      return `the connection to Redis at ${address} was lost${reason === undefined ? '' : ` (${reason})`}; ` +
+        'it may have been done all the same'
+    }
     return message
   }
 
@@ -99,7 +115,11 @@ export class RedisLink<C extends Redis | Cluster> {
 
   #listen (client: Redis | Cluster): void {
     client.on('error', (error: Error) => this.#fail(COMMAND, 'the command connection failed; it is tried again', error))
-    client.on('close', () => { if (this.trouble.problem === undefined) this.#fail(COMMAND, 'the command connection was closed; it is tried again') })
+    client.on('close', () => {
+      if (this.trouble.problem === undefined) {
+        this.#fail(COMMAND, 'the command connection was closed; it is tried again')
+      }
+    })
     client.on('ready', () => {
       this.#timesReady++
       this.trouble.end(COMMAND)
@@ -110,8 +130,12 @@ export class RedisLink<C extends Redis | Cluster> {
   }
 
   #listenToNodes (cluster: Cluster): void {
-    this.#slotsRefresh = setInterval(() => { if (cluster.status === 'ready') cluster.refreshSlotsCache() }, SLOTS_REFRESH_MS).unref()
-    cluster.on('node error', (error: Error, name: string) => this.#fail(name, `the command connection to ${name} failed; it is tried again`, error))
+    this.#slotsRefresh = setInterval(() => {
+      if (cluster.status === 'ready') cluster.refreshSlotsCache()
+    }, SLOTS_REFRESH_MS).unref()
+    cluster.on('node error', (error: Error, name: string) =>
+      this.#fail(name, `the command connection to ${name} failed; it is tried again`, error)
+    )
     cluster.on('+node', (node: Redis) => {
       node.on('ready', () => this.trouble.end(nameOf(node)))
       this.#watch(node)
@@ -128,14 +152,20 @@ export class RedisLink<C extends Redis | Cluster> {
   }
 
   #watch (connection: Redis): void {
-    const onSilent = (): void => this.#fail(this.client === connection ? COMMAND : nameOf(connection), 'the command connection is silent; it is replaced')
+    const onSilent = (): void =>
+      this.#fail(
+        this.client === connection ? COMMAND : nameOf(connection),
+        'the command connection is silent; it is replaced'
+      )
     this.#watches.set(connection, new SilenceWatch(connection, onSilent))
   }
 
   #fail (name: string, message: string, error?: Error): void {
     const reason = error === undefined ? message.replace(/; it is .*$/, '') : reasonOf(error)
     // What ioredis says of a connection that it gives up would hide the reason for it.
-    if (!(isNotSent(reason) || isCutOff(reason)) || this.trouble.problem === undefined) this.trouble.begin(name, reason, message)
+    if (!(isNotSent(reason) || isCutOff(reason)) || this.trouble.problem === undefined) {
+      this.trouble.begin(name, reason, message)
+    }
   }
 
   /** Asks what must hold for this server, again until it does. */
@@ -150,7 +180,9 @@ export class RedisLink<C extends Redis | Cluster> {
       // A connection that was lost has trouble of its own; the next one is checked again.
       if (!isRefusal(error as Error)) return
       this.trouble.begin(RIGHTS, (error as Error).message, 'Redis refuses what is needed; it is tried again')
-      this.#again = setTimeout(() => { if (this.client.status === 'ready') this.#checked = this.#check() }, RECHECK_MS).unref()
+      this.#again = setTimeout(() => {
+        if (this.client.status === 'ready') this.#checked = this.#check()
+      }, RECHECK_MS).unref()
     }
   }
 

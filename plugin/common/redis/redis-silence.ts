@@ -3,16 +3,19 @@ import type { Redis } from 'ioredis'
 const PING_MS = 2_000
 /** Nothing was heard for this long after a ping: the connection is silent. */
 const SILENT_MS = 4_000
-/** What is sent only to see whether it is answered: pings, and the canary of the log. Anything else may take its time. */
+/**
+ * What is sent only to see whether it is answered: pings, and the canary of the log. Anything else may take its time.
+ */
 const PROBES = new Set(['ping', 'publish', 'spublish'])
 
 /**
- * Finds a connection that has fallen silent and replaces it. A network that drops packets resets nothing: commands would time
- * out one after the other until the kernel gives up, after a quarter of an hour. Each connection pings for itself, so that a
- * healthy one is never blamed for another.
+ * Finds a connection that has fallen silent and replaces it. A network that drops packets resets nothing: commands
+ * would time out one after the other until the kernel gives up, after a quarter of an hour. Each connection pings for
+ * itself, so that a healthy one is never blamed for another.
  *
- * A ping waits behind the commands that were sent before it, and a large one may take longer than a ping. So a connection is
- * silent only when nothing at all comes, and not while a command waits within its time-out (`commandTimeout` of the connection).
+ * A ping waits behind the commands that were sent before it, and a large one may take longer than a ping. So a
+ * connection is silent only when nothing at all comes, and not while a command waits within its time-out
+ * (`commandTimeout` of the connection).
  */
 export class SilenceWatch {
   readonly #connection: Redis
@@ -46,7 +49,8 @@ export class SilenceWatch {
   #look (): void {
     if (this.#connection.status !== 'ready') return
     if (this.#isBusy()) this.#busyAt ??= performance.now()
-    // After a turn in which this process was busy for long, the answer may be waiting to be read: that comes before setImmediate.
+    // After a turn in which this process was busy for long, the answer may be waiting to be read: that comes before
+    // setImmediate.
     if (this.#isSilent()) setImmediate(() => { if (this.#isSilent()) this.#replace() })
     else this.#ping()
   }
@@ -56,7 +60,10 @@ export class SilenceWatch {
   }
 
   #isSilent (): boolean {
-    return hasPassed(this.#askedAt, SILENT_MS) && (this.#busyAt === undefined || hasPassed(this.#busyAt, this.#connection.options.commandTimeout!))
+    return (
+      hasPassed(this.#askedAt, SILENT_MS) &&
+      (this.#busyAt === undefined || hasPassed(this.#busyAt, this.#connection.options.commandTimeout!))
+    )
   }
 
   #ping (): void {

@@ -6,14 +6,20 @@ import { show } from '../show.ts'
 /** Options of ioredis that change the shape of replies or the purpose of a connection; they are set by this package. */
 type OwnOptions = 'replyMapping' | 'stringNumbers' | 'monitor' | 'role' | 'readOnly' | 'scripts' | 'himportFieldsets'
 
-/** Options of ioredis for one server or for Sentinels. `db` and `keyPrefix` count; retries and time limits are set by this package. */
+/**
+ * Options of ioredis for one server or for Sentinels. `db` and `keyPrefix` count; retries and time limits are set by
+ * this package.
+ */
 export type RedisOptions = Omit<AllRedisOptions, OwnOptions>
 
 /** Where Redis is: a URL, ioredis options (Sentinel is among them), or the nodes of a cluster. */
 export type RedisConnection = string | RedisOptions | ClusterConnection
 
 /** Some nodes of a cluster, from which the others are found, and options of the connection to each. */
-export interface ClusterConnection { cluster: ClusterNode[], redisOptions?: Omit<RedisOptions, 'host' | 'port' | 'path' | 'db' | 'sentinels'> }
+export interface ClusterConnection {
+  cluster: ClusterNode[]
+  redisOptions?: Omit<RedisOptions, 'host' | 'port' | 'path' | 'db' | 'sentinels'>
+}
 
 /** Where Redis is, checked, with everything that sets one user of a server apart from another. */
 export interface RedisTarget {
@@ -33,12 +39,18 @@ export interface RedisTarget {
 export type RefuseOption = (option: string, allowed: string, seen: string) => never
 
 const MAX_DATABASE = 2 ** 31 - 1
-const URL_ALLOWED = 'a URL such as "redis://user:password@host:6379/0" with special characters percent-encoded and a database number as its path'
+const URL_ALLOWED =
+  'a URL such as "redis://user:password@host:6379/0" with special characters percent-encoded ' +
+  'and a database number as its path'
 /** What would send the connections to the nodes of a cluster elsewhere. */
 const NOT_IN_CLUSTER = ['path', 'sentinels'] as const
 
 /** Checks where Redis is. Calls `refuse` for what cannot be used; a password is never shown. */
-export function parseTarget (connection: RedisConnection | Redis | Cluster, prefix: string, refuse: RefuseOption): RedisTarget {
+export function parseTarget (
+  connection: RedisConnection | Redis | Cluster,
+  prefix: string,
+  refuse: RefuseOption
+): RedisTarget {
   if (connection instanceof ClusterClient) {
     // ioredis copies a keyPrefix of `redisOptions` to the client.
     const { keyPrefix = '', redisOptions } = connection.options
@@ -54,19 +66,42 @@ export function parseTarget (connection: RedisConnection | Redis | Cluster, pref
 function serverTarget (given: AllRedisOptions, prefix: string, refuse: RefuseOption): RedisTarget {
   const { db = 0, keyPrefix, ...options } = checkCommon(given, refuse)
   const database = Number(db)
-  if (!Number.isInteger(database) || database < 0 || database > MAX_DATABASE || `${db}`.trim() === '') refuse('connection.db', `an integer from 0 to ${MAX_DATABASE}`, show(db))
+  if (!Number.isInteger(database) || database < 0 || database > MAX_DATABASE || `${db}`.trim() === '') {
+    refuse('connection.db', `an integer from 0 to ${MAX_DATABASE}`, show(db))
+  }
   const { sentinels, name, path, host = 'localhost', port = 6379 } = options
-  if (sentinels && (!Array.isArray(sentinels) || sentinels.length === 0)) refuse('connection.sentinels', 'a list with at least one Sentinel', show(sentinels))
-  if (sentinels && (typeof name !== 'string' || name === '')) refuse('connection.name', 'the name by which the Sentinels know the master', show(name))
-  const address = sentinels ? `"${name}" of the Sentinels ${sentinels.map(sentinel => `${sentinel.host}:${sentinel.port}`).join(', ')}` : path ?? `${host}:${port}`
+  if (sentinels && (!Array.isArray(sentinels) || sentinels.length === 0)) {
+    refuse('connection.sentinels', 'a list with at least one Sentinel', show(sentinels))
+  }
+  if (sentinels && (typeof name !== 'string' || name === '')) {
+    refuse('connection.name', 'the name by which the Sentinels know the master', show(name))
+  }
+  const address = sentinels
+    ? `"${name}" of the Sentinels ${sentinels.map(sentinel => `${sentinel.host}:${sentinel.port}`).join(', ')}`
+    : (path ?? `${host}:${port}`)
   return { options, cluster: undefined, database, prefix: `${keyPrefix}${prefix}`, address }
 }
 
-function clusterTarget (cluster: ClusterNode[] | Cluster, given: AllRedisOptions, prefix: string, refuse: RefuseOption): RedisTarget {
+function clusterTarget (
+  cluster: ClusterNode[] | Cluster,
+  given: AllRedisOptions,
+  prefix: string,
+  refuse: RefuseOption
+): RedisTarget {
   const { db = 0, keyPrefix, ...options } = checkCommon(given, refuse)
   if (Number(db) !== 0) refuse('connection.redisOptions.db', '0: a cluster has one database', show(db))
-  for (const name of NOT_IN_CLUSTER) if (options[name]) refuse(`connection.redisOptions.${name}`, 'left out: the nodes are found from the list in "cluster"', show(options[name]))
-  if (!(cluster instanceof ClusterClient) && (!Array.isArray(cluster) || cluster.length === 0)) refuse('connection.cluster', 'a list with at least one node', show(cluster))
+  for (const name of NOT_IN_CLUSTER) {
+    if (options[name]) {
+      refuse(
+        `connection.redisOptions.${name}`,
+        'left out: the nodes are found from the list in "cluster"',
+        show(options[name])
+      )
+    }
+  }
+  if (!(cluster instanceof ClusterClient) && (!Array.isArray(cluster) || cluster.length === 0)) {
+    refuse('connection.cluster', 'a list with at least one node', show(cluster))
+  }
   const address = cluster instanceof ClusterClient ? 'the cluster' : `the cluster ${cluster.map(showNode).join(', ')}`
   return { options, cluster, database: 0, prefix: `${keyPrefix}${prefix}`, address }
 }
@@ -75,7 +110,9 @@ function clusterTarget (cluster: ClusterNode[] | Cluster, given: AllRedisOptions
 function checkCommon (given: AllRedisOptions, refuse: RefuseOption): AllRedisOptions & { keyPrefix: string } {
   const { keyPrefix = '', role = 'master', monitor = false } = given
   // The prefix comes before the hash tag: braces in it would be taken for the tag.
-  if (typeof keyPrefix !== 'string' || /[{}\s]/.test(keyPrefix)) refuse('connection.keyPrefix', 'a string without braces and white space', show(keyPrefix))
+  if (typeof keyPrefix !== 'string' || /[{}\s]/.test(keyPrefix)) {
+    refuse('connection.keyPrefix', 'a string without braces and white space', show(keyPrefix))
+  }
   if (role !== 'master') refuse('connection.role', '"master": a replica takes no writes', show(role))
   if (monitor) refuse('connection.monitor', 'false: such a connection takes no commands', show(monitor))
   return { ...given, keyPrefix }
@@ -87,8 +124,11 @@ function showNode (node: ClusterNode): string {
 }
 
 function parseUrl (url: string, refuse: RefuseOption): AllRedisOptions {
-  // The path of a socket has no scheme; ioredis would take anything else for the name of a host, and "1x" for database 1.
-  if (!/^(rediss?:\/\/[^/?#]*(\/\d*)?([?#].*)?|\/[^/].*)$/i.test(url)) refuse('connection', URL_ALLOWED, show(maskUrl(url)))
+  // The path of a socket has no scheme; ioredis would take anything else for the name of a host, and "1x" for database
+  // 1.
+  if (!/^(rediss?:\/\/[^/?#]*(\/\d*)?([?#].*)?|\/[^/].*)$/i.test(url)) {
+    refuse('connection', URL_ALLOWED, show(maskUrl(url)))
+  }
   try {
     return new RedisClient(url, { lazyConnect: true }).options
   } catch {

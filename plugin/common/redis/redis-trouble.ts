@@ -8,8 +8,9 @@ export interface TroubleLogger {
 const SETTLED_MS = 1_000
 
 /**
- * What keeps a log or a token store from Redis, by connection. However many connections, topics and retries there are, the log
- * has one line when the first of all begins to fail and one when all of them work again; in between `problem` is the reason.
+ * What keeps a log or a token store from Redis, by connection. However many connections, topics and retries there are,
+ * the log has one line when the first of all begins to fail and one when all of them work again; in between `problem`
+ * is the reason.
  */
 export class RedisTrouble {
   readonly #reasons = new Map<string, string>()
@@ -53,7 +54,9 @@ export class RedisTrouble {
   }
 }
 
-/** Outages under way, by the logger that has their first line: the log and the token store of an application share one. */
+/**
+ * Outages under way, by the logger that has their first line: the log and the token store of an application share one.
+ */
 const outages = new Map<TroubleLogger, Outage>()
 
 function outageOf (logger: TroubleLogger): Outage {
@@ -84,7 +87,10 @@ class Outage {
     if (this.#troubles.size > 0) return
     this.#settling = setTimeout(() => {
       outages.delete(this.#logger)
-      this.#logger.info?.({ durationMs: Math.round(performance.now() - this.#beganAt) }, 'redis: all connections work again')
+      this.#logger.info?.(
+        { durationMs: Math.round(performance.now() - this.#beganAt) },
+        'redis: all connections work again'
+      )
     }, SETTLED_MS).unref()
   }
 

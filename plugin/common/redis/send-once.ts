@@ -7,9 +7,10 @@ const NOT_SENT = "Cluster isn't ready: the connection was closed before the comm
 
 /**
  * Makes a cluster's client send each command at most once. ioredis sends a command again whose connection was closed,
- * also when Redis had it: what it appends would be there twice. Without a retry (`retryDelayOnFailover: 0`) commands fail that
- * were never sent, as those of the moments in which the client learns the slots. So a command that was written to a
- * connection, and not answered with a redirection, fails with the error of a lost connection; any other is sent as before.
+ * also when Redis had it: what it appends would be there twice. Without a retry (`retryDelayOnFailover: 0`) commands
+ * fail that were never sent, as those of the moments in which the client learns the slots. So a command that was
+ * written to a connection, and not answered with a redirection, fails with the error of a lost connection; any other is
+ * sent as before.
  */
 export function sendOnce (cluster: Cluster): Cluster {
   const send = cluster.sendCommand.bind(cluster)
@@ -37,7 +38,8 @@ function watchSending (command: Command): { isTrue: boolean } {
 /** What becomes of a command in the end, when ioredis has given it up. */
 function explainUnsent (command: Command, wasSent: { readonly isTrue: boolean }): void {
   const reject = command.reject
-  command.reject = error => reject.call(command, !wasSent.isTrue && error.message.includes(CLOSED) ? new Error(NOT_SENT) : error)
+  command.reject = error =>
+    reject.call(command, !wasSent.isTrue && error.message.includes(CLOSED) ? new Error(NOT_SENT) : error)
 }
 
 /** Set after ioredis' own handler, and therefore asked before it. */

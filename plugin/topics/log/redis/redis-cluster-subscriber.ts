@@ -19,8 +19,8 @@ interface Move { channel: string, route: Route, node: string }
 const CHUNK = 500
 
 /**
- * Listens to a cluster: sharded messages stay on the node that has the slot, so there is one connection to each node that
- * has a followed topic. When slots move, or a replica takes over, the topics' channels follow them.
+ * Listens to a cluster: sharded messages stay on the node that has the slot, so there is one connection to each node
+ * that has a followed topic. When slots move, or a replica takes over, the topics' channels follow them.
  */
 export class RedisClusterSubscriber {
   readonly #init: ClusterSubscriberInit
@@ -50,7 +50,10 @@ export class RedisClusterSubscriber {
   }
 
   get isHealthy (): boolean {
-    return [...this.#nodes.values()].every(node => node.isHealthy) && [...this.#routes.values()].every(({ node }) => node !== '')
+    return (
+      [...this.#nodes.values()].every(node => node.isHealthy) &&
+      [...this.#routes.values()].every(({ node }) => node !== '')
+    )
   }
 
   async start (): Promise<void> {

@@ -11,9 +11,9 @@ const EVENT = new RegExp(EVENT_PATTERN)
 const UNREADABLE = '\ufffd'
 
 /**
- * An event from Redis. `publish()` checks what it appends, but a program of another kind may have run the script, or written
- * by itself. What cannot go on the wire is replaced, because it must fail for neither the process nor the readers of all
- * that follows.
+ * An event from Redis. `publish()` checks what it appends, but a program of another kind may have run the script, or
+ * written by itself. What cannot go on the wire is replaced, because it must fail for neither the process nor the
+ * readers of all that follows.
  */
 export function toLogEntry (id: EventId, { event, data, retry }: RedisFields): LogEntry {
   return {

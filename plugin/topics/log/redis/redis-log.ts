@@ -53,7 +53,8 @@ export class RedisLog implements TopicLog {
       target: this.#target,
       commandTimeoutMs: options.commandTimeoutMs,
       define: defineScripts,
-      probe: client => client.topicLocate(this.#key(PROBED_TOPIC, 'log'), this.#key(PROBED_TOPIC, 'meta'), formatEventId(ORIGIN), 0, 0)
+      probe: client =>
+        client.topicLocate(this.#key(PROBED_TOPIC, 'log'), this.#key(PROBED_TOPIC, 'meta'), formatEventId(ORIGIN), 0, 0)
     })
     this.#client = this.#link.client
     const { commandTimeoutMs, canaryMs } = options
@@ -80,9 +81,16 @@ export class RedisLog implements TopicLog {
     const key = keyNameOf(options)
     const args = this.#appendArgs(topic, events, options.lease)
     if (key !== undefined) args.push(fingerprintOf(events))
-    const [outcome, ms, n, count] = await this.#ask(() => key === undefined
-      ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)
-      : this.#client.topicAppendOnce(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#key(topic, `key:${key}`), args))
+    const [outcome, ms, n, count] = await this.#ask(() =>
+      key === undefined
+        ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)
+        : this.#client.topicAppendOnce(
+          this.#key(topic, 'log'),
+          this.#key(topic, 'meta'),
+          this.#key(topic, `key:${key}`),
+          args
+        )
+    )
     if (outcome === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
     if (outcome === 'superseded') throw new errors.TOPICS_LEASE_LOST(topic)
     if (outcome === 'closed') throw new errors.TOPICS_CLOSED(topic)
@@ -92,8 +100,9 @@ export class RedisLog implements TopicLog {
   }
 
   /**
-   * For one argument of a command, which ioredis flattens: spread into the call, a large batch overflows the stack. All are
-   * strings, as what throws while ioredis queues a command mixes up the answers of all others that are queued with it.
+   * For one argument of a command, which ioredis flattens: spread into the call, a large batch overflows the stack. All
+   * are strings, as what throws while ioredis queues a command mixes up the answers of all others that are queued with
+   * it.
    */
   #appendArgs (topic: string, events: readonly NewEvent[], lease: AppendLease | undefined): string[] {
     const args = [this.#channels.nameOf(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic)), lease?.fence ?? '', lease?.accepted ?? '']
@@ -103,7 +112,9 @@ export class RedisLog implements TopicLog {
 
   async read (topic: string, after: EventId, { count, bytes }: PageLimit): Promise<LogEntry[]> {
     for (let from = formatEventId(after); ;) {
-      const [next, ...entries] = await this.#ask(() => this.#client.topicPage(this.#key(topic, 'log'), from, count, bytes))
+      const [next, ...entries] = await this.#ask(() =>
+        this.#client.topicPage(this.#key(topic, 'log'), from, count, bytes)
+      )
       const page = entries.flatMap(([id, fields]) => toEntry(id, fields))
       // A page of nothing but another program's entries is not the end.
       if (page.length > 0 || next === '') return page
@@ -113,7 +124,15 @@ export class RedisLog implements TopicLog {
 
   async locate (topic: string, id: EventId): Promise<Location> {
     const { maxAgeMs, expireAfterMs } = this.#retentionOf(topic)
-    const reply = await this.#ask(() => this.#client.topicLocate(this.#key(topic, 'log'), this.#key(topic, 'meta'), formatEventId(id), maxAgeMs, expireAfterMs))
+    const reply = await this.#ask(() =>
+      this.#client.topicLocate(
+        this.#key(topic, 'log'),
+        this.#key(topic, 'meta'),
+        formatEventId(id),
+        maxAgeMs,
+        expireAfterMs
+      )
+    )
     return toLocation(reply, expireAfterMs)
   }
 
@@ -167,8 +186,15 @@ export class RedisLog implements TopicLog {
     const { replicas, replicasTimeoutMs } = this.#options
     if (replicas === 0) return
     try {
-      const reached = await this.#ask(async () => this.#waitOn(this.#connectionOf(topic)).wait(replicas, replicasTimeoutMs))
-      if (reached < replicas) throw new errors.TOPICS_LOG_UNAVAILABLE(`the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; they may stay or be lost`)
+      const reached = await this.#ask(async () =>
+        this.#waitOn(this.#connectionOf(topic)).wait(replicas, replicasTimeoutMs)
+      )
+      if (reached < replicas) {
+        throw new errors.TOPICS_LOG_UNAVAILABLE(
+          `the events reached ${reached} of ${replicas} replicas within ${replicasTimeoutMs} ms; ` +
+            'they may stay or be lost'
+        )
+      }
     } catch (error) {
       // The master has them, whatever became of the question how many others do.
       throw Object.assign(error as Error, { mayBeDone: true })
@@ -195,7 +221,13 @@ export class RedisLog implements TopicLog {
   async #warnOfEviction (logger: LogLogger): Promise<void> {
     try {
       const policy = /maxmemory_policy:(\S+)/.exec(await this.#client.info('memory'))?.[1]
-      if (policy !== 'noeviction') logger.warn({ policy }, 'redis: maxmemory-policy must be "noeviction", or Redis may drop topics when memory is short: run CONFIG SET maxmemory-policy noeviction')
+      if (policy !== 'noeviction') {
+        logger.warn(
+          { policy },
+          'redis: maxmemory-policy must be "noeviction", or Redis may drop topics when memory is short: ' +
+            'run CONFIG SET maxmemory-policy noeviction'
+        )
+      }
     } catch {
       // Not allowed to ask, or the connection went away again: asked again when it is back.
     }
@@ -206,7 +238,10 @@ export class RedisLog implements TopicLog {
     try {
       return await this.#link.run(command)
     } catch (cause) {
-      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), { cause, mayBeDone: this.#link.mayBeDone(cause as Error) })
+      throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), {
+        cause,
+        mayBeDone: this.#link.mayBeDone(cause as Error)
+      })
     }
   }
 }

@@ -10,7 +10,13 @@ export interface ScriptCommands {
   topicAppend: (stream: string, meta: string, args: readonly string[]) => Promise<string[]>
   topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
   topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
-  topicLocate: (stream: string, meta: string, id: string, maxAgeMs: number, expireAfterMs: number) => Promise<LocateReply>
+  topicLocate: (
+    stream: string,
+    meta: string,
+    id: string,
+    maxAgeMs: number,
+    expireAfterMs: number
+  ) => Promise<LocateReply>
   topicClose: (stream: string, meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
   topicLease: (stream: string, meta: string, args: readonly string[]) => Promise<LeaseScriptReply>
   topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>

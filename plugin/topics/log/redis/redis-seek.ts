@@ -8,9 +8,9 @@ import type { TopicEnds } from '../topic-log.ts'
 type Next = (from: string) => Promise<EventId | undefined>
 
 /**
- * Redis finds entries by id only, and an id begins with the time. Numbers are dense and rise with it, so the entry with a
- * number is found by trying times: in turn where it should be if events came evenly, and in the middle. Each try reads one
- * entry, so the cost grows with the logarithm of the time span, not with the number or size of the events.
+ * Redis finds entries by id only, and an id begins with the time. Numbers are dense and rise with it, so the entry with
+ * a number is found by trying times: in turn where it should be if events came evenly, and in the middle. Each try
+ * reads one entry, so the cost grows with the logarithm of the time span, not with the number or size of the events.
  *
  * Resolves to the position of that number; where its entry is not retained any more, to the one before the first entry.
  */

@@ -29,7 +29,10 @@ export interface Canary {
 
 /** Channels subscribed with one command after a reconnect. */
 const CHUNK = 500
-/** A canary that Redis has passed on and that was not heard after this many intervals and this long is lost: a busy machine hears late. */
+/**
+ * A canary that Redis has passed on and that was not heard after this many intervals and this long is lost: a busy
+ * machine hears late.
+ */
 const LOST_INTERVALS = 2
 const LOST_MS = 1_000
 /** What was not heard for this many intervals, and this long, makes the connection unhealthy. */
@@ -43,9 +46,10 @@ const MAX_RETRY_MS = 8_000
 interface Flight { confirmedAt?: number, intervals: number }
 
 /**
- * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then reports
- * that something may be missing. A canary goes through Redis and back: a connection that looks alive but is deaf, as a
- * failover can leave one, is found and replaced. A canary that Redis did not confirm says nothing about this connection.
+ * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then
+ * reports that something may be missing. A canary goes through Redis and back: a connection that looks alive but is
+ * deaf, as a failover can leave one, is found and replaced. A canary that Redis did not confirm says nothing about this
+ * connection.
  */
 export class RedisSubscriber {
   readonly #init: RedisSubscriberInit
@@ -68,11 +72,19 @@ export class RedisSubscriber {
   constructor (init: RedisSubscriberInit) {
     this.#init = init
     const { connection, name } = init
-    connection.on(init.isSharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => this.#hear(channel.toString(), message))
-    connection.on('ready', () => { this.#restored = this.#restore() })
-    connection.on('moved', () => { init.onMoved?.() })
+    connection.on(init.isSharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) =>
+      this.#hear(channel.toString(), message)
+    )
+    connection.on('ready', () => {
+      this.#restored = this.#restore()
+    })
+    connection.on('moved', () => {
+      init.onMoved?.()
+    })
     connection.on('close', () => this.#lose())
-    connection.on('error', (error: Error) => this.#report(reasonOf(error), `the ${name} connection failed; it is tried again`))
+    connection.on('error', (error: Error) =>
+      this.#report(reasonOf(error), `the ${name} connection failed; it is tried again`)
+    )
     this.#silence = new SilenceWatch(connection, () => this.#replace('silent'))
   }
 
@@ -90,10 +102,15 @@ export class RedisSubscriber {
 
   /** True when messages arrive: subscribed, and the canary heard lately. */
   get isHealthy (): boolean {
-    return this.#isReady && this.canaryAgeMs < Math.max(UNHEALTHY_MS, UNHEALTHY_INTERVALS * this.#init.canary.intervalMs)
+    return (
+      this.#isReady && this.canaryAgeMs < Math.max(UNHEALTHY_MS, UNHEALTHY_INTERVALS * this.#init.canary.intervalMs)
+    )
   }
 
-  /** Connects and starts the canary; called again, waits for the same. Settles also when Redis is away: it is tried again. */
+  /**
+   * Connects and starts the canary; called again, waits for the same. Settles also when Redis is away: it is tried
+   * again.
+   */
   start (): Promise<void> {
     this.#started ??= this.#start()
     return this.#started
@@ -167,7 +184,10 @@ export class RedisSubscriber {
     this.#wasReady = true
   }
 
-  /** A refusal lasts until somebody changes something: another connection would get the same answer, as often as it is made. */
+  /**
+   * A refusal lasts until somebody changes something: another connection would get the same answer, as often as it is
+   * made.
+   */
   #restoreLater (error: Error): void {
     const { connection, name, onMoved } = this.#init
     // Otherwise the connection went away again, and 'ready' comes with the next one.
@@ -175,13 +195,17 @@ export class RedisSubscriber {
     if (error.message.startsWith('MOVED')) onMoved?.()
     else this.#report(error.message, `the ${name} connection is not allowed to listen; it is tried again`)
     clearTimeout(this.#retry)
-    this.#retry = setTimeout(() => { if (connection.status === 'ready') this.#restored = this.#restore() }, this.#retryMs).unref()
+    this.#retry = setTimeout(() => {
+      if (connection.status === 'ready') this.#restored = this.#restore()
+    }, this.#retryMs).unref()
     this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
   }
 
   #lose (): void {
     clearTimeout(this.#retry)
-    if (this.#isReady) this.#report('the connection was closed', `the ${this.#init.name} connection was closed; it is tried again`)
+    if (this.#isReady) {
+      this.#report('the connection was closed', `the ${this.#init.name} connection was closed; it is tried again`)
+    }
     this.#isReady = false
   }
 
@@ -219,6 +243,9 @@ export class RedisSubscriber {
   #replace (what: 'deaf' | 'silent'): void {
     this.#replaced++
     this.#isReady = false
-    this.#report(`the ${this.#init.name} connection is ${what}`, `the ${this.#init.name} connection is ${what}; it is replaced`)
+    this.#report(
+      `the ${this.#init.name} connection is ${what}`,
+      `the ${this.#init.name} connection is ${what}; it is replaced`
+    )
   }
 }
