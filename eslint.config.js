@@ -23,7 +23,13 @@ export default [
   { files: ['examples/*/page.js'], languageOptions: { globals: { addEventListener: 'readonly', EventSource: 'readonly', location: 'readonly' } } },
   {
     files: ['plugin/**/*.ts', 'service/**/*.ts'],
-    ignores: ['service/console/**', 'service/cli/commands/tail.ts'],
+    // Not wrapped yet.
+    ignores: [
+      'service/console/**',
+      'plugin/topics/errors.ts',
+      'plugin/topics/index.ts',
+      'service/cli/commands/tail.ts'
+    ],
     rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
   },
   { files: ['plugin/common/**/*.ts'], rules: forbid('reply', 'auth', 'topics', 'client', 'testing', 'service', 'test') },

@@ -60,13 +60,32 @@ export const errors = {
   /** A publish to a topic that was closed. */
   TOPICS_CLOSED: defineError('TOPICS_CLOSED', 'topic "%s" is closed: it takes no more events', 409),
   /** What a producer was given to publish is no source. */
-  TOPICS_BAD_SOURCE: defineError('TOPICS_BAD_SOURCE', 'a producer cannot publish %s: give an (async) iterable, a Readable, a ReadableStream, a fetch Response, or a function that returns one', 500, TypeError),
+  TOPICS_BAD_SOURCE: defineError(
+    'TOPICS_BAD_SOURCE',
+    'a producer cannot publish %s: give an (async) iterable, a Readable, a ReadableStream, a fetch Response, or a function that returns one',
+    500,
+    TypeError
+  ),
   /** The Response that a producer was given is not an event stream. */
-  TOPICS_BAD_UPSTREAM: defineError('TOPICS_BAD_UPSTREAM', 'the upstream of a producer must answer 2xx and text/event-stream, saw %s and %s', 502),
+  TOPICS_BAD_UPSTREAM: defineError(
+    'TOPICS_BAD_UPSTREAM',
+    'the upstream of a producer must answer 2xx and text/event-stream, saw %s and %s',
+    502
+  ),
   /** A topic already has a producer, and taking over was not asked for. */
-  TOPICS_PRODUCER_EXISTS: defineError('TOPICS_PRODUCER_EXISTS', 'topic "%s" already has a producer, "%s", whose lease runs for another %s ms: wait for its end, stop it, or take over with takeOver', 409),
-  /** An append, a renewal or an end by a producer whose lease is over: another one took over, or the topic was deleted. */
-  TOPICS_LEASE_LOST: defineError('TOPICS_LEASE_LOST', 'this producer no longer holds the lease of topic "%s": another one took over, or the topic was deleted', 409),
+  TOPICS_PRODUCER_EXISTS: defineError(
+    'TOPICS_PRODUCER_EXISTS',
+    'topic "%s" already has a producer, "%s", whose lease runs for another %s ms: wait for its end, stop it, or take over with takeOver',
+    409
+  ),
+  /**
+   * An append, a renewal or an end by a producer whose lease is over: another one took over, or the topic was deleted.
+   */
+  TOPICS_LEASE_LOST: defineError(
+    'TOPICS_LEASE_LOST',
+    'this producer no longer holds the lease of topic "%s": another one took over, or the topic was deleted',
+    409
+  ),
   /** The folder of an LMDB log is used by another process; more than one process needs the Redis log. */
   TOPICS_LOG_IN_USE: defineError(
     'TOPICS_LOG_IN_USE',

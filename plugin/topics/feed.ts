@@ -234,7 +234,12 @@ export class Feed implements Tailed {
   }
 
   #placeNow (): FeedPlace {
-    return { index: this.#nextIndex, positions: [...this.#positions], closed: new Map(this.#closed), cursor: this.#cursor }
+    return {
+      index: this.#nextIndex,
+      positions: [...this.#positions],
+      closed: new Map(this.#closed),
+      cursor: this.#cursor
+    }
   }
 
   #fanOut (): void {

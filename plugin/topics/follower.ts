@@ -238,8 +238,8 @@ export class TopicFollower implements TopicListener {
   }
 
   /**
-   * A producer that dies says nothing. When its lease can have run out the log is asked: that closes the topic, or tells how
-   * long the lease still runs.
+   * A producer that dies says nothing. When its lease can have run out the log is asked: that closes the topic, or
+   * tells how long the lease still runs.
    */
   #watchLease (leaseMs: number | undefined): void {
     clearTimeout(this.#leaseTimer)

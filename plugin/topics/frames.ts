@@ -78,7 +78,10 @@ export function joinFrames (frames: readonly Frame[]): Frame {
 
 /** Tells the ends of topics that were closed before a reader joined, all with the same cursor. */
 export function endsFrame (ends: ReadonlyArray<readonly [topic: string, end: TopicEnd]>, cursor: string): Frame {
-  return { bytes: Buffer.concat(ends.flatMap(([topic, end]) => [encodeIdLine(cursor), endBody(topic, end)])), events: 0 }
+  return {
+    bytes: Buffer.concat(ends.flatMap(([topic, end]) => [encodeIdLine(cursor), endBody(topic, end)])),
+    events: 0
+  }
 }
 
 /** Entries in a row as one frame, small enough to be written at once. */

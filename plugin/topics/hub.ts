@@ -150,7 +150,10 @@ export class Hub {
     return false
   }
 
-  /** Follows a topic without reading it: `onStop` is told. Settles with what ends that. Rejects with what the log rejects with. */
+  /**
+   * Follows a topic without reading it: `onStop` is told. Settles with what ends that. Rejects with what the log
+   * rejects with.
+   */
   async follow (topic: string): Promise<() => void> {
     await use(this.#followers, topic, () => this.#makeFollower(topic))
     return () => { this.#leaveFollower(topic) }

@@ -30,7 +30,21 @@ import { checkTopic, checkTopics } from './topic-name.ts'
 
 export { MemoryLog } from './log/memory-log.ts'
 export type { MemoryLogOptions } from './log/memory-log.ts'
-export type { Appended, AppendOptions, Jump, LogEntry, LogHealth, Location, NewEvent, LogLogger, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from './log/topic-log.ts'
+export type {
+  Appended,
+  AppendOptions,
+  Jump,
+  LogEntry,
+  LogHealth,
+  Location,
+  NewEvent,
+  LogLogger,
+  PageLimit,
+  SeekStart,
+  TopicEnds,
+  TopicListener,
+  TopicLog
+} from './log/topic-log.ts'
 export type { AppendLease, EndReason, LeaseOutcome, LeaseReply, LeaseRequest, TopicEnd } from './log/lease.ts'
 export type { Retention, RetentionRule } from './retention.ts'
 export type { EventId } from './event-id.ts'
@@ -95,7 +109,10 @@ export interface TopicInfo {
   reason: EndReason | null
   /** What its producer said about a failure, or null. */
   message: string | null
-  /** The producer that is at work, or null: its lease, who holds it, the events it has published, and how long the lease still runs, in ms. */
+  /**
+   * The producer that is at work, or null: its lease, who holds it, the events it has published, and how long the lease
+   * still runs, in ms.
+   */
   producer: { lease: number, holder: string, accepted: number, remainingMs: number } | null
   /** Streams of this process that follow the topic; those of other processes are not counted. */
   subscribers: number
@@ -131,16 +148,16 @@ export interface Topics {
    */
   read: (topic: string, options?: ReadOptions) => Promise<TopicPage>
   /**
-   * Publishes a source into a topic, independently of any request: readers may come, leave and resume while it runs. The topic
-   * is closed when the source ends (`done`), fails (`failed`), is stopped (`stopped`), or when nothing was heard of this process
-   * for as long as its lease runs (`lost`). While it runs, another producer of the topic is refused.
-   * Settles when the topic is this producer's. Rejects with 409 `TOPICS_PRODUCER_EXISTS` and `TOPICS_CLOSED`, 500
-   * `TOPICS_BAD_SOURCE` and `TOPICS_BAD_OPTION`, 400 `TOPICS_BAD_TOPIC`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   * Publishes a source into a topic, independently of any request: readers may come, leave and resume while it runs.
+   * The topic is closed when the source ends (`done`), fails (`failed`), is stopped (`stopped`), or when nothing was
+   * heard of this process for as long as its lease runs (`lost`). While it runs, another producer of the topic is
+   * refused. Settles when the topic is this producer's. Rejects with 409 `TOPICS_PRODUCER_EXISTS` and `TOPICS_CLOSED`,
+   * 500 `TOPICS_BAD_SOURCE` and `TOPICS_BAD_OPTION`, 400 `TOPICS_BAD_TOPIC`, 503 `TOPICS_LOG_UNAVAILABLE`.
    */
   produce: (topic: string, source: ProducerSource, options?: ProduceOptions) => Promise<Producer>
   /**
-   * Asks the producer of a topic to stop, in whichever process it runs. With `lease` only that very producer. Settles with false
-   * when there is none (any more).
+   * Asks the producer of a topic to stop, in whichever process it runs. With `lease` only that very producer. Settles
+   * with false when there is none (any more).
    */
   stop: (topic: string, options?: { lease?: number | undefined }) => Promise<boolean>
   /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
@@ -232,11 +249,15 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
       checkProducerSource(source)
       return producers.start(checkTopic(topic), source, checkProduceOptions(options))
     },
-    stop: async (topic, { lease } = {}) => (await log.lease(checkTopic(topic), { do: 'stop', fence: checkLease(lease) })).outcome === 'ok',
+    stop: async (topic, { lease } = {}) =>
+      (await log.lease(checkTopic(topic), { do: 'stop', fence: checkLease(lease) })).outcome === 'ok',
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {
-      const [{ ends }, lease] = await Promise.all([log.locate(checkTopic(topic), ORIGIN), log.lease(topic, { do: 'look' })])
+      const [{ ends }, lease] = await Promise.all([
+        log.locate(checkTopic(topic), ORIGIN),
+        log.lease(topic, { do: 'look' })
+      ])
       return { topic, ...describeEnds(ends), producer: describeProducer(lease), subscribers: hub.readersOf(topic) }
     }
   }
@@ -244,7 +265,14 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
 
 function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 'subscribers'> {
   const { first, last, count, isClosed, reason, message } = ends
-  return { first: first ? formatEventId(first) : null, last: last.n > 0 ? formatEventId(last) : null, count, isClosed, reason: reason ?? null, message: message ?? null }
+  return {
+    first: first ? formatEventId(first) : null,
+    last: last.n > 0 ? formatEventId(last) : null,
+    count,
+    isClosed,
+    reason: reason ?? null,
+    message: message ?? null
+  }
 }
 
 function describeProducer ({ outcome, fence: lease, holder, accepted, remainingMs }: LeaseReply): TopicInfo['producer'] {

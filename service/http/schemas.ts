@@ -112,7 +112,19 @@ const topicInfo = {
     },
     subscribers: { type: 'integer', description: 'Streams that follow the topic on the process that answers' }
   },
-  examples: [{ topic: 'news', first: ID, last: ID, count: 1, isClosed: false, reason: null, message: null, producer: null, subscribers: 0 }]
+  examples: [
+    {
+      topic: 'news',
+      first: ID,
+      last: ID,
+      count: 1,
+      isClosed: false,
+      reason: null,
+      message: null,
+      producer: null,
+      subscribers: 0
+    }
+  ]
 } as const
 
 const gap = {

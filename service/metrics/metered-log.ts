@@ -1,6 +1,21 @@
 import { Counter, Histogram } from 'prom-client'
 import type { Registry } from 'prom-client'
-import type { EventId, Appended, AppendOptions, LeaseReply, LeaseRequest, LogEntry, Location, LogLogger, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog } from 'fastify-resumable-sse/topics'
+import type {
+  EventId,
+  Appended,
+  AppendOptions,
+  LeaseReply,
+  LeaseRequest,
+  LogEntry,
+  Location,
+  LogLogger,
+  NewEvent,
+  PageLimit,
+  SeekStart,
+  TopicEnds,
+  TopicListener,
+  TopicLog
+} from 'fastify-resumable-sse/topics'
 import { describe } from './live-metrics.ts'
 import { SeeingListener } from './seeing-listener.ts'
 import { SeenTopics } from './seen-topics.ts'

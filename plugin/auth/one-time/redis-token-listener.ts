@@ -25,9 +25,9 @@ const MAX_RETRY_MS = 8_000
 const MESSAGE = 'token message'
 
 /**
- * The connection on which a token store hears what other processes revoke. A cluster passes a message on to all of its nodes: there
- * it listens to any of them, and to another one after each loss. The connection that a cluster's client keeps for
- * messages does not report that it was replaced, and one that is silent is never found.
+ * The connection on which a token store hears what other processes revoke. A cluster passes a message on to all of its
+ * nodes: there it listens to any of them, and to another one after each loss. The connection that a cluster's client
+ * keeps for messages does not report that it was replaced, and one that is silent is never found.
  */
 export class RedisTokenListener {
   readonly #init: TokenListenerInit
@@ -47,7 +47,9 @@ export class RedisTokenListener {
     this.#connection.on('ready', () => { this.#listening = this.#listen() })
     this.#connection.on('close', () => this.#lose())
     this.#connection.on('error', (error: Error) => this.#report(reasonOf(error), 'failed; it is tried again'))
-    this.#silence = new SilenceWatch(this.#connection, () => this.#report('the message connection is silent', 'is silent; it is replaced'))
+    this.#silence = new SilenceWatch(this.#connection, () =>
+      this.#report('the message connection is silent', 'is silent; it is replaced')
+    )
   }
 
   /** Settles when it listens, or when that failed for the first time; in a cluster, not before a node is known. */

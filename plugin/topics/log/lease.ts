@@ -151,9 +151,23 @@ export function countAppend (lease: Lease, given: AppendLease | undefined, count
 }
 
 /** The answer to a request, from the state after it. */
-export function replyOf (outcome: LeaseOutcome, { isClosed, reason, message, lease }: LeaseState, nowMs: number): LeaseReply {
+export function replyOf (
+  outcome: LeaseOutcome,
+  { isClosed, reason, message, lease }: LeaseState,
+  nowMs: number
+): LeaseReply {
   const { fence, holder, untilMs, accepted, mustStop } = lease
-  return { outcome, isClosed, reason, message, fence, holder, remainingMs: Math.max(0, untilMs - nowMs), accepted, mustStop }
+  return {
+    outcome,
+    isClosed,
+    reason,
+    message,
+    fence,
+    holder,
+    remainingMs: Math.max(0, untilMs - nowMs),
+    accepted,
+    mustStop
+  }
 }
 
 /** What `TopicEnds` tells of a state. */

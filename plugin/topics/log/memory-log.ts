@@ -190,7 +190,17 @@ export class MemoryLog implements TopicLog {
 
   #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, state }: Topic): TopicEnds {
     const { expireAfterMs } = this.#retentionOf(name)
-    return { first: entries[head]?.id, last, count: entries.length - head, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), ...endingOf(state, this.#now()), jumps: [] }
+    return {
+      first: entries[head]?.id,
+      last,
+      count: entries.length - head,
+      bornMs,
+      forgottenMs,
+      expireAfterMs,
+      nowMs: this.#now(),
+      ...endingOf(state, this.#now()),
+      jumps: []
+    }
   }
 
   #topic (name: string): Topic {
@@ -263,7 +273,9 @@ export class MemoryLog implements TopicLog {
     if (!this.#hasExpired(name, topic)) return
     const idleMs = this.#now() - topic.touchedAt
     if (idleMs >= rememberedMs(this.#retentionOf(name).expireAfterMs)) this.#topics.delete(name)
-    else if (topic.last.n > 0 || topic.state.isClosed) this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
+    else if (topic.last.n > 0 || topic.state.isClosed) {
+      this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
+    }
   }
 }
 

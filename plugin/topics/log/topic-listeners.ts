@@ -1,8 +1,8 @@
 import type { LogLogger, TopicListener } from './topic-log.ts'
 
 /**
- * The listeners of a log, one for each followed topic. One that throws harms neither the log, which has stored the events by
- * then, nor the listeners of other topics; the log's logger reports it.
+ * The listeners of a log, one for each followed topic. One that throws harms neither the log, which has stored the
+ * events by then, nor the listeners of other topics; the log's logger reports it.
  */
 export class TopicListeners {
   readonly #listeners = new Map<string, TopicListener>()

@@ -36,9 +36,14 @@ export interface TopicEnds {
   readonly reason?: EndReason | undefined
   /** What the producer said about its failure. */
   readonly message?: string | undefined
-  /** How long the lease of the topic's producer still runs, in ms; 0 when it has run out; undefined when there is no producer. */
+  /**
+   * How long the lease of the topic's producer still runs, in ms; 0 when it has run out; undefined when there is no
+   * producer.
+   */
   readonly leaseMs?: number | undefined
-  /** Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first. */
+  /**
+   * Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first.
+   */
   readonly jumps: readonly Jump[]
 }
 
@@ -71,8 +76,8 @@ export interface AppendOptions {
   /** Whose key it is; different publishers may use the same key. Without one, keys belong to the topic alone. */
   publisher?: string | undefined
   /**
-   * The lease of the producer that appends; the append renews it. An append that was done before, as `accepted` tells, is
-   * a repeat: nothing is appended, and `ids` is empty. Not together with `idempotencyKey`.
+   * The lease of the producer that appends; the append renews it. An append that was done before, as `accepted` tells,
+   * is a repeat: nothing is appended, and `ids` is empty. Not together with `idempotencyKey`.
    */
   lease?: AppendLease | undefined
 }
@@ -124,9 +129,10 @@ export interface TopicLog {
    */
   start: (logger: LogLogger) => Promise<void>
   /**
-   * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log makes them.
-   * Rejects with `TOPICS_CLOSED` for a closed topic, and with `TOPICS_LEASE_LOST` for a lease that is no longer the topic's. A repeated `idempotencyKey` appends nothing and returns the first ids;
-   * when the events are not those of the first time, it rejects with `TOPICS_IDEMPOTENCY_KEY_REUSED`.
+   * Appends events, all or none, in order and without others between them. Settles when they are as durable as the log
+   * makes them. Rejects with `TOPICS_CLOSED` for a closed topic, and with `TOPICS_LEASE_LOST` for a lease that is no
+   * longer the topic's. A repeated `idempotencyKey` appends nothing and returns the first ids; when the events are not
+   * those of the first time, it rejects with `TOPICS_IDEMPOTENCY_KEY_REUSED`.
    */
   append: (topic: string, events: readonly NewEvent[], options?: AppendOptions) => Promise<Appended>
   /** Entries after a position, oldest first, bounded by count and by bytes of data; at least one if there is any. */
@@ -146,9 +152,14 @@ export interface TopicLog {
   follow: (topic: string, listener: TopicListener) => Promise<TopicEnds>
   /** Stops telling this listener. Ignored where another one follows the topic by now. */
   unfollow: (topic: string, listener: TopicListener) => Promise<void>
-  /** Closes a topic for good: it takes no more events, and its producer loses its lease. Closing twice is the same as once. */
+  /**
+   * Closes a topic for good: it takes no more events, and its producer loses its lease. Closing twice is the same as
+   * once.
+   */
   close: (topic: string) => Promise<void>
-  /** Takes, renews, ends or looks at the lease of the topic's producer, in one atomic step. A refusal is in the reply. */
+  /**
+   * Takes, renews, ends or looks at the lease of the topic's producer, in one atomic step. A refusal is in the reply.
+   */
   lease: (topic: string, request: LeaseRequest) => Promise<LeaseReply>
   /** Drops all entries of a topic and reopens it. Its numbers go on, so that no cursor ever means another event. */
   delete: (topic: string) => Promise<void>

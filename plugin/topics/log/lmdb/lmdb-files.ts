@@ -12,7 +12,14 @@ import { RecordEncoder } from './lmdb-record.ts'
 const { open } = requirePeer<typeof Lmdb>('lmdb', 'LmdbLog')
 
 /** A topic's state. Numbers are dense, so the retained entries are exactly those from `first` to `last.n`. */
-export interface Meta { first: number, last: EventId, bornMs: number, forgottenMs?: number, state: LeaseState, touchedAt: number }
+export interface Meta {
+  first: number
+  last: EventId
+  bornMs: number
+  forgottenMs?: number
+  state: LeaseState
+  touchedAt: number
+}
 /** An entry as stored. */
 export type Stored = [ms: number, event: string | null, data: string, retry: number | null]
 /** What an idempotency key stands for. */

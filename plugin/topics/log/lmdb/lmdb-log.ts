@@ -179,7 +179,9 @@ export class LmdbLog implements TopicLog {
     await this.#write(() => {
       const meta = this.#peek(topic)
       this.#drop(topic, meta.first, meta.last.n)
-      if (meta.last.n > 0 || meta.state !== OPEN) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
+      if (meta.last.n > 0 || meta.state !== OPEN) {
+        this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
+      }
     })
     this.#listeners.tell(topic, listener => listener.onDoubt())
   }
@@ -221,7 +223,11 @@ export class LmdbLog implements TopicLog {
   }
 
   /** All reads come before the first write: what is damaged is found while nothing is written yet. */
-  #appendNow (topic: string, events: readonly NewEvent[], { key, lease }: AppendTerms): Appended | 'closed' | 'reused' | 'superseded' {
+  #appendNow (
+    topic: string,
+    events: readonly NewEvent[],
+    { key, lease }: AppendTerms
+  ): Appended | 'closed' | 'reused' | 'superseded' {
     const earlier = key && this.#earlier(topic, key.name)
     if (key && earlier) {
       return earlier.fingerprint === key.fingerprint
@@ -311,7 +317,17 @@ export class LmdbLog implements TopicLog {
     const count = Math.max(0, meta.last.n - first + 1)
     const { last, bornMs, forgottenMs = 0, state } = meta
     const { expireAfterMs } = this.#retentionOf(topic)
-    return { first: count > 0 ? this.#entry(topic, first).id : undefined, last, count, bornMs, forgottenMs, expireAfterMs, nowMs: this.#now(), ...endingOf(state, this.#now()), jumps: [] }
+    return {
+      first: count > 0 ? this.#entry(topic, first).id : undefined,
+      last,
+      count,
+      bornMs,
+      forgottenMs,
+      expireAfterMs,
+      nowMs: this.#now(),
+      ...endingOf(state, this.#now()),
+      jumps: []
+    }
   }
 
   #drop (topic: string, first: number, last: number): void {
@@ -351,8 +367,11 @@ export class LmdbLog implements TopicLog {
     const end = Math.min(meta.last.n, meta.first + DROPPED_PER_STEP - 1)
     this.#drop(topic, meta.first, end)
     if (end < meta.last.n) void this.#db.topics.put(topic, { ...meta, first: end + 1 })
-    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) void this.#db.topics.remove(topic)
-    else if (meta.last.n > 0 || meta.state.isClosed) void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
+    else if (this.#now() - meta.touchedAt >= rememberedMs(this.#retentionOf(topic).expireAfterMs)) {
+      void this.#db.topics.remove(topic)
+    } else if (meta.last.n > 0 || meta.state.isClosed) {
+      void this.#db.topics.put(topic, emptyMeta(meta.touchedAt, endedMs(meta)))
+    }
   }
 }
 

@@ -69,7 +69,9 @@ export class RedisChannels {
     await this.#subscriber?.unsubscribe(this.nameOf(topic)).catch(() => {})
   }
 
-  #topicOf (channel: string): string { return channel.slice(this.#init.target.prefix.length + 1, channel.lastIndexOf('}')) }
+  #topicOf (channel: string): string {
+    return channel.slice(this.#init.target.prefix.length + 1, channel.lastIndexOf('}'))
+  }
 
   #createSubscriber (): RedisSubscriber | RedisClusterSubscriber {
     const { target, client, trouble, commandTimeoutMs, canaryMs: intervalMs } = this.#init
@@ -77,13 +79,16 @@ export class RedisChannels {
     const common = {
       trouble,
       onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
-      onRestored: (channels: readonly string[]) => { for (const channel of channels) this.#listeners.tell(this.#topicOf(channel), listener => listener.onDoubt()) }
+      onRestored: (channels: readonly string[]) => {
+        for (const channel of channels) this.#listeners.tell(this.#topicOf(channel), listener => listener.onDoubt())
+      }
     }
     if (client instanceof ClusterClient) {
       return new RedisClusterSubscriber({
         ...common,
         cluster: client,
-        connect: (host, port) => createMessageConnection({ options: { ...target.options, host, port } }, commandTimeoutMs),
+        connect: (host, port) =>
+          createMessageConnection({ options: { ...target.options, host, port } }, commandTimeoutMs),
         canary: { prefix: canary, intervalMs, send: channel => client.spublish(channel, '') }
       })
     }

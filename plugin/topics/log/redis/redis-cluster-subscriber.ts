@@ -98,7 +98,9 @@ export class RedisClusterSubscriber {
       const moves = this.#misplaced()
       for (let at = 0; at < moves.length; at += CHUNK) {
         // One that fails must not keep the others in the wrong place.
-        await Promise.allSettled(moves.slice(at, at + CHUNK).map(({ channel, route, node }) => this.#move(channel, route, node)))
+        await Promise.allSettled(
+          moves.slice(at, at + CHUNK).map(({ channel, route, node }) => this.#move(channel, route, node))
+        )
       }
       this.#dropUnused()
     } finally {

@@ -12,7 +12,18 @@ import type { Retention, RetentionOf } from '../../retention.ts'
 import { fingerprintOf, keyNameOf } from '../idempotency.ts'
 import type { AppendLease, LeaseReply, LeaseRequest } from '../lease.ts'
 import type {
-  Appended, AppendOptions, LogEntry, LogHealth, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds, TopicListener, TopicLog
+  Appended,
+  AppendOptions,
+  LogEntry,
+  LogHealth,
+  LogLogger,
+  Location,
+  NewEvent,
+  PageLimit,
+  SeekStart,
+  TopicEnds,
+  TopicListener,
+  TopicLog
 } from '../topic-log.ts'
 import { RedisChannels } from './redis-channels.ts'
 import { checkOptions, refuseOption } from './redis-log-options.ts'
@@ -58,7 +69,13 @@ export class RedisLog implements TopicLog {
     })
     this.#client = this.#link.client
     const { commandTimeoutMs, canaryMs } = options
-    this.#channels = new RedisChannels({ target: this.#target, client: this.#client, trouble: this.#link.trouble, commandTimeoutMs, canaryMs })
+    this.#channels = new RedisChannels({
+      target: this.#target,
+      client: this.#client,
+      trouble: this.#link.trouble,
+      commandTimeoutMs,
+      canaryMs
+    })
   }
 
   /** True when Redis accepts commands and its messages arrive. */
@@ -67,8 +84,17 @@ export class RedisLog implements TopicLog {
   /** Before the start nothing is known. */
   get health (): LogHealth {
     const { canaryAgeMs, reconnects, replaced } = this.#channels.health
-    const { reconnects: ofCommands, trouble: { problem } } = this.#link
-    return { isHealthy: this.isHealthy, canaryAgeMs, reconnects: reconnects + ofCommands, replaced, ...(problem !== undefined && { problem }) }
+    const {
+      reconnects: ofCommands,
+      trouble: { problem }
+    } = this.#link
+    return {
+      isHealthy: this.isHealthy,
+      canaryAgeMs,
+      reconnects: reconnects + ofCommands,
+      replaced,
+      ...(problem !== undefined && { problem })
+    }
   }
 
   /** Settles when Redis answers, and after 3 s at the latest: the log then becomes available later. */
@@ -105,7 +131,13 @@ export class RedisLog implements TopicLog {
    * it.
    */
   #appendArgs (topic: string, events: readonly NewEvent[], lease: AppendLease | undefined): string[] {
-    const args = [this.#channels.nameOf(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic)), lease?.fence ?? '', lease?.accepted ?? '']
+    const args = [
+      this.#channels.nameOf(topic),
+      this.#publish,
+      ...retentionArgs(this.#retentionOf(topic)),
+      lease?.fence ?? '',
+      lease?.accepted ?? ''
+    ]
     for (const { event, data, retry } of events) args.push(event ?? '', data, retry ?? '')
     return args.map(String)
   }
@@ -167,11 +199,20 @@ export class RedisLog implements TopicLog {
   async lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
     const { expireAfterMs } = this.#retentionOf(topic)
     const args = [this.#channels.nameOf(topic), this.#publish, expireAfterMs, ...leaseArgs(request)].map(String)
-    return toLeaseReply(await this.#ask(() => this.#client.topicLease(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)))
+    return toLeaseReply(
+      await this.#ask(() => this.#client.topicLease(this.#key(topic, 'log'), this.#key(topic, 'meta'), args))
+    )
   }
 
   async delete (topic: string): Promise<void> {
-    await this.#ask(() => this.#client.topicDelete(this.#key(topic, 'log'), this.#key(topic, 'meta'), this.#channels.nameOf(topic), this.#publish))
+    await this.#ask(() =>
+      this.#client.topicDelete(
+        this.#key(topic, 'log'),
+        this.#key(topic, 'meta'),
+        this.#channels.nameOf(topic),
+        this.#publish
+      )
+    )
   }
 
   async stop (): Promise<void> {

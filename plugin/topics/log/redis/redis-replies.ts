@@ -15,7 +15,10 @@ export function toEntry (idText: string, fields: readonly string[]): LogEntry[] 
 }
 
 /** What `locate.lua` replied. */
-export function toLocation ([ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until]: LocateReply, expireAfterMs: number): Location {
+export function toLocation (
+  [ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until]: LocateReply,
+  expireAfterMs: number
+): Location {
   return {
     ends: {
       first: parseEventId(first),
@@ -53,7 +56,17 @@ export function leaseArgs (request: LeaseRequest): (string | number)[] {
 }
 
 /** What `lease.lua` replied. */
-export function toLeaseReply ([outcome, fence, holder, remaining, accepted, mustStop, closed, reason, message]: LeaseScriptReply): LeaseReply {
+export function toLeaseReply ([
+  outcome,
+  fence,
+  holder,
+  remaining,
+  accepted,
+  mustStop,
+  closed,
+  reason,
+  message
+]: LeaseScriptReply): LeaseReply {
   return {
     outcome,
     isClosed: closed === 1,

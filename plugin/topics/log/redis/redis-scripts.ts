@@ -26,10 +26,34 @@ export interface ScriptCommands {
 export type PageReply = [next: string, ...entries: [id: string, fields: string[]][]]
 
 /** What `locate.lua` replies. */
-export type LocateReply = [ms: string, n: string, born: string, closed: number, jumps: string, count: number, first: string, found: number, past: string, now: string, reason: string, message: string, until: string]
+export type LocateReply = [
+  ms: string,
+  n: string,
+  born: string,
+  closed: number,
+  jumps: string,
+  count: number,
+  first: string,
+  found: number,
+  past: string,
+  now: string,
+  reason: string,
+  message: string,
+  until: string
+]
 
 /** What `lease.lua` replies. */
-export type LeaseScriptReply = [outcome: LeaseOutcome, fence: string, holder: string, remaining: string, accepted: string, mustStop: number, closed: number, reason: string, message: string]
+export type LeaseScriptReply = [
+  outcome: LeaseOutcome,
+  fence: string,
+  holder: string,
+  remaining: string,
+  accepted: string,
+  mustStop: number,
+  closed: number,
+  reason: string,
+  message: string
+]
 
 const lineage = load('lineage')
 const entry = load('entry')
