@@ -1,11 +1,13 @@
 // Makes sure that what the tests need beside npm's packages is there: installs it where it may (root on Debian), or
 // says which command does. Run by `npm test`; plain JavaScript, because it runs before anything is built.
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { installValkey, isValkeyThere, VALKEY_COMMAND } from './support/valkey.js'
 
 const PACKAGES = { 'redis-server': 'redis-server', nginx: 'nginx', chromium: 'chromium', python3: 'python3', haproxy: 'haproxy', lighttpd: 'lighttpd' }
+// Only Debian has this package; where it is missing, test/examples/firefox.test.ts is skipped.
+if (existsSync('/etc/os-release') && /^ID=debian$/m.test(readFileSync('/etc/os-release', 'utf8'))) PACKAGES['firefox-esr'] = 'firefox-esr'
 const PATHS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/bin']
 
 const isThere = command => PATHS.some(folder => {
