@@ -1,4 +1,5 @@
 import { ItemSink } from './item-sink.ts'
+import type { TopicEnd } from './log/lease.ts'
 import type { TopicEvent } from './read-topic.ts'
 import type { Gap } from './resume.ts'
 
@@ -10,8 +11,8 @@ export type SubscriptionItem =
   | { kind: 'event', cursor: string } & TopicEvent
   /** Events of a topic are missing here, with the data of `stream.gap`. */
   | { kind: 'gap', cursor: string } & Gap
-  /** A topic that was closed is read to its end. */
-  | { kind: 'end', cursor: string, topic: string }
+  /** A topic that was closed is read to its end, with the data of `stream.end`. */
+  | { kind: 'end', cursor: string, topic: string } & TopicEnd
 
 /** By the name of the event in the frame. */
 const KINDS: ReadonlyMap<string | undefined, SubscriptionItem['kind']> = new Map([

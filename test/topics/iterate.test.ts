@@ -57,7 +57,7 @@ for (const [name, makeLog] of Object.entries(logs)) {
     const items = await all
     const of = (topic: string): SubscriptionItem[] => items.filter(item => item.topic === topic)
     const event = { kind: 'event', topic: 'a', id: first, event: 'x', data: '{"text":"a\\nb\u2028"}', retry: 5 }
-    t.match(of('a'), [event, { kind: 'end', topic: 'a' }])
+    t.match(of('a'), [event, { kind: 'end', topic: 'a', reason: 'closed' }])
     t.match(of('b'), [{ kind: 'event', topic: 'b', id: second, data: 'plain' }, { kind: 'end', topic: 'b' }])
     t.notOk('event' in of('b')[0]! || 'retry' in of('b')[0]!, 'nothing that was not published')
     const rest = await takeAll(app.topics.subscribe(['a', 'b'], { after: items.at(-1)!.cursor }))
