@@ -14,7 +14,7 @@ const RELATIVE_LINK = /\]\((?![a-z]+:|#)([^)#\s]+)/g
 
 function pagesIn (folder, document) {
   if (document.endsWith('.md')) return [join(folder, document)]
-  if (document !== 'docs') return []
+  if (document !== 'docs' && document !== 'examples') return []
   return readdirSync(join(folder, document), { recursive: true }).filter(file => file.endsWith('.md')).map(file => join(folder, document, file))
 }
 
@@ -31,11 +31,16 @@ function rewriteLinks (folder, page) {
   writeFileSync(page, text)
 }
 
+/** Screenshots weigh more than all pages together: a package links to those of the repository. */
+function isPacked (file) {
+  return !file.endsWith('.png')
+}
+
 const [action = '', folder = ''] = process.argv.slice(2)
 const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 const documents = DOCUMENTS[name]
 for (const document of documents) {
   rmSync(join(folder, document), { recursive: true, force: true })
-  if (action === 'add') cpSync(join(ROOT, document), join(folder, document), { recursive: true })
+  if (action === 'add') cpSync(join(ROOT, document), join(folder, document), { recursive: true, filter: isPacked })
 }
 if (action === 'add') for (const page of documents.flatMap(document => pagesIn(folder, document))) rewriteLinks(folder, page)
