@@ -201,7 +201,7 @@ t.test('HEAD answers what GET would, without a body; on the stream it starts non
 
 t.test('a path with nothing at it is 404, and the query is not repeated', async t => {
   const service = await TestService.start(t)
-  for (const path of ['/topics', '/topics/a/b', '/events/', '/EVENTS', '/healthz/', '/topics/a/close/']) {
+  for (const path of ['/topics/a/b', '/events/', '/EVENTS', '/healthz/', '/topics/a/close/']) {
     for (const method of ['GET', 'POST', 'OPTIONS']) {
       const answer = await service.call(`${path}?ot=secret`, { method })
       t.match(shape(answer), refused(404, 'SERVICE_NO_SUCH_PATH', new RegExp(`^no route for ${path}$`)), `${method} ${path}`)
