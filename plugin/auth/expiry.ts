@@ -1,3 +1,5 @@
+import { IN_BAND, inBandData } from '../common/in-band.ts'
+import type { InBandData } from '../common/in-band.ts'
 import type { SseStream } from '../reply/stream.ts'
 
 /**
@@ -12,17 +14,22 @@ const LOOK_MS = 30_000
  */
 export function startExpiry (stream: SseStream, expiresAtMs: number, warningMs: number): () => void {
   const stopWarning = warningMs === 0 ? () => {} : at(expiresAtMs - warningMs, () => warn(stream, expiresAtMs))
-  const stopEnd = at(expiresAtMs, () => stream.close('expired', { event: 'stream.expired', data: Buffer.from('{}') }))
+  const stopEnd = at(expiresAtMs, () => stream.close('expired', eventOf(IN_BAND.expired, {})))
   return () => {
     stopWarning()
     stopEnd()
   }
 }
 
-/** As bytes, so that the application's serializer is not used. */
+/** Waits for room: a slow client must not lose it, nor be cut for it. */
 function warn (stream: SseStream, expiresAtMs: number): void {
   const expiresIn = Math.ceil((expiresAtMs - Date.now()) / 1_000)
-  if (expiresIn > 0) stream.push({ event: 'stream.expiring', data: Buffer.from(JSON.stringify({ expiresIn })) })
+  if (expiresIn > 0) void stream.send(eventOf(IN_BAND.expiring, { expiresIn }))
+}
+
+/** With bytes as data, so that the application's serializer is not used. */
+function eventOf<K extends keyof InBandData> (event: K, data: InBandData[K]): { event: K, data: Buffer } {
+  return { event, data: Buffer.from(inBandData(event, data)) }
 }
 
 /**

@@ -2,7 +2,8 @@ import { KeyObject } from 'node:crypto'
 import { types } from 'node:util'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
-import { withoutUndefined } from '../common/given.ts'
+import { integer, isFunction, isObject, trueOrFalse, withoutUndefined } from '../common/option-check.ts'
+import type { OptionCheck } from '../common/option-check.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { CookieOptions } from './cookie.ts'
 import { isPattern } from './grant-init.ts'
@@ -51,21 +52,11 @@ export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000, reche
 
 const MIN_SECRET_BYTES = 32
 
-export interface OptionCheck { range: string, ok: (value: unknown) => boolean }
-
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const isBoolean = (value: unknown): boolean => typeof value === 'boolean'
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 const isFilledList = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.length > 0 && value.every(isItem)
 // RFC 9110, 5.6.2: names of headers and cookies.
 const isToken = (value: unknown): boolean => typeof value === 'string' && /^[!#$%&'*+.^_`|~A-Za-z0-9-]+$/.test(value)
-const integer = (min: number, max: number, unit: string): OptionCheck => ({
-  range: `an integer from ${min} to ${max} (${unit})`,
-  ok: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
-})
 const text: OptionCheck = { range: 'a string that is not empty', ok: isText }
 const patterns: OptionCheck = {
   range: 'a list of patterns of topics, such as "orders.*"',
@@ -95,9 +86,9 @@ export const authChecks: Record<string, OptionCheck> = {
   'jwt.claim': text,
   'jwt.maxTokenBytes': integer(256, 65_536, 'bytes'),
   'cookie.name': { range: 'the name of a cookie', ok: isToken },
-  'cookie.signed': { range: 'true or false', ok: isBoolean },
+  'cookie.signed': trueOrFalse,
   'cookie.verify': verify,
-  'cookie.jwt': { range: 'true or false', ok: isBoolean },
+  'cookie.jwt': trueOrFalse,
   'proxy.header': { range: 'the name of a header', ok: isToken },
   'proxy.from': { range: 'a list of IP addresses and CIDR blocks', ok: value => isFilledList(value, isNetwork) },
   'proxy.verify': verify,

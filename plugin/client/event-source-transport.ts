@@ -4,7 +4,7 @@ import { requestUrl } from './transport.ts'
 import type { ConnectionRequest, ConnectionSink, Outcome, Transport } from './transport.ts'
 
 /** Names that the server itself uses. EventSource needs a listener for each name. */
-const SERVER_NAMES = [
+export const SERVER_NAMES = [
   'message',
   'stream.open',
   'stream.gap',

@@ -1,8 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { types } from 'node:util'
-
-/** What a client receives when the source fails after the first byte. */
-export interface ErrorReport { statusCode: number, code?: string, error: string, message: string }
+import type { ErrorReport } from '../common/in-band.ts'
 
 /** Statuses of a refusal that is meant to pass. EventSource would take them as final. */
 const RETRY_STATUSES: ReadonlySet<number> = new Set([429, 503])

@@ -1,4 +1,9 @@
 import { errors } from './errors.ts'
+import { IN_BAND } from '../common/in-band.ts'
+import {
+  checkOptions, integer, isBetween, isFunction, isObject, trueOrFalse, withoutUndefined
+} from '../common/option-check.ts'
+import type { OptionCheck, OptionError } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
 import { checkEventName, defaultSerializer, MAX_RETRY_MS } from './wire.ts'
 import type { Serializer, WireEvent } from './wire.ts'
@@ -88,23 +93,13 @@ export const defaults: ResolvedOptions = {
   serializer: defaultSerializer,
   final: false,
   negotiate: true,
-  errorEvent: 'stream.error'
+  errorEvent: IN_BAND.error
 }
 
 export const DEFAULT_DRAIN_MS = 5_000
 
-type Check = { range: string, ok: (value: unknown) => boolean }
-
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const isBetween = (value: unknown, min: number, max: number): boolean =>
-  Number.isInteger(value) && Number(value) >= min && Number(value) <= max
-const integer = (min: number, max: number, unit: string): Check => ({
-  range: `an integer from ${min} to ${max} (${unit})`,
-  ok: value => isBetween(value, min, max)
-})
-
 /** One row per option: its allowed range in words, and the test. Shown in error messages and in docs/plugin.md. */
-export const checks: Record<keyof SseOptions, Check> = {
+export const checks: Record<keyof SseOptions, OptionCheck> = {
   heartbeatMs: {
     range: `0 or an integer from 10 to ${MAX_TIMER_MS} (ms)`,
     ok: value => value === 0 || isBetween(value, 10, MAX_TIMER_MS)
@@ -119,18 +114,18 @@ export const checks: Record<keyof SseOptions, Check> = {
   maxLifetimeMs: integer(0, MAX_TIMER_MS, 'ms'),
   lifetimeJitter: { range: 'a number from 0 to 1', ok: value => typeof value === 'number' && value >= 0 && value <= 1 },
   serializer: { range: 'a function', ok: isFunction },
-  final: { range: 'true or false', ok: value => typeof value === 'boolean' },
-  negotiate: { range: 'true or false', ok: value => typeof value === 'boolean' },
+  final: trueOrFalse,
+  negotiate: trueOrFalse,
   errorEvent: { range: 'false or an event name', ok: value => value === false || isEventName(value) },
   onError: { range: 'a function', ok: isFunction },
   onClose: { range: 'a function', ok: isFunction }
 }
 
-const drainChecks: Record<keyof DrainInit, Check> = {
+const drainChecks: Record<keyof DrainInit, OptionCheck> = {
   drainMs: integer(0, MAX_TIMER_MS, 'ms'),
-  answersWhileClosing: { range: 'true or false', ok: value => typeof value === 'boolean' }
+  answersWhileClosing: trueOrFalse
 }
-const eventsCheck: Check = {
+const eventsCheck: OptionCheck = {
   range: 'an object of JSON schemas by event name',
   ok: value => isObject(value) && Object.values(value).every(isObject) && Object.keys(value).every(isEventName)
 }
@@ -141,7 +136,7 @@ const eventsCheck: Check = {
  */
 export function resolveOptions (level: string, base: ResolvedOptions, given: SseOptions): ResolvedOptions {
   if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'options', 'an object', show(given))
-  for (const [name, value] of Object.entries(given)) checkOption(level, name, value, checks)
+  checkOptions(given, checks, badOption(level), ownOptions(level))
   const resolved = { ...base, ...withoutUndefined(given) }
   // A lower bound given alone takes the inherited mark down with it.
   if (given.highWaterMarkBytes === undefined) {
@@ -162,7 +157,7 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
 export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drain: DrainInit } {
   const { drainMs = DEFAULT_DRAIN_MS, answersWhileClosing = false, ...rest } = given
   const drain = { drainMs, answersWhileClosing }
-  for (const [name, value] of Object.entries(drain)) checkOption('plugin', name, value, drainChecks)
+  checkOptions(drain, drainChecks, badOption('plugin'))
   return { options: resolveOptions('plugin', defaults, rest), drain }
 }
 
@@ -174,35 +169,17 @@ export function resolveRouteOptions (
 ): { options: ResolvedOptions, events: Record<string, unknown> } {
   if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'sse', 'an object', show(given))
   const { events = {}, ...rest } = given as SseRouteOptions
-  checkOption(level, 'events', events, { events: eventsCheck })
+  checkOptions({ events }, { events: eventsCheck }, badOption(level))
   return { options: resolveOptions(level, base, rest), events }
 }
 
-function checkOption (level: string, name: string, value: unknown, table: Record<string, Check>): void {
-  const check = Object.hasOwn(table, name) ? table[name] : undefined
-  if (!check) {
-    throw new errors.FST_SSE_BAD_OPTION(
-      level,
-      name,
-      `one of ${[...Object.keys(table), ...ownOptions(level)].join(', ')}`,
-      'an unknown option'
-    )
-  }
-  if (value !== undefined && !check.ok(value)) {
-    throw new errors.FST_SSE_BAD_OPTION(level, name, check.range, show(value))
-  }
-}
+const badOption = (level: string): OptionError => (name, range, seen) =>
+  new errors.FST_SSE_BAD_OPTION(level, name, range, seen)
 
 /** Options that exist at one level only, and were taken off before. */
 function ownOptions (level: string): string[] {
   if (level === 'plugin') return Object.keys(drainChecks)
   return level.startsWith('route') ? ['events'] : []
-}
-
-function withoutUndefined<T extends object> (given: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>
-  }
 }
 
 function isEventName (value: unknown): boolean {
@@ -211,8 +188,4 @@ function isEventName (value: unknown): boolean {
   } catch {
     return false
   }
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

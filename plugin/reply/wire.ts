@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { types } from 'node:util'
 import { errors } from './errors.ts'
+import { IN_BAND, inBandData } from '../common/in-band.ts'
 import { show } from '../common/show.ts'
 import type { Frame } from './frame.ts'
 
@@ -48,10 +49,12 @@ export const PREAMBLE: Buffer = Buffer.from(':\n')
 export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n'), events: 0 }
 
 /** The id of the event that says that the end of a stream is final. No cursor and no id of a log looks like it. */
-export const FINAL_ID = 'stream.end'
+export const FINAL_ID = IN_BAND.end
 /** The last event of such a stream. */
 export const FINAL_FRAME: Frame = {
-  bytes: Buffer.from(`id: ${FINAL_ID}\nevent: stream.end\ndata: {"reason":"done"}\n\n`),
+  bytes: Buffer.from(
+    `id: ${FINAL_ID}\nevent: ${IN_BAND.end}\ndata: ${inBandData(IN_BAND.end, { reason: 'done' })}\n\n`
+  ),
   events: 1
 }
 

@@ -3,7 +3,8 @@ import { encodeEvent } from '../reply/wire.ts'
 import { formatEventId } from './event-id.ts'
 import type { LogEntry, NewEvent } from './log/topic-log.ts'
 import type { TopicEnd } from './log/lease.ts'
-import type { Gap } from './resume.ts'
+import { IN_BAND, inBandData } from '../common/in-band.ts'
+import type { Gap } from '../common/in-band.ts'
 
 /** In-band events of the service are named `stream.*`; publishing such a name is refused. */
 export const RESERVED_PREFIX = 'stream.'
@@ -45,7 +46,7 @@ let lastOpen: { cursor: string | undefined, frame: Frame } | undefined
  */
 export function openFrame (cursor: string | undefined): Frame {
   if (lastOpen === undefined || lastOpen.cursor !== cursor) {
-    lastOpen = { cursor, frame: { bytes: encodeEvent({ event: 'stream.open', id: cursor, data: '' }), events: 0 } }
+    lastOpen = { cursor, frame: { bytes: encodeEvent({ event: IN_BAND.open, id: cursor, data: '' }), events: 0 } }
   }
   return lastOpen.frame
 }
@@ -55,7 +56,7 @@ export function openFrame (cursor: string | undefined): Frame {
  * again.
  */
 export function gapFrame (gap: Gap, cursor: string | undefined): Frame {
-  return { bytes: encodeEvent({ event: 'stream.gap', id: cursor, data: JSON.stringify(gap) }), events: 0 }
+  return { bytes: encodeEvent({ event: IN_BAND.gap, id: cursor, data: inBandData(IN_BAND.gap, gap) }), events: 0 }
 }
 
 /** The body of a gap inside a feed; its id line is added like that of any event. */
@@ -65,7 +66,7 @@ export function gapBody (gap: Gap): Buffer {
 
 /** Tells that a closed topic was read to its end. */
 export function endBody (topic: string, { reason, message }: TopicEnd): Buffer {
-  return encodeEvent({ event: 'stream.end', data: JSON.stringify({ topic, reason, message }) })
+  return encodeEvent({ event: IN_BAND.end, data: inBandData(IN_BAND.end, { topic, reason, message }) })
 }
 
 /** Several frames as one. */

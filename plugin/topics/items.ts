@@ -1,7 +1,8 @@
 import { ItemSink } from './item-sink.ts'
 import type { TopicEnd } from './log/lease.ts'
 import type { TopicEvent } from './read-topic.ts'
-import type { Gap } from './resume.ts'
+import { IN_BAND } from '../common/in-band.ts'
+import type { Gap } from '../common/in-band.ts'
 
 /**
  * What `for await` over a subscription yields. `cursor` is where to continue after the item, as the option `after` of
@@ -17,8 +18,8 @@ export type SubscriptionItem =
 /** By the name of the event in the frame. */
 const KINDS: ReadonlyMap<string | undefined, SubscriptionItem['kind']> = new Map([
   [undefined, 'event'],
-  ['stream.gap', 'gap'],
-  ['stream.end', 'end']
+  [IN_BAND.gap, 'gap'],
+  [IN_BAND.end, 'end']
 ])
 
 interface ItemsInit {

@@ -1,4 +1,4 @@
-import type { GapReason } from './resume.ts'
+import type { GapReason } from '../common/in-band.ts'
 
 /**
  * How a client that brought a cursor goes on in a topic: with events it had not seen, with none to catch up on, or

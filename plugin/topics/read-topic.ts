@@ -1,4 +1,4 @@
-import { withoutUndefined } from '../common/given.ts'
+import { withoutUndefined } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
 import { readCursor, topicTag } from './cursor.ts'
 import { errors } from './errors.ts'
@@ -6,7 +6,8 @@ import { formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { LogEntry, TopicEnds, TopicLog } from './log/topic-log.ts'
 import { describeGap, endOf, positionBeforeFirst, resume } from './resume.ts'
-import type { Gap, Resume } from './resume.ts'
+import type { Gap } from '../common/in-band.ts'
+import type { Resume } from './resume.ts'
 import { joinCursors } from './start.ts'
 
 /** Which part of a topic to read. */

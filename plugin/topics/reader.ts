@@ -10,7 +10,7 @@ import type { Hub, Trailing } from './hub.ts'
 import { retryUntilAvailable, pause } from './retry.ts'
 import type { Page, PageEntry } from './pages.ts'
 import { describeGap, resume } from './resume.ts'
-import type { Gap } from './resume.ts'
+import type { Gap } from '../common/in-band.ts'
 import type { TopicStart } from './start.ts'
 
 export interface ReaderInit {

@@ -1,21 +1,7 @@
+import type { Gap, GapReason } from '../common/in-band.ts'
 import { formatEventId, isBefore, isSameEventId } from './event-id.ts'
 import type { EventId } from './event-id.ts'
 import type { Jump, Location, TopicEnds } from './log/topic-log.ts'
-
-/** Why a client missed something. */
-export type GapReason = 'trimmed' | 'fork' | 'unknown' | 'expired'
-
-/** What a client is told in band when its cursor cannot be continued exactly; the data of `stream.gap`. */
-export interface Gap {
-  topic: string
-  reason: GapReason
-  /** The client's position, as it stood; null when it could not be read. */
-  after: string | null
-  /** Id of the first event that follows; null when it is not known yet. */
-  resumedAt: string | null
-  /** How many events are gone, where the log can tell. */
-  missed?: number
-}
 
 /** Why and, where the log can tell, how many. */
 export interface Missed { reason: GapReason, missed?: number }

@@ -1,4 +1,5 @@
-import { withoutUndefined } from '../common/given.ts'
+import { checkOptions, integer, withoutUndefined } from '../common/option-check.ts'
+import type { OptionCheck, OptionError } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { matchesPattern } from '../common/pattern.ts'
@@ -36,12 +37,11 @@ export function rememberedMs (expireAfterMs: number): number {
 }
 
 const MAX_MS = 366 * 24 * 60 * 60 * 1000
-const LOWEST: Record<keyof Retention, number> = { maxEvents: 1, maxAgeMs: 0, expireAfterMs: 0, idempotencyMs: 1 }
-const HIGHEST: Record<keyof Retention, number> = {
-  maxEvents: 100_000_000,
-  maxAgeMs: MAX_MS,
-  expireAfterMs: MAX_MS,
-  idempotencyMs: MAX_MS
+const CHECKS: Record<keyof Retention, OptionCheck> = {
+  maxEvents: integer(1, 100_000_000),
+  maxAgeMs: integer(0, MAX_MS),
+  expireAfterMs: integer(0, MAX_MS),
+  idempotencyMs: integer(1, MAX_MS)
 }
 
 /** Finds a topic's retention: that of the first rule whose pattern matches, over the defaults. */
@@ -58,24 +58,7 @@ function resolveRule (rule: RetentionRule, where: string): { topics: string, ret
   if (typeof topics !== 'string' || topics === '') {
     throw new errors.TOPICS_BAD_OPTION(`${where}.topics`, 'a topic pattern such as "orders.*"', show(topics))
   }
-  for (const [name, value] of Object.entries(given)) checkOption(where, name, value)
+  const bad: OptionError = (name, range, seen) => new errors.TOPICS_BAD_OPTION(`${where}.${name}`, range, seen)
+  checkOptions(given, CHECKS, bad, ['topics'])
   return { topics, retention: { ...RETENTION_DEFAULTS, ...given } }
-}
-
-function checkOption (where: string, name: string, value: unknown): void {
-  if (!Object.hasOwn(RETENTION_DEFAULTS, name)) {
-    throw new errors.TOPICS_BAD_OPTION(
-      `${where}.${name}`,
-      `one of topics, ${Object.keys(RETENTION_DEFAULTS).join(', ')}`,
-      'an unknown option'
-    )
-  }
-  const key = name as keyof Retention
-  if (!Number.isSafeInteger(value) || Number(value) < LOWEST[key] || Number(value) > HIGHEST[key]) {
-    throw new errors.TOPICS_BAD_OPTION(
-      `${where}.${name}`,
-      `an integer from ${LOWEST[key]} to ${HIGHEST[key]}`,
-      show(value)
-    )
-  }
 }

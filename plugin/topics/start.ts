@@ -1,3 +1,4 @@
+import { isBetween } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
 import { has } from '../reply/source-kind.ts'
 import { readCursor, topicTag } from './cursor.ts'
@@ -8,7 +9,7 @@ import type { EventId } from './event-id.ts'
 import type { ResumeOutcome, TopicsObserver } from './observer.ts'
 import type { Pages } from './pages.ts'
 import { describeGap, positionBeforeFirst, resume } from './resume.ts'
-import type { Gap } from './resume.ts'
+import type { Gap } from '../common/in-band.ts'
 
 /** Where a subscription begins. A client that brings a cursor goes on from there; the rest is for one that has none. */
 export interface SubscribeOptions {
@@ -189,8 +190,4 @@ function startBehindGap (gap: Gap, position: EventId, now: EventId, { afterGap }
 /** Several cursors as one text, as Node joins headers. Empty ones are ignored; undefined when there is none. */
 export function joinCursors (after: SubscribeOptions['after']): string | undefined {
   return [after ?? []].flat().filter(cursor => cursor !== '').join(', ') || undefined
-}
-
-function isBetween (value: unknown, min: number, max: number): boolean {
-  return Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 }

@@ -9,12 +9,16 @@ import type { GrantInit } from '../../plugin/auth/index.ts'
 import { startExpiry } from '../../plugin/auth/expiry.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { SseStream } from '../../plugin/index.ts'
+import { buildApp, listen } from '../support/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
+import { open } from '../support/client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 import { until } from '../support/log-contract.ts'
+import { manual } from '../support/manual.ts'
 import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
+import { stuck } from '../support/when.ts'
 
 /** The reason of the next stream that closes. */
 function nextReason (t: Test): Promise<string> {
@@ -48,8 +52,25 @@ async function listenToEnd (t: Test, origin: string, seconds: number): Promise<{
 function record (): { stream: SseStream, told: string[] } {
   const told: string[] = []
   const note = ({ event = '', data = '' }: { event?: string, data?: unknown }): void => { told.push(`${event} ${String(data)}`) }
-  const stream = { push: note, close: (reason: string, last: object) => { note(last); told.push(reason) } } as unknown as SseStream
+  const stream = { send: async (event: object) => note(event), close: (reason: string, last: object) => { note(last); told.push(reason) } } as unknown as SseStream
   return { stream, told }
+}
+
+// It was pushed: with `slowClient: 'drop'` a client that was slow at that moment never got it, and with 'close' it was cut for it.
+for (const slowClient of ['close', 'drop'] as const) {
+  t.test(`a client that is slow when its warning is due gets it when there is room: ${slowClient}`, async t => {
+    const app = await buildApp(t, { slowClient, highWaterMarkBytes: 100_000, maxBufferedBytes: 100_000 })
+    const { stream: opening } = manual(app)
+    const { response, inbox } = await open(t, await listen(app))
+    const stream = await opening
+    response.pause()
+    await stream.send({ data: 'x'.repeat(20_000_000) })
+    await stuck(stream)
+    t.teardown(startExpiry(stream, Date.now() + 3_600_000, 7_200_000))
+    t.equal(stream.isOpen, true)
+    response.resume()
+    await inbox.until('event: stream.expiring\ndata: {"expiresIn":3600}')
+  })
 }
 
 t.test('the warning comes as long before the end as is said, also where timers do not reach', async t => {

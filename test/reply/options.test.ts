@@ -24,6 +24,23 @@ t.test('an option is taken from the nearest level that gives it', async t => {
   }
 })
 
+// An option that comes from elsewhere, as in `{ retryMs: config.retryMs }`, may be there and undefined.
+t.test('an explicit undefined is "not given" for every option, at the plugin, the route and the call', async t => {
+  const nothing = Object.fromEntries(Object.keys(checks).map(name => [name, undefined])) as SseOptions
+  const app = await buildApp(t, { ...nothing, drainMs: undefined, answersWhileClosing: undefined } as unknown as SsePluginOptions)
+  const set = await buildApp(t, { retryMs: 1, final: true })
+  for (const [instance, expected] of [[app, [3_000, ['a']]], [set, [1, ['a', '{"reason":"done"}']]]] as const) {
+    instance.get('/config', { config: { sse: { ...nothing, events: undefined } as unknown as SseRouteOptions } }, (request, reply) => reply.sse(['a'], nothing))
+    instance.get('/route', { sse: nothing }, (request, reply) => reply.sse(['a'], undefined))
+    instance.get('/none', { sse: undefined } as object, (request, reply) => reply.sse(['a'], {}))
+    for (const url of ['/config', '/route', '/none']) {
+      const stream = await injectSse(instance, url)
+      const events = await stream.end()
+      t.same([stream.retryMs, events.map(({ data }) => data)], expected, url)
+    }
+  }
+})
+
 const MAX_TIMER = 2_147_483_647
 // [option, values refused, values taken]
 const values: Record<keyof SseOptions, [unknown[], unknown[]]> = {

@@ -1,6 +1,6 @@
 import { errors } from '../../reply/errors.ts'
-import { withoutUndefined } from '../../common/given.ts'
-import { show } from '../../common/show.ts'
+import { checkOptions, integer, trueOrFalse, withoutUndefined } from '../../common/option-check.ts'
+import type { OptionCheck } from '../../common/option-check.ts'
 import type { TokenStore } from './token-store.ts'
 
 export interface OneTimeTokenOptions {
@@ -39,12 +39,7 @@ export type ResolvedTokenOptions = Required<OneTimeTokenOptions>
 
 const MAX_MS = 366 * 86_400_000
 
-type Check = { range: string, ok: (value: unknown) => boolean }
-const integer = (min: number, max: number, unit: string): Check => ({
-  range: `an integer from ${min} to ${max} (${unit})`,
-  ok: value => Number.isInteger(value) && Number(value) >= min && Number(value) <= max
-})
-const path: Check = {
+const path: OptionCheck = {
   range: 'a path that begins with "/"',
   ok: value => typeof value === 'string' && value.startsWith('/')
 }
@@ -65,8 +60,8 @@ export const tokenDefaults = {
   limitWindowMs: 60_000
 } satisfies Omit<ResolvedTokenOptions, 'store'>
 
-/** The allowed values of each, in words and as a test. */
-export const tokenChecks: Record<keyof OneTimeTokenOptions, Check> = {
+/** What each may be, in words and as a test. */
+export const tokenChecks: Record<keyof OneTimeTokenOptions, OptionCheck> = {
   store: { range: 'a token store', ok: value => typeof value === 'object' && value !== null && 'redeem' in value },
   path,
   revokePath: path,
@@ -75,7 +70,7 @@ export const tokenChecks: Record<keyof OneTimeTokenOptions, Check> = {
   sessionMaxMs: integer(1, MAX_MS, 'ms'),
   graceMs: integer(0, 60_000, 'ms'),
   revocationMs: integer(1, MAX_MS, 'ms'),
-  insecure: { range: 'true or false', ok: value => typeof value === 'boolean' },
+  insecure: trueOrFalse,
   maxPerSubject: integer(1, 1_000_000, 'tokens'),
   maxPerAddress: integer(1, 1_000_000, 'tokens'),
   maxFailures: integer(1, 1_000_000, 'tries'),
@@ -85,18 +80,7 @@ export const tokenChecks: Record<keyof OneTimeTokenOptions, Check> = {
 /** Fills in the defaults. Throws `FST_SSE_BAD_OPTION` naming the option, its range and the value seen. */
 export function resolveTokenOptions (given: OneTimeTokenOptions): ResolvedTokenOptions {
   const options = { ...tokenDefaults, ...withoutUndefined(given) }
-  for (const [name, value] of Object.entries(options)) {
-    const check = Object.hasOwn(tokenChecks, name) ? tokenChecks[name as keyof OneTimeTokenOptions] : undefined
-    if (!check) {
-      throw new errors.FST_SSE_BAD_OPTION(
-        'oneTimeToken',
-        name,
-        `one of ${Object.keys(tokenChecks).join(', ')}`,
-        'an unknown option'
-      )
-    }
-    if (!check.ok(value)) throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', name, check.range, show(value))
-  }
+  checkOptions(options, tokenChecks, (...seen) => new errors.FST_SSE_BAD_OPTION('oneTimeToken', ...seen))
   if (!Object.hasOwn(options, 'store')) {
     throw new errors.FST_SSE_BAD_OPTION('oneTimeToken', 'store', tokenChecks.store.range, 'none')
   }

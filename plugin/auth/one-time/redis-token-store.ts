@@ -1,6 +1,6 @@
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
-import { withoutUndefined } from '../../common/given.ts'
+import { withoutUndefined } from '../../common/option-check.ts'
 import type { Cluster, Redis } from 'ioredis'
 import { RedisLink } from '../../common/redis/redis-link.ts'
 import { parseTarget } from '../../common/redis/redis-target.ts'

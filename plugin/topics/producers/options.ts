@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { withoutUndefined } from '../../common/given.ts'
+import { withoutUndefined } from '../../common/option-check.ts'
 import { show } from '../../common/show.ts'
 import { errors } from '../errors.ts'
 

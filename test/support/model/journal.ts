@@ -2,7 +2,7 @@ import { parseCursor, topicTag } from '../../../plugin/topics/cursor.ts'
 import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../plugin/topics/event-id.ts'
 import type { EventId } from '../../../plugin/topics/event-id.ts'
 import type { TopicEnds } from '../../../plugin/topics/log/topic-log.ts'
-import type { Gap } from '../../../plugin/topics/resume.ts'
+import type { Gap } from '../../../plugin/common/in-band.ts'
 import { numberAfter } from '../../../plugin/topics/resume.ts'
 import type { Received } from './connection.ts'
 

@@ -1,4 +1,4 @@
-import { withoutUndefined } from '../../../common/given.ts'
+import { withoutUndefined } from '../../../common/option-check.ts'
 import type { RedisConnection, RefuseOption } from '../../../common/redis/redis-target.ts'
 import { show } from '../../../common/show.ts'
 import { errors } from '../../errors.ts'
