@@ -26,6 +26,7 @@ export default [
     // Not wrapped yet.
     ignores: [
       'service/console/**',
+      'plugin/testing/**',
       'plugin/topics/errors.ts',
       'plugin/topics/index.ts',
       'service/cli/commands/tail.ts'
