@@ -60,7 +60,12 @@ export async function openPage (t: Test, opener: Pick<Browser, 'newPage'>, optio
  * Content-Security-Policy forbids.
  */
 export async function untilTrue (page: Page, expression: string): Promise<void> {
-  while (!await page.evaluate(expression)) await pause(20)
+  while (!await page.evaluate(expression).catch(ignoreNavigation)) await pause(20)
+}
+
+/** A page that reloads has no context for a moment, in which nothing holds. */
+function ignoreNavigation (error: Error): void {
+  if (!error.message.includes('Execution context was destroyed')) throw error
 }
 
 /** A server with the service's stream and an empty page on one origin. */
