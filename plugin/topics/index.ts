@@ -254,11 +254,10 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {
-      const [{ ends }, lease] = await Promise.all([
-        log.locate(checkTopic(topic), ORIGIN),
-        log.lease(topic, { do: 'look' })
-      ])
-      return { topic, ...describeEnds(ends), producer: describeProducer(lease), subscribers: hub.readersOf(topic) }
+      const { ends } = await log.locate(checkTopic(topic), ORIGIN)
+      // A look at a lease may close the topic: it takes the right to write, which somebody who only looks may not have.
+      const producer = ends.leaseMs === undefined ? null : describeProducer(await log.lease(topic, { do: 'look' }))
+      return { topic, ...describeEnds(ends), producer, subscribers: hub.readersOf(topic) }
     }
   }
 }
