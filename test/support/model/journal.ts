@@ -49,7 +49,7 @@ class TopicJournal {
     return problems
   }
 
-  #checkGap ({ after, resumedAt, reason, missed }: Gap, at: EventId | undefined, { first, jumps }: TopicEnds, complain: (what: string) => void): void {
+  #checkGap ({ after, resumedAt, reason, missed }: Gap, at: EventId | undefined, { first, count, jumps }: TopicEnds, complain: (what: string) => void): void {
     const from = at && formatEventId(at)
     if (after !== null && at !== undefined && parseEventId(after)?.n !== at.n) complain(`a gap after ${after} was told to a client at ${from}`)
     // A topic that was forgotten begins anew; every other gap leads forward, or the client would get again what it has.
@@ -59,6 +59,8 @@ class TopicJournal {
     const next = resumedAt === null ? at.n + missed! + 1 : parseEventId(resumedAt)!.n
     // What was trimmed, or given, in a line that was lost since says nothing of the one that survived.
     if (jumps.some(jump => jump.from.n < next && next < jump.to)) return
+    // Nor does what an append trimmed that was lost since: the one that left `count` events from `next` on.
+    if (jumps.some(jump => jump.from.n < next - 1 + count && next - 1 + count < jump.to)) return
     if (next <= numberAfter(at.n, { jumps })) complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
     // In a later life of the topic the numbers say nothing about this one.
     const isSameLife = first && (!resumed || first.ms <= resumed.ms)

@@ -41,11 +41,19 @@ export class LoopConnection implements ModelConnection {
   async #run ({ hub, log }: Instance, topics: string[], given: string | undefined): Promise<void> {
     const sorted = [...topics].sort()
     const cursor = given ?? formatCursor(sorted.map(topicTag), await Promise.all(sorted.map(async topic => endOf((await log.locate(topic, ORIGIN)).ends))))
+    // Cut off meanwhile: what it says now would move the client that goes on with another connection.
+    if (!this.isOpen) return
     if (given === undefined) this.#onEvent({ id: cursor, event: 'stream.open', data: '' })
     let count = 0
+    let last = cursor
+    const held: Received[] = []
     for await (const item of createSubscription({ hub, topics: sorted, options: { after: cursor, signal: this.#abort.signal } })) {
+      if (!this.isOpen) return
       count++
-      this.#onEvent(receivedFrom(item))
+      held.push(receivedFrom(item))
+      // Of several gaps only the last one moves the cursor: who leaves between them is told all of them again.
+      if (item.kind !== 'gap' || item.cursor !== last) for (const received of held.splice(0)) this.#onEvent(received)
+      last = item.cursor
       await this.#stopped?.promise
     }
     this.isRefused = count === 0 && !this.#abort.signal.aborted
