@@ -26,10 +26,7 @@ export default [
     // Not wrapped yet.
     ignores: [
       'service/console/**',
-      'plugin/testing/**',
-      'plugin/topics/errors.ts',
-      'plugin/topics/index.ts',
-      'service/cli/commands/tail.ts'
+      'plugin/testing/**'
     ],
     rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
   },

@@ -62,7 +62,8 @@ export const errors = {
   /** What a producer was given to publish is no source. */
   TOPICS_BAD_SOURCE: defineError(
     'TOPICS_BAD_SOURCE',
-    'a producer cannot publish %s: give an (async) iterable, a Readable, a ReadableStream, a fetch Response, or a function that returns one',
+    'a producer cannot publish %s: pass an (async) iterable, a Readable, a ReadableStream, a fetch Response, ' +
+      'or a function that returns one of these',
     500,
     TypeError
   ),
@@ -75,7 +76,8 @@ export const errors = {
   /** A topic already has a producer, and taking over was not asked for. */
   TOPICS_PRODUCER_EXISTS: defineError(
     'TOPICS_PRODUCER_EXISTS',
-    'topic "%s" already has a producer, "%s", whose lease runs for another %s ms: wait for its end, stop it, or take over with takeOver',
+    'topic "%s" already has a producer, "%s", whose lease runs for another %s ms: wait until it ends, stop it, ' +
+      'or pass takeOver: true',
     409
   ),
   /**

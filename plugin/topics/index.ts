@@ -274,7 +274,8 @@ function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 
   }
 }
 
-function describeProducer ({ outcome, fence: lease, holder, accepted, remainingMs }: LeaseReply): TopicInfo['producer'] {
+function describeProducer (reply: LeaseReply): TopicInfo['producer'] {
+  const { outcome, fence: lease, holder, accepted, remainingMs } = reply
   return outcome === 'ok' ? { lease, holder, accepted, remainingMs } : null
 }
 
