@@ -2,6 +2,7 @@ import { testAppend } from './append.ts'
 import type { TopicLogContract } from './contract.ts'
 import { testEnds } from './ends.ts'
 import { testFollow } from './follow.ts'
+import { testLeases } from './leases.ts'
 import { testRead } from './read.ts'
 import { testRetention } from './retention.ts'
 
@@ -14,5 +15,6 @@ export function testTopicLog<T> (contract: TopicLogContract<T>): void {
   testRead(contract)
   testEnds(contract)
   testFollow(contract)
+  testLeases(contract)
   testRetention(contract)
 }
