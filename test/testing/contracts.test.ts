@@ -2,7 +2,7 @@ import t from 'tap'
 import { match } from '../../plugin/testing/assert.ts'
 import { testTopicLog } from '../../plugin/testing/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import type { Appended, LogEntry, NewEvent, PageLimit, TopicEnds, TopicListener } from '../../plugin/topics/index.ts'
+import type { Appended, LeaseReply, LeaseRequest, LogEntry, NewEvent, PageLimit, TopicEnds, TopicListener } from '../../plugin/topics/index.ts'
 import type { EventId } from '../../plugin/topics/event-id.ts'
 
 // A suite that cannot fail shows nothing: each of these logs breaks one rule, and the suite must say so.
@@ -33,12 +33,24 @@ class FollowsFromTheStart extends MemoryLog {
   }
 }
 
+class LetsAnybodyProduce extends MemoryLog {
+  override lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
+    return super.lease(topic, request.do === 'take' ? { ...request, takeOver: true } : request)
+  }
+}
+
+class AppendsRepeats extends MemoryLog {
+  override append (topic: string, events: readonly NewEvent[]): Promise<Appended> { return super.append(topic, events) }
+}
+
 const broken: [new (options: object) => MemoryLog, string][] = [
   [ForgetsKeys, 'an idempotency key used again gives the first ids and appends nothing'],
   [ReadsTooMuch, 'pages are bounded by count and by bytes, and joined they are the log'],
   [ReadsFromTheStart, 'a read after the end, or of a topic that is not there, is empty'],
   [StaysOpen, 'a closed topic takes no more events, and says so'],
-  [FollowsFromTheStart, 'a follower hears everything appended after the ends it was given, in order']
+  [FollowsFromTheStart, 'a follower hears everything appended after the ends it was given, in order'],
+  [LetsAnybodyProduce, 'a topic has one producer, and another one is refused or takes over'],
+  [AppendsRepeats, 'an append with a lease that is repeated is done once, also after the topic was closed']
 ]
 
 for (const [Log, name] of broken) {
