@@ -35,12 +35,10 @@ function show (id) {
   answer.addEventListener('question', ({ data }) => { part('question').textContent = data })
   answer.addEventListener('token', ({ data }) => part('text').append(data))
   answer.addEventListener('state', ({ detail }) => { if (detail.state !== 'closed') setState(detail.state) })
-  for (const outcome of ['done', 'stopped', 'failed']) {
-    answer.addEventListener(outcome, () => {
-      setState(outcome)
-      answer.close()
-    })
-  }
+  answer.addEventListener('end', ({ detail }) => {
+    setState(detail.reason)
+    answer.close()
+  })
   answer.addEventListener('error', ({ detail }) => { if (!detail.willRetry) setState(detail.message) })
   part('stop').addEventListener('click', () => fetch(`/answers/${id}`, { method: 'DELETE' }))
 }

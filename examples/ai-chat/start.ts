@@ -1,4 +1,5 @@
 import Fastify from 'fastify'
+import type { FastifyError } from 'fastify'
 import sse from 'fastify-resumable-sse'
 import topics from 'fastify-resumable-sse/topics'
 import { LmdbLog } from 'fastify-resumable-sse/topics/lmdb'
@@ -20,51 +21,36 @@ await app.register(topics, {
 })
 await app.register(pages, { folder: import.meta.dirname })
 
-/** The answers that this process is generating. */
-const running = new Map<string, AbortController>()
+/** How long an answer whose process was killed counts as being written. */
+const LEASE_MS = 5_000
 
-// Starts an answer, unless it was started already: the page chooses the id, so it can repeat the request.
+// Starts an answer, unless it was started before: the page chooses the id, so it can repeat the request. It is generated
+// whether anybody reads it or not.
 app.put<Answer & { Body: { prompt: string } }>('/answers/:id', { schema: { params, body } }, async (request, reply) => {
-  const topic = `answers/${request.params.id}`
-  const question = { event: 'question', data: request.body.prompt }
-  const { isRepeat } = await app.topics.publish(topic, question, { idempotencyKey: 'question' })
-  if (!isRepeat) generate(topic, request.body.prompt).catch((error: unknown) => request.log.error(error))
-  return reply.code(202).send({ isRepeat })
-})
-
-/** Publishes the answer, token by token, whether anybody reads it or not. */
-async function generate (topic: string, prompt: string): Promise<void> {
-  const stop = new AbortController()
-  running.set(topic, stop)
+  const { prompt } = request.body
   try {
-    for await (const token of model(prompt, stop.signal)) await app.topics.publish(topic, { event: 'token', data: token })
-    await finish(topic, 'done')
+    await app.topics.produce(`answers/${request.params.id}`, async function * ({ signal }) {
+      yield { event: 'question', data: prompt }
+      for await (const token of model(prompt, signal)) yield { event: 'token', data: token }
+    }, { leaseMs: LEASE_MS })
+    return reply.code(202).send({ isRepeat: false })
   } catch (error) {
-    if (!stop.signal.aborted) app.log.error(error)
-    await finish(topic, stop.signal.aborted ? 'stopped' : 'failed')
-  } finally {
-    running.delete(topic)
+    if ((error as FastifyError).statusCode !== 409) throw error
+    return reply.code(202).send({ isRepeat: true })
   }
-}
-
-async function finish (topic: string, outcome: 'done' | 'stopped' | 'failed'): Promise<void> {
-  await app.topics.publish(topic, { event: outcome, data: '' })
-  await app.topics.close(topic)
-}
+})
 
 // The answer from its first token, or from where the reader was.
 app.get<Answer>('/answers/:id', { schema: { params } }, async (request, reply) => {
   const topic = `answers/${request.params.id}`
-  const { last, isClosed } = await app.topics.info(topic)
-  if (last === null) return reply.code(404).send({ message: 'no such answer' })
-  // The process that was generating it was killed.
-  if (!isClosed && !running.has(topic)) await finish(topic, 'failed')
+  const { last, producer } = await app.topics.info(topic)
+  if (last === null && producer === null) return reply.code(404).send({ message: 'no such answer' })
   return reply.sse(app.topics.subscribe(topic, { after: '0-0' }))
 })
 
 // The stop button.
 app.delete<Answer>('/answers/:id', { schema: { params } }, async (request, reply) => {
-  running.get(`answers/${request.params.id}`)?.abort()
+  await app.topics.stop(`answers/${request.params.id}`)
   return reply.code(204).send()
 })
 

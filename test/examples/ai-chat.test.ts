@@ -72,11 +72,11 @@ t.test('the stop button ends the answer, for good', async t => {
   t.equal(await textOf(page), text)
 })
 
-t.test('kill -9 of the server: the page keeps what it has and shows that the answer failed', async t => {
+t.test('kill -9 of the server: the page keeps what it has and shows that the answer is lost', async t => {
   const example = await Example.start(t, 'ai-chat')
   const page = await ask(t, await newContext(t), example, 'Killed?')
   await example.kill()
   await example.start()
-  await isIn(page, 'failed')
+  await isIn(page, 'lost')
   t.ok((await whole('Killed?')).startsWith((await textOf(page))!))
 })
