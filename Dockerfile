@@ -1,6 +1,7 @@
 # The service in a container: see docs/deploy.md. test/deploy/dockerfile.test.ts runs its steps.
-# Node 24 is the oldest line with long-term support whose HTTP/2 closes every broken connection. The tag is not pinned to a digest:
-# a rebuild then brings the patches of Node and Debian. Pin it where builds must repeat: FROM node:24-bookworm-slim@sha256:…
+# Node 24 is the oldest line with long-term support whose HTTP/2 closes every broken connection. The tag is not pinned
+# to a digest, so a rebuild includes current patches of Node and Debian. For reproducible builds, pin it:
+# FROM node:24-bookworm-slim@sha256:…
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
@@ -26,13 +27,13 @@ COPY --from=build /app/service/dist service/dist
 RUN mkdir data && chown node:node data
 USER node
 ENV NODE_ENV=production
-# In a container the service must listen beyond loopback to be reached at all. So it starts only with a key for tokens (JWT_SECRET and
-# the like), a proxy that authenticates, or OPEN_TO_ALL=yes, which lets everybody publish and subscribe.
+# In a container the service must listen beyond loopback to be reached at all. So it starts only with a key for tokens
+# (such as JWT_SECRET), a proxy that authenticates, or OPEN_TO_ALL=yes, which lets everybody publish and subscribe.
 ENV HOST=0.0.0.0 PORT=8080 DATA_DIR=/app/data
 EXPOSE 8080
 VOLUME /app/data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# With TLS_CERT the check above needs https: give the container one of its own, or leave TLS to a proxy.
-# The service handles SIGTERM itself and starts no children but its workers: it needs no init.
+# With TLS_CERT the check above needs https: configure a different one, or leave TLS to a proxy.
+# The service handles SIGTERM itself and starts no child processes except workers: it needs no init.
 STOPSIGNAL SIGTERM
 CMD ["node", "service/dist/cli.js"]

@@ -8,17 +8,18 @@ import type { FastifyReplyType, ResolveFastifyReplyType } from 'fastify/types/ty
 import { errors } from './reply/errors.ts'
 import { resolvePluginOptions } from './reply/options.ts'
 import type { SseOptions, SsePluginOptions, SseRouteOptions } from './reply/options.ts'
-import { acceptsSse, readLastEventId } from './reply/negotiate.ts'
-import { RouteSettingsTable } from './reply/route-settings.ts'
-import { StreamRegistry } from './reply/stream-registry.ts'
-import { HeartbeatTimer } from './reply/heartbeat.ts'
-import { checkGrantRoutes } from './reply/grant-routes.ts'
+import { acceptsSse, readLastEventId } from './reply/request/negotiate.ts'
+import { RouteSettingsTable } from './reply/request/route-settings.ts'
+import { StreamDrain } from './reply/stream/stream-drain.ts'
+import { StreamRegistry } from './reply/stream/open-streams.ts'
+import { HeartbeatTimer } from './reply/stream/heartbeat.ts'
+import { checkGrantRoutes } from './reply/request/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
-import { abandonStream, startReply } from './reply/reply.ts'
+import { abandonStream, asksForRetry, startReply } from './reply/reply.ts'
 import { keepEventSources } from './reply/route-errors.ts'
-import { OpenConnections } from './reply/open-connections.ts'
+import { OpenConnections } from './reply/response/open-connections.ts'
 import type { SseSource } from './reply/source.ts'
-import type { SseStream } from './reply/stream.ts'
+import type { SseStream } from './reply/stream/stream.ts'
 import type { AnyEvents, SseEvents } from './reply/events.ts'
 
 export { MAX_RETRY_MS, RESET_ID } from './reply/wire.ts'
@@ -30,9 +31,11 @@ export { reportOf } from './reply/error-report.ts'
 export type { WireEvent, Serializer } from './reply/wire.ts'
 export type { SseOptions, SsePluginOptions, SseRouteOptions } from './reply/options.ts'
 export type { Frame, FrameSink } from './reply/frame.ts'
-export type { SlowClientPolicy } from './reply/stream-policy.ts'
+export type { SlowClientPolicy } from './reply/stream/stream-policy.ts'
 export type { OpenableSource, OpenedStream, SourceRun, SseSource } from './reply/source.ts'
-export type { CloseReason, SseStream } from './reply/stream.ts'
+export type { SseStream } from './reply/stream/stream.ts'
+export type { CloseReason, StreamOwner } from './reply/stream/stream-init.ts'
+export type { CloseListener, OpenStreams } from './reply/stream/open-streams.ts'
 export type { AnyEvents, SseEvent, SseEvents, SseItem } from './reply/events.ts'
 export type { SseErrorCode } from './reply/errors.ts'
 export type { StreamOpenMessage, StreamCloseMessage } from './reply/reply.ts'
@@ -45,9 +48,10 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   checkGrantRoutes(app)
   const { options, drain } = resolvePluginOptions(given)
   const routes = new RouteSettingsTable(options)
-  const registry = new StreamRegistry(drain)
+  const registry = new StreamRegistry()
   const heartbeats = new HeartbeatTimer()
 
+  app.decorate('sse', { streams: registry })
   app.decorateReply('sse', function (this: FastifyReply, source?: unknown, callOptions?: SseOptions) {
     return startReply({ reply: this, source, callOptions, settings: routes.of(this.request), registry, heartbeats })
   } as FastifyReply['sse'])
@@ -56,7 +60,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
 
   app.addHook('onRoute', function (route) {
     refuseRival(this)
-    if (routes.add(this, route)) keepEventSources(this, route, { abandon: abandonStream, sendAway })
+    if (routes.add(this, route)) keepEventSources(this, route, { abandon: abandonStream, asksForRetry, sendAway })
     watchHandler(route)
   })
   app.addHook('onReady', async () => {
@@ -64,15 +68,15 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
     routes.compile()
     warnOfShortTimeout(app, routes.heartbeatMs)
   })
-  closeInTime(app, registry, drain.drainMs)
+  closeInTime(app, new StreamDrain(registry, drain), drain.drainMs)
 }
 
 /** Lets the streams go when the app closes, and then the connections that would hold it. */
-function closeInTime (app: FastifyInstance, registry: StreamRegistry, drainMs: number): void {
+function closeInTime (app: FastifyInstance, drain: StreamDrain, drainMs: number): void {
   const connections = new OpenConnections(app)
   let stop: (() => void) | undefined
   app.addHook('preClose', async () => {
-    const drained = registry.drain()
+    const drained = drain.drain()
     stop = connections.destroyAfter(drainMs)
     await drained
     connections.closeIdle()
@@ -84,7 +88,7 @@ function closeInTime (app: FastifyInstance, registry: StreamRegistry, drainMs: n
 function sendAway (reply: FastifyReply, err: unknown, retryMs: number): void {
   // A limit is there for clients to run into: they must not be able to fill the log.
   const level = (err as { statusCode?: number }).statusCode === 429 || reply.statusCode === 429 ? 'debug' : 'warn'
-  reply.log[level]({ err, retryMs }, 'event stream rejected for now: the client is asked to retry')
+  reply.log[level]({ err, retryMs }, 'event stream rejected: the client is asked to retry later')
   const stream = reply.code(200).sse()
   stream.closeWithRetry('error', retryMs)
 }
@@ -119,8 +123,8 @@ function refuseRival (app: FastifyInstance): void {
 }
 
 /**
- * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`. Registration fails with
- * `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
+ * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`, `app.sse.streams`. Registration
+ * fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
  */
 const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: '5.x' })
 export default resumableSse

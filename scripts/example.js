@@ -1,4 +1,4 @@
-// Runs an example, built: `npm run example live-scores`. Without a name it lists them.
+// Runs a built example: `npm run example live-scores`. Lists them if called without a name.
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'

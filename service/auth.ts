@@ -1,27 +1,31 @@
 import { readFileSync } from 'node:fs'
 import cookie from '@fastify/cookie'
 import type { FastifyInstance, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
 import { auth, MemoryTokenStore } from 'fastify-resumable-sse/auth'
-import { LmdbTokenStore } from 'fastify-resumable-sse/auth/lmdb'
-import { RedisTokenStore } from 'fastify-resumable-sse/auth/redis'
 import type { AuthOptions, JwtOptions, TokenStore } from 'fastify-resumable-sse/auth'
 import { SiteCheck } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from './config/config.ts'
-import { redisConnection } from './config/redis-connection.ts'
+import { redisConnection } from './config/redis/redis-connection.ts'
+import { errors } from './errors.ts'
 import { pathOf } from './http/quiet-log.ts'
 
-/** Names of this machine for itself, in the form browsers send them. */
+/** Host names of this machine, in the form browsers send them. */
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 
-/** Probes and collectors connect by IP address, and see nothing of the topics. */
+/** Probes and collectors connect by IP address, and these paths reveal nothing about topics. */
 const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 
 /** Paths that require no grant. */
 const isOpen = (url: string): boolean =>
   PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
 
+/** True for the route for which one-time tokens are issued. */
+export const takesTokens = ({ url }: Pick<RouteOptions, 'url'>): boolean => url === '/events'
+
 /** True for a route that requires a grant once credentials are configured. */
-export const needsGrant = (route: RouteOptions): boolean => !isOpen(route.url) && !isPreflight(route)
+export const needsGrant = (route: Pick<RouteOptions, 'url' | 'method'>): boolean =>
+  !isOpen(route.url) && !isPreflight(route)
 
 /** True when requests must present credentials. */
 export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHeader }: ServiceConfig): boolean {
@@ -29,11 +33,11 @@ export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHea
 }
 
 /**
- * Requires a grant on all routes that are added after this call, except the public ones. Without credentials in the
+ * Requires a grant on all routes that are added later, except the public ones. Without credentials in the
  * configuration no grant is required, and, unless the service is open to all, only the names of this machine are
  * accepted as `Host`: otherwise a page of any site could reach the service by a DNS name that points to loopback.
  */
-export async function authenticate (app: FastifyInstance, config: ServiceConfig): Promise<void> {
+async function authenticate (app: FastifyInstance, { config }: { config: ServiceConfig }): Promise<void> {
   const asks = asksForCredentials(config)
   checkHosts(app, config.allowedHosts ?? (asks || config.isOpenToAll ? undefined : LOOPBACK_HOSTS))
   if (!asks) {
@@ -41,24 +45,50 @@ export async function authenticate (app: FastifyInstance, config: ServiceConfig)
     return warnIfOpen(app, config)
   }
   if (config.cookieName !== undefined) await app.register(cookie)
+  keepTokensForStreams(app)
   app.addHook('onRoute', route => { if (needsGrant(route)) route.grant = true })
-  await app.register(auth, authOptions(config))
+  await app.register(auth, authOptions(config, await createTokenStore(config)))
 }
+
+/** It adds the routes of one-time tokens: the plugins that describe and observe routes must be registered before. */
+export const authentication = fp(authenticate, {
+  name: 'service-auth',
+  dependencies: ['fastify-resumable-sse', 'service-token-calls', 'service-openapi', 'service-methods']
+})
 
 function checkHosts (app: FastifyInstance, hosts: readonly string[] | undefined): void {
   if (hosts === undefined) return
   const site = new SiteCheck({ hosts })
-  app.addHook('onRequest', async request => { if (!PROBED.has(pathOf(request.url))) site.checkHost(request) })
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!PROBED.has(pathOf(request.url))) site.checkHost(request)
+    done()
+  })
 }
 
 /** Without authentication, a page of another origin may change something only if `CORS_ORIGINS` allows that origin. */
 function checkPages (app: FastifyInstance, origins: readonly string[] = []): void {
   if (origins.includes('*')) return
   const site = new SiteCheck({ origins })
-  app.addHook('onRequest', async request => site.checkChange(request))
+  app.addHook('onRequest', (request, reply, done) => {
+    site.checkChange(request)
+    done()
+  })
 }
 
-const isPreflight = ({ method }: RouteOptions): boolean => method === 'OPTIONS'
+/**
+ * Rejects a one-time token that is presented to any other route, before it is looked up: that route would spend it, and
+ * the stream that it was issued for would be rejected because the token is already in use.
+ */
+function keepTokensForStreams (app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ routeOptions: { url, method }, query, headers }, reply) => {
+    if (url === undefined || takesTokens({ url }) || !needsGrant({ url, method })) return
+    if (headers.authorization !== undefined || !('ot' in (query as object))) return
+    reply.header('www-authenticate', 'Bearer')
+    throw new errors.SERVICE_TOKEN_FOR_STREAM(url)
+  })
+}
+
+const isPreflight = ({ method }: Pick<RouteOptions, 'method'>): boolean => method === 'OPTIONS'
 
 function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void {
   if (isOpenToAll) {
@@ -70,7 +100,7 @@ function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void
 }
 
 /** For a configuration with credentials. */
-function authOptions (config: ServiceConfig): AuthOptions {
+function authOptions (config: ServiceConfig, store: TokenStore): AuthOptions {
   const { cookieName, proxyHeader, proxyFrom, maxLifetimeMs, corsOrigins = [] } = config
   const jwt = jwtOptions(config)
   return {
@@ -79,18 +109,24 @@ function authOptions (config: ServiceConfig): AuthOptions {
     ...(proxyHeader === undefined
       ? {}
       : { proxy: { header: proxyHeader, from: proxyFrom!, ...(maxLifetimeMs !== undefined && { maxLifetimeMs }) } }),
-    oneTimeToken: { store: createTokenStore(config) },
-    // `*` lets every page read what needs no credentials; it is not an origin to trust with credentials.
+    oneTimeToken: { store },
+    // `*` lets every page read what needs no credentials, but it is not an origin to be trusted with credentials.
     origins: corsOrigins.filter(origin => origin !== '*')
   }
 }
 
-/** Stored where the events are: what was revoked stays revoked for as long as the events exist. */
-function createTokenStore (config: ServiceConfig): TokenStore {
+/** In the same place as the events, so that revocations last as long as the events. */
+async function createTokenStore (config: ServiceConfig): Promise<TokenStore> {
   switch (config.log) {
     case 'memory': return new MemoryTokenStore()
-    case 'lmdb': return new LmdbTokenStore({ folder: config.dataDir })
-    case 'redis': return new RedisTokenStore({ connection: redisConnection(config), prefix: config.prefix })
+    case 'lmdb': {
+      const { LmdbTokenStore } = await import('fastify-resumable-sse/auth/lmdb')
+      return new LmdbTokenStore({ folder: config.dataDir })
+    }
+    case 'redis': {
+      const { RedisTokenStore } = await import('fastify-resumable-sse/auth/redis')
+      return new RedisTokenStore({ connection: redisConnection(config), prefix: config.prefix })
+    }
   }
 }
 

@@ -10,8 +10,34 @@ export const errors = {
   SERVICE_BAD_VALUE: defineError('SERVICE_BAD_VALUE', '%s must be %s, saw %s', 400),
   /** A body cannot be decoded: it is not UTF-8, or not compressed as declared. */
   SERVICE_BAD_BODY: defineError('SERVICE_BAD_BODY', 'the body %s', 400),
-  /** A line of NDJSON is not JSON. */
-  SERVICE_BAD_LINE: defineError('SERVICE_BAD_LINE', 'line %s must be a JSON object, saw %s', 400),
+  /** A line of NDJSON is not JSON, or a line is not UTF-8. */
+  SERVICE_BAD_LINE: defineError('SERVICE_BAD_LINE', 'line %s must be %s, saw %s', 400),
+  /** A line of a live publish is longer than its limit. */
+  SERVICE_LINE_TOO_LONG: defineError('SERVICE_LINE_TOO_LONG', 'line %s must be at most %s bytes (%s), saw more', 413),
+  /** The client of a live publish sent nothing for too long. */
+  SERVICE_PRODUCER_SILENT: defineError('SERVICE_PRODUCER_SILENT', 'the producer sent nothing for %s ms', 408),
+  /** The credentials of a live publish expired before its end. */
+  SERVICE_PRODUCER_EXPIRED: defineError('SERVICE_PRODUCER_EXPIRED', 'the credentials have expired', 401),
+  /** The credentials of a live publish were revoked before its end. */
+  SERVICE_PRODUCER_REVOKED: defineError('SERVICE_PRODUCER_REVOKED', 'the credentials were revoked', 401),
+  /** The process has the maximum number of live publishes. */
+  SERVICE_TOO_MANY_PRODUCERS: defineError(
+    'SERVICE_TOO_MANY_PRODUCERS',
+    'too many live publishes: this process accepts at most %s (MAX_STREAMS, and half of MAX_TOPICS)',
+    503
+  ),
+  /** One subject, or one address without authentication, has the maximum number of live publishes. */
+  SERVICE_TOO_MANY_PRODUCERS_OF_PUBLISHER: defineError(
+    'SERVICE_TOO_MANY_PRODUCERS_OF_PUBLISHER',
+    'too many live publishes: one publisher may have at most %s (half of what this process accepts)',
+    429
+  ),
+  /** The topic of a live publish ended, or has another producer, before the end of the body. */
+  SERVICE_PRODUCER_ENDED: defineError(
+    'SERVICE_PRODUCER_ENDED',
+    'topic "%s" takes no more events of this producer: %s',
+    409
+  ),
   /** The process has the maximum number of streams. */
   SERVICE_TOO_MANY_STREAMS: defineError(
     'SERVICE_TOO_MANY_STREAMS',
@@ -40,16 +66,22 @@ export const errors = {
   ),
   /** No route for this path. */
   SERVICE_NO_SUCH_PATH: defineError('SERVICE_NO_SUCH_PATH', 'no route for %s', 404),
+  /** A one-time token was presented to a call other than the stream; it is not spent. */
+  SERVICE_TOKEN_FOR_STREAM: defineError(
+    'SERVICE_TOKEN_FOR_STREAM',
+    'a one-time token is for GET /events: send other credentials to %s',
+    401
+  ),
   /** The path exists, but not with this method. */
   SERVICE_METHOD_NOT_ALLOWED: defineError('SERVICE_METHOD_NOT_ALLOWED', '%s allows %s, saw %s', 405),
   /** The request was not complete in time. */
   SERVICE_TIMEOUT: defineError('SERVICE_TIMEOUT', 'the request was not complete in time', 408),
   /** The client disconnected before its request was complete. Logged only, at level `debug`. */
   SERVICE_ABORTED: defineError('SERVICE_ABORTED', 'the client disconnected before its request was complete', 400),
-  /** The bodies that are being received, or the pages that are being sent, use the maximum amount of memory. */
+  /** The bodies being received, or the large responses being sent, use the maximum amount of memory. */
   SERVICE_BUSY: defineError(
     'SERVICE_BUSY',
-    'too many bytes of request bodies or pages are being processed (MAX_BODIES_BYTES): try again in a moment',
+    'too many bytes of request bodies or responses are being processed (MAX_BODIES_BYTES): try again in a moment',
     503
   ),
   /** A body is larger than its limit. */

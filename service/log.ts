@@ -1,20 +1,21 @@
 import { MemoryLog } from 'fastify-resumable-sse/topics'
-import { LmdbLog } from 'fastify-resumable-sse/topics/lmdb'
-import { RedisLog } from 'fastify-resumable-sse/topics/redis'
 import type { RetentionRule, TopicLog } from 'fastify-resumable-sse/topics'
 import type { ServiceConfig } from './config/config.ts'
-import { redisConnection } from './config/redis-connection.ts'
+import { redisConnection } from './config/redis/redis-connection.ts'
 
-/** Creates the log that the configuration names; nothing is opened yet. */
-export function createLog (config: ServiceConfig): TopicLog {
+/** Creates the log that the configuration names, and loads only what this one needs; nothing is opened yet. */
+export async function createLog (config: ServiceConfig): Promise<TopicLog> {
   const retention = retentionRules(config)
   const { prefix, canaryMs, replicas, replicasTimeoutMs } = config
   switch (config.log) {
     case 'memory':
       return new MemoryLog({ retention })
-    case 'lmdb':
+    case 'lmdb': {
+      const { LmdbLog } = await import('fastify-resumable-sse/topics/lmdb')
       return new LmdbLog({ folder: config.dataDir, durability: config.durability, retention })
-    case 'redis':
+    }
+    case 'redis': {
+      const { RedisLog } = await import('fastify-resumable-sse/topics/redis')
       return new RedisLog({
         connection: redisConnection(config),
         prefix,
@@ -23,6 +24,7 @@ export function createLog (config: ServiceConfig): TopicLog {
         replicasTimeoutMs,
         retention
       })
+    }
   }
 }
 

@@ -8,8 +8,8 @@ that log. When the page is reloaded, or the phone changes networks, the reader r
 last token that it saw. A second device begins at the first token and catches up. Nobody asks the model twice.`
 
 /**
- * Stands for the SDK of your provider: anything that returns an async iterable of text and accepts an AbortSignal.
- * Yields about 25 tokens a second. Throws an AbortError when the signal aborts.
+ * Replaces the SDK of your provider: anything that returns an async iterable of text and accepts an AbortSignal. Yields
+ * about 25 tokens per second. Throws an AbortError when the signal aborts.
  */
 export async function * model (prompt: string, signal: AbortSignal): AsyncGenerator<string> {
   const text = `You asked: “${prompt}”\n\n${ANSWER.replaceAll(/(?<!\n)\n(?!\n)/g, ' ')}`

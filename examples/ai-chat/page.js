@@ -21,7 +21,7 @@ $('ask').addEventListener('submit', async event => {
   show(id)
 })
 
-/** Shows an answer from its first token on, as it is generated or afterwards. */
+/** Shows an answer from its first token on, while it is generated or afterwards. */
 function show (id) {
   const article = $('answer').content.cloneNode(true).querySelector('article')
   const part = name => article.querySelector(`.${name}`)

@@ -9,7 +9,9 @@ import { model } from './model.ts'
 interface Answer { Params: { id: string } }
 
 const params = { type: 'object', properties: { id: { type: 'string', format: 'uuid' } } }
-const body = { type: 'object', required: ['prompt'], properties: { prompt: { type: 'string', minLength: 1, maxLength: 2_000 } } }
+const body = {
+  type: 'object', required: ['prompt'], properties: { prompt: { type: 'string', minLength: 1, maxLength: 2_000 } }
+}
 
 const app = Fastify({ logger: true })
 await app.register(sse)
@@ -21,11 +23,11 @@ await app.register(topics, {
 })
 await app.register(pages, { folder: import.meta.dirname })
 
-/** How long an answer whose process was killed counts as being written. */
+/** How long an answer still counts as being written after its process was killed. */
 const LEASE_MS = 5_000
 
-// Starts an answer, unless it was started before: the page chooses the id, so it can repeat the request. It is generated
-// whether anybody reads it or not.
+// Starts an answer, unless it was started before: the page chooses the id, so it can repeat the request. The answer is
+// generated whether or not anybody reads it.
 app.put<Answer & { Body: { prompt: string } }>('/answers/:id', { schema: { params, body } }, async (request, reply) => {
   const { prompt } = request.body
   try {
@@ -40,7 +42,7 @@ app.put<Answer & { Body: { prompt: string } }>('/answers/:id', { schema: { param
   }
 })
 
-// The answer from its first token, or from where the reader was.
+// The answer from its first token, or from the reader's position.
 app.get<Answer>('/answers/:id', { schema: { params } }, async (request, reply) => {
   const topic = `answers/${request.params.id}`
   const { last, producer } = await app.topics.info(topic)

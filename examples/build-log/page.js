@@ -16,7 +16,8 @@ async function follow (id) {
   log.hidden = false
   const build = subscribe({ url: `/builds/${id}/log` })
   build.addEventListener('state', ({ detail }) => setState(detail.state))
-  let result
+  // Without a result its server was killed or stopped.
+  let result = 'aborted'
   for await (const item of build) {
     if (item.kind === 'gap') addLine(`(${item.missed ?? 'some'} lines are no longer in the log)`)
     else if (item.event === 'line') addLine(item.data)
@@ -31,7 +32,7 @@ function setState (name, text = name) {
   state.textContent = text
 }
 
-/** Stays at the end of the log, unless the reader has scrolled up. */
+/** Scrolls along with the end of the log, unless the reader has scrolled up. */
 function addLine (line) {
   const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 10
   log.append(`${line}\n`)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-// What a build prints, about ten lines a second.
+// The output of a build, about ten lines per second.
 const FILES = ['reader', 'writer', 'cursor', 'feed', 'page', 'frame', 'tail', 'topic', 'log', 'stream']
 
 for (const step of ['compile', 'lint', 'test', 'pack']) {

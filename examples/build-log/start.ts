@@ -11,7 +11,7 @@ import { pages } from '../shared/pages.ts'
 
 interface Build { Params: { id: string } }
 
-/** Stands for your build: any program that writes lines. */
+/** Replaces your build: any program that writes lines. */
 const PROGRAM = join(import.meta.dirname, 'program.js')
 const params = { type: 'object', properties: { id: { type: 'string', format: 'uuid' } } }
 
@@ -20,42 +20,30 @@ await app.register(sse)
 await app.register(topics, { log: new LmdbLog({ folder: process.env.DATA_DIR ?? 'data/build-log' }) })
 await app.register(pages, { folder: import.meta.dirname })
 
-/** The builds of this process. */
-const running = new Set<string>()
-
-/** Publishes each line that the program writes, and ends the topic with the program. */
-async function run (topic: string): Promise<void> {
-  running.add(topic)
+/** The lines that the program writes, and how it ended. */
+async function * run (id: string, signal: AbortSignal) {
+  yield { event: 'line', data: `build ${id}` }
   const child = spawn(process.execPath, [PROGRAM], { stdio: ['ignore', 'pipe', 'inherit'] })
+  signal.addEventListener('abort', () => child.kill())
   const ended = once(child, 'close')
-  for await (const line of createInterface({ input: child.stdout })) {
-    await app.topics.publish(topic, { event: 'line', data: line })
-  }
+  for await (const line of createInterface({ input: child.stdout })) yield { event: 'line', data: line }
   const [code] = await ended
-  await finish(topic, code === 0 ? 'passed' : 'failed')
-  running.delete(topic)
+  yield { event: 'result', data: code === 0 ? 'passed' : 'failed' }
 }
 
-async function finish (topic: string, result: 'passed' | 'failed' | 'aborted'): Promise<void> {
-  await app.topics.publish(topic, { event: 'result', data: result })
-  await app.topics.close(topic)
-}
-
+// The producer continues whether or not anybody reads, and closes the topic. If this process is killed, its lease
+// expires and the log closes it.
 app.post('/builds', async (request, reply) => {
   const id = randomUUID()
-  const topic = `builds/${id}`
-  await app.topics.publish(topic, { event: 'line', data: `build ${id}` })
-  run(topic).catch((error: unknown) => request.log.error(error))
+  await app.topics.produce(`builds/${id}`, ({ signal }) => run(id, signal), { leaseMs: 5_000 })
   return reply.code(202).send({ id })
 })
 
-// The log from its first line, or from where the reader was, while it grows and when it is complete.
+// The log from its first line or from the reader's position, both while it grows and when it is complete.
 app.get<Build>('/builds/:id/log', { schema: { params } }, async (request, reply) => {
   const topic = `builds/${request.params.id}`
-  const { last, isClosed } = await app.topics.info(topic)
-  if (last === null) return reply.code(404).send({ message: 'no such build' })
-  // The process that ran it was killed.
-  if (!isClosed && !running.has(topic)) await finish(topic, 'aborted')
+  const { state } = await app.topics.producer(topic)
+  if (state === 'none') return reply.code(404).send({ message: 'no such build' })
   return reply.sse(app.topics.subscribe(topic, { after: '0-0' }))
 })
 

@@ -3,8 +3,10 @@ import { subscribe } from 'fastify-resumable-sse/client'
 const SHOWN_SECONDS = 120
 const [WIDTH, HEIGHT] = [120, 40]
 
-/** The newest values of each topic, and where they are drawn. */
-const charts = new Map([...document.querySelectorAll('[data-topic]')].map(section => [section.dataset.topic, { section, values: [] }]))
+/** The newest values of each topic, and the elements that show them. */
+const charts = new Map([...document.querySelectorAll('[data-topic]')].map(section => [
+  section.dataset.topic, { section, values: [] }
+]))
 
 const subscription = subscribe({ url: '/events', topics: [...charts.keys()], parse: text => JSON.parse(text) })
 
@@ -19,7 +21,7 @@ subscription.addEventListener('state', ({ detail }) => {
   state.textContent = state.dataset.state = detail.state
 })
 
-/** The newest value is at the right; the line begins at zero, and its highest point is below the upper edge. */
+/** The newest value is at the right edge; the axis starts at zero, and the highest point is below the upper edge. */
 function draw ({ section, values }) {
   const newest = values.at(-1)
   const highest = 1.1 * Math.max(...values.map(({ value }) => value)) || 1

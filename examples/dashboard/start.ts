@@ -21,7 +21,7 @@ await app.register(sse)
 await app.register(topics, {
   log: new LmdbLog({
     folder: process.env.DATA_DIR ?? 'data/dashboard',
-    // Metrics are worth nothing after an hour, and need not wait for the disk.
+    // Metrics are worthless after an hour, and need not wait for the disk.
     retention: [{ topics: 'metrics/*', maxAgeMs: 3_600_000 }],
     durability: 'process'
   })
@@ -30,7 +30,7 @@ await app.register(pages, { folder: import.meta.dirname })
 
 interface Query { topic: string[], envelope?: boolean }
 
-// With `envelope` each event says its topic. A chart that has just been opened begins with the last two minutes.
+// With `envelope` each event contains its topic. A newly opened chart starts with the last two minutes.
 app.get<{ Querystring: Query }>('/events', { schema: { querystring } }, (request, reply) => {
   const { topic, envelope } = request.query
   return reply.sse(app.topics.subscribe(topic, { envelope, sinceMs: 120_000 }))
@@ -39,7 +39,10 @@ app.get<{ Querystring: Query }>('/events', { schema: { querystring } }, (request
 const delay = monitorEventLoopDelay()
 delay.enable()
 
-/** Publishes the value of each metric: load of the machine, memory of this process in MB, delay of its event loop in ms. */
+/**
+ * Publishes the value of each metric: load of the machine, memory of this process in MB, and delay of its event loop in
+ * ms.
+ */
 async function measure (): Promise<void> {
   const values = { load: loadavg()[0]!, memory: process.memoryUsage.rss() / 1e6, delay: delay.percentile(99) / 1e6 }
   delay.reset()

@@ -6,7 +6,7 @@ const post = (path, body) =>
 
 let events
 
-/** A plain EventSource: the token is none of its business. */
+/** A plain EventSource: it never sees the token. */
 function listen () {
   events?.close()
   $('notes').replaceChildren()

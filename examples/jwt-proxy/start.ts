@@ -4,7 +4,7 @@ import { start, startNginx } from '../shared/processes.ts'
 
 // nginx listens on this port, the app on the next one.
 const port = Number(process.env.PORT ?? 3000)
-// From your secret store: with a new secret, all tokens are invalid.
+// From your secret store: a new secret invalidates all tokens.
 const env = { PORT: String(port + 1), JWT_SECRET: process.env.JWT_SECRET ?? randomBytes(32).toString('hex') }
 
 start(process.execPath, [join(import.meta.dirname, 'app.js')], env)

@@ -4,13 +4,16 @@ const goals = document.getElementById('goals')
 
 const setState = name => { state.textContent = state.dataset.state = name }
 
-// A plain EventSource: it reconnects by itself and sends the last id that it has seen, for all matches.
+// A plain EventSource: it reconnects automatically and sends the last id that it has seen, which covers all matches.
 const query = new URLSearchParams([...cards.keys()].map(match => ['match', match]))
 const events = new EventSource(`/scores?${query}`)
 
 events.addEventListener('open', () => setState('open'))
 events.addEventListener('error', () => setState(events.readyState === EventSource.CLOSED ? 'closed' : 'waiting'))
-events.addEventListener('stream.gap', ({ data }) => addLine(`${JSON.parse(data).missed ?? 'Some'} goals are no longer in the log`))
+events.addEventListener(
+  'stream.gap',
+  ({ data }) => addLine(`${JSON.parse(data).missed ?? 'Some'} goals are no longer in the log`)
+)
 events.addEventListener('score', ({ data }) => {
   const { match, home, away } = JSON.parse(data)
   const card = cards.get(match)
@@ -19,7 +22,7 @@ events.addEventListener('score', ({ data }) => {
   addLine(`${host} ${home}–${away} ${guest}`)
 })
 
-/** The latest line comes first. The list keeps 500. */
+/** The newest line comes first. The list keeps 500 lines. */
 function addLine (text) {
   const line = document.createElement('li')
   line.textContent = text

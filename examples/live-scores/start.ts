@@ -24,12 +24,12 @@ await app.register(topics, {
 })
 await app.register(pages, { folder: import.meta.dirname })
 
-// Any number of matches on one connection. A page that has just been opened begins with the latest goals.
+// Any number of matches on one connection. A newly opened page starts with the latest goals.
 app.get<{ Querystring: { match: string[] }, Sse: Events }>('/scores', { schema: { querystring } }, (request, reply) => {
   return reply.sse(app.topics.subscribe<Events>(request.query.match.map(match => `matches/${match}`), { last: 5 }))
 })
 
-/** The state of a match is what its log says, so that it survives the process. */
+/** The state of a match is read from its log, so it survives the process. */
 async function scoreOf (match: string): Promise<Score> {
   let score = { match, home: 0, away: 0 }
   let page = await app.topics.read(`matches/${match}`)
@@ -42,7 +42,7 @@ async function scoreOf (match: string): Promise<Score> {
 
 const scores = await Promise.all(MATCHES.map(scoreOf))
 
-/** A goal in one of the matches. A match begins again when nine goals have been scored. */
+/** Scores a goal in one of the matches. A match starts again after nine goals. */
 async function goal (): Promise<void> {
   const score = scores[Math.floor(Math.random() * scores.length)]!
   if (score.home + score.away === 9) score.home = score.away = 0

@@ -15,7 +15,7 @@ for (const [id, path] of [['login', '/login'], ['send', '/notifications']]) {
 }
 $('logout').addEventListener('click', () => post('/logout'))
 
-/** Shows what there is, and then what comes. */
+/** Shows existing notifications, and then new ones. */
 async function start () {
   const response = await fetch('/notifications')
   if (!response.ok) return showLogin()
@@ -31,12 +31,12 @@ async function start () {
     topics: [`users/${name}`],
     lastEventId: cursor,
     parse: text => JSON.parse(text),
-    // One connection for all tabs: over HTTP/1.1 a browser opens six to a host.
+    // One connection for all tabs: over HTTP/1.1 a browser opens at most six to a host.
     shareAcrossTabs: true
   })
   subscription.addEventListener('message', ({ data }) => show(data))
   subscription.addEventListener('state', ({ detail }) => showState(detail.state))
-  // Signed out here, in another tab or on another device.
+  // The user signed out here, in another tab or on another device.
   subscription.addEventListener('error', ({ detail }) => { if (!detail.willRetry) showLogin() })
 }
 

@@ -12,7 +12,9 @@ const SESSION_MS = 8 * 3_600_000
 const name = { type: 'string', pattern: '^[a-z]{1,20}$' }
 const login = { type: 'object', required: ['name'], properties: { name } }
 const notification = {
-  type: 'object', required: ['to', 'text'], properties: { to: name, text: { type: 'string', minLength: 1, maxLength: 200 } }
+  type: 'object',
+  required: ['to', 'text'],
+  properties: { to: name, text: { type: 'string', minLength: 1, maxLength: 200 } }
 }
 const querystring = {
   type: 'object',
@@ -21,7 +23,8 @@ const querystring = {
 }
 
 const app = Fastify({ logger: true })
-// The same for every process and after every restart, from `openssl rand -hex 32`: a new secret signs everybody out.
+// Must be the same in every process and after every restart, from `openssl rand -hex 32`: a new secret signs everybody
+// out.
 await app.register(cookie, { secret: process.env.COOKIE_SECRET ?? randomBytes(32).toString('hex') })
 await app.register(sse)
 await app.register(topics, { log: new LmdbLog({ folder: process.env.DATA_DIR ?? 'data/notifications' }) })
@@ -48,7 +51,7 @@ app.post('/logout', { grant: true }, async (request, reply) => {
   return reply.clearCookie('session', { path: '/' }).code(204).send()
 })
 
-// What a new tab shows: the latest notifications, and the cursor from which its stream continues.
+// The content of a new tab: the latest notifications, and the cursor from which its stream continues.
 app.get('/notifications', { grant: true }, async (request) => {
   const { subject } = request.grant!
   let { events, cursor } = await app.topics.read(`users/${subject}`)
@@ -67,7 +70,7 @@ app.post<{ Body: { to: string, text: string } }>(
   }
 )
 
-// A topic that the grant does not cover is answered with 403.
+// Responds with 403 if the grant does not cover the topic.
 app.get<{ Querystring: { topic: string[], envelope?: boolean } }>(
   '/events', { grant: true, schema: { querystring } }, (request, reply) => {
     const { topic, envelope } = request.query
@@ -75,7 +78,7 @@ app.get<{ Querystring: { topic: string[], envelope?: boolean } }>(
   }
 )
 
-// For the curious: the streams that this process has open.
+// For the curious: the number of open streams in this process.
 let streams = 0
 observe('sse.stream.open', () => streams++)
 observe('sse.stream.close', () => streams--)

@@ -6,7 +6,7 @@ const setState = name => { $('state').textContent = $('state').dataset.state = n
 const post = (path, body = {}) =>
   fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
-/** A token for one stream, in exchange for the session cookie. */
+/** Exchanges the session cookie for a token for one stream. */
 async function getToken () {
   const response = await post('/events/auth')
   if (!response.ok) throw new Error(`no token: ${response.status}`)
@@ -18,8 +18,11 @@ let orders
 function listen () {
   orders?.close()
   $('orders').replaceChildren()
-  // EventSource sends no headers. The token is in its URL, opens one stream, and is worthless in anybody's log afterwards.
-  orders = subscribeNative({ url: '/orders', getToken, tokenParameter: 'ot', eventNames: ['order'], parse: text => JSON.parse(text) })
+  // EventSource sends no headers. The token in the URL opens one stream, and is worthless afterwards, even if somebody
+  // finds it in a log.
+  orders = subscribeNative({
+    url: '/orders', getToken, tokenParameter: 'ot', eventNames: ['order'], parse: text => JSON.parse(text)
+  })
   orders.addEventListener('state', ({ detail }) => setState(detail.state))
   orders.addEventListener('order', ({ data }) => {
     const line = document.createElement('li')

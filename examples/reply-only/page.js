@@ -5,7 +5,7 @@ new EventSource('/clock').addEventListener('tick', ({ data }) => {
   clock.textContent = new Date(JSON.parse(data).at).toLocaleTimeString()
 })
 
-// After a drop it sends the id of the last prime. After the end it gets 204, and closes.
+// After a disconnect it sends the id of the last prime. After the end it gets 204, and closes.
 const events = new EventSource('/primes')
 events.addEventListener('open', () => setState('open'))
 events.addEventListener('error', () => setState(events.readyState === EventSource.CLOSED ? 'closed' : 'waiting'))

@@ -15,7 +15,7 @@ const app = Fastify({ logger: true })
 await app.register(sse)
 await app.register(pages, { folder: import.meta.dirname })
 
-// Without an end. The generator waits while the client is slow, and stops when it leaves.
+// An endless stream. The generator waits while the client is slow, and stops when it disconnects.
 app.get<{ Sse: Clock }>('/clock', (request, reply) => reply.sse(async function * (stream) {
   for (;;) {
     yield { event: 'tick', data: { at: new Date() } }
@@ -23,14 +23,15 @@ app.get<{ Sse: Clock }>('/clock', (request, reply) => reply.sse(async function *
   }
 }))
 
-// With an end, after which EventSource does not come back. Each event has an id, so that a client that was cut off continues there.
+// A finite stream, after which EventSource does not reconnect. Each event has an id, so that a client that was
+// disconnected continues there.
 app.get<{ Querystring: { below: number }, Sse: Primes }>('/primes', { schema: { querystring } }, (request, reply) => {
   return reply.sse(stream => sendPrimes(stream, request.query.below), { final: true })
 })
 
-/** Sends the primes after the one that the client has seen. */
+/** Sends the primes after the last one that the client has seen. */
 async function sendPrimes (stream: SseStream<Primes>, below: number): Promise<void> {
-  // The header is whatever a client sends.
+  // Validated, because a client can send anything in this header.
   const seen = /^\d{1,6}$/.test(stream.lastEventId ?? '') ? Number(stream.lastEventId) : 1
   for (let n = seen + 1; n < below && stream.isOpen; n++) {
     if (!isPrime(n)) continue

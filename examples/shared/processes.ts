@@ -4,14 +4,16 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Debian puts nginx where only root's PATH leads. */
+/** Debian installs nginx in a folder that is only in root's PATH. */
 const PATH = `${process.env.PATH}:/usr/sbin`
 
 const children = new Set<ChildProcess>()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit())
 process.on('exit', () => { for (const child of children) child.kill() })
 
-/** Starts a program that ends with this one, and shows what it prints. Throws when the program is not installed. */
+/**
+ * Starts a program that exits together with this one, and prints its output. Throws if the program is not installed.
+ */
 export function start (command: string, args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, PATH, ...env } })
   children.add(child)
@@ -22,7 +24,10 @@ export function start (command: string, args: readonly string[], env: Record<str
 /** Starts nginx with a configuration whose ports 3000, 3001, … become those from `port` on. */
 export function startNginx (file: string, port: number): ChildProcess {
   const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
-  const config = readFileSync(file, 'utf8').replaceAll(/(?<=127\.0\.0\.1:)300(\d)/g, (_, n: string) => String(port + Number(n)))
+  const config = readFileSync(file, 'utf8').replaceAll(
+    /(?<=127\.0\.0\.1:)300(\d)/g,
+    (_, n: string) => String(port + Number(n))
+  )
   writeFileSync(join(folder, 'nginx.conf'), config)
   return start('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', 'daemon off; pid nginx.pid;'])
 }

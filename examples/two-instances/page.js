@@ -1,7 +1,8 @@
 const $ = id => document.getElementById(id)
 const setState = name => { $('state').textContent = $('state').dataset.state = name }
 
-// A plain EventSource: when its instance dies it reconnects through nginx to the other one, and continues after the last message.
+// A plain EventSource: when its instance dies, it reconnects through nginx to the other one, and continues after the
+// last message.
 const events = new EventSource('/events')
 events.addEventListener('open', () => setState('open'))
 events.addEventListener('error', () => setState(events.readyState === EventSource.CLOSED ? 'closed' : 'waiting'))

@@ -10,7 +10,9 @@ const folder = process.env.DATA_DIR ?? 'data/two-instances'
 mkdirSync(folder, { recursive: true })
 // Events survive a restart of Redis, too.
 const durable = ['--appendonly', 'yes', '--save', '']
-start('redis-server', ['--port', redisPort, '--bind', '127.0.0.1', '--dir', folder, '--loglevel', 'warning', ...durable])
+start('redis-server', [
+  '--port', redisPort, '--bind', '127.0.0.1', '--dir', folder, '--loglevel', 'warning', ...durable
+])
 for (const instance of [1, 2]) {
   const env = { INSTANCE: String(instance), PORT: String(port + instance), REDIS_URL: `redis://127.0.0.1:${redisPort}` }
   start(process.execPath, [join(import.meta.dirname, 'instance.js')], env)

@@ -1,8 +1,8 @@
 import { errors } from '../reply/errors.ts'
 
 /**
- * Settles as the answer does. Rejects with `FST_SSE_NO_ANSWER`, naming `who` was asked, if that takes longer than `ms`;
- * a later result or rejection is ignored.
+ * Settles like `answer`. Rejects with `FST_SSE_NO_ANSWER`, which names `who`, if that takes longer than `ms`; a later
+ * result or rejection is ignored.
  */
 export async function answerInTime<T> (who: string, ms: number, answer: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined

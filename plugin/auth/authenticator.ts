@@ -1,18 +1,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { addAdmission } from '../reply/admission.ts'
+import { addAdmission } from '../reply/request/admission.ts'
 import { errors } from '../reply/errors.ts'
 import { bearerSource } from './jwt/bearer.ts'
-import { cookieSource } from './cookie.ts'
-import type { Credential, CredentialSource, OneTimeUse, VerifiedCredential } from './credential.ts'
-import { Grant } from './grant.ts'
-import type { GrantSource } from './grant.ts'
+import { cookieSource } from './credentials/cookie.ts'
+import type { Credential, CredentialSource, OneTimeUse, VerifiedCredential } from './credentials/credential.ts'
+import { Grant } from './grants/grant.ts'
+import type { GrantSource } from './grants/grant.ts'
 import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
-import type { GrantedStream, GrantedStreams } from './granted-streams.ts'
+import type { GrantedStream, GrantedStreams } from './grants/granted-streams.ts'
 import type { AuthOptions } from './options.ts'
 import { proxySource } from './proxy.ts'
-import type { Revocation } from './revocation.ts'
-import { SiteCheck } from './site.ts'
+import type { Revocation } from './grants/revocation.ts'
+import { SiteCheck } from './credentials/site.ts'
 import { tokenSource } from './one-time/token-credential.ts'
 
 interface AuthenticatorInit {
@@ -27,12 +27,15 @@ interface AuthenticatorInit {
 /** A request that has been authenticated. */
 export interface Authenticated {
   grant: Grant
-  /** Present if the credential can be used only once; a stream spends it itself, any other response must spend it. */
+  /**
+   * Present if the credential can be used only once; a stream spends it itself, and for any other response the guard
+   * must spend it.
+   */
   oneTime: OneTimeUse | undefined
 }
 
 /**
- * Turns a request into a grant, in this order; a request that is rejected has spent nothing:
+ * Turns a request into a grant, in this order; a request that is rejected spends nothing:
  *
  * ```
  *   Host ─▶ first source with a credential ─▶ page it comes from ─▶ verify ─▶ revoked? ─▶ request.grant
@@ -69,7 +72,7 @@ export class Authenticator {
     if (verified === null) throw new errors.FST_SSE_UNAUTHORIZED(REFUSALS[credential.kind])
     const grant = toGrant(verified, credential)
     if (isExpired(grant)) throw new errors.FST_SSE_UNAUTHORIZED(EXPIRED)
-    this.#checkRevoked(grant)
+    this.checkRevoked(grant)
     if (credential.isSelfContained && this.#revocation.isTooOld(grant)) throw new errors.FST_SSE_UNAUTHORIZED(TOO_OLD)
     this.#admit(request, { grant, credential, oneTime: verified.oneTime })
     return { grant, oneTime: verified.oneTime }
@@ -84,19 +87,20 @@ export class Authenticator {
     throw new errors.FST_SSE_UNAUTHORIZED(`no credentials: send ${accepted}`)
   }
 
-  /** Topics are checked whenever a source names some; the stream is watched from its first byte. */
+  /** Topics are checked each time a source names some; the stream is tracked from its first byte. */
   #admit (request: FastifyRequest, { grant, credential, oneTime }: Authenticated & { credential: Credential }): void {
     const askAgain = credential.isAskedAgain ? () => this.#askAgain(credential) : undefined
     let open: GrantedStream | undefined
     addAdmission(request, {
+      owner: grant,
       // Checked during the stream as well: a source may name its topics late, and the grant may have been renewed by
       // then.
       check: topics => (open?.grant ?? grant).checkSubscribe(topics),
       // Registered before anything is spent: later revocations find the stream, and earlier ones are looked up. A
-      // stream that is rejected here is removed when it closes.
+      // stream that is rejected here is unregistered when it closes.
       admit: async (stream, reply) => {
         open = this.#streams.add({ stream, grant, askAgain })
-        this.#checkRevoked(grant)
+        this.checkRevoked(grant)
         if (oneTime) await this.#takeTurn(open, oneTime, reply)
       }
     })
@@ -104,18 +108,21 @@ export class Authenticator {
 
   async #takeTurn (open: GrantedStream, oneTime: OneTimeUse, reply: FastifyReply): Promise<void> {
     const turn = await oneTime.spend(reply, 'stream')
-    void open.stream.closed.then(() => oneTime.release(turn, reply.request.log))
+    // Not the reply itself: it would be retained for as long as the stream is open.
+    const { log } = reply.request
+    void open.stream.closed.then(() => oneTime.release(turn, log))
     this.#streams.takeTurn(open, turn)
   }
 
-  /** What a new request with the same credential would be granted; null if it would be rejected. */
+  /** What a new request with the same credential would be granted; null if the request would be rejected. */
   async #askAgain (credential: Credential): Promise<Grant | null> {
     const verified = await credential.verify()
     const grant = verified && toGrant(verified, credential)
     return grant && this.#revocation.isRevoked(grant) ? null : grant
   }
 
-  #checkRevoked (grant: Grant): void {
+  /** Throws 401 if the grant is revoked, even if that happened after its request was authenticated. */
+  checkRevoked (grant: Grant): void {
     if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED(REVOKED)
   }
 }

@@ -2,26 +2,26 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { errors } from '../reply/errors.ts'
 import { Authenticator } from './authenticator.ts'
-import { checkCookieParser } from './cookie.ts'
-import type { Grant } from './grant.ts'
-import { guardRoutes } from './guard.ts'
+import { checkCookieParser } from './credentials/cookie.ts'
+import type { Grant } from './grants/grant.ts'
+import { guardRoutes } from './grants/guard.ts'
 import { MemoryTokenStore } from './one-time/memory-token-store.ts'
 import { tokenDefaults } from './one-time/one-time-token-options.ts'
 import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
 import { importWithPeer } from '../common/peer.ts'
-import { GrantedStreams } from './granted-streams.ts'
+import { GrantedStreams } from './grants/granted-streams.ts'
 import { resolveAuthOptions } from './options.ts'
 import type { AuthOptions } from './options.ts'
-import { askAgain, Recheck } from './recheck.ts'
-import { redactLogs } from './redaction.ts'
-import { Revocation } from './revocation.ts'
-import type { Revoked } from './revocation.ts'
+import { askAgain, Recheck } from './grants/recheck.ts'
+import { redactLogs } from './credentials/redaction.ts'
+import { Revocation } from './grants/revocation.ts'
+import type { Revoked } from './grants/revocation.ts'
 
-export { Grant } from './grant.ts'
-export type { GrantInit, GrantSource } from './grant.ts'
+export { Grant } from './grants/grant.ts'
+export type { GrantInit, GrantSource } from './grants/grant.ts'
 export type { AuthOptions } from './options.ts'
-export type { CookieOptions, VerifyCookie } from './cookie.ts'
+export type { CookieOptions, VerifyCookie } from './credentials/cookie.ts'
 export type { JwtOptions, KeySet, PublicJwk, PublicKey, PublicKeyAlgorithm, SecretKey } from './jwt/jwt-options.ts'
 export type { OneTimeTokenOptions } from './one-time/one-time-token-options.ts'
 export type { IssuedToken } from './one-time/one-time-tokens.ts'
@@ -37,12 +37,12 @@ export type {
   TokenStore,
   TokenStoreLogger
 } from './one-time/token-store.ts'
-export type { Revoked } from './revocation.ts'
+export type { Revoked } from './grants/revocation.ts'
 export { isFrom, PROXY_LIFETIME_MS, toBlockList } from './proxy.ts'
 export type { ProxyOptions } from './proxy.ts'
 export { authChecks, problemWithKey } from './options.ts'
 export { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
-export { SiteCheck } from './site.ts'
+export { SiteCheck } from './credentials/site.ts'
 
 /** `app.auth`. */
 export interface Auth {
@@ -52,6 +52,12 @@ export interface Auth {
    * again then.
    */
   revoke: (revoked: Revoked) => Promise<void>
+  /**
+   * For work other than streams that outlasts the check of its request: calls back once when the grant or its session
+   * is revoked, immediately if it already is. Must not throw. Returns a function that stops watching: call it when the
+   * work is done.
+   */
+  onRevoked: (grant: Grant, callback: () => void) => () => void
   /**
    * A one-time token of a grant, see `OneTimeTokens.issue`. Throws `FST_SSE_BAD_OPTION` without the option
    * `oneTimeToken`.
@@ -63,7 +69,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
   const tokens = await createTokens(app, options)
   const verifier = await createVerifier(app, options)
-  const streams = new GrantedStreams(options.expiryWarningMs)
+  const streams = new GrantedStreams(app.sse.streams, options.expiryWarningMs)
   const revocation = createRevocation(app, { options, tokens, streams })
   const recheck = new Recheck({
     checks: [() => revocation.check(), () => askAgain(streams, options.recheckTimeoutMs)],
@@ -87,7 +93,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   await revocation.start(() => { void recheck.runAnew() })
 }
 
-/** jose and @fastify/rate-limit are optional peers: only the options that need them load them. */
+/** jose and @fastify/rate-limit are optional peer dependencies: they are loaded only by the options that need them. */
 async function createVerifier (app: FastifyInstance, { jwt }: AuthOptions): Promise<JwtVerifier | undefined> {
   if (!jwt) return undefined
   const { JwtVerifier } = await importWithPeer('jose', 'the option "jwt"', () => import('./jwt/jwt.ts'))
@@ -130,6 +136,7 @@ function createRevocation (app: FastifyInstance, { options, tokens, streams }: P
 function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined): Auth {
   return {
     revoke: revoked => revocation.revoke(revoked),
+    onRevoked: (grant, callback) => revocation.watch(grant, callback),
     async issue (grant, init) {
       if (!tokens) {
         throw new errors.FST_SSE_BAD_OPTION('auth', 'oneTimeToken', 'given where tokens are issued', 'undefined')
@@ -140,9 +147,9 @@ function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined):
 }
 
 /**
- * The Fastify plugin for authentication: `request.grant` on routes with `grant: true`, which refuse who has none.
- * Register it after `fastify-resumable-sse`, and before the routes. A bad option fails the start with
- * `FST_SSE_BAD_OPTION`.
+ * The Fastify plugin for authentication. It sets `request.grant` on routes with `grant: true`, and rejects requests to
+ * them without a valid credential. Register it after `fastify-resumable-sse` and before the routes. A bad option fails
+ * the start with `FST_SSE_BAD_OPTION`.
  */
 export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
   name: 'fastify-resumable-sse-auth',
@@ -152,7 +159,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Revoking, and one-time tokens. */
+    /** Revocation and one-time tokens. */
     auth: Auth
   }
   interface FastifyRequest {
@@ -160,11 +167,11 @@ declare module 'fastify' {
     grant: Grant | null
   }
   interface FastifyContextConfig {
-    /** Refuse requests without a grant. Default false. */
+    /** Reject requests without a grant. Default false. */
     grant?: boolean
   }
   interface RouteShorthandOptions {
-    /** Refuse requests without a grant; the same as `config.grant`. Default false. */
+    /** Reject requests without a grant; the same as `config.grant`. Default false. */
     grant?: boolean
   }
 }

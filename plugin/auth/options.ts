@@ -5,8 +5,8 @@ import { show } from '../common/show.ts'
 import { integer, isFunction, isObject, trueOrFalse, withoutUndefined } from '../common/option-check.ts'
 import type { OptionCheck } from '../common/option-check.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
-import type { CookieOptions } from './cookie.ts'
-import { isPattern } from './grant-init.ts'
+import type { CookieOptions } from './credentials/cookie.ts'
+import { isPattern } from './grants/grant-init.ts'
 import { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
 import type { JwtOptions, PublicKey } from './jwt/jwt-options.ts'
 import { tokenChecks } from './one-time/one-time-token-options.ts'
@@ -18,7 +18,7 @@ import type { TokenStore } from './one-time/token-store.ts'
 
 /** Options of the auth plugin; at least one source is required. */
 export interface AuthOptions {
-  /** Tokens of an issuer: `Authorization: Bearer`, or in a cookie. */
+  /** Verification of JSON Web Tokens: `Authorization: Bearer`, or in a cookie. */
   jwt?: JwtOptions
   /** A session cookie. */
   cookie?: CookieOptions
@@ -34,7 +34,7 @@ export interface AuthOptions {
    */
   origins?: readonly string[]
   /**
-   * Accepted values of the Host header on routes with `grant`, with or without the port; others get 421. Default all.
+   * Accepted values of the Host header on routes with `grant`, with or without the port; others get 421. Default: all.
    */
   hosts?: readonly string[]
   /** How long before its end a client receives `stream.expiring`, in ms; 0 sends none. Default 60,000. */
@@ -55,7 +55,7 @@ const MIN_SECRET_BYTES = 32
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 const isFilledList = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.length > 0 && value.every(isItem)
-// RFC 9110, 5.6.2: names of headers and cookies.
+// A token as in RFC 9110, section 5.6.2: names of headers and cookies.
 const isToken = (value: unknown): boolean => typeof value === 'string' && /^[!#$%&'*+.^_`|~A-Za-z0-9-]+$/.test(value)
 const text: OptionCheck = { range: 'a string that is not empty', ok: isText }
 const patterns: OptionCheck = {
@@ -109,7 +109,7 @@ export const authChecks: Record<string, OptionCheck> = {
   recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
 }
 
-/** Options of which an error shows only the size. */
+/** Options whose value an error message must not show, only its size. */
 const SECRETS = new Set(['jwt.secret', 'jwt.previousSecret'])
 const GROUPS = ['jwt', 'cookie', 'proxy'] as const
 const SOURCES = [...GROUPS, 'oneTimeToken'] as const
@@ -218,7 +218,8 @@ export function problemWithKey (
 }
 
 /**
- * node:crypto would derive a public key from it; but a private key here is a mistake that its owner should know about.
+ * node:crypto would derive the public key from it, but a private key here is a mistake that its owner should know
+ * about.
  */
 function isPrivate (key: PublicKey['publicKey']): boolean {
   return typeof key === 'string'
@@ -259,7 +260,7 @@ function isAudience (value: unknown): boolean {
   return isText(value.subscribe) && isText(value.publish) && Object.keys(value).length === 2
 }
 
-/** In the form browsers send it: nothing after the host except a port that is not the default of the scheme. */
+/** In the form that browsers send: nothing after the host except a port that is not the default of the scheme. */
 function isOrigin (value: unknown): boolean {
   return typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value
 }

@@ -1,10 +1,10 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { errors } from '../reply/errors.ts'
-import { checkGrantInit, isSubject } from './grant-init.ts'
-import type { GrantInit } from './grant.ts'
-import { readOnce } from './credential.ts'
-import type { CredentialSource } from './credential.ts'
+import { checkGrantInit, isSubject } from './grants/grant-init.ts'
+import type { GrantInit } from './grants/grant.ts'
+import { readOnce } from './credentials/credential.ts'
+import type { CredentialSource } from './credentials/credential.ts'
 
 /**
  * A header with the subject, set by an authenticating proxy; the proxy must delete the header from requests of clients.
@@ -21,14 +21,14 @@ export interface ProxyOptions {
   publish?: readonly string[]
   /**
    * Without `verify`: how long a grant lasts, in ms; the next request passes through the proxy again. Default
-   * 3,600,000: a user who signed out at the proxy keeps a stream for no longer.
+   * 3,600,000: a user who has signed out at the proxy loses the stream after that time.
    */
   maxLifetimeMs?: number
 }
 
 export const PROXY_LIFETIME_MS = 3_600_000
 
-/** Finds the header. The address of the socket decides, whatever `X-Forwarded-For` says. */
+/** Finds the header. Only the address of the socket decides whether it is trusted, regardless of `X-Forwarded-For`. */
 export function proxySource (options: ProxyOptions): CredentialSource {
   const header = options.header.toLowerCase()
   const trusted = toBlockList(options.from)
@@ -58,7 +58,7 @@ async function grantOf (options: ProxyOptions, subject: string, request: Fastify
   return { subject, subscribe, publish, expiresAtMs: Date.now() + maxLifetimeMs }
 }
 
-// With the byte order mark, which would be dropped otherwise: "\ufeffalice" is not "alice".
+// Keeps a byte order mark, which would be dropped otherwise: "\ufeffalice" is not "alice".
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
@@ -97,8 +97,8 @@ export function toBlockList (networks: readonly string[]): BlockList {
 }
 
 /**
- * A server on `::` sees IPv4 as `::ffff:a.b.c.d`, which BlockList knows. A Unix socket has no address, and is not
- * trusted.
+ * A server that listens on `::` sees IPv4 addresses as `::ffff:a.b.c.d`, which BlockList understands. A Unix socket has
+ * no address, and is not trusted.
  */
 export function isFrom (trusted: BlockList, address = ''): boolean {
   const version = isIP(address)

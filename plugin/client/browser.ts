@@ -1,4 +1,4 @@
-/** What this client uses of a browser, each optional: in Node there is none of it. */
+/** The browser APIs that this client uses. All are optional, because Node lacks them. */
 
 export interface EventSourceLike {
   readonly readyState: number

@@ -1,21 +1,23 @@
 import { browser } from './browser.ts'
 
-/** Characters of a topic's hash that stand for it in a cursor. */
+/** Number of characters of a topic's hash that identify it in a cursor. */
 const TAG_LENGTH = 6
 const PLAIN = /^(\d{1,16})-(\d{1,16})$/
 
 /**
- * What stands for a topic in a cursor of several topics. Undefined where the page has no SHA-256, as it is served
- * neither over HTTPS nor from localhost.
+ * The tag that identifies a topic in a cursor of several topics. Undefined if the page has no SHA-256, because it was
+ * loaded neither over HTTPS nor from localhost.
  */
 export async function tagOf (topic: string): Promise<string | undefined> {
-  // Absent outside secure contexts, whatever the types say.
+  // Missing outside secure contexts, although its type says otherwise.
   const { subtle } = globalThis.crypto as { subtle?: typeof globalThis.crypto.subtle }
   if (subtle === undefined) return undefined
   return base64Url(new Uint8Array(await subtle.digest('SHA-256', new TextEncoder().encode(topic)))).slice(0, TAG_LENGTH)
 }
 
-/** The plain id of an only topic, as a position in a cursor of several. Anything else as it is. */
+/**
+ * Converts the plain id of a single topic to a position in a cursor of several topics. Returns anything else unchanged.
+ */
 export function positionOf (tag: string, cursor: string): string {
   const [, ms, n] = PLAIN.exec(cursor) ?? []
   return ms === undefined ? cursor : `${tag}${Number(ms).toString(36)}-${Number(n).toString(36)}`
@@ -26,8 +28,8 @@ function base64Url (bytes: Uint8Array): string {
 }
 
 /**
- * Where a cursor is kept over reloads of the page: in the sessionStorage, which belongs to one tab. Without it nothing
- * is kept.
+ * Keeps a cursor across reloads of the page, in sessionStorage, which is separate for each tab. Without sessionStorage
+ * nothing is kept.
  */
 export class CursorStorage {
   readonly #key: string | undefined
@@ -44,7 +46,7 @@ export class CursorStorage {
     this.#try(storage => storage.setItem(this.#key!, cursor))
   }
 
-  /** A page may be denied its storage, or it may be full: the subscription goes on without. */
+  /** Access to the storage may be denied, or it may be full: the subscription continues without it. */
   #try<T> (use: (storage: NonNullable<typeof browser.sessionStorage>) => T): T | undefined {
     try {
       return this.#key !== undefined && browser.sessionStorage ? use(browser.sessionStorage) : undefined

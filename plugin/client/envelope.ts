@@ -1,9 +1,9 @@
 import type { Published } from './events.ts'
-import type { WireMessage } from './transport.ts'
+import type { WireMessage } from './connection/transport.ts'
 
 /**
- * What is known of an event: from its envelope, if it has one, else from the message and the topics of the connection.
- * A server that does not know `envelope` sends the data as it is.
+ * The topic, id and data of an event: from its envelope if it has one, otherwise from the message and the topics of the
+ * connection. A server without support for `envelope` sends the data unchanged.
  */
 export function publishedOf (
   { event, data }: WireMessage,

@@ -1,53 +1,46 @@
+import type { Gap, IN_BAND, InBandData } from '../common/in-band.ts'
+
 /**
- * What a subscription dispatches. Control events (`open`, `gap`, `end`, `expiring`, `error`, `state`) are
- * `CustomEvent`s whose `detail` is one of the types below; published events are `TopicEvent`s under their own name,
- * `message` without one.
+ * The events that a subscription dispatches. Control events (`open`, `gap`, `end`, `expiring`, `error`, `state`) are
+ * `CustomEvent`s whose `detail` has one of the types below; published events are `TopicEvent`s under their own name, or
+ * `message` if they have none.
  */
 
 /**
- * Names of control events. A published event with one of these names is dispatched as `event:<name>`, as `event:end`.
+ * Names of control events. A published event with one of these names is dispatched with a prefix, such as `event:end`.
  */
 export const CONTROL_NAMES = ['open', 'gap', 'end', 'expiring', 'error', 'state'] as const
 
 /**
- * `connecting`: a request is on its way; `open`: the server answers with a stream; `waiting`: until the next try;
- * `closed`: for good.
+ * `connecting`: a request is in progress; `open`: the server responds with a stream; `waiting`: until the next attempt;
+ * `closed`: permanently.
  */
 export type SubscriptionState = 'connecting' | 'open' | 'waiting' | 'closed'
 
-/** The first message of a stream has come: `stream.open`, with the cursor from which the stream goes on. */
+/** The first message of a stream has arrived: `stream.open`, with the cursor from which the stream continues. */
 export interface OpenDetail { readonly cursor: string }
 
-/** Events of a topic are missing here, with the data of `stream.gap`. */
-export interface GapDetail {
-  readonly topic: string
-  readonly reason: 'trimmed' | 'fork' | 'unknown' | 'expired'
-  /** The client's position, or null when the server could not read it. */
-  readonly after: string | null
-  /** The id of the first event after the gap, or null when there is none yet. */
-  readonly resumedAt: string | null
-  /** How many events are missing, where that is known. */
-  readonly missed?: number
-}
+/** Events of a topic are missing at this point; the data of `stream.gap`. */
+export type GapDetail = Readonly<Gap>
 
-/** A topic was read to its end. Without `topic` the server answered 204: nothing remains of any topic. */
+/** A topic was read to its end. Without `topic` the server responded with 204: nothing remains of any topic. */
 export interface EndDetail { readonly topic?: string, readonly reason: string }
 
-/** The right to listen ends in `expiresIn` seconds. */
-export interface ExpiringDetail { readonly expiresIn: number }
+/** The permission to subscribe ends in `expiresIn` seconds; the data of `stream.expiring`. */
+export type ExpiringDetail = Readonly<InBandData[typeof IN_BAND.expiring]>
 
-/** A failure. With `willRetry` the subscription connects again by itself; without, it is closed. */
+/** A failure. If `willRetry` is true, the subscription connects again automatically; otherwise it is closed. */
 export interface ErrorDetail {
   readonly message: string
   readonly willRetry: boolean
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was a response. */
   readonly status?: number
   readonly cause?: unknown
 }
 
 export interface StateDetail {
   readonly state: SubscriptionState
-  /** In `waiting`: milliseconds until the next try. */
+  /** In state `waiting`: milliseconds until the next attempt. */
   readonly retryInMs?: number
 }
 
@@ -60,16 +53,16 @@ export interface ControlEvents {
   state: CustomEvent<StateDetail>
 }
 
-/** What there is to know of a published event. */
+/** A published event. */
 export interface Published<Data = string> {
-  /** Its name, `message` when it was published without one. */
+  /** Its name; `message` if it was published without one. */
   readonly event: string
   readonly data: Data
-  /** Its topic, or undefined when the server does not say it (several topics without an envelope). */
+  /** Its topic; undefined if the server does not send it (several topics without an envelope). */
   readonly topic: string | undefined
-  /** Its own id. With several topics that is not the cursor. */
+  /** Its own id. With several topics that differs from the cursor. */
   readonly id: string
-  /** The cursor after this event: what a later subscription continues from, as its option `lastEventId`. */
+  /** The cursor after this event. A later subscription continues from it with its option `lastEventId`. */
   readonly lastEventId: string
 }
 
@@ -91,7 +84,7 @@ export class TopicEvent<Data = string> extends Event implements Published<Data> 
   }
 }
 
-/** What `for await` over a subscription yields. */
+/** The items that `for await` over a subscription yields. */
 export type StreamItem<Data = string> =
   | { readonly kind: 'event' } & Published<Data>
   | { readonly kind: 'gap' } & GapDetail

@@ -1,12 +1,12 @@
-import { eventSourceTransport } from './event-source-transport.ts'
-import { fetchTransport } from './fetch-transport.ts'
+import { eventSourceTransport } from './connection/event-source-transport.ts'
+import { fetchTransport } from './connection/fetch-transport.ts'
 import type { SubscribeOptions } from './options.ts'
 import { acrossTabs, canShare } from './share.ts'
 import { Subscription } from './subscription.ts'
 import type { EventMap } from './subscription.ts'
 
-export { eventSourceTransport } from './event-source-transport.ts'
-export { fetchTransport } from './fetch-transport.ts'
+export { eventSourceTransport } from './connection/event-source-transport.ts'
+export { fetchTransport } from './connection/fetch-transport.ts'
 export { TopicEvent } from './events.ts'
 export type {
   ControlEvents,
@@ -23,12 +23,12 @@ export type {
 export type { SubscribeOptions } from './options.ts'
 export { Subscription, SubscriptionError } from './subscription.ts'
 export type { EventMap, EventOf } from './subscription.ts'
-export type { ConnectionRequest, ConnectionSink, Outcome, Transport, WireMessage } from './transport.ts'
+export type { ConnectionRequest, ConnectionSink, Outcome, Transport, WireMessage } from './connection/transport.ts'
 
 /**
- * Subscribes to topics, and stays subscribed: over restarts of the server, expired tokens, lost networks and frozen
- * pages. Each event comes once and in the order of its topic, or a `gap` says what is missing. Throws a TypeError for
- * an option that is wrong.
+ * Subscribes to topics, and stays subscribed across server restarts, expired tokens, lost networks and frozen pages.
+ * Each event is delivered once and in the order of its topic, or a `gap` reports what is missing. Throws a TypeError
+ * for an invalid option.
  *
  * `Events` maps the names of events to their data, for `addEventListener`.
  */
@@ -37,14 +37,14 @@ export function subscribe<Events extends EventMap = Record<string, string>> (
 ): Subscription<Events> {
   const transport = options.transport ?? fetchTransport()
   if (options.shareAcrossTabs !== true || !canShare()) return new Subscription(options, transport)
-  // Token, headers and stalls are the leader's business.
+  // The leading tab takes care of token, headers and stalls.
   const own = { ...options, getToken: undefined, headers: undefined, stallTimeoutMs: 0 }
   return new Subscription(own, acrossTabs(options as SubscribeOptions<never>, transport))
 }
 
 /**
- * The same over the browser's EventSource, without a byte of `fetch` and parser in the bundle. `eventNames` lists the
- * names of events besides `message`, as EventSource has no listener for all.
+ * The same over the browser's EventSource, with no `fetch` code and no parser in the bundle. `eventNames` lists the
+ * names of events other than `message`, because EventSource has no listener for all events.
  */
 export function subscribeNative<Events extends EventMap = Record<string, string>> (
   options: SubscribeOptions<Events[keyof Events]> & { readonly eventNames?: readonly string[] }

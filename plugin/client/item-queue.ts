@@ -1,16 +1,16 @@
-/** Items that may wait for the loop that reads them, before the connection is read no further. */
+/** Maximum number of items that wait for the loop before the connection is no longer read. */
 const HIGH_WATER_MARK = 256
 
-/** Between a subscription and one `for await` loop over it. */
+/** A queue between a subscription and one `for await` loop over it. */
 export class ItemQueue<Item extends object> implements AsyncIterator<Item, undefined> {
   readonly #items: Item[] = []
   readonly #onReturn: () => void
-  /** Whoever waits for a change: readers for an item, the connection for room. */
+  /** Callbacks that wait for a change: readers for an item, the connection for room. */
   #waiting: (() => void)[] = []
   #isOver = false
   #error: Error | undefined
 
-  /** `onReturn` is called when the loop is left. */
+  /** `onReturn` is called when the loop is left early. */
   constructor (onReturn: () => void) {
     this.#onReturn = onReturn
   }
@@ -20,7 +20,7 @@ export class ItemQueue<Item extends object> implements AsyncIterator<Item, undef
     this.#wake()
   }
 
-  /** Nothing follows. With an error the loop throws it, after the items that wait. */
+  /** Ends the queue. The loop first yields the waiting items, then throws the error, if there is one. */
   end (error?: Error): void {
     if (!this.#isOver) this.#error = error
     this.#isOver = true

@@ -1,21 +1,21 @@
-import type { BackoffOptions } from './backoff.ts'
+import type { BackoffOptions } from './connection/backoff.ts'
 import type { Published } from './events.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from './connection/transport.ts'
 
-/** Something to call for a header's or a token's value before each connection, or the value itself. */
+/** A value, or a function that returns it before each connection. */
 type Provided<Value> = Value | (() => Value | Promise<Value>)
 
 export interface SubscribeOptions<Data = string> {
-  /** Where the stream is, such as `/events`. In a browser it may be relative to the page. */
+  /** URL of the stream, such as `/events`. In a browser it can be relative to the page. */
   readonly url: string | URL
-  /** Topics, each added to the query as `topic`. Default: none, for a URL that says it all. */
+  /** Topics, each added to the query as `topic`. Default: none, for a URL that already has them. */
   readonly topics?: readonly string[] | undefined
-  /** Where to begin: a cursor from an earlier subscription or from `GET /topics/:topic/events`. Default: now. */
+  /** Cursor to start from, of an earlier subscription or of `GET /topics/:topic/events`. Default: now. */
   readonly lastEventId?: string | undefined
   /**
-   * Called for a token before the first connection, when the server answers 401, and when the right to listen is about
-   * to end. With `tokenParameter` or a native EventSource the token is taken to be good for one connection, and is
-   * asked for before each.
+   * Returns a token. Called before the first connection, after a 401, and when the permission to subscribe is about to
+   * expire. With `tokenParameter` or a native EventSource, a token is used for one connection only, so this is called
+   * before each connection.
    */
   readonly getToken?: (() => string | Promise<string>) | undefined
   /**
@@ -23,26 +23,26 @@ export interface SubscribeOptions<Data = string> {
    * EventSource.
    */
   readonly tokenParameter?: string | undefined
-  /** Further headers, or a function that returns them, called before each connection. Not with a native EventSource. */
+  /** Additional headers, or a function that returns them before each connection. Not with a native EventSource. */
   readonly headers?: Provided<Readonly<Record<string, string>>> | undefined
-  /** Send cookies to another origin, too. Default `false`. */
+  /** Send cookies to other origins, too. Default `false`. */
   readonly withCredentials?: boolean | undefined
   /**
-   * Ask the server for `envelope=true`, so that each event says its topic and its own id. Default: `true` while there
-   * is more than one topic.
+   * Request `envelope=true` from the server, so that each event has its topic and its own id. Default: `true` while
+   * there is more than one topic.
    */
   readonly envelope?: boolean | undefined
   /**
-   * Makes of the text of an event what listeners get as `data`, for example `text => JSON.parse(text)`. Default: the
-   * text.
+   * Converts the text of an event to the `data` that listeners receive, for example `text => JSON.parse(text)`.
+   * Default: the text.
    */
   readonly parse?: ((text: string, event: Published) => Data) | undefined
-  /** Keep the cursor over reloads of the page, in the sessionStorage under this name. Default: not kept. */
+  /** Name under which the cursor is stored in the sessionStorage, so that it survives a reload. Default: not stored. */
   readonly persist?: string | undefined
   /**
    * Use one connection for all tabs of the origin that subscribe to this URL, for HTTP/1.1 with its six connections.
-   * Each tab has its own topics, and its own place in them. Needs Web Locks, which pages have over HTTPS and on
-   * localhost: elsewhere each tab has a connection of its own. Default `false`.
+   * Each tab has its own topics and its own position in each. Requires Web Locks, which are available over HTTPS and on
+   * localhost; elsewhere each tab uses its own connection. Default `false`.
    */
   readonly shareAcrossTabs?: boolean | undefined
   /** Ends the subscription when it is aborted. */
@@ -50,8 +50,8 @@ export interface SubscribeOptions<Data = string> {
   /** Time between connections. */
   readonly backoff?: Partial<BackoffOptions> | undefined
   /**
-   * Silence after which a stream counts as frozen, in milliseconds; 0 for never. Default: learned from the server's
-   * heartbeats.
+   * Time without bytes after which a stream counts as stalled, in milliseconds; 0 means never. Default: learned from
+   * the server's heartbeats.
    */
   readonly stallTimeoutMs?: number | undefined
   /** How to connect. Default: `fetchTransport()`. */

@@ -1,16 +1,16 @@
 import { browser } from './browser.ts'
 
-/** What a page learns of itself and of the network. */
+/** Receives changes of the page and of the network. */
 export interface PageListener {
-  /** The network is back, or the page is visible again: look at the connection now. */
+  /** The network is back, or the page is visible again: the connection should be checked now. */
   wake (): void
-  /** The page goes into the back/forward cache, where it can hold no connection. */
+  /** The page enters the back/forward cache, where it cannot keep a connection. */
   sleep (): void
-  /** The page came out of the back/forward cache. */
+  /** The page was restored from the back/forward cache. */
   resume (): void
 }
 
-/** Reports until `signal` is aborted. In Node there is nothing to report. */
+/** Reports changes until `signal` is aborted. Does nothing in Node. */
 export function watchPage (listener: PageListener, signal: AbortSignal): void {
   const { addEventListener, document } = browser
   const isPersisted = (event: Event): boolean => (event as Event & { persisted?: boolean }).persisted === true

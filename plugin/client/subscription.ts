@@ -1,17 +1,17 @@
-import { Connector } from './connector.ts'
-import type { ConnectorListener } from './connector.ts'
+import { Connector } from './connection/connector.ts'
+import type { ConnectorListener } from './connection/connector-listener.ts'
 import { CursorStorage } from './cursor.ts'
 import { TopicEvent } from './events.ts'
 import type { ControlEvents, ErrorDetail, Published, StreamItem, SubscriptionState } from './events.ts'
 import { ItemQueue } from './item-queue.ts'
 import { checkOptions, checkTopics } from './options.ts'
 import type { SubscribeOptions } from './options.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from './connection/transport.ts'
 
-/** The data of each event by its name. */
+/** Maps the name of each event to its data. */
 export type EventMap = Record<string, unknown>
 
-/** The type of an event by its name, as `addEventListener` hands it to a listener. */
+/** The type of the event with this name, as a listener receives it. */
 export type EventOf<Events extends EventMap, Name extends string> =
   Name extends keyof ControlEvents ? ControlEvents[Name]
     : TopicEvent<Name extends keyof Events ? Events[Name] : Events[keyof Events]>
@@ -21,9 +21,9 @@ type Listener<Events extends EventMap, Name extends string> =
 
 type ListenerOptions<Method extends 'addEventListener' | 'removeEventListener'> = Parameters<EventTarget[Method]>[2]
 
-/** A subscription that failed for good, as `for await` throws it. */
+/** The error of a subscription that failed permanently, as thrown by `for await`. */
 export class SubscriptionError extends Error {
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was a response. */
   readonly status: number | undefined
 
   constructor ({ message, status, cause }: ErrorDetail) {
@@ -34,9 +34,9 @@ export class SubscriptionError extends Error {
 }
 
 /**
- * One subscription to topics, over as many connections as it takes. Events are dispatched under their names, as by an
- * EventSource, and `for await` yields all of them. It ends with `close()`, when all topics are finished, or with an
- * error that another try would not mend.
+ * One subscription to topics, over any number of successive connections. Events are dispatched under their names, as by
+ * EventSource, and `for await` yields all of them. It ends with `close()`, when all topics have ended, or with an error
+ * that another attempt would not solve.
  */
 export class Subscription<Events extends EventMap = Record<string, string>> extends EventTarget
   implements AsyncIterable<StreamItem<Events[keyof Events]>> {
@@ -46,7 +46,7 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
   readonly #queues = new Set<ItemQueue<StreamItem<Events[keyof Events]>>>()
   #topics: readonly string[]
 
-  /** Use `subscribe()`. */
+  /** Internal: use `subscribe()`. */
   constructor (options: SubscribeOptions<Events[keyof Events]>, transport: Transport) {
     checkOptions(options as SubscribeOptions<never>)
     super()
@@ -66,35 +66,33 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
 
   get state (): SubscriptionState { return this.#connector.state }
 
-  /** The topics, in the order in which they were given. */
+  /** The topics, in the order given. */
   get topics (): readonly string[] { return this.#topics }
 
-  /** The cursor after the last event: where another subscription would go on. Empty before the first. */
+  /** The cursor after the last event, from which another subscription would continue. Empty before the first event. */
   get lastEventId (): string { return this.#connector.cursor }
 
-  /** Subscribes to further topics. The others keep their place; a new one begins now. */
+  /** Subscribes to further topics. The others keep their positions; a new one starts now. */
   add (...topics: string[]): void {
     this.#setTopics([...this.#topics, ...topics])
   }
 
-  /** Unsubscribes from topics. The others keep their place. Without any left there is no connection. */
+  /** Unsubscribes from topics. The others keep their positions. If none is left, there is no connection. */
   remove (...topics: string[]): void {
     this.#setTopics(this.#topics.filter(topic => !topics.includes(topic)))
   }
 
-  /** Connects again at once, and goes on from the last event. */
+  /** Connects again immediately, and continues from the last event. */
   reconnect (): void {
     this.#connector.reconnect()
   }
 
-  /** Ends the subscription. Loops over it end, too. */
+  /** Ends the subscription, and all loops over it. */
   close (): void {
     this.#connector.close()
   }
 
-  /**
-   * Leaving the loop closes the subscription. A loop sees what comes after it began; a slow one slows the connection.
-   */
+  /** Yields all items from now on. Leaving the loop closes the subscription; a slow loop slows the connection down. */
   [Symbol.asyncIterator] (): AsyncIterator<StreamItem<Events[keyof Events]>, undefined> {
     const queue = new ItemQueue<StreamItem<Events[keyof Events]>>(() => this.close())
     if (this.state === 'closed') queue.end()

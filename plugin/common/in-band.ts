@@ -1,38 +1,38 @@
 /**
- * The events that a stream sends of itself, between those that were published: their names and what their `data` is, as
- * JSON. An application must not use names that begin with `stream.` for its own events. See docs/protocol.md.
+ * The events of the protocol itself, sent between published events: their names, and their `data` as JSON. Names that
+ * begin with `stream.` are reserved: an application must not use them for its own events. See docs/protocol.md.
  */
 export const IN_BAND = {
-  /** The first one of a stream of topics, without data; its id is the cursor from which the stream goes on. */
+  /** The first event of a stream of topics. It has no data; its id is the cursor after which the stream continues. */
   open: 'stream.open',
-  /** Events of a topic are missing here. */
+  /** Events of a topic are missing at this point. */
   gap: 'stream.gap',
-  /** A topic that was closed is read to its end, or the whole stream is over for good. */
+  /** A closed topic has been read to its end; without a topic, the end of the whole stream is final. */
   end: 'stream.end',
   /** The source or the handler failed; the stream ends after it. */
   error: 'stream.error',
-  /** The grant of the stream ends soon. */
+  /** The grant of the stream expires soon. */
   expiring: 'stream.expiring',
-  /** The grant has ended; the stream ends after it. */
+  /** The grant has expired; the stream ends after it. */
   expired: 'stream.expired'
 } as const
 
 /** Why a client missed something. */
 export type GapReason = 'trimmed' | 'fork' | 'unknown' | 'expired'
 
-/** What a client is told in band when its cursor cannot be continued exactly. */
+/** Data of `stream.gap`, sent when a client cannot continue exactly after its cursor. */
 export interface Gap {
   topic: string
   reason: GapReason
-  /** The client's position, as it stood; null when it could not be read. */
+  /** The client's position as it was sent; null if it was invalid. */
   after: string | null
   /** Id of the first event that follows; null when it is not known yet. */
   resumedAt: string | null
-  /** How many events are gone, where the log can tell. */
+  /** Number of missing events, if the log knows it. */
   missed?: number
 }
 
-/** What a client receives when the source fails after the first byte. */
+/** Data of `stream.error`, sent when the source fails after the first byte. */
 export interface ErrorReport { statusCode: number, code?: string, error: string, message: string }
 
 /** The data of each in-band event, parsed; `stream.open` has an empty text. */
@@ -47,7 +47,7 @@ export interface InBandData {
   [IN_BAND.expired]: Record<string, never>
 }
 
-/** The data of one event as its text. */
+/** The data of an event, as text. */
 export function inBandData<K extends keyof InBandData> (name: K, data: InBandData[K]): string {
   return JSON.stringify(data)
 }

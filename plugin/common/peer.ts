@@ -1,7 +1,10 @@
 import { createRequire } from 'node:module'
 import { defineError } from './define-error.ts'
 
-/** A package that is needed only by one export or option is an optional peer, which npm does not install by itself. */
+/**
+ * A package that only one export or option needs is an optional peer dependency, which npm does not install
+ * automatically.
+ */
 export const FST_SSE_MISSING_PACKAGE = defineError(
   'FST_SSE_MISSING_PACKAGE',
   '%s needs the package "%s": run "npm install %s"',
@@ -10,7 +13,10 @@ export const FST_SSE_MISSING_PACKAGE = defineError(
 
 const require = createRequire(import.meta.url)
 
-/** Loads an optional peer. Throws `FST_SSE_MISSING_PACKAGE`, with the command that installs it, when it is absent. */
+/**
+ * Loads an optional peer dependency. Throws `FST_SSE_MISSING_PACKAGE`, with the command that installs it, if it is
+ * missing.
+ */
 export function requirePeer<T> (name: string, neededBy: string): T {
   try {
     return require(name) as T
@@ -19,7 +25,7 @@ export function requirePeer<T> (name: string, neededBy: string): T {
   }
 }
 
-/** The same for a module of this package that imports the peer: it is loaded only when it is needed. */
+/** The same for a module of this package that imports the peer dependency: the module is loaded only when needed. */
 export async function importWithPeer<T> (name: string, neededBy: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load()
@@ -28,7 +34,7 @@ export async function importWithPeer<T> (name: string, neededBy: string, load: (
   }
 }
 
-/** Other errors pass: the package is there, and something inside it fails. */
+/** Any other error is returned unchanged: the package is installed, but something inside it failed. */
 function toMissing (error: unknown, name: string, neededBy: string): unknown {
   const { code, message } = error as { code?: string, message?: string }
   const isAbsent = (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND') && message?.includes(`'${name}'`)

@@ -1,8 +1,14 @@
 import { types } from 'node:util'
 
 const MAX_SHOWN = 80
+/** Up to the last @, whatever a password consists of. */
+const CREDENTIALS = /(:\/\/).*@/s
+const SECRET = /passw|secret/i
 
-/** Shows a value in an error message: short, on one line, never throwing. */
+/**
+ * Formats a value for an error message: short, on one line; never throws. Passwords are left out: a Redis URL that is
+ * passed as the wrong argument would be logged.
+ */
 export function show (value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return `a function ${value.name}`.trim()
@@ -12,13 +18,16 @@ export function show (value: unknown): string {
 
 function toJson (value: unknown): string {
   try {
-    return (
-      JSON.stringify(value, (key, member: unknown) => (typeof member === 'bigint' ? `${member}n` : member)) ??
-      String(value)
-    )
+    return JSON.stringify(value, showMember) ?? String(value)
   } catch {
     return Object.prototype.toString.call(value)
   }
+}
+
+function showMember (key: string, member: unknown): unknown {
+  if (typeof member === 'bigint') return `${member}n`
+  if (typeof member !== 'string') return member
+  return SECRET.test(key) ? '***' : member.replace(CREDENTIALS, '$1***@')
 }
 
 function shorten (text: string): string {

@@ -1,6 +1,6 @@
 /**
- * A clock in Unix ms for intervals: it never goes back, and passes as time does also after the wall clock was set back.
- * Where the wall clock is ahead (it was set forward, or the machine slept), it follows.
+ * A clock in Unix ms for measuring intervals: it never goes back, and keeps running if the wall clock is set back. If
+ * the wall clock jumps ahead (it was set forward, or the machine slept), this clock follows.
  */
 export function steadyClock (): () => number {
   let aheadMs = -Infinity

@@ -2,10 +2,10 @@ import { STATUS_CODES } from 'node:http'
 import { types } from 'node:util'
 import type { ErrorReport } from '../common/in-band.ts'
 
-/** Statuses of a refusal that is meant to pass. EventSource would take them as final. */
+/** Statuses of temporary errors, which EventSource would treat as permanent. */
 const RETRY_STATUSES: ReadonlySet<number> = new Set([429, 503])
 
-/** Status and message as Fastify's own error handler would show them, with the message hidden for 5xx. */
+/** Status and message as Fastify's own error handler would send them, with the message hidden for 5xx. */
 export function reportOf (error: unknown): ErrorReport {
   const statusCode = statusOf(error)
   const name = STATUS_CODES[statusCode] ?? 'Error'
@@ -14,10 +14,7 @@ export function reportOf (error: unknown): ErrorReport {
   return { statusCode, ...code, error: name, message: error.message }
 }
 
-/**
- * True for an error that says "not now": 429 and 503. A status that the reply has been given counts before that of the
- * error.
- */
+/** True for temporary errors: 429 and 503. A status set on the reply takes precedence over that of the error. */
 export function isErrorStatusToRetry (error: unknown, statusCode = 0): boolean {
   return RETRY_STATUSES.has(isErrorStatus(statusCode) ? statusCode : statusOf(error))
 }

@@ -2,18 +2,18 @@ import { defineError } from '../common/define-error.ts'
 import { FST_SSE_MISSING_PACKAGE } from '../common/peer.ts'
 
 /**
- * Every error this plugin can raise, in one place. The `code` and the HTTP status are API, the text is not.
- * A client that leaves is never an error.
+ * All errors of this plugin. The `code` and the HTTP status are part of the API, the message is not. A client that
+ * disconnects is never an error.
  */
 export const errors = {
-  /** An export or an option needs a package that is not installed; the message says which. */
+  /** An export or an option needs a package that is not installed; the message contains its name. */
   FST_SSE_MISSING_PACKAGE,
   /** An option at plugin, route or call level is unknown, of the wrong type or out of range. */
   FST_SSE_BAD_OPTION: defineError('FST_SSE_BAD_OPTION', '%s: option "%s" must be %s, saw %s', 500, TypeError),
   /** Something else already provides `reply.sse`. */
   FST_SSE_CONFLICT: defineError(
     'FST_SSE_CONFLICT',
-    'fastify-resumable-sse cannot be registered beside %s: both provide reply.sse. Remove one of them',
+    'fastify-resumable-sse cannot be registered together with %s: both provide reply.sse. Remove one of them',
     500
   ),
   /** `reply.sse()` was called a second time, or after the reply was sent. */
@@ -28,10 +28,10 @@ export const errors = {
     'reply.sse() needs a 2xx status that allows a body, saw %s',
     500
   ),
-  /** The client's Accept header refuses `text/event-stream`. */
+  /** The client's Accept header does not allow `text/event-stream`. */
   FST_SSE_NOT_ACCEPTABLE: defineError(
     'FST_SSE_NOT_ACCEPTABLE',
-    'this resource is text/event-stream, which the Accept header "%s" refuses',
+    'this resource is text/event-stream, which the Accept header "%s" does not allow',
     406
   ),
   /** An onSend hook wrapped the stream, so that backpressure and flushing would be lost. */
@@ -46,7 +46,7 @@ export const errors = {
     'the async handler of %s called reply.sse() and returned nothing: end it with `return reply`',
     500
   ),
-  /** The source given to `reply.sse()` is none of the supported kinds. */
+  /** The source given to `reply.sse()` is not of a supported kind. */
   FST_SSE_BAD_SOURCE: defineError('FST_SSE_BAD_SOURCE', 'reply.sse() cannot stream %s', 500, TypeError),
   /** A fetch Response given as source is not a successful `text/event-stream`. */
   FST_SSE_BAD_UPSTREAM: defineError(
@@ -54,52 +54,55 @@ export const errors = {
     'the upstream response must be 2xx text/event-stream, saw status %s with content-type %s',
     502
   ),
-  /** An upstream event stream holds a block larger than `maxBufferedBytes`. */
+  /** An upstream event stream contains a block larger than `maxBufferedBytes`. */
   FST_SSE_UPSTREAM_TOO_LARGE: defineError(
     'FST_SSE_UPSTREAM_TOO_LARGE',
     'the upstream sent more than %s bytes without a blank line',
     502
   ),
-  /** An event, or one of its fields, cannot be put on the wire. */
+  /** An event, or one of its fields, cannot be encoded. */
   FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
-  /** A route asks for a grant, and no authentication stands in front of it. Fails the start. */
+  /** A route requires a grant but is not guarded by authentication. The app does not start. */
   FST_SSE_UNGUARDED: defineError(
     'FST_SSE_UNGUARDED',
-    'route %s %s asks for a grant, but nothing authenticates its requests: ' +
+    'route %s %s requires a grant, but its requests are not authenticated: ' +
       '`await app.register(auth, …)` before the route is added, in the same scope or a parent of it',
     500
   ),
   /** The grant does not cover a topic, or does not allow to revoke. */
   FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
   /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
-  FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): ask for a new one', 401),
-  /** A one-time token was shown again by the client that has redeemed it, whose stream is still open. */
+  FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): request a new one', 401),
+  /** A one-time token was presented again by the client that redeemed it, whose stream is still open. */
   FST_SSE_TOKEN_BUSY: defineError(
     'FST_SSE_TOKEN_BUSY',
     'the stream of this one-time token is still open: try again when it is over',
     503
   ),
-  /** The body of a call of the one-time tokens is not as it must be. */
+  /** The body of a request to the one-time token routes is invalid. */
   FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
-  /** Too many calls, or too many tokens that are not valid. */
+  /** Too many requests, or too many invalid tokens. */
   FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
-  /** The store of tokens, sessions and revocations cannot be reached for now. */
+  /** The store of tokens, sessions and revocations is currently unavailable. */
   FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503),
-  /** A request without credentials, or with bad ones. The message says what to do next and never holds a credential. */
+  /**
+   * A request without credentials, or with invalid ones. The message says what to do next and never contains a
+   * credential.
+   */
   FST_SSE_UNAUTHORIZED: defineError('FST_SSE_UNAUTHORIZED', '%s', 401),
-  /** A page of an origin that is not listed tried to use what the browser sends by itself. */
+  /** A page of an origin that is not listed tried to use credentials that the browser sends automatically. */
   FST_SSE_BAD_ORIGIN: defineError('FST_SSE_BAD_ORIGIN', '%s', 403),
-  /** The Host header names no host that is served here. */
+  /** The Host header is not one of the accepted hosts. */
   FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
-  /** The keys that tokens are verified with cannot be fetched. */
+  /** The keys for verifying tokens cannot be fetched. */
   FST_SSE_KEYS_UNAVAILABLE: defineError(
     'FST_SSE_KEYS_UNAVAILABLE',
     'the keys for tokens cannot be fetched: try again later',
     503
   ),
-  /** A question about the grant of an open stream was not answered in time. Only ever in the log. */
+  /** A query about the grant of an open stream was not answered in time. Only logged. */
   FST_SSE_NO_ANSWER: defineError('FST_SSE_NO_ANSWER', 'no answer from %s within %s ms', 503),
-  /** A `verify` function of the application returned something that is no grant. */
+  /** A `verify` function of the application returned something that is not a grant. */
   FST_SSE_BAD_GRANT: defineError('FST_SSE_BAD_GRANT', '%s: %s must be %s, saw %s', 500, TypeError)
 } as const
 

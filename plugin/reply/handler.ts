@@ -1,56 +1,83 @@
 import type { FastifyReply, RouteOptions } from 'fastify'
+import { errors } from './errors.ts'
 import { isThenable } from './source-kind.ts'
+import { SseStream } from './stream/stream.ts'
 
 type Handler = RouteOptions['handler']
 
-/** What becomes of the handler that has made a stream. */
+/** Is notified of how the handler that created a stream ends. */
 export interface HandlerListener {
-  /** It has thrown or rejected. */
+  /** The handler threw or rejected. */
   failed: (error: unknown) => void
-  /** It was async and has returned nothing; Fastify would answer with an empty body. */
+  /** The handler was async and returned nothing; Fastify would respond with an empty body. */
   returnedNothing: () => void
 }
 
 const listeners = new WeakMap<FastifyReply, HandlerListener>()
 
-/** Tells the listener, in place of Fastify, how the handler of this request ends. */
+/** Notifies the listener, instead of Fastify, of how the handler of this request ends. */
 export function watchHandlerOf (reply: FastifyReply, listener: HandlerListener): void {
   listeners.set(reply, listener)
 }
 
 /**
- * Wraps the handler of a route, so that what it throws, or rejects with, reaches the stream that it has made: once
- * bytes are on their way Fastify only logs it, and the stream would stay open for as long as its client does. Fastify
- * has no hook for that moment; its diagnostics channel would slow down every app of the process. A handler without a
- * stream is left alone.
+ * Wraps the handler of a route, so that its exception or rejection reaches the stream that it created: once bytes have
+ * been sent Fastify only logs it, and the stream would stay open for as long as the client does. Fastify has no hook
+ * for this, and its diagnostics channel would slow down every app in the process. A handler without a stream is not
+ * affected.
  */
 export function watchHandler (route: RouteOptions): void {
   const { handler } = route
   const wrapped: Handler = function (request, reply) {
     try {
       const result: unknown = handler.call(this, request, reply)
-      // The reply itself can be awaited, too.
-      if (result === reply || !isThenable(result)) return result
+      if (result === reply) return returned(reply)
+      if (!isThenable(result)) return checkNoStream(reply, result)
       return Promise.resolve(result).then(value => checkReturned(reply, value), (error: unknown) => tell(reply, error))
     } catch (error) {
       return tell(reply, error)
     }
   }
-  // Tracing names its spans after it.
+  // Tracing tools name spans after the function.
   Object.defineProperty(wrapped, 'name', { value: handler.name })
   route.handler = wrapped
 }
 
+/**
+ * The reply itself can be awaited, and Fastify does so with listeners that last as long as the response. Where a stream
+ * has taken the reply there is nothing that it would wait for.
+ */
+function returned (reply: FastifyReply): FastifyReply | undefined {
+  return listeners.delete(reply) ? undefined : reply
+}
+
 function checkReturned (reply: FastifyReply, value: unknown): unknown {
-  const listener = value === undefined ? listeners.get(reply) : undefined
-  if (listener === undefined) return value
+  if (value instanceof SseStream) return checkNoStream(reply, value)
+  const listener = takeListener(reply)
+  if (value !== undefined || listener === undefined) return value
   listener.returnedNothing()
   return reply
 }
 
-/** Returns the reply, as a handler that streams does; throws the error where no stream listens for it. */
-function tell (reply: FastifyReply, error: unknown): FastifyReply {
+/** `return reply.sse(source)` returns the stream where the source is undefined, mostly by mistake. */
+function checkNoStream (reply: FastifyReply, value: unknown): unknown {
+  if (!(value instanceof SseStream)) return value
+  return tell(
+    reply,
+    new errors.FST_SSE_BAD_SOURCE('undefined: give it a source, or end the handler with `return reply`')
+  )
+}
+
+/** The listener, which is removed: the handler has ended, and there is nothing else to notify it of. */
+function takeListener (reply: FastifyReply): HandlerListener | undefined {
   const listener = listeners.get(reply)
+  listeners.delete(reply)
+  return listener
+}
+
+/** Returns the reply, as a streaming handler does; throws the error if there is no stream to receive it. */
+function tell (reply: FastifyReply, error: unknown): FastifyReply {
+  const listener = takeListener(reply)
   if (listener === undefined) throw error
   listener.failed(error)
   return reply

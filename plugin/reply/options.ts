@@ -7,23 +7,24 @@ import type { OptionCheck, OptionError } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
 import { checkEventName, defaultSerializer, MAX_RETRY_MS } from './wire.ts'
 import type { Serializer, WireEvent } from './wire.ts'
-import type { DrainInit } from './stream-registry.ts'
-import type { CloseReason, SseStream } from './stream.ts'
-import type { SlowClientPolicy, StreamPolicy } from './stream-policy.ts'
+import type { DrainInit } from './stream/stream-drain.ts'
+import type { SseStream } from './stream/stream.ts'
+import type { CloseReason } from './stream/stream-init.ts'
+import type { SlowClientPolicy, StreamPolicy } from './stream/stream-policy.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
 
-/** Options of a stream; given at registration, on a route (`config.sse` or `sse`) or to one call, the nearest wins. */
+/** Options of a stream. A call overrides the route (`config.sse` or `sse`), and a route overrides the registration. */
 export interface SseOptions {
   /** A comment is sent after this many ms without bytes. 0 turns heartbeats off. Default 15,000. */
   heartbeatMs?: number
   /** `retry:` sent at the start of every stream, in ms; `false` sends none. Default 3,000. */
   retryMs?: number | false
   /**
-   * Bytes that may wait for one client; beyond them `slowClient` applies. One event alone may be larger. Default 1 MiB.
+   * Maximum bytes buffered for one client; above it, `slowClient` applies. A single event may be larger. Default 1 MiB.
    */
   maxBufferedBytes?: number
   /**
-   * `send()` waits for room while more bytes than this wait for the client. Default 64 KiB, or `maxBufferedBytes` where
+   * `send()` waits while more bytes than this are buffered for the client. Default 64 KiB, or `maxBufferedBytes` if
    * that is less.
    */
   highWaterMarkBytes?: number
@@ -35,25 +36,31 @@ export interface SseOptions {
   /** The stream is ended after this many ms with reason `lifetime`. 0 means never. Default 0. */
   maxLifetimeMs?: number
   /**
-   * Fraction by which each lifetime is shortened at random, so that clients do not return together. 0 to 1. Default
-   * 0.1.
+   * Fraction by which each lifetime is shortened at random, so that clients do not reconnect at the same time. 0 to 1.
+   * Default 0.1.
    */
   lifetimeJitter?: number
-  /** Turns `data` into text. Not called for bytes. Default: strings as they are, the rest as JSON. */
+  /** Converts `data` to text. Not called for bytes. Default: strings unchanged, other values as JSON. */
   serializer?: Serializer
   /**
-   * The end of the stream is final. EventSource comes back after every end and would have a finite source run again and
-   * again; with this option the stream ends with an event `stream.end`, and a client that comes back with the id of
-   * that event gets 204, which makes it stop. Default false.
+   * The end of the stream is final. EventSource reconnects after every end, so a finite source would run repeatedly.
+   * With this option the stream ends with an event `stream.end`, and a client that reconnects with the id of that event
+   * gets 204, after which it stops. Default false.
    */
   final?: boolean
-  /** Answer 406 to a client whose Accept header refuses `text/event-stream`. Default true. */
+  /** Respond with 406 to a client whose Accept header does not allow `text/event-stream`. Default true. */
   negotiate?: boolean
+  /**
+   * For clients that accept gzip, events from this many bytes are compressed; from an eighth of it where several
+   * clients receive the same bytes, which are compressed once for all of them. Smaller ones are stored in the gzip
+   * stream as they are. `false` compresses nothing. Default 1,024.
+   */
+  gzipMinBytes?: number | false
   /** Name of the event that reports an error after the first byte; `false` reports nothing. Default `stream.error`. */
   errorEvent?: string | false
   /** Called once when the source fails after the first byte. A returned event replaces the report. */
   onError?: ((error: unknown, stream: SseStream) => WireEvent | void) | undefined
-  /** Called once when the stream is over. */
+  /** Called once when the stream has ended. */
   onClose?: ((reason: CloseReason, stream: SseStream) => void) | undefined
 }
 
@@ -67,16 +74,16 @@ export interface SseRouteOptions extends SseOptions {
 
 /** Options at registration: those of a stream, and what concerns the whole instance. */
 export interface SsePluginOptions extends SseOptions {
-  /** `app.close()` ends all streams within this many ms, and destroys what is left then. Default 5,000. */
+  /** `app.close()` ends all streams within this many ms, and then destroys the remaining ones. Default 5,000. */
   drainMs?: number
   /**
-   * Set it to true together with Fastify's `return503OnClosing: false`: clients that come back while the app still
-   * closes are then asked to retry, so that none has to wait for the end of the drain. Default false.
+   * Set it to true together with Fastify's `return503OnClosing: false`: clients that reconnect while the app is
+   * closing are then asked to retry, so that none has to wait for the end of the drain. Default false.
    */
   answersWhileClosing?: boolean
 }
 
-/** Options with every default filled in. */
+/** All options with their defaults filled in. */
 export type ResolvedOptions =
   & StreamPolicy
   & Required<Omit<SseOptions, 'onError' | 'onClose'>>
@@ -93,6 +100,7 @@ export const defaults: ResolvedOptions = {
   serializer: defaultSerializer,
   final: false,
   negotiate: true,
+  gzipMinBytes: 1024,
   errorEvent: IN_BAND.error
 }
 
@@ -116,6 +124,10 @@ export const checks: Record<keyof SseOptions, OptionCheck> = {
   serializer: { range: 'a function', ok: isFunction },
   final: trueOrFalse,
   negotiate: trueOrFalse,
+  gzipMinBytes: {
+    range: `false or an integer from 0 to ${Number.MAX_SAFE_INTEGER} (bytes)`,
+    ok: value => value === false || isBetween(value, 0, Number.MAX_SAFE_INTEGER)
+  },
   errorEvent: { range: 'false or an event name', ok: value => value === false || isEventName(value) },
   onError: { range: 'a function', ok: isFunction },
   onClose: { range: 'a function', ok: isFunction }
@@ -131,14 +143,14 @@ const eventsCheck: OptionCheck = {
 }
 
 /**
- * Lays options over a base and checks them once.
- * Throws `FST_SSE_BAD_OPTION` naming the option, its allowed range and the value seen; `level` says where it was given.
+ * Combines options with a base and checks them once. Throws `FST_SSE_BAD_OPTION`, which names the option, its allowed
+ * range and the value seen; `level` says where it was given.
  */
 export function resolveOptions (level: string, base: ResolvedOptions, given: SseOptions): ResolvedOptions {
   if (!isObject(given)) throw new errors.FST_SSE_BAD_OPTION(level, 'options', 'an object', show(given))
   checkOptions(given, checks, badOption(level), ownOptions(level))
   const resolved = { ...base, ...withoutUndefined(given) }
-  // A lower bound given alone takes the inherited mark down with it.
+  // If only a lower limit is given, the inherited high-water mark is reduced to it.
   if (given.highWaterMarkBytes === undefined) {
     resolved.highWaterMarkBytes = Math.min(base.highWaterMarkBytes, resolved.maxBufferedBytes)
   }
@@ -153,7 +165,7 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
   return resolved
 }
 
-/** Takes the options of the drain off those given at registration. */
+/** Separates the options of the drain from those of a stream. */
 export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drain: DrainInit } {
   const { drainMs = DEFAULT_DRAIN_MS, answersWhileClosing = false, ...rest } = given
   const drain = { drainMs, answersWhileClosing }
@@ -161,7 +173,7 @@ export function resolvePluginOptions (given: SsePluginOptions): { options: Resol
   return { options: resolveOptions('plugin', defaults, rest), drain }
 }
 
-/** Takes `events` off the options given on a route. */
+/** Separates `events` from the other options of a route. */
 export function resolveRouteOptions (
   level: string,
   base: ResolvedOptions,
@@ -176,7 +188,7 @@ export function resolveRouteOptions (
 const badOption = (level: string): OptionError => (name, range, seen) =>
   new errors.FST_SSE_BAD_OPTION(level, name, range, seen)
 
-/** Options that exist at one level only, and were taken off before. */
+/** Options that exist at only one level, and have already been separated. */
 function ownOptions (level: string): string[] {
   if (level === 'plugin') return Object.keys(drainChecks)
   return level.startsWith('route') ? ['events'] : []

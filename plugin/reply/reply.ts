@@ -1,26 +1,31 @@
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { checkAdmission } from './admission.ts'
+import { checkAdmission, ownerOf } from './request/admission.ts'
 import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
-import { acceptsSse, isEventSource, readLastEventId } from './negotiate.ts'
+import { acceptsSse, isEventSource, readLastEventId } from './request/negotiate.ts'
+import { negotiateGzip } from './gzip/negotiate-gzip.ts'
 import { retryMsAfter } from './route-errors.ts'
 import { FINAL_ID } from './wire.ts'
-import { encoderFor } from './route-settings.ts'
-import type { RouteSettings } from './route-settings.ts'
+import type { WireEvent } from './wire.ts'
+import type { SseEvent } from './events.ts'
+import { encodeFor } from './request/route-settings.ts'
+import type { RouteSettings } from './request/route-settings.ts'
 import { checkSource, topicsOf } from './source.ts'
 import { dispose, isThenable } from './source-kind.ts'
-import { SseStream } from './stream.ts'
-import type { CloseReason } from './stream.ts'
-import { discardBody } from './request-body.ts'
-import { HeadPayload, StreamPayload } from './payload.ts'
-import type { Failing } from './payload.ts'
+import { SseStream } from './stream/stream.ts'
+import type { CloseReason, StreamInit, StreamOwner } from './stream/stream-init.ts'
+import type { RawResponse } from './response/transport.ts'
+import { discardBody } from './request/request-body.ts'
+import { HeadPayload, StreamPayload } from './response/payload.ts'
+import type { Failing, PayloadOwner } from './response/payload.ts'
 import { watchHandlerOf } from './handler.ts'
+import type { HandlerListener } from './handler.ts'
 import { isErrorStatusToRetry, reportOf } from './error-report.ts'
-import { DEFAULT_STALL_MS } from './heartbeat.ts'
-import type { HeartbeatTimer } from './heartbeat.ts'
-import type { StreamRegistry } from './stream-registry.ts'
+import { DEFAULT_STALL_MS } from './stream/heartbeat.ts'
+import type { HeartbeatTimer } from './stream/heartbeat.ts'
+import type { StreamRegistry } from './stream/open-streams.ts'
 
 /** Published on the diagnostics channel `sse.stream.open`. */
 export interface StreamOpenMessage { request: FastifyRequest, stream: SseStream }
@@ -44,7 +49,7 @@ interface ReplyInit {
   heartbeats: HeartbeatTimer
 }
 
-/** What `reply.sse()` does: checks, makes the stream, and hands Fastify its payload. */
+/** Implements `reply.sse()`: checks, creates the stream, and passes its payload to Fastify. */
 export function startReply (init: ReplyInit): SseStream | FastifyReply {
   const { reply, source, settings } = init
   try {
@@ -62,41 +67,33 @@ export function startReply (init: ReplyInit): SseStream | FastifyReply {
 
 function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyReply {
   const { reply, source } = init
-  const stream = createStream(init, settings)
-  started.set(reply, undefined)
+  const owner = new StreamReply(init, settings, negotiateGzip(reply, settings.options.gzipMinBytes))
+  const { stream } = owner
+  started.set(reply, owner)
   setHeaders(reply)
   if (reply.request.method === 'HEAD') {
     stream.close('end')
     reply.send(new HeadPayload())
   } else {
-    const failure = failureHandler(reply, stream, settings.options)
     const isFinished = settings.options.final && stream.lastEventId === FINAL_ID
     if (isFinished) finish(stream, source)
-    const payload = new StreamPayload({
-      reply,
-      stream,
-      source,
-      isFinished,
-      onHandedBack: () => started.delete(reply),
-      ...failure
-    })
-    started.set(reply, payload)
-    watchHandlerOf(reply, payload)
+    const payload = owner.payload = new StreamPayload({ reply, stream, source, isFinished, owner })
+    watchHandlerOf(reply, owner)
     reply.send(payload)
   }
   return source === undefined ? stream : reply
 }
 
-/** Replies that are turned into a stream, with their payload; HEAD has none. */
-const started = new WeakMap<FastifyReply, StreamPayload | undefined>()
+/** Replies that are turned into a stream. */
+const started = new WeakMap<FastifyReply, StreamReply>()
 
-/** Gives up the stream of a reply, if there is one that has sent nothing, for an answer of another kind. */
+/** Abandons the stream of a reply, if there is one that has sent nothing, in favour of another response. */
 export function abandonStream (reply: FastifyReply): void {
-  started.get(reply)?.abandon()
+  started.get(reply)?.payload?.abandon()
   started.delete(reply)
 }
 
-/** A client reconnects after a final end, as EventSource does: nothing is started for it. */
+/** The client reconnects after a final end, as EventSource does: nothing is started for it. */
 function finish (stream: SseStream, source: unknown): void {
   dispose(source)
   stream.close('end')
@@ -112,7 +109,7 @@ function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
   if (options.negotiate && !acceptsSse(accept)) throw new errors.FST_SSE_NOT_ACCEPTABLE(accept)
 }
 
-/** `incremental` asks proxies to pass each byte on at once (draft-ietf-httpbis-incremental). */
+/** `incremental` asks proxies to forward each byte immediately (draft-ietf-httpbis-incremental). */
 const STREAM_DEFAULTS = [
   ['cache-control', 'no-cache, no-transform'],
   ['x-accel-buffering', 'no'],
@@ -120,7 +117,7 @@ const STREAM_DEFAULTS = [
   ['x-content-type-options', 'nosniff']
 ] as const
 
-/** Never `Connection`, which HTTP/2 forbids; what the application set already stays. */
+/** Never `Connection`, which HTTP/2 forbids; headers set by the application are kept. */
 function setHeaders (reply: FastifyReply): void {
   reply.header('content-type', 'text/event-stream')
   reply.removeHeader('content-length')
@@ -130,95 +127,162 @@ function setHeaders (reply: FastifyReply): void {
   }
 }
 
-function createStream ({ reply, source, registry, heartbeats }: ReplyInit, settings: RouteSettings): SseStream {
-  const { options } = settings
-  const intervalMs = options.heartbeatMs || DEFAULT_STALL_MS
-  const request = reply.request
-  let isAttached = false
-  let openedAt = 0
-  const stream: SseStream = new SseStream({
-    raw: reply.raw,
-    options,
-    lastEventId: readLastEventId(request),
-    encode: encoderFor(settings),
-    checkTopics: topics => checkAdmission(request, topics),
-    onAttach: () => {
-      isAttached = true
-      discardBody(request)
-      openedAt = performance.now()
-      openChannel.publish({ request, stream } satisfies StreamOpenMessage)
-      heartbeats.add(stream, intervalMs)
-      registry.add(stream)
-    },
-    onClosed: reason => {
-      if (!isAttached) {
-        registry.remove(stream)
-        dispose(source)
-      }
-      guard(reply, 'onClose', () => options.onClose?.(reason, stream))
-    },
-    onOver: reason => {
-      logClose({ request, stream, reason, ...stream.written, durationMs: Math.round(performance.now() - openedAt) })
-    },
-    onGone: () => {
-      heartbeats.remove(stream, intervalMs)
-      registry.remove(stream)
-    }
-  })
-  registry.add(stream)
-  stream.listen()
-  return stream
+/** Replies whose client is not an EventSource, whatever its `Accept` header says. */
+const ofOtherProtocols = new WeakSet<FastifyReply>()
+
+/**
+ * True if the client would treat a status other than 200 as permanent, so that a temporary error must be sent as a
+ * stream.
+ */
+export function asksForRetry (reply: FastifyReply): boolean {
+  return isEventSource(reply.request) && !ofOtherProtocols.has(reply)
 }
 
-/** Streams whose error is in the log: their close is no further trouble. */
-const told = new WeakSet<SseStream>()
+/**
+ * What a stream and its payload ask of the reply that they belong to. One object with methods, because it lives as long
+ * as the stream: as closures all this took a kilobyte.
+ */
+class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
+  readonly stream: SseStream
+  readonly raw: RawResponse
+  readonly owner: StreamOwner | undefined
+  readonly lastEventId: string | undefined
+  readonly gzipMinBytes: number | undefined
+  /** Undefined once the stream is committed. */
+  payload: StreamPayload | undefined
+  readonly #reply: FastifyReply
+  readonly #settings: RouteSettings
+  readonly #registry: StreamRegistry
+  readonly #heartbeats: HeartbeatTimer
+  #source: unknown
+  #isAttached = false
+  /** The error was already logged, so the close is not logged as another problem. */
+  #isTold = false
 
-function logClose (message: StreamCloseMessage): void {
-  const { request, stream, reason, events, bytes, durationMs } = message
-  closeChannel.publish(message)
-  const isTrouble = reason === 'slow' || (reason === 'error' && !told.has(stream))
-  request.log[isTrouble ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
-}
+  constructor (init: ReplyInit, settings: RouteSettings, gzipMinBytes: number | undefined) {
+    const { reply, source, registry, heartbeats } = init
+    this.#reply = reply
+    this.#settings = settings
+    this.#registry = registry
+    this.#heartbeats = heartbeats
+    this.#source = source
+    this.raw = reply.raw
+    this.owner = ownerOf(reply.request)
+    this.lastEventId = readLastEventId(reply.request)
+    this.gzipMinBytes = gzipMinBytes
+    this.stream = new SseStream(this)
+    registry.add(this.stream)
+    this.stream.listen()
+  }
 
-/** What becomes of an error of the source or the handler: before the first byte, and after it. */
-function failureHandler (reply: FastifyReply, stream: SseStream, options: ResolvedOptions) {
-  return {
-    mayRefuse (error: unknown): boolean {
-      if (!isErrorStatusToRetry(error) || !isEventSource(reply.request)) return false
-      told.add(stream)
-      // A limit is there for clients to run into: they must not be able to fill the log.
-      const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
-      reply.log[level](
-        { err: error, topics: stream.topics },
-        'event stream rejected for now: the client is asked to come back'
-      )
-      stream.closeWithRetry('error', retryMsAfter())
-      return true
-    },
-    onFailure (error: unknown, what: Failing): void {
-      if (!stream.isOpen) {
-        // What was cut short may well fail. A handler that has ended its stream by itself has failed at something else.
-        const level = what === 'handler' && stream.closeReason === 'end' ? 'error' : 'debug'
-        return reply.log[level]({ err: error }, `the ${what} of an event stream failed after the stream was over`)
-      }
-      told.add(stream)
-      reply.log.error({ err: error, topics: stream.topics }, `the ${what} of an event stream failed`)
-      const custom = guard(reply, 'onError', () => options.onError?.(error, stream)) ?? undefined
-      // As bytes, because its data is JSON whatever the application's serializer makes of its own.
-      const report =
-        custom ??
-        (options.errorEvent === false
-          ? undefined
-          : { event: options.errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) })
-      guard(reply, 'onError', () => stream.close('error', report))
-      stream.close('error')
+  get options (): ResolvedOptions { return this.#settings.options }
+
+  get #heartbeatMs (): number { return this.options.heartbeatMs || DEFAULT_STALL_MS }
+
+  encode (event: WireEvent): Buffer { return encodeFor(this.#settings, event) }
+
+  checkTopics (topics: readonly string[]): void { checkAdmission(this.#reply.request, topics) }
+
+  onAttach (): void {
+    const { request } = this.#reply
+    this.#isAttached = true
+    // Dropped, because a stream lasts long and its source may hold much memory.
+    this.#source = undefined
+    discardBody(request)
+    openChannel.publish({ request, stream: this.stream } satisfies StreamOpenMessage)
+    this.#heartbeats.add(this.stream, this.#heartbeatMs)
+    this.#registry.attach(this.stream)
+  }
+
+  onClosed (reason: CloseReason): void {
+    this.#registry.close(this.stream, reason)
+    if (!this.#isAttached) {
+      this.#registry.remove(this.stream)
+      dispose(this.#source)
     }
+    guard(this.#reply, 'onClose', () => this.options.onClose?.(reason, this.stream))
+    this.payload?.streamClosed()
+  }
+
+  onOver (reason: CloseReason): void {
+    this.#registry.over(this.stream, reason)
+    const { stream } = this
+    this.#logClose({
+      request: this.#reply.request, stream, reason, ...stream.written, durationMs: Math.round(stream.ageMs)
+    })
+  }
+
+  onGone (): void {
+    this.#heartbeats.remove(this.stream, this.#heartbeatMs)
+    this.#registry.remove(this.stream)
+  }
+
+  onHandedBack (): void { started.delete(this.#reply) }
+
+  onCommitted (): void { this.payload = undefined }
+
+  /** Of the handler. */
+  failed (error: unknown): void {
+    if (this.payload) this.payload.failed(error)
+    else this.onFailure(error, 'handler')
+  }
+
+  sourceFailed (error: unknown): void {
+    if (this.payload) this.payload.sourceFailed(error)
+    else this.onFailure(error, 'source')
+  }
+
+  returnedNothing (): void { this.payload?.returnedNothing() }
+
+  mayRefuse (error: unknown): boolean {
+    const { stream } = this
+    const reply = this.#reply
+    if (stream.control === 'none') ofOtherProtocols.add(reply)
+    if (!isErrorStatusToRetry(error) || !asksForRetry(reply)) return false
+    this.#isTold = true
+    // Clients can run into a limit at any time, so they must not be able to fill the log.
+    const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
+    reply.log[level]({ err: error, topics: stream.topics }, 'event stream rejected: the client is asked to retry later')
+    stream.closeWithRetry('error', retryMsAfter())
+    return true
+  }
+
+  onFailure (error: unknown, what: Failing): void {
+    const { stream } = this
+    const { log } = this.#reply
+    if (!stream.isOpen) {
+      // A source that was interrupted may well fail. A handler that ended its stream itself has failed for another
+      // reason.
+      const level = what === 'handler' && stream.closeReason === 'end' ? 'error' : 'debug'
+      return log[level]({ err: error }, `the ${what} of an event stream failed after the stream was over`)
+    }
+    this.#isTold = true
+    // A client that cannot be informed of missing events is not an error of the application.
+    const level = stream.control === 'none' && reportOf(error).statusCode === 410 ? 'info' : 'error'
+    log[level]({ err: error, topics: stream.topics }, `the ${what} of an event stream failed`)
+    const custom = guard(this.#reply, 'onError', () => this.options.onError?.(error, stream)) ?? undefined
+    guard(this.#reply, 'onError', () => stream.close('error', custom ?? this.#reportEvent(error)))
+    stream.close('error')
+  }
+
+  /** As bytes, because its data is JSON whatever the application's serializer does. */
+  #reportEvent (error: unknown): SseEvent | undefined {
+    const { errorEvent } = this.options
+    if (errorEvent === false || this.stream.control === 'none') return undefined
+    return { event: errorEvent, data: Buffer.from(JSON.stringify(reportOf(error))) }
+  }
+
+  #logClose (message: StreamCloseMessage): void {
+    const { request, reason, events, bytes, durationMs } = message
+    closeChannel.publish(message)
+    const isTrouble = reason === 'slow' || (reason === 'error' && !this.#isTold)
+    request.log[isTrouble ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
   }
 }
 
 /**
- * Runs the application's callback; what it throws, or a promise it returns rejects with, is logged and harms no one
- * else.
+ * Calls a callback of the application; its exception, or the rejection of a promise it returns, is logged and affects
+ * nothing else.
  */
 function guard<T> (reply: FastifyReply, name: string, callback: () => T): T | undefined {
   const failed = (err: unknown): undefined =>

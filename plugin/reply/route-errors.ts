@@ -1,17 +1,18 @@
 import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
 import { isErrorStatusToRetry } from './error-report.ts'
-import { isEventSource } from './negotiate.ts'
 import { MAX_RETRY_MS } from './wire.ts'
 
 type ErrorHandler = NonNullable<RouteOptions['errorHandler']>
 
 /**
- * `retry:` of a rejection that is meant to pass is drawn from 1 to 2 times this, so that clients do not return
- * together.
+ * `retry:` of a temporary rejection is drawn from 1 to 2 times this value, so that clients do not all return at once.
  */
 const REJECTION_RETRY_MS = 2_000
 
-/** When a client that was rejected for now may come back, in ms: after `retryAfterMs`, and not together with others. */
+/**
+ * When a client that was temporarily rejected may return, in ms: after `retryAfterMs`, and not at the same time as
+ * others.
+ */
 export function retryMsAfter (retryAfterMs = 0): number {
   return Math.min(
     MAX_RETRY_MS,
@@ -19,35 +20,39 @@ export function retryMsAfter (retryAfterMs = 0): number {
   )
 }
 
-/** What is done with the stream of a reply. */
+/** How the stream of a reply can end because of an error. */
 export interface StreamEnds {
-  /** Gives up a stream that has sent nothing. */
+  /** True if the client would treat a status other than 200 as permanent. */
+  asksForRetry: (reply: FastifyReply) => boolean
+  /** Abandons a stream that has sent nothing. */
   abandon: (reply: FastifyReply) => void
-  /** Answers with a stream that asks the client to come back. */
+  /** Responds with a stream that asks the client to reconnect later. */
   sendAway: (reply: FastifyReply, error: unknown, retryMs: number) => void
 }
 
 /**
- * Puts an error handler on a route that streams. A hook that says "not now" (429 or 503: a rate limit, pressure, a
- * session store that is away, a handler timeout) would end an EventSource for good; such a client gets 200, `retry:`
- * and the end instead. All else goes to the error handler of the route or of its scope.
+ * Adds an error handler to a route that streams. A hook that rejects a request temporarily (429 or 503: a rate limit,
+ * load shedding, an unavailable session store, a handler timeout) would end an EventSource permanently; such a client
+ * gets 200, `retry:` and the end of the stream instead. All other errors are passed to the error handler of the route
+ * or of its scope.
  */
-export function keepEventSources (app: FastifyInstance, route: RouteOptions, { abandon, sendAway }: StreamEnds): void {
+export function keepEventSources (app: FastifyInstance, route: RouteOptions, ends: StreamEnds): void {
+  const { abandon, asksForRetry, sendAway } = ends
   const { errorHandler } = route
   const handler: ErrorHandler = function (this: ThisParameterType<ErrorHandler>, error, request, reply) {
     abandon(reply)
-    if (isErrorStatusToRetry(error, reply.statusCode) && isEventSource(request)) {
+    if (isErrorStatusToRetry(error, reply.statusCode) && asksForRetry(reply)) {
       return sendAway(reply, error, retryMsAfter(retryAfterMs(reply)))
     }
     if (errorHandler !== undefined) return errorHandler.call(this, error, request, reply)
-    // An error that is thrown here goes to the error handler of the scope; anything else would be sent as it is.
+    // An error thrown here is passed to the error handler of the scope; any other value would be sent as it is.
     if (error instanceof Error) throw error
     return app.errorHandler(error, request, reply)
   }
   route.errorHandler = handler
 }
 
-/** `Retry-After` of the reply: seconds or a date; 0 where there is none. */
+/** The `Retry-After` of the reply in ms, from seconds or a date; 0 if there is none. */
 function retryAfterMs (reply: FastifyReply): number {
   const value = String(reply.getHeader('retry-after') ?? '')
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now()

@@ -2,11 +2,11 @@ import { types } from 'node:util'
 import { isWireEvent } from './wire.ts'
 
 /**
- * What a value is that somebody wants to stream. Judged by shape, not by class: a Response of the package `undici`, a
- * stream of `readable-stream` or a promise of another realm is as good as Node's own.
+ * Tests what kind of value is to be streamed. By shape and not by class: a Response of the package `undici`, a stream
+ * of `readable-stream` or a promise of another realm works like Node's own.
  */
 
-/** What is used of a fetch Response. The body of `node-fetch` is a Readable, everybody else's is a web stream. */
+/** The used part of a fetch Response. The body is a Readable with `node-fetch`, and a web stream everywhere else. */
 export interface ResponseLike {
   ok: boolean
   status: number
@@ -15,10 +15,10 @@ export interface ResponseLike {
   body: unknown
 }
 
-/** What is used of a Readable. */
+/** The used part of a Readable. */
 export interface ReadableLike extends AsyncIterable<unknown> { destroy: () => unknown }
 
-/** What is used of a web ReadableStream, Node's or that of the DOM library. */
+/** The used part of a web ReadableStream, of Node or the DOM library. */
 export interface WebStreamLike<T = unknown> {
   readonly locked: boolean
   cancel: () => Promise<void>
@@ -36,7 +36,7 @@ export function has<K extends string> (
   return methods.every(name => typeof (value as Record<string, unknown>)[name] === 'function')
 }
 
-/** True for a promise of any kind. A query that can be awaited or iterated is meant to be iterated. */
+/** True for a promise of any kind. A query object that can be both awaited and iterated counts as iterable. */
 export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return has(value, 'then') && !(Symbol.asyncIterator in value)
 }
@@ -61,16 +61,16 @@ export function isWebStream (value: unknown): value is WebStreamLike {
   return has(value, 'getReader', 'cancel')
 }
 
-/** True for bytes, also those of another realm. */
+/** True for bytes, including those of another realm. */
 export const isBytes = types.isUint8Array
 
-/** True for what gives one item after the other. */
+/** True for a source that yields one item after another. */
 export function isMany (value: unknown): value is Many {
   if (typeof value !== 'object' || value === null || isBytes(value)) return false
   return Symbol.asyncIterator in value || Symbol.iterator in value || isWebStream(value)
 }
 
-/** True for one event, or bare data for one. */
+/** True for one event, or just the data of one. */
 export function isItem (value: unknown): boolean {
   return (
     value === null ||
@@ -81,14 +81,14 @@ export function isItem (value: unknown): boolean {
 }
 
 /**
- * Releases a source that will not be streamed (HEAD, 406, a client already gone): its file or socket is closed. Never
- * throws.
+ * Releases a source that will not be streamed (HEAD, 406, the client has already disconnected), so that its file or
+ * socket is closed. Never throws.
  */
 export function dispose (source: unknown): void {
   try {
     release(source)?.then(undefined, () => {})
   } catch {
-    // What cannot be released is not ours to repair, and the answer is under way for another reason.
+    // Ignored: the response is being sent for another reason.
   }
 }
 

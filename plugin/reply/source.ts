@@ -1,18 +1,40 @@
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
 import type { AnyEvents, SseEvents, SseItem } from './events.ts'
-import { passThrough } from './pass-through.ts'
-import { pump, toEvent } from './pump.ts'
+import { passThrough } from './response/pass-through.ts'
+import { pump, toEvent } from './response/pump.ts'
 import { dispose, has, isItem, isMany, isResponse, isThenable } from './source-kind.ts'
 import type { ResponseLike, WebStreamLike } from './source-kind.ts'
-import type { SseStream } from './stream.ts'
+import type { SseStream } from './stream/stream.ts'
 
-/** Streams to one response. The stream ends when it settles; what it rejects with is the source's error. */
+/** Streams to one response. The stream ends when it settles; a rejection is the error of the source. */
 export type SourceRun = () => void | Promise<void>
 
+/** Is notified when a run fails. */
+export interface RunListener { sourceFailed: (error: unknown) => void }
+
+export const START = Symbol('fastify-resumable-sse.start')
+
+/** A run that lasts as long as its stream, and so has no end that would have to be waited for. */
+export interface LastingRun {
+  (): Promise<void>
+  /** In place of a call: without a promise for as long as it lasts. */
+  [START]: (listener: RunListener) => void
+}
+
+function isLasting (run: SourceRun): run is LastingRun {
+  return START in run
+}
+
+/** Starts what `openSource` has opened. */
+export function startRun (run: SourceRun, listener: RunListener): void {
+  if (isLasting(run)) run[START](listener)
+  else Promise.resolve(run()).catch((error: unknown) => listener.sourceFailed(error))
+}
+
 /**
- * The stream that a source is opened with. For a source with types it is a union with the untyped stream, so that a
- * source without types, such as `app.topics.subscribe('news')`, fits a typed route, and the other way round.
+ * The stream that a source is opened with. For a typed source it is a union with the untyped stream, so that a source
+ * without types, such as `app.topics.subscribe('news')`, fits a typed route, and vice versa.
  */
 export type OpenedStream<E extends SseEvents = AnyEvents> = string extends keyof E
   ? SseStream
@@ -22,11 +44,11 @@ export type OpenedStream<E extends SseEvents = AnyEvents> = string extends keyof
  * A source that decides before the first byte, such as a topic subscription.
  *
  * `open` is called once for each stream, and nothing is sent until it settles. It returns the function that streams, or
- * undefined to answer 204, which makes EventSource stop for good; what it throws goes to Fastify's error handler. The
- * state of one stream lives in that function, so that one source can serve many requests.
+ * undefined to respond with 204, which makes EventSource stop permanently; its error is passed to Fastify's error
+ * handler. The state of one stream lives in that function, so that one source can serve many requests.
  */
 export interface OpenableSource<E extends SseEvents = AnyEvents> {
-  /** Topics that are streamed. The grant of the request must cover them, see `SseStream.checkTopics()`. */
+  /** The topics that are streamed. The grant of the request must cover them, see `SseStream.checkTopics()`. */
   readonly topics?: string | readonly string[] | undefined
   open (stream: OpenedStream<E>): SourceRun | undefined | Promise<SourceRun | undefined>
 }
@@ -34,23 +56,21 @@ export interface OpenableSource<E extends SseEvents = AnyEvents> {
 type Many<E extends SseEvents> =
   Iterable<SseItem<E>> | AsyncIterable<SseItem<E>> | WebStreamLike<SseItem<E> | Uint8Array>
 
-/** What a function may return, or a promise may settle with, to have it streamed. */
+/** What a function may return, or a promise may resolve to, to have it streamed. */
 type Returned<E extends SseEvents> = Many<E> | ResponseLike | OpenableSource<E>
 
 /**
  * What `reply.sse()` can stream.
  *
- * - one event, or bare data for one;
- * - an iterable, async iterable, Readable or web ReadableStream of events or bare data. Bytes in it are one UTF-8 text,
- *   cut anywhere: each chunk becomes one event, and a character cut in two is joined;
- * - a fetch Response with content-type `text/event-stream`, passed on byte by byte;
+ * - one event, or just its data;
+ * - an iterable, async iterable, Readable or web ReadableStream of events or data. Bytes in it are one UTF-8 text,
+ *   split anywhere: each chunk becomes one event, and a character that was split is joined;
+ * - a fetch Response with content-type `text/event-stream`, forwarded byte by byte;
  * - an object with `open`, such as a topic subscription, see `OpenableSource`;
  * - a promise of one of these, or a function without parameters that returns one or a promise of one. Nothing is sent
- *   before
- *   that settles, so it may still be answered with an error or 204;
- * - a function that takes the stream. What it returns is streamed as above; if it returns nothing the stream stays open
- *   for
- *   manual use, and if it returns a promise of nothing the stream ends when that settles.
+ *   before that settles, so the response may still be an error or 204;
+ * - a function with the stream as parameter. What it returns is streamed as above; if it returns nothing the stream
+ *   stays open for manual use, and if it returns a promise of nothing the stream ends when that settles.
  *
  * A generator may return an object with `open`: it is streamed after the generator's own items.
  */
@@ -60,7 +80,10 @@ export type SseSource<E extends SseEvents = AnyEvents> =
   | PromiseLike<Returned<E>>
   | ((stream: SseStream<E>) => Returned<E> | void | Promise<Returned<E> | void>)
 
-/** Refuses what cannot be streamed, before anything is sent. Throws `FST_SSE_BAD_SOURCE` or `FST_SSE_BAD_UPSTREAM`. */
+/**
+ * Rejects values that cannot be streamed, before anything is sent. Throws `FST_SSE_BAD_SOURCE` or
+ * `FST_SSE_BAD_UPSTREAM`.
+ */
 export function checkSource (source: unknown): void {
   if (isThenable(source) || typeof source === 'function' || isOpenable(source)) return
   if (isResponse(source)) return checkUpstream(source)
@@ -75,16 +98,16 @@ export function checkSource (source: unknown): void {
 export interface Opening {
   stream: SseStream
   /**
-   * For a source that is returned while the stream runs: settles as `opened` does; the first byte waits for it, unless
-   * it is out already.
+   * For a source that is returned while the stream is running: settles as `opened` does; the first byte waits for it,
+   * unless it was already sent.
    */
   late: (opened: Promise<SourceRun | undefined>) => Promise<SourceRun | undefined>
 }
 
 /**
- * Opens a source that was checked; nothing of it is streamed until the function that this settles with is called.
- * Settles with undefined when the source has nothing for this client. Rejects with the source's own error, and with 403
- * for topics that the request may not read.
+ * Opens a source that was checked; nothing is streamed until the function is called to which this resolves. Resolves to
+ * undefined if the source has nothing for this client. Rejects with the error of the source, or with 403 for topics
+ * that the request may not read.
  */
 export async function openSource (source: unknown, opening: Opening): Promise<SourceRun | undefined> {
   const { stream } = opening
@@ -97,7 +120,7 @@ export async function openSource (source: unknown, opening: Opening): Promise<So
   if (isMany(source)) {
     return endAfter(stream, async () => {
       const returned = await pump(source, stream)
-      // Other values that generators return are theirs alone.
+      // Other return values of generators are ignored.
       if (isOpenable(returned)) await runReturned(returned, opening)
     })
   }
@@ -105,7 +128,7 @@ export async function openSource (source: unknown, opening: Opening): Promise<So
 }
 
 /**
- * The topics that a source names, such as those of a subscription; none for other sources, of which nothing is known.
+ * The topics that a source names, such as those of a subscription; none for other sources, whose topics are unknown.
  */
 export function topicsOf (source: unknown): readonly string[] {
   if (!isObject(source) || !('topics' in source) || source.topics === undefined) return []
@@ -129,14 +152,14 @@ async function openOne (source: OpenableSource, stream: SseStream): Promise<Sour
       `${show(run)} as the result of open(): return a function that streams, or undefined`
     )
   }
-  return endAfter(stream, run as SourceRun)
+  return isLasting(run as SourceRun) ? run as LastingRun : endAfter(stream, run as SourceRun)
 }
 
 type Callback = (stream?: SseStream) => unknown
 
 /**
- * A function without parameters cannot write: it only finds the source. So it is called before the first byte and
- * before a one-time token is spent. A function that takes the stream is a source by itself.
+ * A function without parameters cannot write: it only returns the source. So it is called before the first byte and
+ * before a one-time token is spent. A function with the stream as parameter is itself the source.
  */
 async function openFunction (source: Callback, opening: Opening): Promise<SourceRun | undefined> {
   return source.length === 0 ? openPromise(source(), opening) : () => runFunction(source, opening)
@@ -156,20 +179,21 @@ async function openPromise (made: unknown, opening: Opening): Promise<SourceRun 
 async function runFunction (source: Callback, opening: Opening): Promise<void> {
   const { stream } = opening
   const made = source(stream)
-  // A plain callback that returns nothing set up its own pushes: the stream stays open until it or the client ends it.
+  // A plain callback that returns nothing has set up its own pushes: the stream stays open until it or the client ends
+  // it.
   if (made === undefined) return
   const returned = isThenable(made) ? await made : made
   if (returned === undefined) stream.end()
   else await runReturned(returned, opening)
 }
 
-/** Streams what a function or a generator returned, as if it had been given to `reply.sse()`. */
+/** Streams what a function or a generator returned, as if it had been passed to `reply.sse()`. */
 async function runReturned (returned: unknown, opening: Opening): Promise<void> {
   const run = await opening.late(openReturned(returned, opening))
   await run?.()
 }
 
-/** What is returned is released when its turn never comes. */
+/** The returned source is released if it is never streamed. */
 async function openReturned (returned: unknown, opening: Opening): Promise<SourceRun | undefined> {
   const { stream } = opening
   let isRun = false
@@ -184,10 +208,7 @@ async function openReturned (returned: unknown, opening: Opening): Promise<Sourc
 }
 
 function endAfter (stream: SseStream, run: () => unknown): SourceRun {
-  return async () => {
-    await run()
-    stream.end()
-  }
+  return () => Promise.resolve(run()).then(() => stream.end())
 }
 
 function checkUpstream (response: ResponseLike): void {

@@ -3,6 +3,7 @@ import { types } from 'node:util'
 import { errors } from './errors.ts'
 import { IN_BAND, inBandData } from '../common/in-band.ts'
 import { show } from '../common/show.ts'
+import { createFrame } from './frame.ts'
 import type { Frame } from './frame.ts'
 
 /**
@@ -11,44 +12,45 @@ import type { Frame } from './frame.ts'
  * Lines end with LF only; one event is one Buffer and is never cut.
  */
 
-/** Turns event data into text. The result may hold any line ending; it is split into `data:` lines here. */
+/** Converts event data to text. The result may contain any line ending; it is split into `data:` lines. */
 export type Serializer = (data: unknown) => string
 
-/** One event, as the wire knows it. */
+/** One event on the wire. */
 export interface WireEvent {
   /** Becomes the client's `Last-Event-ID`. At most 1,024 bytes, no control bytes, no space or tab at either end. */
   id?: string | number | bigint | typeof RESET_ID | undefined
   /**
-   * Event name; absent, `''` and `'message'` are the same: the client fires `message`. `open` and `error` are refused.
+   * Event name. Without a name, with `''` and with `'message'`, the client fires `message`. `open` and `error` are
+   * rejected.
    */
   event?: string | undefined
-  /** The payload. Strings go out as they are, bytes must be UTF-8, the rest goes through the serializer. */
+  /** The payload. Strings are sent unchanged, bytes must be UTF-8, other values are passed to the serializer. */
   data?: unknown
   /** Milliseconds the client waits before it reconnects, 0 to 3,600,000. */
   retry?: number | undefined
 }
 
 /**
- * Given as `id`, makes the client forget its last event id: its next request carries no `Last-Event-ID`.
- * An empty string as id is refused, because it does the same by accident.
+ * As `id`, resets the client's last event id: its next request has no `Last-Event-ID`.
+ * An empty string as id is rejected, because it would do the same by accident.
  */
 export const RESET_ID: unique symbol = Symbol('fastify-resumable-sse.reset-id')
 
-/** Upper bound of `retry`, in ms: browsers disagree on what larger numbers mean. */
+/** Upper bound of `retry`, in ms: browsers interpret larger numbers differently. */
 export const MAX_RETRY_MS = 3_600_000
 /** Upper bound of an id, in bytes: clients send it back in a header. */
 export const MAX_ID_BYTES = 1024
 
-// Comments and `retry:` stand between events, and no blank line of their own follows them. By the standard such a line
-// would do nothing, but many clients dispatch an empty message at each of them, @microsoft/fetch-event-source among
-// them.
+// Comments and `retry:` lines between events are not followed by a blank line of their own. By the standard such a line
+// would have no effect, but many clients, including @microsoft/fetch-event-source, dispatch an empty message for each
+// one.
 
-/** The first bytes of every stream: Firefox fires `open` at the first body byte only. */
+/** The first bytes of every stream: Firefox fires `open` only with the first byte of the body. */
 export const PREAMBLE: Buffer = Buffer.from(':\n')
 /** The comment that keeps an idle connection alive. */
-export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n'), events: 0 }
+export const HEARTBEAT: Frame = createFrame([Buffer.from(':\n')], 0)
 
-/** The id of the event that says that the end of a stream is final. No cursor and no id of a log looks like it. */
+/** The id of the event which says that the end of a stream is final. It differs from all cursors and ids of a log. */
 export const FINAL_ID = IN_BAND.end
 /** The last event of such a stream. */
 export const FINAL_FRAME: Frame = {
@@ -63,18 +65,19 @@ const EOL = /\r\n|\r|\n/
 const ID_FORBIDDEN = /[\u0000-\u001f\u007f]|^ | $/
 // eslint-disable-next-line no-control-regex -- CR, LF and NUL would end or void the field
 const EVENT_FORBIDDEN = /[\r\n\u0000]/
-/** Names that EventSource fires itself. */
+/** Names that EventSource itself fires. */
 export const RESERVED_NAMES: ReadonlySet<string> = new Set(['open', 'error'])
 const FIELDS = new Set(['id', 'event', 'data', 'retry'])
 
-/** Strings as they are, everything else as JSON on one line. */
+/** Strings unchanged, everything else as JSON on one line. Throws for a promise, which JSON would write as `{}`. */
 export function defaultSerializer (data: unknown): string {
+  if (types.isPromise(data)) throw new TypeError('it is a promise: await it first')
   return typeof data === 'string' ? data : JSON.stringify(data)
 }
 
 /**
- * Encodes one event as one Buffer, ending with its blank line; a bare `retry` is one line without it.
- * Throws `FST_SSE_BAD_EVENT` naming the field; nothing is written then.
+ * Encodes one event as one Buffer, ending with its blank line; a bare `retry` is one line without it. Throws
+ * `FST_SSE_BAD_EVENT`, which names the field; nothing is written then.
  */
 export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSerializer): Buffer {
   checkFields(event)
@@ -83,7 +86,7 @@ export function encodeEvent (event: WireEvent, serialize: Serializer = defaultSe
   if (event.event !== undefined) text += eventLine(event.event)
   if (event.retry !== undefined) text += retryLine(event.retry)
   if (event.data !== undefined) text += dataLines(event.data, serialize)
-  // A bare retry is no event, see above.
+  // A bare retry is not an event, see above.
   return Buffer.from(event.data === undefined ? text : text + '\n')
 }
 
@@ -92,12 +95,12 @@ export function encodeComment (text: string): Frame {
   return { bytes: Buffer.from(text.split(EOL).map(line => line === '' ? ':\n' : `: ${line}\n`).join('')), events: 0 }
 }
 
-/** Encodes `retry: <ms>`. Throws `FST_SSE_BAD_EVENT` when out of range. */
+/** Encodes `retry: <ms>`. Throws `FST_SSE_BAD_EVENT` if out of range. */
 export function encodeRetry (retryMs: number): Frame {
   return { bytes: Buffer.from(retryLine(retryMs)), events: 0 }
 }
 
-/** True when the value is an object made of the fields of an event and nothing else. */
+/** True for an object that has only fields of an event. */
 export function isWireEvent (value: unknown): value is WireEvent {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false
   const keys = Object.keys(value)
@@ -129,7 +132,7 @@ function checkFields (event: WireEvent): void {
       throw bad(key, 'is unknown: an event is { id?, event?, data?, retry? }, wrap anything else as { data }', event)
     }
   }
-  // Without data a client dispatches nothing, and Firefox forgets the id too; only a bare retry is meaningful.
+  // Without data a client dispatches nothing, and Firefox also forgets the id; only a bare retry has an effect.
   const bareRetry = event.retry !== undefined && event.id === undefined && event.event === undefined
   if (event.data === undefined && !bareRetry) {
     throw bad('data', 'is missing: clients ignore an event without data', event)
@@ -166,14 +169,14 @@ function retryLine (retryMs: number): string {
 
 function dataLines (data: unknown, serialize: Serializer): string {
   const text = dataText(data, serialize)
-  // Firefox drops NUL, Chromium keeps it: a value that reads differently is refused.
+  // Firefox drops NUL, Chromium keeps it: a value that clients read differently is rejected.
   if (text.includes('\u0000')) throw bad('data', 'must not hold NUL: send it as JSON', text)
   if (!text.includes('\n') && !text.includes('\r')) return `data: ${text}\n`
   return text.split(EOL).map(line => `data: ${line}\n`).join('')
 }
 
 function dataText (data: unknown, serialize: Serializer): string {
-  // Not by `instanceof`: bytes of another realm (Jest, node:vm) would be written as an object of numbers.
+  // Not with `instanceof`: bytes of another realm (Jest, node:vm) would be written as an object of numbers.
   if (types.isUint8Array(data)) return bytesText(data)
   const text: unknown = serializeData(data, serialize)
   if (typeof text !== 'string') throw bad('data', 'did not serialize to a string', data)
@@ -203,13 +206,11 @@ function bad (field: string, rule: string, seen: unknown): Error {
   return new errors.FST_SSE_BAD_EVENT(field, rule, show(seen))
 }
 
-/** Bytes up to this many are cheaper copied than written one by one. */
-const SMALL_BYTES = 4096
-
 /**
- * Joins neighbours of up to `smallBytes`; larger ones, which many clients may share, are not copied. The order stays.
+ * Joins adjacent frames of up to `smallBytes`; larger ones, which many clients may share, are not copied. Preserves the
+ * order.
  */
-export function joinSmall (frames: readonly Buffer[], smallBytes = SMALL_BYTES): Buffer[] {
+export function joinSmall (frames: readonly Buffer[], smallBytes: number): Buffer[] {
   const joined: Buffer[] = []
   let small: Buffer[] = []
   const join = (): void => {

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 
-/**
- * What the contract suites compare with: Node's own assertions, so that they run under any test runner.
- */
+/** The assertions of the contract suites: Node's own, so that the suites run under any test runner. */
 export const { equal, ok, deepEqual: same, rejects } = assert as {
   equal: (actual: unknown, expected: unknown, message?: string) => void
   ok: (value: unknown, message?: string) => void
@@ -12,8 +10,8 @@ export const { equal, ok, deepEqual: same, rejects } = assert as {
 }
 
 /**
- * Throws unless everything in the pattern is in the value, too: objects may have more, lists have the same length, and
- * `Number` stands for any number.
+ * Throws unless the value contains everything in the pattern: objects may have additional properties, arrays must have
+ * the same length, and `Number` matches any number.
  */
 export function match (actual: unknown, pattern: unknown, message?: string): void {
   const isAsExpected = fits(actual, pattern)
@@ -28,7 +26,7 @@ function fits (actual: unknown, pattern: unknown): boolean {
   return Object.entries(pattern).every(([name, value]) => fits((actual as Record<string, unknown>)[name], value))
 }
 
-/** Waits until a condition on something that changes holds; for what a log or a store does by its own clock. */
+/** Waits until a condition holds; for effects that depend on the clock of a log or store. */
 export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!await holds()) await new Promise(resolve => setTimeout(resolve, 5))
 }

@@ -1,14 +1,17 @@
 import type * as EventSourceParser from 'eventsource-parser'
+import { checkOptions, integer } from '../common/option-check.ts'
+import { MAX_TIMER_MS } from '../common/timers.ts'
 import { requirePeer } from '../common/peer.ts'
+import { errors } from '../reply/errors.ts'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 
 type Parser = typeof EventSourceParser
 
 /** One event as a client would see it. */
 export interface InjectedEvent {
-  /** Last event id at this event, carried over from earlier ones; undefined when none was sent yet. */
+  /** Last event id at this event, carried over from earlier ones; undefined if none was sent yet. */
   id: string | undefined
-  /** `message` when the server named none. */
+  /** `message` if the server sent no name. */
   event: string
   data: string
 }
@@ -42,20 +45,26 @@ export interface InjectSseOptions {
   timeoutMs?: number | undefined
 }
 
+const CHECKS = { timeoutMs: integer(0, MAX_TIMER_MS, 'ms') }
+
 /**
- * Opens a stream in a test without a socket, through `app.inject`, and parses what it sends.
- * Resolves when the headers have arrived, whatever the status. Close the stream, or let it end.
+ * Opens a stream in a test without a socket, through `app.inject`, and parses what it sends. Resolves when the headers
+ * have arrived, whatever the status. Close the stream, or let it end. Rejects with `FST_SSE_BAD_OPTION` for an option
+ * that is unknown or out of range.
  */
 export async function injectSse (
-  app: FastifyInstance, options: InjectOptions | string, { timeoutMs = 0 }: InjectSseOptions = {}
+  app: FastifyInstance, options: InjectOptions | string, given: InjectSseOptions = {}
 ): Promise<InjectedStream> {
-  // Here and not above: the contract suites of this folder need no parser.
+  checkOptions(given, CHECKS, (name, range, seen) => new errors.FST_SSE_BAD_OPTION('injectSse', name, range, seen))
+  const { timeoutMs = 0 } = given
+  // Loaded here, because the contract suites in this folder do not need the parser.
   const { createParser } = requirePeer<Parser>('eventsource-parser', 'injectSse')
   const request = typeof options === 'string' ? { url: options } : options
   const headersSent = { accept: 'text/event-stream', ...request.headers }
   const response = await app.inject({ ...request, headers: headersSent, payloadAsStream: true })
   const { statusCode, headers } = response
-  const stream = new Injected({ createParser, statusCode, headers, timeoutMs, leave: () => { response.raw.res.destroy() } })
+  const leave = (): void => { response.raw.res.destroy() }
+  const stream = new Injected({ createParser, statusCode, headers, timeoutMs, leave })
   void stream.read(response.stream())
   return stream
 }
@@ -105,7 +114,7 @@ class Injected implements InjectedStream {
         this.#wake()
       }
     } catch {
-      // The stream was cut, by close() or by the server: for a client that is its end.
+      // The stream was aborted by close() or by the server, which is a normal end for a client.
     }
     this.#isOver = true
     this.#wake()

@@ -2,19 +2,20 @@ import { setMaxListeners } from 'node:events'
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
-import { withoutUndefined } from '../common/option-check.ts'
-import { show } from '../common/show.ts'
-import { errors } from './errors.ts'
-import { formatEventId, ORIGIN } from './event-id.ts'
-import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS, Hub } from './hub.ts'
-import type { TopicsCounts } from './hub.ts'
-import type { EndReason, LeaseReply } from './log/lease.ts'
+import { checkOptions } from '../common/option-check.ts'
+import { badOption } from './errors.ts'
+import { formatEventId, ORIGIN } from './ids/event-id.ts'
+import { Hub } from './feed/hub.ts'
+import type { TopicsCounts } from './feed/hub.ts'
+import type { EndReason } from './log/lease.ts'
 import type { LogLogger, TopicEnds, TopicLog } from './log/topic-log.ts'
-import { checkEvents, checkPublishOptions, MAX_BATCH_EVENTS } from './new-event.ts'
+import { checkEvents, checkPublishOptions } from './new-event.ts'
 import type { PublishEvent, PublishOptions } from './new-event.ts'
-import { NO_OBSERVER } from './observer.ts'
-import type { TopicsObserver } from './observer.ts'
+import { resolveTopicsOptions } from './options.ts'
+import type { TopicsLimits, TopicsOptions } from './options.ts'
 import { Producers } from './producers/index.ts'
+import { describeProducer, toProducerInfo } from './producers/info.ts'
+import type { LiveProducer, ProducerInfo } from './producers/info.ts'
 import type { Producer } from './producers/index.ts'
 import { checkProduceOptions } from './producers/options.ts'
 import type { ProduceOptions } from './producers/options.ts'
@@ -22,10 +23,10 @@ import { checkProducerSource } from './producers/source.ts'
 import type { ProducerSource } from './producers/source.ts'
 import { readTopic } from './read-topic.ts'
 import type { ReadOptions, TopicPage } from './read-topic.ts'
-import { checkSubscribeOptions } from './start.ts'
-import type { SubscribeOptions } from './start.ts'
-import { createSubscription } from './subscription.ts'
-import type { TopicSubscription } from './subscription.ts'
+import { checkStartTopics, checkSubscribeOptions } from './subscription/subscribe-options.ts'
+import type { SubscribeOptions } from './subscription/subscribe-options.ts'
+import { createSubscription } from './subscription/subscription.ts'
+import type { TopicSubscription } from './subscription/subscription.ts'
 import { checkTopic, checkTopics } from './topic-name.ts'
 
 export { MemoryLog } from './log/memory-log.ts'
@@ -47,73 +48,60 @@ export type {
 } from './log/topic-log.ts'
 export type { AppendLease, EndReason, LeaseOutcome, LeaseReply, LeaseRequest, TopicEnd } from './log/lease.ts'
 export type { Retention, RetentionRule } from './retention.ts'
-export type { EventId } from './event-id.ts'
+export type { EventId } from './ids/event-id.ts'
 export type { Gap, GapReason } from '../common/in-band.ts'
 export type { PublishEvent, PublishOptions } from './new-event.ts'
-export type { TopicsCounts } from './hub.ts'
+export type { TopicsCounts } from './feed/hub.ts'
 export type { ObservedBatch, ResumeOutcome, TopicsObserver } from './observer.ts'
-export type { SubscribeOptions } from './start.ts'
+export type { SubscribeOptions } from './subscription/subscribe-options.ts'
+export type { TopicsOptions } from './options.ts'
 export { DEFAULT_READ_BYTES, MAX_READ_BYTES, MAX_READ_EVENTS } from './read-topic.ts'
 export type { ReadOptions, TopicEvent, TopicPage } from './read-topic.ts'
-export type { SubscriptionItem } from './items.ts'
+export type { SubscriptionItem } from './feed/items.ts'
 export type { Producer } from './producers/index.ts'
+export type { LiveProducer, ProducerInfo } from './producers/info.ts'
+export { PRODUCER_ID_PATTERN } from './producers/options.ts'
 export type { ProduceOptions } from './producers/options.ts'
 export type { ProductionEnd } from './producers/production.ts'
 export type { ProducedItems, ProducerSource } from './producers/source.ts'
-export type { TopicSource, TopicSubscription } from './subscription.ts'
+export type { TopicSource, TopicSubscription } from './subscription/subscription.ts'
 export { errors as topicsErrors } from './errors.ts'
 export type { TopicsErrorCode } from './errors.ts'
-export { checkEvent, checkEvents, checkIdempotencyKey, EVENT_PATTERN, KEY_PATTERN } from './new-event.ts'
+export {
+  checkEvent, checkEvents, checkIdempotencyKey, EVENT_PATTERN, KEY_PATTERN, MAX_EVENT_NAME_BYTES
+} from './new-event.ts'
 export type { CheckedEvent } from './new-event.ts'
-export { checkSubscribeOptions, MAX_LAST } from './start.ts'
+export { checkSubscribeOptions, MAX_LAST } from './subscription/subscribe-options.ts'
 export { checkTopic, checkTopics, TOPIC_PATTERN } from './topic-name.ts'
-export { MAX_CURSOR_TOPICS } from './cursor.ts'
+export { MAX_CURSOR_TOPICS } from './ids/cursor.ts'
 
-/** Options of the topics plugin. */
-export interface TopicsOptions {
-  /** The log; a `MemoryLog` keeps nothing beyond this process. */
-  log: TopicLog
-  /** Size of one event on the wire, in bytes. Default 256 KiB. */
-  maxEventBytes?: number
-  /** Events in one publish, up to 100,000. Default 1,000. */
-  maxBatchEvents?: number
-  /** Encoded bytes kept in memory for each set of topics that has readers. Default 1 MiB. */
-  maxTailBytes?: number
-  /** Encoded bytes kept in memory for all sets of topics together. Default 64 MiB. */
-  maxAllTailsBytes?: number
-  /** Topics that the open streams of this process may follow together; a stream beyond gets 503. Default 100,000. */
-  maxTopics?: number
-  /** Hears what the topics do, for metrics. Default none. */
-  observer?: TopicsObserver
-}
-
-/** What a publish did. */
+/** Result of a publish. */
 export interface Published {
-  /** Ids of the events, in their order. */
+  /** Ids of the events, in order. */
   ids: string[]
-  /** True when the idempotency key was used before: the ids are those of that time, and nothing was added. */
+  /** True if the idempotency key was used before: the ids are those of the first publish, and nothing was appended. */
   isRepeat: boolean
 }
 
 /** State of a topic. */
 export interface TopicInfo {
   topic: string
-  /** Id of the oldest event retained; null when none is. */
+  /** Id of the oldest retained event; null if there is none. */
   first: string | null
-  /** Id of the newest event ever published; null when there was none. */
+  /** Id of the newest event ever published; null if there was none. */
   last: string | null
-  /** Events retained. */
+  /** Number of retained events. */
   count: number
   isClosed: boolean
   /** Why it was closed; null while it is open. */
   reason: EndReason | null
-  /** What its producer said about a failure, or null. */
+  /** The message of its producer about a failure, or null. */
   message: string | null
   /**
-   * The producer that is at work, or null: its lease, who holds it, the events it has published, and how long the lease
-   * still runs, in ms.
+   * The active producer, or null: its lease, the name of its holder, the number of events it has published, and the
+   * remaining time of the lease, in ms.
    */
-  producer: { lease: number, holder: string, accepted: number, remainingMs: number } | null
+  producer: LiveProducer | null
   /** Streams of this process that follow the topic; those of other processes are not counted. */
   subscribers: number
 }
@@ -121,7 +109,7 @@ export interface TopicInfo {
 /** `app.topics`: durable topics. */
 export interface Topics {
   /**
-   * Publishes one event or a batch, all or none and in order. Settles when the log has them. Rejects with 400
+   * Publishes one event or a batch, atomically and in order. Resolves when the log has stored them. Rejects with 400
    * `TOPICS_BAD_*`, 413 `TOPICS_EVENT_TOO_LARGE`, 409 `TOPICS_CLOSED`, 422 `TOPICS_IDEMPOTENCY_KEY_REUSED`, 503
    * `TOPICS_LOG_UNAVAILABLE`.
    *
@@ -134,8 +122,8 @@ export interface Topics {
     options?: PublishOptions
   ) => Promise<Published>
   /**
-   * The events of one topic or several: a source for `reply.sse()`, from the client's cursor on, and an iterable for
-   * `for await` in this process, from the option `after` on. Throws 400 `TOPICS_BAD_*`.
+   * The events of one or several topics: a source for `reply.sse()` that starts after the client's cursor, and an
+   * iterable for `for await` in this process that starts after the option `after`. Throws 400 `TOPICS_BAD_*`.
    */
   subscribe: <E extends SseEvents = AnyEvents>(
     topics: string | readonly string[],
@@ -148,49 +136,48 @@ export interface Topics {
    */
   read: (topic: string, options?: ReadOptions) => Promise<TopicPage>
   /**
-   * Publishes a source into a topic, independently of any request: readers may come, leave and resume while it runs.
-   * The topic is closed when the source ends (`done`), fails (`failed`), is stopped (`stopped`), or when nothing was
-   * heard of this process for as long as its lease runs (`lost`). While it runs, another producer of the topic is
-   * refused. Settles when the topic is this producer's. Rejects with 409 `TOPICS_PRODUCER_EXISTS` and `TOPICS_CLOSED`,
-   * 500 `TOPICS_BAD_SOURCE` and `TOPICS_BAD_OPTION`, 400 `TOPICS_BAD_TOPIC`, 503 `TOPICS_LOG_UNAVAILABLE`.
+   * Publishes the events of a source to a topic, independently of any request: readers can connect, disconnect and
+   * resume while it runs. The topic is closed when the source ends (`done`), fails (`failed`) or is stopped
+   * (`stopped`), or when this process does not renew its lease in time (`lost`). While it runs, another producer of the
+   * topic is rejected. Resolves when the producer holds the lease. Rejects with 409 `TOPICS_PRODUCER_EXISTS` and
+   * `TOPICS_CLOSED`, 500 `TOPICS_BAD_SOURCE` and `TOPICS_BAD_OPTION`, 400 `TOPICS_BAD_TOPIC`, 503
+   * `TOPICS_LOG_UNAVAILABLE`.
    */
   produce: (topic: string, source: ProducerSource, options?: ProduceOptions) => Promise<Producer>
   /**
-   * Asks the producer of a topic to stop, in whichever process it runs. With `lease` only that very producer. Settles
-   * with false when there is none (any more).
+   * Stops the producer of a topic, in whichever process it runs. With `lease`, only the producer that holds this lease.
+   * Resolves with false if there is none.
    */
   stop: (topic: string, options?: { lease?: number | undefined }) => Promise<boolean>
-  /** Ends a topic: it takes no more events, and its readers are told so when they have read it to the end. */
+  /**
+   * The producer of a topic; of a topic that is closed, the one that it had last. A producer that lost contact learns
+   * from it where to continue. Closes the topic, as any request does, when the lease has run out. Rejects with 400
+   * `TOPICS_BAD_TOPIC` and 503 `TOPICS_LOG_UNAVAILABLE`.
+   */
+  producer: (topic: string) => Promise<ProducerInfo>
+  /** Closes a topic: it accepts no more events, and readers receive `stream.end` when they have read it to the end. */
   close: (topic: string) => Promise<void>
-  /** Drops a topic's events and reopens it; its numbers go on. */
+  /** Deletes a topic's events and reopens it; event numbers continue. */
   delete: (topic: string) => Promise<void>
-  /** Both ends of a topic. A topic never published to is empty, not an error. */
+  /** The state of a topic. A topic that was never published to is empty, not an error. */
   info: (topic: string) => Promise<TopicInfo>
   /** Streams of this process that follow the topic. */
   subscribers: (topic: string) => number
   /**
-   * How many events a stream has not been given yet, because its client is slow or still reads the log; those that wait
-   * in the stream itself are its `bufferedBytes`. Undefined for a stream that is over or has no topics of this process.
-   * After a failover of Redis the numbers that were skipped count as well, until the stream is past them.
+   * Number of events not yet written to a stream, because its client is slow or it still reads the log; events buffered
+   * in the stream itself are counted by its `bufferedBytes`. Undefined for a stream that has ended or has no topics of
+   * this process. After a failover of Redis, skipped numbers are counted too, until the stream has passed them.
    */
   behind: (stream: object) => number | undefined
-  /** What the streams of this process take at this moment. */
+  /** Current counts of the streams in this process. */
   readonly counts: TopicsCounts
 }
 
-const DEFAULTS = {
-  maxEventBytes: 256 * 1024,
-  maxBatchEvents: 1_000,
-  maxTailBytes: 1024 * 1024,
-  maxAllTailsBytes: DEFAULT_ALL_TAILS_BYTES,
-  maxTopics: DEFAULT_MAX_TOPICS
-}
-
-/** While the log is in trouble its questions fail over and over. */
+/** While the log has a problem, queries fail repeatedly. */
 const REPORT_MS = 60_000
 
 const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) {
-  const { log, observer, ...limits } = checkOptions(options)
+  const { log, observer, ...limits } = resolveTopicsOptions(options)
   const hub = new Hub(log, {
     maxTailBytes: limits.maxTailBytes,
     maxAllTailsBytes: limits.maxAllTailsBytes,
@@ -211,23 +198,23 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
 }
 
 /**
- * One line, then at most one each minute, however many topics ask again and again; none while the log itself knows what
- * is wrong with its connections and has said so.
+ * Logs one line, then at most one per minute, however many topics retry; nothing while the log itself has already
+ * reported the problem with its connections.
  */
 function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: unknown) => void {
   let reportedAt = -Infinity
   return (topic, err) => {
     if (log.health?.problem !== undefined || performance.now() - reportedAt < REPORT_MS) return
     reportedAt = performance.now()
-    logger.error({ err, topic }, 'the log could not be asked about a topic')
+    logger.error({ err, topic }, 'reading a topic from the log failed')
   }
 }
 
-/** What `app.topics` is made of. */
+/** The parts that `app.topics` is made of. */
 interface TopicsInit {
   hub: Hub
   producers: Producers
-  limits: typeof DEFAULTS
+  limits: TopicsLimits
   closing: AbortSignal
 }
 
@@ -239,8 +226,11 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
       const { ids, isRepeat } = await log.append(checkTopic(topic), checked, checkPublishOptions(options))
       return { ids: ids.map(formatEventId), isRepeat }
     },
-    subscribe: (topics, options = {}) =>
-      createSubscription({ hub, topics: checkTopics(topics), options: checkSubscribeOptions(options), closing }),
+    subscribe: (topics, options = {}) => {
+      const checked = checkSubscribeOptions(options)
+      const named = checkStartTopics(checkTopics(topics), checked)
+      return createSubscription({ hub, topics: named, options: checked, closing })
+    },
     read: async (topic, options = {}) => readTopic(log, checkTopic(topic), options),
     subscribers: topic => hub.readersOf(topic),
     behind: stream => hub.behind(stream),
@@ -249,13 +239,17 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
       checkProducerSource(source)
       return producers.start(checkTopic(topic), source, checkProduceOptions(options))
     },
-    stop: async (topic, { lease } = {}) =>
-      (await log.lease(checkTopic(topic), { do: 'stop', fence: checkLease(lease) })).outcome === 'ok',
+    async stop (topic, options = {}) {
+      checkOptions(options, STOP_CHECKS, badOption)
+      return (await log.lease(checkTopic(topic), { do: 'stop', fence: options.lease })).outcome === 'ok'
+    },
+    producer: async topic => toProducerInfo(topic, await log.lease(checkTopic(topic), { do: 'look' })),
     close: async topic => log.close(checkTopic(topic)),
     delete: async topic => log.delete(checkTopic(topic)),
     async info (topic) {
       const { ends } = await log.locate(checkTopic(topic), ORIGIN)
-      // A look at a lease may close the topic: it takes the right to write, which somebody who only looks may not have.
+      // A look at a lease may close the topic, which needs write permission; a client that only reads the state may
+      // lack it.
       const producer = ends.leaseMs === undefined ? null : describeProducer(await log.lease(topic, { do: 'look' }))
       return { topic, ...describeEnds(ends), producer, subscribers: hub.readersOf(topic) }
     }
@@ -274,43 +268,9 @@ function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 
   }
 }
 
-function describeProducer (reply: LeaseReply): TopicInfo['producer'] {
-  const { outcome, fence: lease, holder, accepted, remainingMs } = reply
-  return outcome === 'ok' ? { lease, holder, accepted, remainingMs } : null
-}
+const STOP_CHECKS = { lease: { range: 'the lease of a producer', ok: Number.isSafeInteger } }
 
-function checkLease (lease: unknown): number | undefined {
-  if (lease === undefined || Number.isSafeInteger(lease)) return lease as number | undefined
-  throw new errors.TOPICS_BAD_OPTION('lease', 'the lease of a producer', show(lease))
-}
-
-function checkOptions (options: TopicsOptions): Required<TopicsOptions> {
-  const { log, observer = NO_OBSERVER, ...given } = withoutUndefined(options)
-  if (typeof log?.append !== 'function') {
-    throw new errors.TOPICS_BAD_OPTION('log', 'a TopicLog, such as new MemoryLog()', show(log))
-  }
-  if (typeof observer?.onBatch !== 'function') {
-    throw new errors.TOPICS_BAD_OPTION('observer', 'a TopicsObserver', show(observer))
-  }
-  for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(DEFAULTS, name)) {
-      throw new errors.TOPICS_BAD_OPTION(
-        name,
-        `one of log, ${Object.keys(DEFAULTS).join(', ')}, observer`,
-        'an unknown option'
-      )
-    }
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new errors.TOPICS_BAD_OPTION(name, 'an integer from 1', show(value))
-    }
-    if (name === 'maxBatchEvents' && value > MAX_BATCH_EVENTS) {
-      throw new errors.TOPICS_BAD_OPTION(name, `an integer from 1 to ${MAX_BATCH_EVENTS}`, show(value))
-    }
-  }
-  return { log, observer, ...DEFAULTS, ...given }
-}
-
-/** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` beside it for `reply.sse()`. */
+/** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` as well for `reply.sse()`. */
 const topics: FastifyPluginAsync<TopicsOptions> = fp(plugin, { name: 'fastify-resumable-sse-topics', fastify: '5.x' })
 export default topics
 export { topics }

@@ -1,25 +1,29 @@
-import { withoutUndefined } from '../common/option-check.ts'
-import { show } from '../common/show.ts'
-import { readCursor, topicTag } from './cursor.ts'
-import { errors } from './errors.ts'
-import { formatEventId, isSameEventId, ORIGIN } from './event-id.ts'
-import type { EventId } from './event-id.ts'
+import { checkOptions, integer, isObject, withoutUndefined } from '../common/option-check.ts'
+import type { OptionCheck } from '../common/option-check.ts'
+import { readCursor, topicTag } from './ids/cursor.ts'
+import { badStart } from './errors.ts'
+import { formatEventId, isSameEventId, ORIGIN } from './ids/event-id.ts'
+import type { EventId } from './ids/event-id.ts'
 import type { LogEntry, TopicEnds, TopicLog } from './log/topic-log.ts'
-import { describeGap, endOf, positionBeforeFirst, resume } from './resume.ts'
+import { describeGap, endOf, positionBeforeFirst, resume } from './ids/resume.ts'
 import type { Gap } from '../common/in-band.ts'
-import type { Resume } from './resume.ts'
-import { joinCursors } from './start.ts'
+import type { Resume } from './ids/resume.ts'
+import { joinCursors } from './subscription/start.ts'
+import { cursorCheck } from './subscription/subscribe-options.ts'
 
 /** Which part of a topic to read. */
 export interface ReadOptions {
   /**
-   * Cursor to read after, as a client has it: the id of an event, the `cursor` of a page, or a `Last-Event-ID`. One
-   * that cannot be read is reported as a gap with the reason `unknown`. Default: before the earliest event retained.
+   * Cursor to read after: the id of an event, the `cursor` of a page, or a `Last-Event-ID`. An unreadable cursor is
+   * reported as a gap with the reason `unknown`. Default: before the earliest retained event.
    */
   after?: string | readonly string[] | undefined
   /** Maximum number of events, 1 to 1,000. Default 100. */
   limit?: number | undefined
-  /** Maximum number of bytes of data, 1 to 16 MiB; a first event that is larger is returned alone. Default 1 MiB. */
+  /**
+   * Maximum number of bytes of names and data, where each event counts for another 32 bytes, 1 to 16 MiB; a first event
+   * that is larger is returned alone. Default 1 MiB.
+   */
   maxBytes?: number | undefined
 }
 
@@ -27,7 +31,7 @@ export interface ReadOptions {
 export interface TopicEvent {
   id: string
   topic: string
-  /** Absent when it was published without a name. */
+  /** Absent if it was published without a name. */
   event?: string
   /** As text: data that was not a string is JSON. */
   data: string
@@ -35,15 +39,15 @@ export interface TopicEvent {
   retry?: number
 }
 
-/** Some events of a topic in a row. */
+/** Consecutive events of a topic. */
 export interface TopicPage {
   /** Oldest first; empty at the end of the topic. */
   events: TopicEvent[]
-  /** Where this page ends, for the next `read`, `subscribe({ after })` or `Last-Event-ID` of a stream of this topic. */
+  /** The end of this page, for the next `read`, `subscribe({ after })` or `Last-Event-ID` of a stream of this topic. */
   cursor: string
-  /** What is missing between `after` and this page; absent when nothing is. */
+  /** What is missing between `after` and this page; absent if nothing is. */
   gap?: Gap
-  /** True when the topic is closed and this page reaches its end: there is nothing more to read. */
+  /** True if the topic is closed and this page reaches its end: there is nothing more to read. */
   isClosed: boolean
 }
 
@@ -51,25 +55,29 @@ export interface TopicPage {
 export const MAX_READ_EVENTS = 1_000
 /** The largest `maxBytes` of a page. */
 export const MAX_READ_BYTES = 16 * 1024 * 1024
-/** `maxBytes` of a page where none is given. */
+/** The default `maxBytes` of a page. */
 export const DEFAULT_READ_BYTES = 1024 * 1024
 
-const BOUNDS = {
-  limit: { max: MAX_READ_EVENTS, default: 100 },
-  maxBytes: { max: MAX_READ_BYTES, default: DEFAULT_READ_BYTES }
+const CHECKS: Readonly<Record<keyof ReadOptions, OptionCheck>> = {
+  after: cursorCheck,
+  limit: integer(1, MAX_READ_EVENTS),
+  maxBytes: integer(1, MAX_READ_BYTES)
 }
 
-/** Where to read after: a position, before everything retained, at the end, or what no cursor says. */
+/** Where to read from: after a position, before everything retained, at the end, or unknown. */
 type From = EventId | 'earliest' | 'now' | 'unknown'
 
-/** Reads one page, by the resume rule of the streams. Rejects with `TOPICS_BAD_START` and with the log's own error. */
+/**
+ * Reads one page, with the same resume rule as the streams. Rejects with `TOPICS_BAD_START` or the error of the log.
+ */
 export async function readTopic (log: TopicLog, topic: string, options: ReadOptions): Promise<TopicPage> {
   const { from, limit, maxBytes } = checkReadOptions(topic, options)
   const id = typeof from === 'string' ? ORIGIN : from
   const before = await log.locate(topic, id)
   const { position } = findPosition(from, before.ends, before.exists)
   const entries = await log.read(topic, position, { count: limit, bytes: maxBytes })
-  // Read again after the entries: what was trimmed or deleted in between is part of the gap, not lost silently.
+  // Read again after the entries: anything trimmed or deleted in between becomes part of the gap instead of being lost
+  // silently.
   const { ends, exists } = await log.locate(topic, id)
   const found = findPosition(from, startingWith(entries[0], ends), exists)
   const last = entries.at(-1)?.id ?? (from === 'now' ? position : found.position)
@@ -82,34 +90,12 @@ export async function readTopic (log: TopicLog, topic: string, options: ReadOpti
 }
 
 function checkReadOptions (topic: string, options: ReadOptions): { from: From, limit: number, maxBytes: number } {
-  if (typeof options !== 'object' || options === null) {
-    throw new errors.TOPICS_BAD_START('options', 'an object { after?, limit?, maxBytes? }', show(options))
-  }
-  const { after, limit, maxBytes, ...more } = withoutUndefined(options)
-  const [unknown] = Object.keys(more)
-  if (unknown !== undefined) {
-    throw new errors.TOPICS_BAD_START(unknown, 'one of after, limit, maxBytes', 'an unknown option')
-  }
-  if (after !== undefined && ![after].flat().every(each => typeof each === 'string')) {
-    throw new errors.TOPICS_BAD_START('after', 'a cursor', show(after))
-  }
-  return {
-    from: readFrom(topic, joinCursors(after)),
-    limit: checkBound('limit', limit),
-    maxBytes: checkBound('maxBytes', maxBytes)
-  }
+  checkOptions(isObject(options) ? withoutUndefined(options) : options, CHECKS, badStart)
+  const { after, limit = 100, maxBytes = DEFAULT_READ_BYTES } = options
+  return { from: readFrom(topic, joinCursors(after)), limit, maxBytes }
 }
 
-function checkBound (name: keyof typeof BOUNDS, value: number | undefined): number {
-  const { max, default: byDefault } = BOUNDS[name]
-  if (value === undefined) return byDefault
-  if (!Number.isInteger(value) || value < 1 || value > max) {
-    throw new errors.TOPICS_BAD_START(name, `an integer from 1 to ${max}`, show(value))
-  }
-  return value
-}
-
-/** A topic that is not in a cursor over several topics begins now, as in a stream. */
+/** A topic that is missing from a cursor of several topics starts now, as in a stream. */
 function readFrom (topic: string, after: string | undefined): From {
   if (after === undefined) return 'earliest'
   const cursor = readCursor(after)
@@ -124,7 +110,7 @@ function findPosition (from: From, ends: TopicEnds, exists: boolean): Resume {
   return resume(from, { ends, exists })
 }
 
-/** The ends as they were for the page: what was trimmed after the page was read is not missing from it. */
+/** The ends that apply to the page: entries trimmed after the page was read are not missing from it. */
 function startingWith (first: LogEntry | undefined, ends: TopicEnds): TopicEnds {
   return first === undefined ? ends : { ...ends, first: first.id }
 }

@@ -4,19 +4,22 @@ import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
 import { matchesPattern } from '../common/pattern.ts'
 
-/** How long a topic's events are kept. What is dropped is told to a client that comes too late for it. */
+/** How long a topic's events are kept. A client that comes too late for dropped events receives a gap. */
 export interface Retention {
-  /** Events kept; the oldest go first. Default 10,000. */
+  /** Maximum number of events; the oldest are dropped first. Default 10,000. */
   maxEvents: number
-  /** Events older than this many ms are dropped; 0 keeps them whatever their age. Default 0. */
+  /** Events older than this many ms are dropped; 0 means no limit. Default 0. */
   maxAgeMs: number
-  /** A topic nobody has published to for this many ms is forgotten, its numbers too; 0 forgets none. Default 7 days. */
+  /**
+   * A topic that was not published to for this many ms is forgotten, including its numbers; 0 means never. Default 7
+   * days.
+   */
   expireAfterMs: number
   /** An idempotency key is remembered for this many ms. Default 24 hours. */
   idempotencyMs: number
 }
 
-/** Retention for the topics that match a pattern (`orders.*`, `*`); what it leaves out has its default. */
+/** Retention for the topics that match a pattern (`orders.*`, `*`); omitted settings have their defaults. */
 export interface RetentionRule extends Partial<Retention> { topics: string }
 
 export const RETENTION_DEFAULTS: Retention = {
@@ -29,8 +32,8 @@ export const RETENTION_DEFAULTS: Retention = {
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /**
- * For how long a log remembers, since its last append, that there was a topic: beyond its expiry, so that clients learn
- * of it.
+ * How long after its last append a log remembers that a topic existed: beyond its expiry, so that clients are informed
+ * of that.
  */
 export function rememberedMs (expireAfterMs: number): number {
   return expireAfterMs + Math.max(expireAfterMs, DAY_MS)
@@ -44,10 +47,13 @@ const CHECKS: Record<keyof Retention, OptionCheck> = {
   idempotencyMs: integer(1, MAX_MS)
 }
 
-/** Finds a topic's retention: that of the first rule whose pattern matches, over the defaults. */
+/** The option of a log; its rules are checked by `createRetention`. */
+export const retentionRules: OptionCheck = { range: 'a list of rules', ok: Array.isArray }
+
+/** Returns a topic's retention: that of the first rule whose pattern matches, combined with the defaults. */
 export type RetentionOf = (topic: string) => Retention
 
-/** Checks the rules once. Throws `TOPICS_BAD_OPTION` naming the rule, the range and the value. */
+/** Checks the rules once. Throws `TOPICS_BAD_OPTION`, which names the rule, the range and the value. */
 export function createRetention (rules: readonly RetentionRule[] = []): RetentionOf {
   const resolved = rules.map((rule, at) => resolveRule(rule, `retention[${at}]`))
   return topic => resolved.find(({ topics }) => matchesPattern(topics, topic))?.retention ?? RETENTION_DEFAULTS

@@ -4,8 +4,9 @@ const FIRST_DELAY_MS = 50
 const MAX_DELAY_MS = 2_000
 
 /**
- * Asks a log until it is available again, more and more seldom: an outage is waited for, not passed on to the client.
- * Settles with the answer, or with undefined once `isOver`, looked at before each try. Rejects with any other error.
+ * Calls a log until it is available again, with increasing pauses, so that an outage is not passed on to the client.
+ * Resolves to the result, or to undefined once `isOver`, which is checked before each attempt. Rejects with any other
+ * error.
  */
 export async function retryUntilAvailable<T> (
   ask: () => Promise<T>,
@@ -24,7 +25,7 @@ export async function retryUntilAvailable<T> (
   return undefined
 }
 
-/** The shortest wait before something is asked again. */
+/** The shortest pause before another attempt. */
 export function pause (): Promise<void> {
   return delay(FIRST_DELAY_MS)
 }

@@ -1,10 +1,10 @@
 import { show } from '../common/show.ts'
 import { errors } from './errors.ts'
-import { MAX_CURSOR_TOPICS, topicTag } from './cursor.ts'
+import { MAX_CURSOR_TOPICS, topicTag } from './ids/cursor.ts'
 
 /**
- * What a topic may be called, as a regular expression. No braces: a Redis key puts the topic into a hash tag. No
- * wildcard characters: those belong to patterns.
+ * The allowed topic names, as a regular expression. No braces, because a Redis key puts the topic into a hash tag. No
+ * wildcards, because those belong to patterns.
  */
 export const TOPIC_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._~:@/\\-]{0,199}$'
 const TOPIC = new RegExp(TOPIC_PATTERN)
@@ -16,8 +16,8 @@ export function checkTopic (topic: unknown): string {
 }
 
 /**
- * Checks the topics of one connection: sorted and without repeats. Throws `TOPICS_BAD_TOPIC`, `TOPICS_BAD_TOPIC_COUNT`
- * and `TOPICS_SAME_TAG`.
+ * Checks the topics of one connection, and returns them sorted and without duplicates. Throws `TOPICS_BAD_TOPIC`,
+ * `TOPICS_BAD_TOPIC_COUNT` or `TOPICS_SAME_TAG`.
  */
 export function checkTopics (topics: unknown): string[] {
   const given = Array.isArray(topics) ? topics : [topics]
@@ -29,7 +29,7 @@ export function checkTopics (topics: unknown): string[] {
   return sorted
 }
 
-/** In a cursor a topic is its tag: of two with the same one a client could not resume. */
+/** A cursor identifies topics by their tags: with two equal tags a client could not resume. */
 function refuseSameTags (topics: readonly string[]): void {
   const byTag = new Map<string, string>()
   for (const topic of topics) {

@@ -63,8 +63,8 @@ function host (origin: string, { allowedHosts }: Access): string[] {
 }
 
 /**
- * What the commands must send, and the hints printed above them; no options when commands from this machine cannot
- * connect.
+ * The options that the commands need, and the hints printed above them; no options if commands cannot connect from this
+ * machine.
  */
 function credentials (
   { jwtSecret, jwtPublicKey, jwksUrl, proxyHeader, proxyFrom }: Access,
@@ -101,7 +101,7 @@ function credentials (
 /** A header name may contain a quote. */
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-/** How this program is called: by its name if it is installed, otherwise by its file. */
+/** How to call this program: by its name if it is installed, otherwise by its file. */
 function programOf (file: string): string {
   return file.endsWith('.js') ? `node ${relative('', file)}` : basename(file)
 }

@@ -6,8 +6,13 @@ export interface Terminal {
   stdin: Readable
   stdout: Writable
   stderr: Writable
-  /** Ends a command that would otherwise run on; never aborted where Ctrl-C ends the process. */
+  /** Ends a command that would otherwise keep running; never aborts if Ctrl-C ends the process. */
   signal: AbortSignal
+  /**
+   * From this call on SIGINT and SIGTERM abort the signal that it returns, with their name as the reason, instead of
+   * ending the process; a second one ends it.
+   */
+  catchSignals: () => AbortSignal
 }
 
 /** One flag of a command, as `--help` shows it. */
@@ -27,15 +32,24 @@ export interface Command {
   /** What it does, in one line. */
   summary: string
   flags: Record<string, FlagHelp>
-  /** Resolves when the work is done; rejects with a `UsageError` or with whatever went wrong. */
+  /** Resolves when the work is done; rejects with a `UsageError` or the error that occurred. */
   run: (call: Call, terminal: Terminal) => Promise<void>
 }
 
 /** The command failed; the message explains why to the person who ran it. */
-export class CommandError extends Error {}
+export class CommandError extends Error {
+  readonly exitCode: number
 
-/** A command line that cannot be understood: exit code 2. */
-export class UsageError extends CommandError {}
+  constructor (message: string, exitCode = 1) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+/** A command line that cannot be understood. */
+export class UsageError extends CommandError {
+  constructor (message: string) { super(message, 2) }
+}
 
 /** The flags of every command that connects to a running service. */
 export const CLIENT_FLAGS = {

@@ -10,7 +10,10 @@ const plain = (text: string): string => text.replaceAll('`', '').replace(/\[([^\
 const GROUPS: readonly [title: string, beginnings: readonly string[]][] = [
   [
     'Where it listens',
-    ['HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'LOG_LEVEL']
+    [
+      'HOST', 'PORT', 'TLS_', 'WORKERS', 'CORS_', 'TRUST_', 'ALLOWED_HOSTS', 'CONSOLE', 'HEARTBEAT_', 'GZIP_',
+      'LOG_LEVEL'
+    ]
   ],
   [
     'Where events are kept, and for how long',

@@ -1,6 +1,6 @@
 import cluster from 'node:cluster'
 import { check } from './check.ts'
-import { UsageError } from './command.ts'
+import { CommandError, UsageError } from './command.ts'
 import type { Call, Command, Terminal } from './command.ts'
 import { publish } from './commands/publish.ts'
 import { tail } from './commands/tail.ts'
@@ -45,10 +45,9 @@ async function runService (
   if (switches.has('help')) return tell(stdout, describeAll(COMMANDS))
   if (switches.has('version')) return tell(stdout, `${packageVersion()}\n`)
   const config = readConfig(env, argv)
-  if (cluster.isPrimary) {
-    for (const warning of warningsOf(config, env)) stderr.write(`resumable-sse: warning: ${warning}\n`)
-  }
-  if (switches.has('check')) return tell(stdout, await check(config))
+  const warn = (warning: string): void => { stderr.write(`resumable-sse: warning: ${warning}\n`) }
+  if (cluster.isPrimary) warningsOf(config, env).forEach(warn)
+  if (switches.has('check')) return tell(stdout, await check(config, warn))
   await serve(config, stderr)
   return undefined
 }
@@ -75,11 +74,12 @@ function tell (stream: Terminal['stdout'], text: string): number {
   return 0
 }
 
-/** Exit code 2 for a command line that cannot be understood, otherwise 1. */
+/** Exit code 2 for a command line that cannot be understood, otherwise 1 unless the command says another one. */
 function fail (error: unknown, { stderr }: Terminal): number {
   const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
   stderr.write(
     `resumable-sse: ${isUsage ? `${error.message}\nrun resumable-sse --help for usage` : describeFailure(error)}\n`
   )
-  return isUsage ? 2 : 1
+  if (isUsage) return 2
+  return error instanceof CommandError ? error.exitCode : 1
 }

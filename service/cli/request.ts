@@ -23,7 +23,7 @@ const TEMPORARY: ReadonlySet<unknown> = new Set([
   'UND_ERR_BODY_TIMEOUT',
   'HPE_INVALID_EOF_STATE'
 ])
-/** Those after which no byte of the request can have been sent. */
+/** Codes of failures in which no byte of the request can have been sent. */
 const UNSENT: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -46,7 +46,9 @@ export class RequestError extends Error {
   constructor (url: string, error: Error) {
     const cause = (error.cause ?? error) as NodeJS.ErrnoException
     const isTimeout = error.name === 'TimeoutError'
-    super(`${new URL(url).origin} cannot be reached: ${isTimeout ? 'no response' : cause.message || cause.code}`)
+    // Part of the message may be text of the peer, such as the names in a certificate.
+    const reason = isTimeout ? 'no response' : printable(cause.message || String(cause.code))
+    super(`${new URL(url).origin} cannot be reached: ${reason}`)
     this.isTemporary = isTimeout || TEMPORARY.has(cause.code)
     this.mayBeDone = !UNSENT.has(cause.code)
   }
@@ -61,13 +63,24 @@ export async function request (url: string, init: RequestInit): Promise<Answer> 
   }
 }
 
-/** Reads the complete response. */
-export async function readAnswer (response: Response): Promise<Answer> {
-  const { status, statusText, headers } = response
-  return { status, statusText, headers, text: await response.text() }
+interface Body { body: AsyncIterable<unknown> | null }
+
+/** Longer than any response that a command expects: 1,000 ids, or a message. */
+const MAX_LENGTH = 1024 * 1024
+
+/** Reads the response, or only its beginning if it is too long; that is not a valid response. */
+export async function readAnswer (response: Omit<Answer, 'text'> & Body): Promise<Answer> {
+  const { status, statusText, headers, body } = response
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const chunk of body ?? []) {
+    text += decoder.decode(chunk as Uint8Array, { stream: true })
+    if (text.length > MAX_LENGTH) break
+  }
+  return { status, statusText, headers, text }
 }
 
-/** One line for people that describes an error response. */
+/** One line that describes an error response to a user. */
 export function describeAnswer ({ status, statusText, text }: Pick<Answer, 'status' | 'statusText' | 'text'>): string {
   const { code, message } = parse(text)
   return printable(typeof message === 'string' ? `${status} ${code}: ${message}` : `${status} ${statusText}`.trim())

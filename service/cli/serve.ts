@@ -9,12 +9,12 @@ import { buildService } from '../index.ts'
 import { describeLog } from '../log.ts'
 import { logLibraryOutput } from './library-output.ts'
 import { stopOnSignals, stopOnMessage } from './signals.ts'
-import { renewOnSignal } from '../http/tls.ts'
+import { renewOnSignal } from '../http/connections/tls.ts'
 import { runWorkers } from './workers.ts'
 
 /**
- * Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With
- * Node's 511 a second in which thousands of clients come back drops most of them.
+ * Maximum number of connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`, 4,096 on
+ * Linux). With Node's default of 511, most clients would be dropped when thousands of them reconnect within a second.
  */
 const BACKLOG = 4_096
 

@@ -1,9 +1,10 @@
 import cluster from 'node:cluster'
+import { constants } from 'node:os'
 
 /** The message with which the primary stops its workers. */
 export const STOP = 'stop'
 
-/** For a process without clients: there is nothing to end. */
+/** For a process without clients: nothing needs to be closed. */
 const exit = (): void => { process.exit(0) }
 const exitOnStop = (message: unknown): void => { if (message === STOP) exit() }
 
@@ -15,6 +16,23 @@ export function exitOnSignals (): void {
   process.on('SIGTERM', exit)
   process.on('SIGINT', exit)
   if (cluster.isWorker) process.on('message', exitOnStop)
+}
+
+/** As `Terminal.catchSignals` says. Exit codes are those of a shell: 128 and the number of the signal. */
+export function catchSignals (): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(exitCodeOf(name))
+      controller.abort(name)
+    })
+  }
+  return controller.signal
+}
+
+/** What a shell reports of a program that this signal ended. */
+export function exitCodeOf (name: NodeJS.Signals): number {
+  return 128 + constants.signals[name]
 }
 
 /** Calls back on the first SIGTERM or SIGINT; the second one exits immediately. */
@@ -43,7 +61,7 @@ export function stopOnMessage (stop: () => void): void {
   process.off('message', exitOnStop)
 }
 
-/** In this order, so that there is a handler at every moment. */
+/** In this order, so that there is always a handler. */
 function replaceHandlers (onSignal: () => void): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, onSignal)

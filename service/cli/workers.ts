@@ -6,6 +6,7 @@ import Fastify from 'fastify'
 import type { FastifyBaseLogger } from 'fastify'
 import { CommandError } from './command.ts'
 import type { ServiceConfig } from '../config/config.ts'
+import { LogOutput } from '../http/log-output.ts'
 import { answerWorkers } from '../metrics/worker-metrics.ts'
 import { STOP, stopOnSignals } from './signals.ts'
 
@@ -56,7 +57,7 @@ class Workers {
 
   constructor ({ logLevel, drainDelayMs, drainMs }: ServiceConfig) {
     // For log lines like those of the workers; this instance never listens.
-    this.#logger = Fastify({ logger: { level: logLevel } }).log
+    this.#logger = Fastify({ logger: { level: logLevel, stream: new LogOutput() } }).log
     this.#maxStopMs = Math.min(MAX_TIMER_MS, drainDelayMs + drainMs + MAX_END_MS)
   }
 

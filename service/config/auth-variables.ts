@@ -1,7 +1,7 @@
 import { PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
 import { authChecks } from 'fastify-resumable-sse/auth'
-import { weaknessOf } from './secret.ts'
-import { anyText, duration, list, oneOf, proxies, PROXIES, readableFile } from './variable.ts'
+import { weaknessOf } from './secrets/secret.ts'
+import { anyText, duration, list, oneOf, proxies, PROXIES, readableFile, unreadable } from './variable.ts'
 import type { Read, Variable } from './variable.ts'
 
 const MIN_SECRET_BYTES = 32
@@ -31,33 +31,34 @@ const lifetime: Read<number> = text => {
   return ms !== undefined && ms >= 1_000 && ms <= MAX_LIFETIME_MS ? ms : undefined
 }
 
+/** What is common to variables that contain a secret. */
+const sharedSecret = {
+  default: undefined,
+  allowed: `a random string of at least ${MIN_SECRET_BYTES} bytes`,
+  read: secret,
+  problems: secretProblems,
+  isSecret: () => true,
+  show: () => '***'
+}
+
 /** Who may publish and subscribe: rows of the table in config.ts. */
 export const authVariables = {
   JWT_SECRET: {
     property: 'jwtSecret',
-    default: undefined,
-    allowed: `a random string of at least ${MIN_SECRET_BYTES} bytes`,
-    read: secret,
-    problems: secretProblems,
-    isSecret: () => true,
-    show: () => '***',
-    meaning: 'Secret that is shared with the issuer of HS256 tokens: `openssl rand -base64 48`.'
+    ...sharedSecret,
+    meaning: 'Secret shared with the issuer of HS256 tokens. Create it with `openssl rand -base64 48`.'
   },
   JWT_SECRET_PREVIOUS: {
     property: 'jwtSecretPrevious',
-    default: undefined,
-    allowed: `a random string of at least ${MIN_SECRET_BYTES} bytes`,
-    read: secret,
-    problems: secretProblems,
-    isSecret: () => true,
-    show: () => '***',
-    meaning: 'A second secret, whose tokens are accepted as well: set it while `JWT_SECRET` is being changed.'
+    ...sharedSecret,
+    meaning: 'A second secret whose tokens are also accepted: set it while you rotate `JWT_SECRET`.'
   },
   JWT_PUBLIC_KEY: {
     property: 'jwtPublicKey',
     default: undefined,
     allowed: 'the path of a readable file',
     read: readableFile,
+    problems: unreadable,
     meaning: 'Public key of the issuer, PEM; together with `JWT_ALGORITHM`.'
   },
   JWT_ALGORITHM: {
@@ -79,14 +80,14 @@ export const authVariables = {
     default: undefined,
     allowed: 'any string',
     read: anyText,
-    meaning: 'Required value of the claim `iss`. Not set: the claim is not checked.'
+    meaning: 'Required value of the claim `iss`. If not set, the claim is not checked.'
   },
   JWT_AUDIENCE: {
     property: 'jwtAudience',
     default: undefined,
     allowed: 'any string',
     read: anyText,
-    meaning: 'Required value of the claim `aud`. Not set: the claim is not checked.'
+    meaning: 'Required value of the claim `aud`. If not set, the claim is not checked.'
   },
   JWT_PUBLISH_AUDIENCE: {
     property: 'jwtPublishAudience',
@@ -100,14 +101,14 @@ export const authVariables = {
     default: 'topics',
     allowed: 'the name of a claim',
     read: anyText,
-    meaning: 'Name of the claim that has the rights of a token: `{"subscribe":["news.*"],"publish":[]}`.'
+    meaning: 'Name of the claim with the permissions of a token: `{"subscribe":["news.*"],"publish":[]}`.'
   },
   COOKIE_NAME: {
     property: 'cookieName',
     default: undefined,
     allowed: 'the name of a cookie',
     read: asOption('cookie.name'),
-    meaning: 'Name of a cookie from which a token is accepted as well.'
+    meaning: 'Name of a cookie in which a token is also accepted.'
   },
   PROXY_HEADER: {
     property: 'proxyHeader',
@@ -130,7 +131,7 @@ export const authVariables = {
     allowed: 'a duration such as 30s, 10m, 2h or 1d, from 1s to 24d',
     read: lifetime,
     meaning: 'A stream is ended after this time, minus up to a tenth at random; the client reconnects, and its ' +
-      'rights are checked again. Not set: one hour for subjects of `PROXY_HEADER`, otherwise until the token ' +
+      'permissions are checked again. Default: one hour for subjects of `PROXY_HEADER`, otherwise until the token ' +
       'expires.'
   },
   ALLOWED_HOSTS: {
@@ -138,7 +139,7 @@ export const authVariables = {
     default: undefined,
     allowed: 'hosts such as events.example or events.example:8443, separated by commas',
     read: asListOption('hosts'),
-    meaning: 'Accepted values of the `Host` header, with or without the port; other requests get 421. Not set: ' +
+    meaning: 'Accepted values of the `Host` header, with or without the port; other requests get 421. Default: ' +
       'all, or only names of loopback if no credentials are configured.'
   }
 } as const satisfies Record<string, Variable>

@@ -1,7 +1,9 @@
 import { authVariables } from './auth-variables.ts'
-import { redisVariables } from './redis-variables.ts'
+import { redisVariables } from './redis/redis-variables.ts'
 import { DURATION_OR_ZERO, MAX_EVENTS, readRetention } from './retention-rules.ts'
-import { address, anyText, integer, oneOf, origins, proxies, PROXIES, readableFile, yesOrNo } from './variable.ts'
+import {
+  address, anyText, integer, oneOf, origins, proxies, PROXIES, readableFile, unreadable, yesOrNo
+} from './variable.ts'
 import type { Variable } from './variable.ts'
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -16,8 +18,8 @@ export const variables = {
     default: '127.0.0.1',
     allowed: 'an IP address or "localhost"',
     read: address,
-    meaning: 'Address to listen on. For any other than loopback the service requires credentials (`JWT_…`, ' +
-      '`JWKS_URL`, `PROXY_…`), unless `OPEN_TO_ALL=yes`.'
+    meaning: 'Address to listen on. Any address other than loopback requires credentials (`JWT_…`, `JWKS_URL`, ' +
+      '`PROXY_…`), unless `OPEN_TO_ALL=yes`.'
   },
   PORT: {
     property: 'port',
@@ -31,7 +33,7 @@ export const variables = {
     default: 'lmdb',
     allowed: '"lmdb", "redis" or "memory"',
     read: oneOf('lmdb', 'redis', 'memory'),
-    meaning: 'Where events are kept: files, Redis or memory. If `REDIS_URL` is set, the default is `redis`.'
+    meaning: 'Where events are stored: LMDB files, Redis or memory. If `REDIS_URL` is set, the default is `redis`.'
   },
   DATA_DIR: {
     property: 'dataDir',
@@ -45,9 +47,9 @@ export const variables = {
     default: 'disk',
     allowed: '"disk" or "process"',
     read: oneOf('disk', 'process'),
-    meaning: 'When a publish is acknowledged with LMDB: `disk`, after it was flushed to the disk, so that it ' +
-      'survives a power failure; `process`, after it was passed to the operating system, so that it survives the ' +
-      'end of the process.'
+    meaning: 'When LMDB acknowledges a publish. `disk`: after it was flushed to the disk, so that it survives a ' +
+      'power failure. `process`: after it was passed to the operating system, so that it survives a crash of the ' +
+      'process.'
   },
   ...redisVariables,
   LOG_LEVEL: {
@@ -61,7 +63,7 @@ export const variables = {
     property: 'maxEvents',
     default: '10000',
     ...MAX_EVENTS,
-    meaning: 'Older events are removed, and a client that had not seen them gets a `stream.gap`.'
+    meaning: 'Older events are removed, and a client that has not received them gets a `stream.gap`.'
   },
   MAX_AGE: {
     property: 'maxAgeMs',
@@ -73,8 +75,7 @@ export const variables = {
     property: 'expireAfterMs',
     default: '7d',
     ...DURATION_OR_ZERO,
-    meaning: 'A topic is forgotten, with its numbers, when nobody has published to it for this long; `0` keeps ' +
-      'all topics.'
+    meaning: 'A topic without a publish for this long is removed, including its event numbers; `0` keeps all topics.'
   },
   RETENTION: {
     property: 'retention',
@@ -90,7 +91,7 @@ export const variables = {
     default: '262144',
     allowed: 'an integer from 1 to 16777216 (bytes)',
     read: integer(1, 16_777_216),
-    meaning: 'Maximum size of one event as it is sent.'
+    meaning: 'Maximum size of one event on the wire.'
   },
   MAX_BATCH_EVENTS: {
     property: 'maxBatchEvents',
@@ -119,25 +120,24 @@ export const variables = {
     default: '134217728',
     allowed: 'an integer from 1024 to 68719476736 (bytes)',
     read: integer(1_024, 68_719_476_736),
-    meaning: 'Maximum size of all bodies that are being received at the same time, after decompression; further ' +
-      'requests get 503 until there is room. A single body may be larger. Pages of `GET /topics/:topic/events` that ' +
-      'are being sent have the same maximum, counted by themselves.'
+    meaning: 'Maximum size of all bodies being received at the same time, after decompression; further requests get ' +
+      '503 until others are complete. A single body may be larger. Responses over 8 KiB being sent have the same ' +
+      'maximum, counted separately.'
   },
   PUBLISH_RATE: {
     property: 'publishRate',
     default: '0',
     allowed: 'an integer from 0 to 1000000 (publishes per second)',
     read: integer(0, 1_000_000),
-    meaning: 'Publishes per second that one subject may send, or one address if nobody is authenticated; `0` sets ' +
-      'no limit.'
+    meaning: 'Publish requests per second of one subject, or of one address without authentication; `0` sets no limit.'
   },
   CORS_ORIGINS: {
     property: 'corsOrigins',
     default: undefined,
     allowed: '"*" or origins such as https://app.example, separated by commas',
     read: origins,
-    meaning: 'Origins whose pages may use the service, with cookies; `*` allows every page, without cookies. Not ' +
-      'set: only pages of the same origin.'
+    meaning: 'Origins whose pages may use the service, with cookies; `*` allows every page, without cookies. ' +
+      'Default: only pages of the same origin.'
   },
   HEARTBEAT_MS: {
     property: 'heartbeatMs',
@@ -145,6 +145,14 @@ export const variables = {
     allowed: 'an integer from 10 to 2147483647 (ms)',
     read: integer(10, 2_147_483_647),
     meaning: 'A comment is sent on a stream that has been idle for this time.'
+  },
+  GZIP_MIN_BYTES: {
+    property: 'gzipMinBytes',
+    default: '1024',
+    allowed: 'an integer from 0 to 1073741824 (bytes; 0 for no compression)',
+    read: integer(0, 1_073_741_824),
+    meaning: 'Events of a stream from this size are compressed for clients that accept gzip; from an eighth of it ' +
+      'where several clients receive the same bytes.'
   },
   DRAIN_MS: {
     property: 'drainMs',
@@ -166,7 +174,7 @@ export const variables = {
     default: '5000',
     allowed: 'an integer from 10 to 600000 (ms)',
     read: integer(10, 600_000),
-    meaning: 'Interval of the messages that test Redis Pub/Sub; when two in a row do not arrive, the connection ' +
+    meaning: 'Interval of the probe messages that test Redis Pub/Sub; if two in a row do not arrive, the connection ' +
       'is replaced.'
   },
   MAX_STREAMS: {
@@ -212,7 +220,7 @@ export const variables = {
     default: undefined,
     allowed: PROXIES,
     read: proxies,
-    meaning: 'Proxies whose `X-Forwarded-For` is trusted, so that the address of a client is not that of the proxy.'
+    meaning: 'Proxies whose `X-Forwarded-For` is trusted as the address of the client.'
   },
   CONSOLE: {
     property: 'hasConsole',
@@ -233,6 +241,7 @@ export const variables = {
     default: undefined,
     allowed: 'the path of a readable file',
     read: readableFile,
+    problems: unreadable,
     meaning: 'Certificate chain, PEM. With `TLS_KEY` the service uses TLS, with HTTP/2 and HTTP/1.1 on the same ' +
       'port. Read again on SIGHUP.'
   },
@@ -241,6 +250,7 @@ export const variables = {
     default: undefined,
     allowed: 'the path of a readable file',
     read: readableFile,
+    problems: unreadable,
     meaning: 'Private key of `TLS_CERT`, PEM.'
   },
   ...authVariables,
@@ -249,8 +259,8 @@ export const variables = {
     default: 'no',
     allowed: '"yes" or "no"',
     read: yesOrNo,
-    meaning: '`yes` allows everybody who can reach the service to publish and subscribe, on other addresses than ' +
-      'loopback too.'
+    meaning: '`yes` lets every client publish and subscribe without credentials, also on addresses other than ' +
+      'loopback.'
   }
 } as const satisfies Record<string, Variable>
 

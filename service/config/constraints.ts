@@ -1,8 +1,8 @@
 import { asksForCredentials } from '../auth.ts'
 import { authConstraints } from './auth-constraints.ts'
 import type { Constraint } from './constraint.ts'
-import { problemWithPair } from '../http/tls.ts'
-import { redisConstraints } from './redis-constraints.ts'
+import { problemWithPair } from '../http/connections/tls.ts'
+import { redisConstraints } from './redis/redis-constraints.ts'
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost'])
 

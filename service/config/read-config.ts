@@ -2,7 +2,7 @@ import { parseFlags } from '../cli/flags.ts'
 import { variables } from './config.ts'
 import type { ServiceConfig, VariableName } from './config.ts'
 import { constraints } from './constraints.ts'
-import { readSecretFile } from './secret-file.ts'
+import { readSecretFile } from './secrets/secret-file.ts'
 import type { Variable } from './variable.ts'
 
 /** All problems with a configuration, reported at once. */

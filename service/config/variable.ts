@@ -68,6 +68,23 @@ export const readableFile: Read<string> = path => {
   }
 }
 
+const UNREADABLE: Partial<Record<string, string>> = {
+  ENOENT: 'it does not exist',
+  EACCES: 'this user has no permission to read it'
+}
+
+/** What is wrong with the path of a file that cannot be read. */
+export function unreadable (path: string): [string] {
+  let reason = 'it is not a file'
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (error) {
+    const { code } = error as { code: string }
+    reason = UNREADABLE[code] ?? code
+  }
+  return [`must be the path of a readable file, saw ${JSON.stringify(path)}: ${reason}`]
+}
+
 /** An address to listen on. */
 export const address: Read<string> = text => isIP(text) || text === 'localhost' ? text : undefined
 

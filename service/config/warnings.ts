@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { closestMatch } from 'leven'
 import { variables } from './config.ts'
 import type { ServiceConfig } from './config.ts'
+import { untimelinessOf } from './secrets/pem.ts'
 import { FILE_VARIABLES } from './read-config.ts'
-import { looksLikeWords } from './secret.ts'
+import { looksLikeWords } from './secrets/secret.ts'
 
 type Env = Record<string, string | undefined>
 
@@ -22,6 +24,13 @@ const DOUBTS: readonly Doubt[] = [
   },
   ({ proxyHeader, trustProxy }) => proxyHeader !== undefined && trustProxy === undefined
     ? 'PROXY_HEADER without TRUST_PROXY: all clients have the address of the proxy, and share the limits of one address'
+    : undefined,
+  ({ tlsCert }) => {
+    const untimely = tlsCert === undefined ? undefined : untimelinessOf(readFileSync(tlsCert))
+    return untimely && `the certificate in TLS_CERT ${untimely}: clients reject it`
+  },
+  ({ dataDir }) => dataDir.startsWith('~')
+    ? `DATA_DIR ${JSON.stringify(dataDir)} is a folder of that name: ~ stands for the home folder in a shell only`
     : undefined
 ]
 
@@ -30,14 +39,31 @@ function soundsChosen (name: string, secret: string | undefined): string | undef
   return `${name} looks like words chosen by a person, and can be guessed: generate one with openssl rand -base64 48`
 }
 
+const ENVELOPES: readonly [RegExp, string][] = [
+  [/^(["']).*\1$/s, 'begins and ends with a quotation mark, which docker --env-file and Kubernetes do not remove'],
+  [/^\s|\s$/, 'begins or ends with white space']
+]
+
+/** Values of any text that have more than was meant, such as a secret with which no token can be verified. */
+function wrapped (config: ServiceConfig): string[] {
+  return Object.entries(variables).flatMap(([name, { property }]) => {
+    const value: unknown = config[property as keyof ServiceConfig]
+    const envelope = typeof value === 'string' ? ENVELOPES.find(([pattern]) => pattern.test(value)) : undefined
+    return envelope === undefined ? [] : [`${name} ${envelope[1]}: it is part of the value`]
+  })
+}
+
 /** What an operator should know about a valid configuration, one sentence each; empty if there is nothing. */
 export function warningsOf (config: ServiceConfig, env: Env): string[] {
-  return [...DOUBTS.flatMap(doubt => doubt(config) ?? []), ...misspelt(env)]
+  return [...DOUBTS.flatMap(doubt => doubt(config) ?? []), ...wrapped(config), ...misspelt(env)]
 }
 
 const NAMES = [...Object.keys(variables), ...FILE_VARIABLES.values()]
 /** How many letters may differ: LANG is not LOG, and HOME is not HOST. */
 const maxDistance = ({ length }: string): number => length < 6 ? 1 : Math.min(3, Math.floor(length / 4))
+
+/** The variable of which only the unit is missing, as in HEARTBEAT=15. */
+const withUnit = (name: string): string | undefined => NAMES.find(each => each === `${name}_MS`)
 
 /** Variables in the environment whose names are similar to ours. All others belong to other programs. */
 function misspelt (env: Env): string[] {
@@ -45,7 +71,7 @@ function misspelt (env: Env): string[] {
     .filter(name => env[name] && !NAMES.includes(name))
     .flatMap(name => {
       const upper = name.toUpperCase()
-      const nearest = closestMatch(upper, NAMES, { maxDistance: maxDistance(upper) })
+      const nearest = withUnit(upper) ?? closestMatch(upper, NAMES, { maxDistance: maxDistance(upper) })
       return nearest === undefined
         ? []
         : [`${name} is not a variable of the service and has no effect, did you mean ${nearest}?`]

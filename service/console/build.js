@@ -1,4 +1,5 @@
-// The page as it is served: its modules and the client of the library in one file, beside the page and its style.
+// The page as it is served: its modules and the library's client are bundled into one file, next to the page and its
+// style sheet.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -20,7 +21,7 @@ for (const name of ['index.html', 'console.css']) files[name] = await readFile(n
 
 await mkdir(target, { recursive: true })
 for (const [name, content] of Object.entries(files)) {
-  // A service that starts meanwhile reads the old file or the new one, and never a part.
+  // A service that starts in the meantime reads the old file or the new one, never part of a file.
   const temporary = new URL(`.${name}.${process.pid}`, target)
   await writeFile(temporary, content)
   await rename(temporary, new URL(name, target))

@@ -8,7 +8,7 @@ import { TailPanel } from './tail/tail-panel.ts'
 import { TokenForm } from './token-form.ts'
 import { TopicsPanel } from './overview/topics-panel.ts'
 
-// Puts the page together. Each panel finds its part of the page by its id.
+// Assembles the page. Each panel finds its part of the page by its id.
 
 const token = new PageToken()
 const api = new Api(token)
@@ -25,7 +25,7 @@ const topicsPanel = new TopicsPanel({ api, tailed: () => tail.topics, toggle: to
 const streamsPanel = new StreamsPanel(api)
 const selfTestPanel = new SelfTestPanel(api)
 
-/** Subscribes as the URL says. */
+/** Subscribes according to the URL. */
 function begin (): void {
   publishForm.suggest(keeper.state.topics[0] ?? '')
   if (!keeper.state.isStopped) tail.connect()

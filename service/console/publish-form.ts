@@ -2,7 +2,7 @@ import { byId, fieldOf, setText } from './page/dom.ts'
 import { explain } from './page/api.ts'
 import type { Api, CallError } from './page/api.ts'
 
-/** Publishes one event. Ctrl+Enter, or Cmd+Enter, in any field does the same as the button. */
+/** Publishes one event. Ctrl+Enter or Cmd+Enter in any field does the same as the button. */
 export class PublishForm {
   readonly #form = byId('publish', HTMLFormElement)
   readonly #result = byId('published')
@@ -21,7 +21,7 @@ export class PublishForm {
     })
   }
 
-  /** The topic that the next event goes to, unless somebody has typed one. */
+  /** Suggests a topic for the next event, unless the user has typed one. */
   suggest (topic: string): void {
     const field = fieldOf(this.#form, 'topic')
     if (field.value === '') field.value = topic

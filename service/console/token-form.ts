@@ -1,7 +1,7 @@
 import { byId, fieldOf, setText } from './page/dom.ts'
 import type { PageToken } from './page/token.ts'
 
-/** The form for a token. It opens by itself when the service asks for credentials. */
+/** The form for a token. It opens automatically when the service requires credentials. */
 export class TokenForm {
   readonly #details = byId('token-details', HTMLDetailsElement)
   readonly #form = byId('token', HTMLFormElement)
@@ -24,7 +24,7 @@ export class TokenForm {
     this.#show()
   }
 
-  /** Asks for a token, in plain words. */
+  /** Asks for a token, with an explanation. */
   ask (text: string): void {
     setText(this.#message, text)
     this.#details.open = true

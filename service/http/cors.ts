@@ -1,12 +1,13 @@
 import cors from '@fastify/cors'
 import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 
 /** How long browsers may cache a preflight response, in seconds; Chromium caches none for longer. */
 const PREFLIGHT_SECONDS = 7_200
 
 const SHARED: FastifyCorsOptions = {
-  methods: ['GET', 'HEAD', 'POST', 'DELETE'],
+  methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
   allowedHeaders: [
     'last-event-id',
     'authorization',
@@ -14,22 +15,32 @@ const SHARED: FastifyCorsOptions = {
     'content-type',
     'content-encoding',
     'idempotency-key',
+    'producer-id',
+    'producer-after',
     'x-request-id',
     'x-requested-with',
     'traceparent',
     'tracestate',
     'baggage'
   ],
-  exposedHeaders: ['idempotency-replayed', 'retry-after', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+  exposedHeaders: [
+    'idempotency-replayed',
+    'producer-accepted',
+    'retry-after',
+    'ratelimit-limit',
+    'ratelimit-remaining',
+    'ratelimit-reset'
+  ],
   maxAge: PREFLIGHT_SECONDS
 }
 
+export interface CorsInit { origins: readonly string[] | undefined }
+
 /**
  * Allows pages of these origins to use the service and to read its error responses; undefined allows none. `*` alone
- * allows all origins, but without cookies, as the Fetch standard requires. Call it before routes are added and before
- * methods are watched.
+ * allows all origins, but without cookies, as the Fetch standard requires.
  */
-export async function allowOrigins (app: FastifyInstance, origins: readonly string[] | undefined): Promise<void> {
+async function allowOrigins (app: FastifyInstance, { origins }: CorsInit): Promise<void> {
   if (origins === undefined) return
   const allowed = new Set(origins)
   const isOpen = allowed.has('*')
@@ -43,3 +54,5 @@ export async function allowOrigins (app: FastifyInstance, origins: readonly stri
     })
   })
 }
+
+export const crossOrigin = fp(allowOrigins, { name: 'service-cors' })

@@ -2,8 +2,10 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyServerOptions } from 'f
 
 /** Pino's levels: warnings and errors are limited; lower levels are only enabled on request. */
 const WARN = 40
-/** A problem is over when no request has had it for this long. */
+/** A problem is over if no request has had it for this long. */
 const QUIET_MS = 10_000
+/** A problem that lasts is logged again after this long, so that the end of the log shows it. */
+const REPEAT_MS = 600_000
 /** Maximum number of problems that are counted separately; further ones are counted together. */
 const MAX_KINDS = 100
 
@@ -13,27 +15,29 @@ type Reporter = Pick<FastifyBaseLogger, 'warn'>
 /** The logger of a line: that of a request has the request id. */
 interface LineLogger { bindings: () => Record<string, unknown>, isLevelEnabled: (level: string) => boolean }
 
-/** What a line is about, if it says so. */
+/** The fields of a line that identify its subject. */
 interface Details { code?: unknown, err?: { code?: unknown }, sse?: { reason?: unknown } }
 
-/** Requests with the same problem, since its first line. */
-interface Trouble { requests: number, readonly beganAt: number, readonly timer: NodeJS.Timeout }
+/** Requests with the same problem since its first line. */
+interface Trouble { requests: number, readonly beganAt: number, loggedAt: number, readonly timer: NodeJS.Timeout }
 
 /**
  * Keeps requests from flooding the log. The first request with a problem (by error code) is logged unchanged, the
- * following ones are counted, and when none has had it for 10 s one line reports their number. At `debug` every line is
- * written.
+ * following ones are counted, and when none has had it for 10 s one line reports their number. While it lasts, the
+ * number so far and the newest request are logged every 10 minutes. At `debug` every line is written.
  */
 export class LogLimit {
   readonly #quietMs: number
+  readonly #repeatMs: number
   readonly #troubles = new Map<string, Trouble>()
   #reporter: Reporter | undefined
 
-  constructor (quietMs = QUIET_MS) {
+  constructor (quietMs = QUIET_MS, repeatMs = REPEAT_MS) {
     this.#quietMs = quietMs
+    this.#repeatMs = repeatMs
   }
 
-  /** For the options of pino. */
+  /** Hooks for the options of pino. */
   get hooks (): PinoHooks {
     const isShown = (logger: LineLogger, args: readonly unknown[], level: number): boolean =>
       this.#isShown(logger, args, level)
@@ -44,35 +48,40 @@ export class LogLimit {
     }
   }
 
-  /** Reports the counts to the logger of the app, and what remains of them when the app closes. */
+  /** Reports the counts to the logger of the app, and any remaining ones when the app closes. */
   start (app: FastifyInstance): void {
     this.#reporter = app.log
     app.addHook('onClose', async () => this.stop())
   }
 
-  /** Reports what has been counted so far. */
+  /** Reports the counts so far. */
   stop (): void {
     for (const kind of this.#troubles.keys()) this.#end(kind)
   }
 
   #isShown (logger: LineLogger, args: readonly unknown[], level: number): boolean {
     if (level < WARN || logger.isLevelEnabled('debug') || logger.bindings().reqId === undefined) return true
-    return this.#isFirst(this.#kindOf(args))
+    return this.#isDue(this.#kindOf(args))
   }
 
-  #isFirst (kind: string): boolean {
+  /** The first request with a problem is logged, and then one every 10 minutes. */
+  #isDue (kind: string): boolean {
+    const now = performance.now()
     const trouble = this.#troubles.get(kind)
     if (trouble === undefined) {
       const timer = setTimeout(() => this.#end(kind), this.#quietMs).unref()
-      this.#troubles.set(kind, { requests: 1, beganAt: performance.now(), timer })
+      this.#troubles.set(kind, { requests: 1, beganAt: now, loggedAt: now, timer })
       return true
     }
     trouble.requests++
     trouble.timer.refresh()
-    return false
+    if (now - trouble.loggedAt < this.#repeatMs) return false
+    trouble.loggedAt = now
+    this.#report(kind, trouble)
+    return true
   }
 
-  /** By code, or by message if there is no code: never by anything specific to one request. */
+  /** By code, or by message if there is none: never by anything specific to one request. */
   #kindOf ([details, message]: readonly unknown[]): string {
     const { code, err, sse } = Object(details) as Details
     const text = typeof details === 'string' ? details : message
@@ -81,10 +90,13 @@ export class LogLimit {
   }
 
   #end (kind: string): void {
-    const { requests, beganAt, timer } = this.#troubles.get(kind)!
+    const trouble = this.#troubles.get(kind)!
     this.#troubles.delete(kind)
-    clearTimeout(timer)
-    if (requests === 1) return
+    clearTimeout(trouble.timer)
+    if (trouble.requests > 1) this.#report(kind, trouble)
+  }
+
+  #report (kind: string, { requests, beganAt }: Trouble): void {
     const durationMs = Math.round(performance.now() - beganAt)
     this.#reporter!.warn(
       { trouble: kind, requests, durationMs },

@@ -1,26 +1,47 @@
 import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import fp from 'fastify-plugin'
 import { errors } from '../errors.ts'
 
 /** Every method that Node parses except CONNECT, which has no path. */
 const ALL = METHODS.filter(method => method !== 'CONNECT')
 
-/**
- * Responds to OPTIONS with `Allow`, and with 405 and `Allow` if the path exists with other methods; Fastify alone
- * responds with 404 to both. Call it before routes are added, and the returned function after all routes.
- */
-export function watchMethods (app: FastifyInstance): () => void {
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The methods of each path that has routes. */
+    methodsByPath: ReadonlyMap<string, ReadonlySet<string>>
+  }
+}
+
+async function watchMethods (app: FastifyInstance): Promise<void> {
   for (const method of ALL) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   const known = new Map<string, Set<string>>()
+  app.decorate('methodsByPath', known)
   app.addHook('onRoute', ({ url, method }) => {
     const methods = known.get(url) ?? new Set()
     for (const each of [method].flat()) methods.add(each)
     known.set(url, methods)
   })
-  return () => {
-    for (const [url, methods] of [...known]) answerOthers(app, url, [...methods, 'OPTIONS'])
-  }
 }
+
+/**
+ * Records the methods of all routes that are added later. Registered after CORS, whose preflight route matches every
+ * path.
+ */
+export const methods = fp(watchMethods, { name: 'service-methods', dependencies: ['service-cors'] })
+
+/**
+ * Responds to OPTIONS with `Allow`, and with 405 and `Allow` if the path exists with other methods; Fastify alone
+ * responds with 404 to both.
+ */
+async function answerOtherMethods (app: FastifyInstance): Promise<void> {
+  for (const [url, methods] of [...app.methodsByPath]) answerOthers(app, url, [...methods, 'OPTIONS'])
+}
+
+export const otherMethods = fp(answerOtherMethods, {
+  name: 'service-other-methods',
+  dependencies: ['service-methods', 'service-routes']
+})
 
 function answerOthers (app: FastifyInstance, url: string, allowed: string[]): void {
   const allow = allowed.join(', ')
@@ -31,7 +52,7 @@ function answerOthers (app: FastifyInstance, url: string, allowed: string[]): vo
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allow, request.method)
   }
   const route = { url, exposeHeadRoute: false, schema: { hide: true } }
-  // Before the body is read: it does not matter whether it is valid.
+  // Runs before the body is read, because it does not matter whether that is valid.
   app.route({ ...route, method: 'OPTIONS', onRequest: tell, handler: tell })
   app.route({
     ...route,

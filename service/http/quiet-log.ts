@@ -30,9 +30,9 @@ export const serializers = {
 }
 
 /**
- * Without further fields, which may contain secrets: an error of the Redis client has the command that failed,
+ * Without additional fields, which may contain secrets: an error of the Redis client has the command that failed,
  * including passwords, and an error of the HTTP parser has everything that the client sent. Temporary errors have no
- * stack: there may be thousands of them, and their origin is known. Anything may have been thrown.
+ * stack: there may be thousands of them, and their origin is known. The thrown value may be of any type.
  */
 function describeError (error: unknown, hasStack = true): unknown {
   if (!(error instanceof Error)) return error
@@ -55,7 +55,8 @@ function describeError (error: unknown, hasStack = true): unknown {
   }
 }
 
-/** The path of a URL, without its query. */
+/** The path of a URL without its query, which also begins at a # for the router. */
 export function pathOf (url: string): string {
-  return url.split('?', 1)[0]!
+  const end = url.search(/[?#]/)
+  return end === -1 ? url : url.slice(0, end)
 }

@@ -8,10 +8,12 @@ const STRICT_TRANSPORT = 'max-age=31536000'
  * instructed to use TLS only.
  */
 export function secureResponses (app: FastifyInstance, { hasTls }: { hasTls: boolean }): void {
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     if (hasTls) reply.header('strict-transport-security', STRICT_TRANSPORT)
-    if (!String(reply.getHeader('content-type')).startsWith('application/json')) return
-    reply.header('x-content-type-options', 'nosniff')
-    if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+    if (String(reply.getHeader('content-type')).startsWith('application/json')) {
+      reply.header('x-content-type-options', 'nosniff')
+      if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+    }
+    done()
   })
 }

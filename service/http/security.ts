@@ -1,5 +1,5 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
-import { asksForCredentials, needsGrant } from '../auth.ts'
+import type { FastifyInstance } from 'fastify'
+import { asksForCredentials, needsGrant, takesTokens } from '../auth.ts'
 import type { ServiceConfig } from '../config/config.ts'
 
 /** An authentication scheme, as OpenAPI describes it. */
@@ -50,10 +50,7 @@ export function describeSecurity (app: FastifyInstance, config: ServiceConfig): 
   const names = Object.keys(securitySchemes(config)) as SchemeName[]
   if (names.length === 0) return
   app.addHook('onRoute', route => {
-    const taken = needsGrant(route) ? names.filter(name => name !== 'oneTimeToken' || isGet(route)) : []
+    const taken = needsGrant(route) ? names.filter(name => name !== 'oneTimeToken' || takesTokens(route)) : []
     route.schema = { ...route.schema, security: taken.map(name => ({ [name]: [] })) }
   })
 }
-
-/** A one-time token is accepted for streams only. */
-const isGet = ({ method }: RouteOptions): boolean => method === 'GET' || method === 'HEAD'

@@ -7,7 +7,7 @@ import { addCounter, addGauge } from './live-metrics.ts'
 export function watchDrain (registry: Registry, drain: Drain): void {
   addGauge(registry, {
     name: 'draining',
-    help: '1 while the process is shutting down and accepts no streams',
+    help: '1 while the process is shutting down',
     value: () => Number(drain.isDraining)
   })
 }
@@ -16,7 +16,7 @@ export function watchDrain (registry: Registry, drain: Drain): void {
 export function watchRedis (registry: Registry, health: () => LogHealth): void {
   addGauge(registry, {
     name: 'canary_age_seconds',
-    help: 'Time since the last probe message came back from Redis',
+    help: 'Time since the last probe message was received back from Redis',
     aggregator: 'max',
     value: () => health().canaryAgeMs / 1_000
   })
@@ -33,7 +33,7 @@ export function watchRedis (registry: Registry, health: () => LogHealth): void {
   })
   addCounter(registry, {
     name: 'redis_deaf_connections_total',
-    help: 'Message connections to Redis that received nothing and were replaced',
+    help: 'Message connections that received nothing and were replaced',
     value: () => health().replaced
   })
 }

@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { LogHealth, TopicLog, TopicsObserver } from 'fastify-resumable-sse/topics'
-import type { ConnectionCounts } from '../http/connections.ts'
+import type { ConnectionCounts } from '../http/connections/connections.ts'
 import type { Drain } from '../streams/drain.ts'
-import type { OpenStreams } from '../streams/open-streams.ts'
+import type { StreamGate } from '../streams/stream-gate.ts'
 import { watchDrain, watchRedis } from './health-metrics.ts'
 import { MeteredLog } from './metered-log.ts'
 import { describe, PREFIX } from './live-metrics.ts'
@@ -26,7 +26,7 @@ declare module 'fastify' {
  */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
-export interface MetricsInit { streams: OpenStreams, drain: Drain, log: TopicLog, connections: ConnectionCounts }
+export interface MetricsInit { gate: StreamGate, drain: Drain, log: TopicLog, connections: ConnectionCounts }
 
 /** Options for the topics of the service, so that they are counted. */
 export interface Metered { log: MeteredLog, observer: TopicsObserver }
@@ -34,14 +34,14 @@ export interface Metered { log: MeteredLog, observer: TopicsObserver }
 /**
  * Adds its metrics to the app, and returns what its topics need for theirs. Never a label by topic, subject or address.
  */
-export function addMetrics (app: FastifyInstance, { streams, drain, log, connections }: MetricsInit): Metered {
+export function addMetrics (app: FastifyInstance, { gate, drain, log, connections }: MetricsInit): Metered {
   const registry = new Registry()
   app.decorate('metrics', registry)
   collectDefaultMetrics({ register: registry, prefix: PREFIX })
   for (const name of MISNAMED) registry.removeSingleMetric(`${PREFIX}${name}`)
   addBuildInfo(registry)
   countPublishes(app, registry)
-  watchStreams(registry, streams)
+  watchStreams(registry, app.sse.streams, gate.rejected)
   watchConnections(registry, connections)
   watchTopics(registry, () => app.topics.counts)
   watchDrain(registry, drain)
@@ -52,7 +52,7 @@ export function addMetrics (app: FastifyInstance, { streams, drain, log, connect
 /** Always 1: the versions are in its labels. */
 function addBuildInfo (registry: Registry): void {
   const info = new Gauge({
-    ...describe(registry, 'build_info', 'Always 1, with the version of the service and of Node'),
+    ...describe(registry, 'build_info', 'Always 1: the version of the service, and of Node'),
     labelNames: ['version', 'node'],
     aggregator: 'max'
   })

@@ -10,22 +10,24 @@ const OUTCOMES = ['acknowledged', 'repeated', 'refused', 'limited', 'unavailable
 /** Counts the responses to publishes. Call it before routes are added. */
 export function countPublishes (app: FastifyInstance, registry: Registry): void {
   const publishes = new Counter({
-    ...describe(registry, 'publishes_total', 'Requests to publish, by outcome'),
+    ...describe(registry, 'publishes_total', 'Publish requests'),
     labelNames: ['outcome']
   })
-  for (const outcome of OUTCOMES) publishes.inc({ outcome }, 0)
-  app.addHook('onResponse', async (request, reply) => {
-    if (isPublish(request) && !isAborted(request)) publishes.inc({ outcome: outcomeOf(reply) })
+  const counters = new Map(OUTCOMES.map(outcome => [outcome, publishes.labels({ outcome })]))
+  for (const counter of counters.values()) counter.inc(0)
+  app.addHook('onResponse', (request, reply, done) => {
+    if (isPublish(request) && !isAborted(request)) counters.get(outcomeOf(reply))!.inc()
+    done()
   })
   app.addHook('onRequestAbort', async request => {
-    if (isPublish(request)) publishes.inc({ outcome: 'aborted' })
+    if (isPublish(request)) counters.get('aborted')!.inc()
   })
 }
 
 const isPublish = ({ method, routeOptions }: FastifyRequest): boolean =>
   method === 'POST' && routeOptions.url === PUBLISH_URL
 
-/** The client disconnected during the body; there is no response then, or nobody reads it. */
+/** True if the client disconnected before its body was complete; there is no response then, or nobody reads it. */
 const isAborted = ({ raw }: FastifyRequest): boolean => raw.destroyed && !raw.complete
 
 function outcomeOf (reply: FastifyReply): (typeof OUTCOMES)[number] {

@@ -1,6 +1,5 @@
 import type { Registry } from 'prom-client'
-import type { CloseReason } from 'fastify-resumable-sse'
-import type { OpenStreams } from '../streams/open-streams.ts'
+import type { CloseReason, OpenStreams } from 'fastify-resumable-sse'
 import { addCounter, addCounterByLabel, addGauge } from './live-metrics.ts'
 
 const CLOSE_REASONS = Object.keys({
@@ -24,10 +23,14 @@ const REJECTION_CODES = [
   'SERVICE_DRAINING'
 ]
 
-/** The streams of this process, read on request: a delivery costs nothing here. */
-export function watchStreams (registry: Registry, streams: OpenStreams): void {
+/** The streams of this process; values are computed on request, so that deliveries cause no additional work. */
+export function watchStreams (
+  registry: Registry,
+  streams: OpenStreams,
+  rejected: ReadonlyMap<string, number>
+): void {
   addGauge(registry, { name: 'streams_open', help: 'Streams open now', value: () => streams.size })
-  addCounter(registry, { name: 'streams_opened_total', help: 'Streams that began', value: () => streams.opened })
+  addCounter(registry, { name: 'streams_opened_total', help: 'Streams that were opened', value: () => streams.opened })
   addCounter(registry, {
     name: 'events_delivered_total',
     help: 'Events written to streams',
@@ -40,16 +43,16 @@ export function watchStreams (registry: Registry, streams: OpenStreams): void {
   })
   addCounterByLabel(registry, {
     name: 'streams_closed_total',
-    help: 'Streams that have ended, by reason',
+    help: 'Streams that have ended, by close reason',
     label: 'reason',
     known: CLOSE_REASONS,
     values: streams.closed
   })
   addCounterByLabel(registry, {
     name: 'streams_refused_total',
-    help: 'Streams rejected before they began, by error code',
+    help: 'Streams that were rejected before they started, by error code',
     label: 'code',
     known: REJECTION_CODES,
-    values: streams.rejected
+    values: rejected
   })
 }

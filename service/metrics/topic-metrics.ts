@@ -18,20 +18,18 @@ const RESUME_OUTCOMES = Object.keys({
 /** Counts what the topics report. */
 export function createTopicsObserver (registry: Registry): TopicsObserver {
   const resumes = new Counter({
-    ...describe(registry, 'resumes_total', 'Topics of clients that reconnected with a cursor, by outcome'),
+    ...describe(registry, 'resumes_total', 'Topics of clients that reconnected with a cursor'),
     labelNames: ['outcome']
   })
   const gaps = new Counter({
-    ...describe(registry, 'gaps_total', 'Gaps found after the start of a stream, by reason'),
+    ...describe(registry, 'gaps_total', 'Gaps found after the start of a stream'),
     labelNames: ['reason']
   })
-  const repairs = new Counter(describe(registry, 'repairs_total', 'Comparisons of a followed topic with the log'))
+  const repairs = new Counter(
+    describe(registry, 'repairs_total', 'Resyncs: comparisons of a followed topic with the log')
+  )
   const lag = new Histogram({
-    ...describe(
-      registry,
-      'publish_to_write_seconds',
-      'Time from the id of the first event of a batch to its write to clients, once per batch and feed'
-    ),
+    ...describe(registry, 'publish_to_write_seconds', 'Time from the id of an event to its write to clients'),
     buckets: LAG_BUCKETS_S
   })
   for (const outcome of RESUME_OUTCOMES) resumes.inc({ outcome }, 0)
@@ -53,7 +51,7 @@ export function watchTopics (registry: Registry, counts: () => TopicsCounts): vo
     [
       'lagging',
       'readers_lagging',
-      'Readers behind the end of their topics: they read the log, or wait for a slow client'
+      'Readers that are not at the end of their topics, because they read the log or wait for a slow client'
     ]
   ]
   for (const [what, name, help] of gauges) addGauge(registry, { name, help, value: () => counts()[what] })

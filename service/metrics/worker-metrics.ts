@@ -3,7 +3,7 @@ import { AggregatorRegistry } from 'prom-client'
 import type { Registry } from 'prom-client'
 import { errors } from '../errors.ts'
 
-// Whichever worker is asked tells the sum: it asks the primary, and that asks all of them.
+// Any worker can report the totals: it asks the primary, which asks all workers.
 //
 //   GET /metrics ─▶ worker ──question──▶ primary ──prom-client──▶ every worker
 //                   worker ◀───answer─── primary ◀──────────────── its metrics
@@ -15,7 +15,7 @@ interface Answer extends Question { text?: string, problem?: string }
 
 const isOurs = (message: unknown): message is Question => (message as Partial<Question>).type === KIND
 
-/** In the primary: collects the metrics of all workers for the one that asks. */
+/** In the primary: collects the metrics of all workers for the worker that asks. */
 export function answerWorkers (): void {
   const all = new AggregatorRegistry()
   cluster.on('message', (worker, question: unknown) => {
@@ -25,22 +25,22 @@ export function answerWorkers (): void {
   })
 }
 
-/** The message may be for a process that has just ended. */
+/** The message may be for a process that has just exited. */
 const ignore = (): void => {}
 
 /**
- * How the metrics of a registry are reported: by the process itself if it is the only one, by the primary with those of
- * all if it is a worker.
+ * Returns the function that reports the metrics of a registry: its own if the process is the only one, those of all
+ * workers (through the primary) if it is a worker.
  */
 export function tellerOf (registry: Registry): () => Promise<string> {
   if (!cluster.isWorker) return () => registry.metrics()
   AggregatorRegistry.setRegistries(registry)
-  // Created so that this process answers the primary.
+  // Registers the listener with which this process answers the primary.
   void new AggregatorRegistry()
   let asked = 0
   let asking: Promise<Answer> | undefined
   return async () => {
-    // Who asks meanwhile shares the answer: each one costs the work of all workers.
+    // Concurrent requests share the answer, because each one requires work from all workers.
     asking ??= ask(++asked).finally(() => { asking = undefined })
     const { text, problem } = await asking
     if (text === undefined) throw new errors.SERVICE_METRICS_INCOMPLETE(problem)
@@ -48,7 +48,7 @@ export function tellerOf (registry: Registry): () => Promise<string> {
   }
 }
 
-/** The primary always answers, and this process ends with it. */
+/** Always settles: the primary always answers, and this process ends with it. */
 function ask (id: number): Promise<Answer> {
   return new Promise(resolve => {
     const take = (message: unknown): void => {

@@ -2,17 +2,17 @@ import { readFile } from 'node:fs/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { errors } from '../errors.ts'
 
-/** The page as it was built, found by the name of the package: this module runs from its source and from dist. */
+/** The built page, located by the name of the package, because this module runs both from its source and from dist. */
 const FOLDER = new URL('dist/console/', import.meta.resolve('resumable-sse/package.json'))
 
-/** What the page is made of, by path. */
+/** The files of the page, by path. */
 const FILES = {
   '/console': { file: 'index.html', type: 'text/html; charset=utf-8' },
   '/console/console.css': { file: 'console.css', type: 'text/css; charset=utf-8' },
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' }
 }
 
-/** The page runs its own script and talks to this service, and nothing else; no text becomes markup or script. */
+/** The page runs only its own script and connects only to this service; text never becomes markup or script. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -33,15 +33,15 @@ const HEADERS = {
 }
 
 /**
- * `GET /console`: a page to subscribe and publish with. It holds no secret, and may do what the credentials of its user
- * allow.
+ * `GET /console`: a page for subscribing and publishing. It contains no secret, and may do only what the user's
+ * credentials allow.
  */
 export async function consoleRoute (app: FastifyInstance): Promise<void> {
   for (const [url, { file, type }] of Object.entries(FILES)) {
     const content = await readFile(new URL(file, FOLDER))
     app.get(url, { schema: { hide: true } }, (request, reply) => reply.headers(HEADERS).type(type).send(content))
   }
-  // Browsers ask for it with every page; the console has none.
+  // Browsers request it with every page; the console has none.
   app.get('/favicon.ico', { schema: { hide: true } }, (request, reply) => (
     reply.header('cache-control', 'max-age=86400').code(204).send()
   ))
@@ -49,8 +49,8 @@ export async function consoleRoute (app: FastifyInstance): Promise<void> {
 }
 
 /**
- * Relative, because a proxy may serve the service below a path. Only for browsers: for programs the path does not
- * exist.
+ * The redirect is relative, because a proxy may serve the service below a path. Only for browsers: for other clients
+ * the path does not exist.
  */
 async function leadToConsole (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (!request.headers.accept?.includes('text/html')) throw new errors.SERVICE_NO_SUCH_PATH('/')

@@ -4,8 +4,8 @@ import type { SubscribeOptions } from 'fastify-resumable-sse/topics'
 import { PROXY_LIFETIME_MS } from 'fastify-resumable-sse/auth'
 import { checkTopics } from 'fastify-resumable-sse/topics'
 import { parseDuration } from '../config/duration.ts'
-import { errorResponses } from '../http/error-schemas.ts'
-import { streamHeaders, streamQuery } from '../http/request-schemas.ts'
+import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { streamHeaders, streamQuery } from '../http/schemas/request-schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
 /** The query after validation. */
@@ -15,6 +15,9 @@ interface Query {
   since?: string
   last?: number
   envelope?: boolean
+  starting_after?: number
+  control?: 'in-band' | 'none'
+  final?: string
   ot?: string
 }
 interface EventsRoute {
@@ -41,12 +44,20 @@ const schema = {
         }
       }
     },
-    204: { type: 'null', description: 'All topics are closed, and the client has read them to their end' },
-    ...errorResponses(400, 401, 403, 406, 421, 429, 503)
+    204: {
+      type: 'null',
+      description:
+        'All topics are closed, and the client has read them to their end. ' +
+        'With control=none also for topics without events and without a producer'
+    },
+    ...errorResponses(400, 401, 403, 406, 410, 421, 429, 503)
   }
 }
 
-/** `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&envelope=true]`: the stream. */
+/**
+ * `GET /events?topic=a&topic=b[&lastEventId=][&since=10m][&last=20][&starting_after=7][&envelope=true][&control=none]
+ * [&final=[DONE]]`: the stream.
+ */
 export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetimeMs?: number): void {
   app.get<EventsRoute>(
     '/events',
@@ -66,16 +77,17 @@ export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetime
  * Turns one topic into a list, digits into a number, and true and false into booleans; the schema checks the result.
  */
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
-  const { topic, last, lastEventId, envelope, ...rest } = request.query as {
+  const { topic, last, starting_after: number, lastEventId, envelope, ...rest } = request.query as {
     topic?: unknown
     last?: unknown
+    starting_after?: unknown
     lastEventId?: string | string[]
     envelope?: unknown
   }
   request.query = {
     ...rest,
     ...topic === undefined ? {} : { topic: [topic].flat() },
-    // A client that began at a cursor may append the newest one.
+    // A client that started from a cursor may append a newer one.
     ...(lastEventId === undefined
       ? {}
       : {
@@ -85,8 +97,15 @@ async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
             .join(', ')
         }),
     ...(envelope === undefined ? {} : { envelope: toBoolean(envelope) }),
-    ...(last === undefined ? {} : { last: typeof last === 'string' && /^-?\d{1,9}$/.test(last) ? Number(last) : last })
+    ...(last === undefined ? {} : { last: toInteger(last, 9) }),
+    ...(number === undefined ? {} : { starting_after: toInteger(number, 16) })
   } as Query
+}
+
+/** Digits that are longer than any valid value are left unchanged, for the schema to reject. */
+function toInteger (text: unknown, maxDigits: number): unknown {
+  const isInteger = typeof text === 'string' && /^-?\d+$/.test(text) && text.length <= maxDigits
+  return isInteger ? Number(text) : text
 }
 
 function toBoolean (text: unknown): unknown {
@@ -99,17 +118,21 @@ function explain ({ query }: FastifyRequest): void {
   if (typeof last === 'number') checkSubscribeOptions({ last })
 }
 
-function subscribeOptions ({ lastEventId, since, last, envelope }: Query): SubscribeOptions {
+function subscribeOptions (query: Query): SubscribeOptions {
+  const { lastEventId, since, last, envelope, starting_after: startingAfter, control, final } = query
   return {
     after: lastEventId || undefined,
     sinceMs: since === undefined ? undefined : parseDuration(since),
     last,
-    envelope
+    envelope,
+    startingAfter,
+    control,
+    final: final === undefined ? undefined : { data: final }
   }
 }
 
 /**
- * Streams of subjects from a proxy end even without a configured lifetime: nothing else would report that somebody has
+ * Streams of subjects from a proxy end even without a configured lifetime: nothing else would reveal that somebody has
  * signed out at the proxy.
  */
 function lifetimeOf (request: FastifyRequest, configuredMs: number | undefined): { maxLifetimeMs: number } {

@@ -21,7 +21,10 @@ const check = {
 const readiness = {
   type: 'object',
   required: ['status', 'checks'],
-  properties: { status: { enum: ['ready', 'not ready'] }, checks: { type: 'object', additionalProperties: check } }
+  properties: {
+    status: { type: 'string', enum: ['ready', 'not ready'] },
+    checks: { type: 'object', additionalProperties: check }
+  }
 }
 
 const healthSchema = {
@@ -33,7 +36,7 @@ const healthSchema = {
       type: 'object',
       description: 'The process is alive',
       required: ['status'],
-      properties: { status: { const: 'ok' } },
+      properties: { status: { type: 'string', const: 'ok' } },
       examples: [{ status: 'ok' }]
     }
   }
@@ -42,6 +45,17 @@ const readySchema = {
   tags: ['Service'],
   operationId: 'getReadiness',
   summary: 'Ready for clients',
+  querystring: {
+    type: 'object',
+    properties: {
+      check: {
+        type: 'string',
+        enum: ['log', 'canary', 'draining'],
+        description: 'Only this check decides. With `draining` the process stays ready while its log is unavailable.'
+      }
+    },
+    additionalProperties: false
+  },
   response: {
     200: {
       ...readiness,
@@ -59,13 +73,14 @@ const readySchema = {
 export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit): void {
   const checkLog = createLogCheck(log)
   app.get('/healthz', { schema: healthSchema }, async () => ({ status: 'ok' }))
-  app.get('/readyz', { schema: readySchema }, async (request, reply) => {
+  app.get<{ Querystring: { check?: string } }>('/readyz', { schema: readySchema }, async (request, reply) => {
+    const { check } = request.query
     const checks: Record<string, Check> = {
       log: await checkLog(),
       ...canaryCheck(log),
       draining: { isOk: !drain.isDraining }
     }
-    const isReady = Object.values(checks).every(({ isOk }) => isOk)
+    const isReady = Object.entries(checks).every(([name, { isOk }]) => isOk || (check ?? name) !== name)
     return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready', checks })
   })
 }
@@ -99,7 +114,10 @@ function tooLate (isOver: AbortSignal): Promise<never> {
   })
 }
 
-/** Only a log on the network has a probe. What Redis denies, such as access to a channel, shows here first. */
+/**
+ * Only a log on the network has a probe. Missing Redis permissions, such as access to a channel, are detected here
+ * first.
+ */
 function canaryCheck ({ health }: TopicLog): { canary?: Check } {
   if (!health) return {}
   const { isHealthy, canaryAgeMs, problem } = health

@@ -3,14 +3,16 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TopicPage } from 'fastify-resumable-sse/topics'
 import { checkTopic, DEFAULT_READ_BYTES } from 'fastify-resumable-sse/topics'
 import { errors } from '../errors.ts'
-import type { PageGate } from '../http/page-gate.ts'
-import { errorResponses } from '../http/error-schemas.ts'
-import { historyQuery, topicParams } from '../http/request-schemas.ts'
+import type { ResponseGate } from '../http/response-gate.ts'
+import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { historyQuery, topicParams } from '../http/schemas/request-schemas.ts'
 
 interface HistoryRoute {
   Params: { topic: string }
   Querystring: { after?: string, limit?: number, maxBytes?: number }
 }
+
+export interface HistoryInit { gate: ResponseGate, maxEventBytes: number }
 
 const JSON_TYPE = 'application/json'
 const NDJSON_TYPE = 'application/x-ndjson'
@@ -40,21 +42,21 @@ const schema = {
  * `GET /topics/:topic/events[?after=][&limit=][&maxBytes=]`: one page of a topic's history, for clients that may
  * subscribe to it.
  */
-export function historyRoute (app: FastifyInstance, pages: PageGate): void {
+export function historyRoute (app: FastifyInstance, { gate, maxEventBytes }: HistoryInit): void {
   const options = { schema, config: { explain }, onRequest: checkSubscribe, preValidation: readQuery }
   app.get<HistoryRoute>('/topics/:topic/events', options, async (request, reply) => {
     const type = mediaTypeOf(request)
-    const correct = pages.reserve(reply, request.query.maxBytes ?? DEFAULT_READ_BYTES)
+    // Names and data of the page; a first event that exceeds the requested size is returned alone.
+    gate.reserve(reply, Math.max(request.query.maxBytes ?? DEFAULT_READ_BYTES, maxEventBytes))
     const page = await app.topics.read(request.params.topic, request.query)
     const [text, contentType] = type === JSON_TYPE
       ? [JSON.stringify(page), 'application/json; charset=utf-8']
       : [asLines(page), NDJSON_TYPE]
-    correct(text.length)
     return reply.type(contentType).serializer(String).send(text)
   })
 }
 
-/** The media type that the client prefers; JSON if it prefers neither. Throws for a client that accepts neither. */
+/** The media type that the client prefers; JSON if it has no preference. Throws for a client that accepts neither. */
 function mediaTypeOf ({ headers: { accept } }: FastifyRequest): string {
   const type = new Negotiator({ headers: { accept } }).mediaType(TYPES)
   if (type === undefined) throw new errors.SERVICE_NOT_ACCEPTABLE(TYPES.join(' or '), JSON.stringify(accept))
@@ -66,7 +68,10 @@ function asLines ({ events, gap, cursor, isClosed }: TopicPage): string {
   return lines.map(line => `${JSON.stringify(line)}\n`).join('')
 }
 
-/** Turns digits into a number. The cursor may be repeated, as with `lastEventId` of the stream: the newest counts. */
+/**
+ * Converts digits to a number. As with `lastEventId` of the stream, the cursor may be repeated, and the newest one
+ * counts.
+ */
 async function readQuery (request: FastifyRequest<HistoryRoute>): Promise<void> {
   const { after, limit, maxBytes, ...rest } = request.query as Record<string, unknown>
   request.query = {

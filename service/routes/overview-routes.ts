@@ -1,16 +1,17 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { SseStream } from 'fastify-resumable-sse'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
-import type { OpenStream, OpenStreams } from '../streams/open-streams.ts'
-import { errorResponses } from '../http/error-schemas.ts'
-import { overviewQuery } from '../http/request-schemas.ts'
-
-export interface OverviewInit { seen: SeenTopics, streams: OpenStreams }
+import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { overviewQuery } from '../http/schemas/request-schemas.ts'
 
 interface OverviewRoute { Querystring: { limit?: number } }
 type Asker = Pick<FastifyRequest, 'grant'>
 
 const DEFAULT_LIMIT = 100
-/** Streams looked at for those that the asker may see, so that a request on a process of many streams stays cheap. */
+/**
+ * Maximum number of streams examined to find those that the client may see, so that a request stays cheap on a process
+ * with many streams.
+ */
 const MAX_LOOKED_AT = 5_000
 
 const topicsSchema = {
@@ -36,8 +37,8 @@ const streamsSchema = {
   }
 }
 
-/** `GET /topics` and `GET /streams`: what this process is busy with, as far as the asker may see it. */
-export function overviewRoutes (app: FastifyInstance, { seen, streams }: OverviewInit): void {
+/** `GET /topics` and `GET /streams`: the current activity of this process, as far as the client may see it. */
+export function overviewRoutes (app: FastifyInstance, seen: SeenTopics): void {
   app.get<OverviewRoute>('/topics', { schema: topicsSchema, preValidation: readQuery }, async request => {
     const visible = seen.newest().filter(({ topic }) => mayLookAt(request, topic))
     const topics = visible.slice(0, limitOf(request)).map(({ topic, last }) => (
@@ -46,45 +47,47 @@ export function overviewRoutes (app: FastifyInstance, { seen, streams }: Overvie
     return { topics, total: visible.length }
   })
   app.get<OverviewRoute>('/streams', { schema: streamsSchema, preValidation: readQuery }, async request => {
-    const listed = choose(streams.all(), limitOf(request), open => mayLookAtStream(request, open))
+    const { streams } = app.sse
+    const listed = choose(streams, limitOf(request), stream => mayLookAtStream(request, stream))
     const { lagging } = app.topics.counts
-    return { open: streams.size, lagging, streams: listed.map(open => describe(app, request, open)) }
+    return { open: streams.size, lagging, streams: listed.map(stream => describe(app, request, stream)) }
   })
 }
 
-function describe (app: FastifyInstance, { grant }: Asker, { stream, subject, since }: OpenStream) {
+function describe (app: FastifyInstance, { grant }: Asker, stream: SseStream) {
+  const subject = stream.owner?.subject
   const isTold = subject !== undefined && (grant?.subject === subject || grant?.revoke === true)
   const { events, bytes } = stream.written
-  const ageMs = Math.round(performance.now() - since)
+  const ageMs = Math.round(stream.ageMs)
   const lag = { behind: app.topics.behind(stream) ?? 0, waitingBytes: stream.bufferedBytes }
   return { topics: stream.topics, ...(isTold ? { subject } : {}), ageMs, events, bytes, ...lag }
 }
 
-/** The first that may be seen. */
-function choose (streams: Iterable<OpenStream>, limit: number, maySee: (open: OpenStream) => boolean): OpenStream[] {
-  const chosen: OpenStream[] = []
+/** The first streams that the client may see. */
+function choose (streams: Iterable<SseStream>, limit: number, maySee: (stream: SseStream) => boolean): SseStream[] {
+  const chosen: SseStream[] = []
   let lookedAt = 0
-  for (const open of streams) {
+  for (const stream of streams) {
     if (chosen.length === limit || ++lookedAt > MAX_LOOKED_AT) break
-    if (maySee(open)) chosen.push(open)
+    if (maySee(stream)) chosen.push(stream)
   }
   return chosen
 }
 
-/** There is no grant where nobody is asked for one. */
+/** Without authentication there is no grant. */
 function mayLookAt ({ grant }: Asker, topic: string): boolean {
   return !grant || grant.maySubscribe(topic) || grant.mayPublish(topic)
 }
 
-function mayLookAtStream ({ grant }: Asker, { stream }: OpenStream): boolean {
-  return !grant || stream.topics.every(topic => grant.maySubscribe(topic))
+function mayLookAtStream ({ grant }: Asker, { topics }: SseStream): boolean {
+  return !grant || topics.every(topic => grant.maySubscribe(topic))
 }
 
 function limitOf ({ query }: FastifyRequest<OverviewRoute>): number {
   return query.limit ?? DEFAULT_LIMIT
 }
 
-/** Digits are a number; the schema judges the rest. */
+/** Converts digits to a number; the schema checks the rest. */
 async function readQuery (request: FastifyRequest<OverviewRoute>): Promise<void> {
   const { limit, ...rest } = request.query as { limit?: unknown }
   const read = typeof limit === 'string' && /^\d{1,9}$/.test(limit) ? Number(limit) : limit

@@ -1,15 +1,16 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { RateWindows } from 'fastify-resumable-sse/auth'
 import { addressOf } from '../http/client-address.ts'
 import { errors } from '../errors.ts'
 
 /**
- * Limits how often one subject, or one address where nobody signs in, may publish: `perSecond` requests, whatever is in
- * them; 0 sets no limit. For routes with `config.rateLimit`, which must be added afterwards. The subject is known when
- * a request is counted: the guard of `authenticate` is the first hook of its route. Each process counts by itself.
+ * Limits how often one subject (or one address, without authentication) may publish: `perSecond` requests, regardless
+ * of their content; 0 means no limit. For routes with `config.rateLimit`. The subject is known when a request is
+ * counted, because the guard of authentication is the first hook of its route. Each process counts separately.
  */
-export async function limitPublishing (app: FastifyInstance, perSecond: number): Promise<void> {
+async function limitPublishing (app: FastifyInstance, { perSecond }: { perSecond: number }): Promise<void> {
   if (perSecond === 0) return
   await app.register(rateLimit, {
     global: false,
@@ -22,7 +23,9 @@ export async function limitPublishing (app: FastifyInstance, perSecond: number):
   })
 }
 
-/** By whom requests are counted. */
+export const publishRate = fp(limitPublishing, { name: 'service-publish-rate' })
+
+/** The key under which the requests of a publisher are counted. */
 export function publisherOf ({
   grant,
   ip

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifySchema } from 'fastify'
-import { errorResponses } from '../http/error-schemas.ts'
+import fp from 'fastify-plugin'
+import { errorResponses } from '../http/schemas/error-schemas.ts'
 
 const tags = ['Stream']
 
@@ -72,10 +73,10 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
 } as const
 
 /**
- * Describes the routes that authentication adds after this call. They check their input themselves, with better
+ * Describes the routes that authentication adds. They check their input themselves, with better
  * messages.
  */
-export function describeTokenCalls (app: FastifyInstance): void {
+async function describeTokenCalls (app: FastifyInstance): Promise<void> {
   app.addHook('onRoute', route => {
     const schema = SCHEMAS[route.url]
     if (schema === undefined || route.method !== 'POST') return
@@ -83,3 +84,5 @@ export function describeTokenCalls (app: FastifyInstance): void {
     route.attachValidation = true
   })
 }
+
+export const tokenCalls = fp(describeTokenCalls, { name: 'service-token-calls' })

@@ -1,12 +1,14 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
+import type {
+  FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler, HookHandlerDoneFunction
+} from 'fastify'
 import type { PublishEvent, Published } from 'fastify-resumable-sse/topics'
 import { checkEvents, checkIdempotencyKey, checkTopic } from 'fastify-resumable-sse/topics'
-import { ignoreBodies, readEvents } from '../http/bodies.ts'
-import type { BodyLimits } from '../http/bodies.ts'
-import type { PageGate } from '../http/page-gate.ts'
+import { ignoreBodies, readEvents } from '../http/bodies/bodies.ts'
+import type { BodyLimits } from '../http/bodies/bodies.ts'
+import type { ResponseGate } from '../http/response-gate.ts'
 import { historyRoute } from './history-route.ts'
-import { errorResponses } from '../http/error-schemas.ts'
-import { publishBody, publishHeaders, topicParams } from '../http/request-schemas.ts'
+import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { publishBody, publishHeaders, topicParams } from '../http/schemas/request-schemas.ts'
 
 interface TopicRoute { Params: { topic: string } }
 interface PublishRoute extends TopicRoute {
@@ -19,8 +21,8 @@ interface PublishRoute extends TopicRoute {
 const MAX_ARRAY_EVENTS = 1_000
 
 /** Publishing to topics, and their state. */
-export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits, pages: PageGate): Promise<void> {
-  historyRoute(app, pages)
+export async function topicsRoutes (app: FastifyInstance, limits: BodyLimits, gate: ResponseGate): Promise<void> {
+  historyRoute(app, { gate, maxEventBytes: limits.maxEventBytes })
   await app.register(async app => {
     readEvents(app, limits)
     publishRoute(app, limits)
@@ -59,7 +61,7 @@ function publishRoute (app: FastifyInstance, { maxBatchEvents, maxEventBytes }: 
   })
 }
 
-/** The calls that end a topic, permanently or to start over. They have no body. */
+/** The calls that close or delete a topic. They have no body. */
 function finishingRoutes (app: FastifyInstance): void {
   const shared = { config: { explain: explainTopic }, onRequest: checkPublish }
   app.post<TopicRoute>('/topics/:topic/close', { schema: closeSchema, ...shared }, async (request, reply) => {
@@ -73,11 +75,12 @@ function finishingRoutes (app: FastifyInstance): void {
 }
 
 /** Before the body is read. Without authentication there is no grant. */
-async function checkPublish ({ grant, params }: FastifyRequest): Promise<void> {
+function checkPublish ({ grant, params }: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   grant?.checkPublish((params as TopicRoute['Params']).topic)
+  done()
 }
 
-/** Those who may publish or subscribe may also see its state. */
+/** A client that may publish or subscribe may also see the state. */
 async function checkLook ({ grant, params }: FastifyRequest): Promise<void> {
   const { topic } = params as TopicRoute['Params']
   if (!grant?.mayPublish(topic)) grant?.checkSubscribe(topic)
@@ -99,9 +102,11 @@ function explainTopic ({ params }: FastifyRequest): void {
   checkTopic((params as TopicRoute['Params']).topic)
 }
 
-function answer (reply: FastifyReply, { ids, isRepeat }: Published, isBatch: boolean): FastifyReply {
+/** Returns the body: Fastify would wait for the end of the response if an async handler returned the reply. */
+function answer (reply: FastifyReply, { ids, isRepeat }: Published, isBatch: boolean): object {
   if (isRepeat) reply.header('idempotency-replayed', 'true')
-  return reply.code(201).send(isBatch ? { ids } : { id: ids[0] })
+  reply.code(201)
+  return isBatch ? { ids } : { id: ids[0] }
 }
 
 const tags = ['Topics']

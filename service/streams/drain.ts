@@ -7,16 +7,15 @@ export interface Drain { isDraining: boolean }
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Shuts the service down without clients noticing: it is immediately no longer ready and accepts no new streams,
-     * then waits for load balancers to notice, then closes. Publishes are accepted until then. Resolves when it is
-     * closed.
+     * Shuts the service down without clients noticing: it immediately becomes unready and accepts no new streams, waits
+     * for load balancers to notice, then closes. Publishes are accepted until then. Resolves when it is closed.
      */
     drain: () => Promise<void>
   }
 }
 
 /**
- * Gives the app its `drain()`:
+ * Adds `drain()` to the app:
  *
  * ```
  *   serving ──drain()──▶ draining: /readyz is 503, new streams must retry ──delayMs──▶ close(): streams end, paced
@@ -28,7 +27,7 @@ export function addDrain (app: FastifyInstance, delayMs: number): Drain {
   app.addHook('preClose', async () => { drain.isDraining = true })
   app.decorate('drain', async () => {
     drain.isDraining = true
-    // Whatever is still being served keeps the process alive.
+    // The timer need not keep the process alive: whatever is still being served does.
     await pause(delayMs, undefined, { ref: false })
     await app.close()
   })

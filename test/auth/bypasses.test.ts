@@ -2,18 +2,19 @@ import cookie from '@fastify/cookie'
 import t from 'tap'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { GrantInit } from '../../plugin/auth/index.ts'
-import { isSubject } from '../../plugin/auth/grant-init.ts'
+import { isSubject } from '../../plugin/auth/grants/grant-init.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 import { fetchAll } from '../support/client.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 const jwt = { secret: SECRET }
-const oneTimeToken = (): { store: MemoryTokenStore, insecure: boolean, graceMs: number } => ({ store: new MemoryTokenStore(), insecure: true, graceMs: 0 })
+const oneTimeToken = (): { store: MemoryTokenStore, insecure: boolean, graceMs: number } =>
+  ({ store: new MemoryTokenStore(), insecure: true, graceMs: 0 })
 
-// `grant: false` beside `config: { grant: true }`, or the other way round, was no grant at all: a hook of the app that sets
-// one of them for every route could take away what a route asks for in the other.
-t.test('a route that asks for a grant in its option or in its config is guarded, whatever the other one is', async t => {
+// Regression: `grant: false` together with `config: { grant: true }`, or the other way round, meant no grant at all: an
+// app's hook that sets one of them for every route could remove what a route requires through the other.
+t.test('a route that requires a grant in its option or in its config is guarded, whatever the other one is', async t => {
   const { origin } = await startAuthApp(t, { jwt }, {
     after: app => {
       app.get('/option', { grant: true, config: { grant: false } }, () => 'secret')
@@ -28,41 +29,61 @@ t.test('a route that asks for a grant in its option or in its config is guarded,
   t.match(await ask(t, `${origin}/neither`), { status: 200, text: 'open' })
   const app = await buildApp(t)
   await app.register(auth, { jwt })
-  t.throws(() => app.get('/', { grant: false, config: { grant: 'yes' as never } }, () => ''), { code: 'FST_SSE_BAD_OPTION' })
+  t.throws(() => app.get('/', { grant: false, config: { grant: 'yes' as never } }, () => ''), {
+    code: 'FST_SSE_BAD_OPTION'
+  })
 })
 
-t.test('no method, header or spelling of a path passes by the guard', async t => {
+t.test('no method, header or spelling of a path bypasses the guard', async t => {
   const { origin } = await startAuthApp(t, { jwt }, {
     server: { routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false } },
     after: app => {
-      app.route({ method: ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], url: '/change', grant: true, handler: () => 'secret' })
+      app.route({
+        method: ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], url: '/change', grant: true, handler: () => 'secret'
+      })
       app.all('/any', { grant: true }, () => 'secret')
     }
   })
-  const methods = { '/change': ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/any': ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'], '/me': ['GET', 'HEAD'] }
+  const methods = {
+    '/change': ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+    '/any': ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'],
+    '/me': ['GET', 'HEAD']
+  }
   for (const [path, each] of Object.entries(methods)) {
     for (const method of each) t.match(await ask(t, origin + path, {}, method), { status: 401 }, `${method} ${path}`)
   }
   for (const path of ['/me/', '//me', '/ME', '/%6de', '/me?x', '/me#x', '/./me', '/any/../me']) {
     t.notMatch(await ask(t, origin + path), { status: 200 }, path)
   }
-  for (const header of ['x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-url', 'x-rewrite-url']) {
-    for (const value of ['OPTIONS', 'HEAD', '/']) t.match(await ask(t, `${origin}/me`, { [header]: value }), { status: 401 }, `${header}: ${value}`)
+  for (const header of [
+    'x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-url', 'x-rewrite-url'
+  ]) {
+    for (const value of ['OPTIONS', 'HEAD', '/']) {
+      t.match(await ask(t, `${origin}/me`, { [header]: value }), { status: 401 }, `${header}: ${value}`)
+    }
   }
 })
 
 t.test('a request to upgrade to a WebSocket is authenticated like any other', async t => {
   const { origin } = await startAuthApp(t, { jwt })
-  const headers = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
+  const headers = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ=='
+  }
   t.match(await ask(t, `${origin}/me`, headers), { status: 401 })
 })
 
-t.test('a handler of missing paths can stream, and gets no grant by it', async t => {
-  const { origin } = await startAuthApp(t, { jwt }, { after: app => { app.setNotFoundHandler((request, reply) => reply.code(404).send({ grant: request.grant })) } })
+t.test('a handler of missing paths can stream, but gets no grant', async t => {
+  const { origin } = await startAuthApp(t, { jwt }, {
+    after: app => { app.setNotFoundHandler((request, reply) => reply.code(404).send({ grant: request.grant })) }
+  })
   t.match(await ask(t, `${origin}/nowhere`, bearer(await sign())), { status: 404, json: { grant: null } })
 })
 
-// The hook that spends tokens looked at `request.grant`, which a handler may replace: its token could be used again and again.
+// Regression: the hook that spends tokens looked at `request.grant`, which a handler may replace: the token could then
+// be used again and again.
 t.test('a handler that replaces the grant of a request still spends its token', async t => {
   const { app, origin } = await startAuthApp(t, { oneTimeToken: oneTimeToken() }, {
     after: app => {
@@ -83,30 +104,36 @@ t.test('a handler that replaces the grant of a request still spends its token', 
   }
 })
 
-// TextDecoder drops a byte order mark: the subject "\ufeffalice" of the proxy became alice.
+// Regression: TextDecoder drops a byte order mark, so the proxy's subject "\ufeffalice" became alice.
 t.test('a byte order mark in the header of a proxy belongs to the subject', async t => {
   const { origin } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'] } })
   const subject = '\ufeffalice'
-  t.match(await ask(t, `${origin}/me`, { 'x-user': Buffer.from(subject).toString('latin1') }), { status: 200, json: { subject } })
+  t.match(await ask(t, `${origin}/me`, { 'x-user': Buffer.from(subject).toString('latin1') }), {
+    status: 200, json: { subject }
+  })
 })
 
-// JSON can hold half of a surrogate pair. Written to Redis as UTF-8 every such half is the same character: revoking the subject
-// "\ud800" revoked "\ufffd", and its streams went on.
-t.test('a subject with half of a surrogate pair, which no store can tell from others, is rejected', async t => {
+// Regression: JSON can contain an unpaired surrogate. Written to Redis as UTF-8, all of them become the same character:
+// revoking the subject "\ud800" revoked "\ufffd", whose streams continued.
+t.test('a subject with half of a surrogate pair, which a store cannot distinguish from others, is rejected', async t => {
   const { origin } = await startAuthApp(t, { jwt })
   for (const sub of ['\ud800', 'alice\udfff', '\udc00\ud800']) {
     t.notOk(isSubject(sub))
-    t.match(await ask(t, `${origin}/me`, bearer(await sign({ sub }))), { status: 401, json: { message: /^the claim "sub" must have/ } })
+    t.match(await ask(t, `${origin}/me`, bearer(await sign({ sub }))), {
+      status: 401, json: { message: /^the claim "sub" must have/ }
+    })
   }
   t.ok(isSubject('alice 😀'))
 })
 
-// A cookie's grant that was asked for again was not compared with the revocations: where `verify` came to name an older
-// sign-in than before, the stream went on while each new request got 401.
-t.test('a grant that is asked for again and is a revoked one by now ends its stream', async t => {
+// Regression: a cookie's grant that was requested again was not compared with the revocations: if `verify` returned an
+// earlier sign-in than before, the stream continued while each new request got 401.
+t.test('a grant that is requested again and has been revoked meanwhile ends its stream', async t => {
   const now = Date.now()
   let init: GrantInit = { subject: 'alice', issuedAtMs: now + 60_000 }
-  const { app, origin } = await startAuthApp(t, { cookie: { name: 'sid', signed: false, verify: () => init }, recheckMs: 20 }, {
+  const { app, origin } = await startAuthApp(t, {
+    cookie: { name: 'sid', signed: false, verify: () => init }, recheckMs: 20
+  }, {
     before: async app => { await app.register(cookie) }
   })
   await app.auth.revoke({ subject: 'alice' })
@@ -117,42 +144,60 @@ t.test('a grant that is asked for again and is a revoked one by now ends its str
   t.match(await ask(t, `${origin}/me`, { cookie: 'sid=1' }), { status: 401, json: { message: /taken back/ } })
 })
 
-// Our own count of cookies and the parser of @fastify/cookie must not see different names.
-t.test('of any Cookie header the parser reads a cookie only where exactly one has its name', async t => {
+// The plugin's own count of cookies and the parser of @fastify/cookie must not see different names.
+t.test('a cookie is read from a Cookie header only if exactly one cookie has its name', async t => {
   const seen: string[] = []
-  const { app } = await startAuthApp(t, { cookie: { name: 'sid', signed: false, verify: value => { seen.push(value); return { subject: 'x' } } } }, {
+  const { app } = await startAuthApp(t, {
+    cookie: { name: 'sid', signed: false, verify: value => { seen.push(value); return { subject: 'x' } } }
+  }, {
     before: async app => { await app.register(cookie) }
   })
-  const parts = ['sid', 'sid=', 'a', '=', ';', '; ', ' ', '\t', '"', ',', '\xa0', '%73id=', 'SID=', 'b=sid=', '\\', '__proto__=']
+  const parts = [
+    'sid', 'sid=', 'a', '=', ';', '; ', ' ', '\t', '"', ',', '\xa0', '%73id=', 'SID=', 'b=sid=', '\\', '__proto__='
+  ]
   const wrong: string[] = []
   for (let i = 0; i < 1_000; i++) {
-    const header = Array.from({ length: 1 + i % 9 }, (_, j) => parts[(i * 7919 + j * 104_729 + (i >> j)) % parts.length]).join('')
+    const header = Array.from(
+      { length: 1 + i % 9 },
+      (_, j) => parts[(i * 7919 + j * 104_729 + (i >> j)) % parts.length]
+    ).join('')
     const { statusCode } = await app.inject({ url: '/me', headers: { cookie: header } })
     const named = header.split(';').map(pair => pair.trim()).filter(pair => /^sid\s*=/.test(pair))
     if (statusCode === 200 ? named.length !== 1 : statusCode !== 401) wrong.push(header)
   }
   t.same(wrong, [])
-  t.ok(seen.length > 10, 'some were read')
+  t.ok(seen.length > 10, 'some cookies were read')
 })
 
-t.test('a credential that is not valid is not replaced by another one of the same request', async t => {
+t.test('an invalid credential is not replaced by another one of the same request', async t => {
   const { app, origin } = await startAuthApp(t, {
-    jwt, oneTimeToken: oneTimeToken(), cookie: { name: 'sid', signed: false, verify: () => ({ subject: 'bob' }) }, proxy: { header: 'x-user', from: ['127.0.0.1'] }
+    jwt,
+    oneTimeToken: oneTimeToken(),
+    cookie: {
+      name: 'sid', signed: false, verify: () => ({ subject: 'bob' })
+    },
+    proxy: { header: 'x-user', from: ['127.0.0.1'] }
   }, { before: async app => { await app.register(cookie) } })
   const good = { cookie: 'sid=1', 'x-user': 'carol' }
   const { token } = await app.auth.issue(new Grant({ subject: 'alice' }, 'bearer'))
-  for (const authorization of ['Bearer', 'Bearer ', 'bearer x.y.z', 'BEARER null', 'Bearer undefined', `Bearer ${await sign()}x`]) {
+  for (const authorization of [
+    'Bearer', 'Bearer ', 'bearer x.y.z', 'BEARER null', 'Bearer undefined', `Bearer ${await sign()}x`
+  ]) {
     t.match(await ask(t, `${origin}/me?ot=${token}`, { ...good, authorization }), { status: 401 }, authorization)
   }
-  for (const query of ['ot', 'ot=', 'ot=x', `ot=${token}&ot=${token}`, `ot=${token}&%6ft=${token}`, `ot=${token}%20`, `ot=%00${token}`]) {
+  for (const query of [
+    'ot', 'ot=', 'ot=x', `ot=${token}&ot=${token}`, `ot=${token}&%6ft=${token}`, `ot=${token}%20`, `ot=%00${token}`
+  ]) {
     t.match(await ask(t, `${origin}/me?${query}`, good), { status: 401 }, query)
   }
-  t.match(await ask(t, `${origin}/me`, { ...good, authorization: 'Basic eDp5' }), { status: 200, json: { subject: 'bob', source: 'cookie' } })
+  t.match(await ask(t, `${origin}/me`, { ...good, authorization: 'Basic eDp5' }), {
+    status: 200, json: { subject: 'bob', source: 'cookie' }
+  })
   t.match(await ask(t, `${origin}/me?ot=${token}`, good), { status: 200, json: { subject: 'alice', source: 'token' } })
 })
 
-// Fastify can begin the query at a semicolon; what stands after it was logged with its token.
-t.test('a token after a semicolon, where the router is set so, is removed from the URL too', async t => {
+// Regression: Fastify can start the query at a semicolon; the part after it was logged with its token.
+t.test('a token after a semicolon is removed from the URL too, if the router treats semicolons as delimiters', async t => {
   const urls: string[] = []
   const app = await buildApp(t, {}, { routerOptions: { useSemicolonDelimiter: true } as object })
   await app.register(auth, { oneTimeToken: oneTimeToken() })

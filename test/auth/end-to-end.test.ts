@@ -6,8 +6,10 @@ import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 const alice = new Grant({ subject: 'alice', subscribe: ['news'] }, 'cookie')
 
-t.test('a one-time token opens one stream, and its session goes on with it', async t => {
-  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET }, oneTimeToken: { store: new MemoryTokenStore(), insecure: true, graceMs: 0 } })
+t.test('a one-time token opens one stream, and its session resumes it', async t => {
+  const { app, origin } = await startAuthApp(t, {
+    jwt: { secret: SECRET }, oneTimeToken: { store: new MemoryTokenStore(), insecure: true, graceMs: 0 }
+  })
   const { token, session } = await app.auth.issue(alice)
   const { statusCode, headers, inbox, close } = await listenTo(t, origin, `/events?ot=${token}`)
   t.match({ statusCode, headers }, { statusCode: 200, headers: { 'referrer-policy': 'no-referrer' } })
@@ -23,7 +25,7 @@ t.test('a one-time token opens one stream, and its session goes on with it', asy
   t.match(await ask(t, `${origin}/events?ot=${token}`, { cookie }), { status: 401 })
 })
 
-t.test('a one-time token on a route that answers without a stream is spent', async t => {
+t.test('a one-time token on a route that responds without a stream is spent', async t => {
   const { app, origin } = await startAuthApp(t, { oneTimeToken: { store: new MemoryTokenStore(), insecure: true } })
   const { token } = await app.auth.issue(alice)
   t.match(await ask(t, `${origin}/me?ot=${token}`, {}, 'HEAD'), { status: 200 })
@@ -32,12 +34,14 @@ t.test('a one-time token on a route that answers without a stream is spent', asy
   t.match(await ask(t, `${origin}/me?ot=${token}`), { status: 401 })
 })
 
-t.test('a revoked subject loses its streams and cannot come back', async t => {
+t.test('a revoked subject loses its streams and cannot reconnect', async t => {
   const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } })
   const headers = bearer(await sign({ iat: Math.floor(Date.now() / 1000) - 1 }))
   const { inbox } = await listenTo(t, origin, '/events', headers)
   await inbox.until('stream.open')
   await app.auth.revoke({ subject: 'alice' })
   t.notMatch(await inbox.ended(), /revoked|expired/)
-  t.match(await ask(t, `${origin}/events`, headers), { status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /taken back/ } })
+  t.match(await ask(t, `${origin}/events`, headers), {
+    status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /taken back/ }
+  })
 })

@@ -1,8 +1,10 @@
+import { once } from 'node:events'
+import http from 'node:http'
 import { mock } from 'node:test'
 import t from 'tap'
 import type { Test } from 'tap'
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { GrantedStreams } from '../../plugin/auth/granted-streams.ts'
+import { GrantedStreams } from '../../plugin/auth/grants/granted-streams.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { Deferred } from '../../plugin/common/deferred.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
@@ -11,13 +13,13 @@ import { until } from '../support/log-contract.ts'
 import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
 import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
 
-/** A store whose next redemption waits: before it is done, or after it while its answer is on the way. */
+/** A store whose next redemption waits: before it is carried out, or after that, while its answer is on the way. */
 class SlowStore extends MemoryTokenStore {
   redemptions = 0
   touches = 0
   #next: { when: 'before' | 'after', go: Promise<void>, reached: Deferred<void> } | undefined
 
-  /** Settles when the redemption has come there; `release` lets it go on. */
+  /** Settles when the redemption has reached that point; `release` lets it continue. */
   hold (when: 'before' | 'after'): { reached: Promise<void>, release: () => void } {
     const [gate, reached] = [deferred(), deferred()]
     this.#next = { when, go: gate.promise, reached }
@@ -56,8 +58,9 @@ async function startSession (t: Test, recheckMs = 600_000) {
   return { app, origin, store, session, first, resume }
 }
 
-// It was told that it is superseded before it was among those who are told: a session had two streams for as long as they lasted.
-t.test('a stream that is superseded while its redemption is on the way ends', async t => {
+// Regression: the stream was superseded before it was registered for such announcements: the session had two streams
+// for as long as they lasted.
+t.test('a stream that is superseded during its redemption ends', async t => {
   const { store, first, resume } = await startSession(t)
   const { reached, release } = store.hold('after')
   const older = resume()
@@ -65,12 +68,12 @@ t.test('a stream that is superseded while its redemption is on the way ends', as
   const newer = await resume()
   await newer.inbox.until('stream.open')
   release()
-  t.notMatch(await (await older).inbox.ended(), 'stream.open', 'nothing is streamed to it')
+  t.notMatch(await (await older).inbox.ended(), 'stream.open', 'nothing is sent to it')
   await first.inbox.ended()
   t.notOk(newer.inbox.isOver)
 })
 
-t.test('a stream that is redeemed later stays, although it came earlier', async t => {
+t.test('the stream that is redeemed last stays open, even if its request came first', async t => {
   const { store, first, resume } = await startSession(t)
   const { reached, release } = store.hold('before')
   const later = resume()
@@ -84,7 +87,7 @@ t.test('a stream that is redeemed later stays, although it came earlier', async 
   t.notOk(inbox.isOver)
 })
 
-t.test('of many that resume at once one stays', async t => {
+t.test('of many clients that resume at once one stays connected', async t => {
   const { first, resume } = await startSession(t)
   const all = await Promise.all(Array.from({ length: 10 }, resume))
   await until(() => all.filter(({ inbox }) => !inbox.isOver).length === 1)
@@ -103,7 +106,7 @@ t.test('a session that is revoked while its stream is being admitted has no stre
   await first.inbox.ended()
 })
 
-t.test('a check while a token is being redeemed does not take its session, which has not begun, for one that is over', async t => {
+t.test('a check during the redemption of a token does not treat its session, which has not started, as ended', async t => {
   const { origin, store } = await startSession(t, 10)
   const { token } = await issueToken(t, origin)
   const { reached, release } = store.hold('before')
@@ -116,7 +119,7 @@ t.test('a check while a token is being redeemed does not take its session, which
   await inbox.until('stream.open')
 })
 
-t.test('a subject that is revoked between the check of its credentials and its stream is refused', async t => {
+t.test('a subject that is revoked between the check of its credentials and its stream is rejected', async t => {
   const [asked, answer] = [deferred(), deferred()]
   const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } }, {
     after: app => {
@@ -134,7 +137,31 @@ t.test('a subject that is revoked between the check of its credentials and its s
   t.match(await stream, { status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /was taken back/ } })
 })
 
-t.test('what is refused when its token is spent leaves nothing behind', async t => {
+// It was authenticated when its head came, and its body may take two minutes.
+t.test('a request whose subject is revoked while its body arrives reaches no handler', async t => {
+  const [guarded, handled] = [deferred<void>(), mock.fn(() => 'done')]
+  const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } }, {
+    after: app => {
+      app.post('/publish', {
+        grant: true, preParsing: async (request, reply, payload) => { guarded.settle(); return payload }
+      }, handled)
+    }
+  })
+  const headers = { ...bearer(await sign({ iat: nowS() - 10 })), 'content-type': 'text/plain' }
+  const request = http.request(`${origin}/publish`, { method: 'POST', headers })
+  t.teardown(() => request.destroy())
+  request.write('half')
+  await guarded.promise
+  await app.auth.revoke({ subject: 'alice' })
+  request.end('of it')
+  const [response] = await once(request, 'response') as [http.IncomingMessage]
+  response.resume()
+  t.equal(response.statusCode, 401)
+  t.match(response.headers['www-authenticate'], 'invalid_token')
+  t.equal(handled.mock.callCount(), 0)
+})
+
+t.test('a request that is rejected when its token is spent leaves nothing behind', async t => {
   const add = mock.method(GrantedStreams.prototype, 'add')
   t.teardown(() => mock.restoreAll())
   const store = new SlowStore()
@@ -154,11 +181,15 @@ t.test('what is refused when its token is spent leaves nothing behind', async t 
   await until(() => streams.size === 0)
 })
 
-// Each found it fresh; the grace, which is for streams, let the others have an answer, too.
-t.test('of many that ask for an answer with one token at once one gets it', async t => {
+// Regression: each request found the token fresh; the grace period, which is for streams, let the others have a
+// response, too.
+t.test('of many requests with one token at once one gets a response', async t => {
   const { origin } = await startTokenApp(t)
   const { token } = await issueToken(t, origin)
-  const statuses = await Promise.all(Array.from({ length: 10 }, async () => (await fetchAll(t, `${origin}/me?ot=${token}`)).statusCode))
+  const statuses = await Promise.all(Array.from(
+    { length: 10 },
+    async () => (await fetchAll(t, `${origin}/me?ot=${token}`)).statusCode
+  ))
   t.same(statuses.sort(), [200, ...Array.from({ length: 9 }, () => 401)])
 })
 

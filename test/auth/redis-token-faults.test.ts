@@ -4,34 +4,43 @@ import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts
 import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
 import { until } from '../support/log-contract.ts'
 import { follow } from '../support/model/redis-schedule.ts'
-import { startCluster } from '../support/redis-cluster.ts'
-import { RedisServer, silentLogger } from '../support/redis-server.ts'
-import { stageRedisStore } from '../support/redis-token-stage.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
+import { startCluster } from '../support/redis/redis-cluster.ts'
+import { RedisServer, silentLogger } from '../support/redis/redis-server.ts'
+import { stageRedisStore } from '../support/redis/redis-token-stage.ts'
+import { TcpProxy } from '../support/network/tcp-proxy.ts'
 import { LIMITS, newHash, presented, recordOf } from '../support/token-store-contract.ts'
 
 const AWAY = { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 }
 
-/** Every call of the store. */
+/** Calls every method of the store. */
 function calls (store: RedisTokenStore): Promise<unknown>[] {
   return [
-    store.issue(newHash(), recordOf('ann'), 30_000), store.find(presented(newHash()), LIMITS), store.redeem(presented(newHash()), newHash(), LIMITS),
-    store.touch([newHash(), newHash()], LIMITS), store.revokeSession(newHash()), store.revokeSubject('zoe', 1_000), store.revokedSubjects(), store.supersede('a', 1)
+    store.issue(newHash(), recordOf('ann'), 30_000), store.find(
+      presented(newHash()),
+      LIMITS
+    ), store.redeem(presented(newHash()), newHash(), LIMITS),
+    store.touch([newHash(), newHash()], LIMITS), store.revokeSession(newHash()), store.revokeSubject(
+      'zoe',
+      1_000
+    ), store.revokedSubjects(), store.supersede('a', 1)
   ]
 }
 
-/** Tries again as long as it fails. */
+/** Retries until the call succeeds. */
 function atLast (call: () => Promise<void>): Promise<void> {
   return until(() => call().then(() => true, () => false))
 }
 
-t.test('while Redis is away every call is refused in bounded time, and all is well again by itself when it is back', async t => {
+t.test('while Redis is unavailable every call is rejected in bounded time, and the store recovers by itself', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 1_000 }, [server])
   const hash = newHash()
   await atLast(() => store.issue(hash, recordOf('ann'), 600_000))
-  const faults = [['connections are refused', () => proxy.down(), () => proxy.up()], ['nothing is answered', () => proxy.silence(), () => { proxy.unsilence(); proxy.cut() }]] as const
+  const faults = [
+    ['connections are refused', () => proxy.down(), () => proxy.up()],
+    ['nothing is answered', () => proxy.silence(), () => { proxy.unsilence(); proxy.cut() }]
+  ] as const
   for (const [name, begin, end] of faults) {
     begin()
     await Promise.all(calls(store).map(call => t.rejects(call, AWAY, name)))
@@ -44,7 +53,7 @@ t.test('while Redis is away every call is refused in bounded time, and all is we
   await until(() => changes.some(({ kind }) => kind === 'session revoked'))
 })
 
-t.test('Redis that is killed and comes back empty has forgotten everything and refuses nobody wrongly', async t => {
+t.test('when Redis is killed and restarts empty, it has forgotten everything, and nobody is wrongly rejected', async t => {
   const server = await RedisServer.start(t)
   const { store } = await stageRedisStore(t, { connection: server.url }, [server])
   const [before, after] = [newHash(), newHash()]
@@ -57,7 +66,7 @@ t.test('Redis that is killed and comes back empty has forgotten everything and r
   t.match(await store.redeem(presented(after), newHash(), LIMITS), { kind: 'fresh' })
 })
 
-t.test('a store that is started while Redis is away starts, and works once it is there', async t => {
+t.test('a store that is started while Redis is unavailable starts, and works once Redis is available', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   proxy.down()
@@ -65,7 +74,7 @@ t.test('a store that is started while Redis is away starts, and works once it is
   await t.rejects(store.revokedSubjects(), AWAY)
   proxy.up()
   await atLast(() => store.revokeSession('a'))
-  // Heard once it listens; what it missed before it did, it has no streams for.
+  // Received once the listener is subscribed; there are no streams for earlier messages.
   await until(async () => {
     await store.supersede('a', 1)
     return changes.some(({ kind }) => kind === 'superseded')
@@ -73,8 +82,9 @@ t.test('a store that is started while Redis is away starts, and works once it is
   t.notOk(changes.some(({ kind }) => kind === 'doubt'))
 })
 
-// A frozen server takes connections, for the kernel does, and answers nothing on them: the start of the app waited for ever.
-t.test('a store that is started while Redis is frozen starts, and works once it is thawed', async t => {
+// Regression: the kernel of a frozen server accepts connections, but nothing is answered: the start of the app waited
+// indefinitely.
+t.test('a store that is started while Redis is frozen starts, and works once Redis continues', async t => {
   const server = await RedisServer.start(t)
   server.pause()
   const { store, changes } = await stageRedisStore(t, { connection: server.url, commandTimeoutMs: 300 }, [server])
@@ -87,18 +97,18 @@ t.test('a store that is started while Redis is frozen starts, and works once it 
   })
 })
 
-t.test('a store stopped while it tries to listen stops trying', async t => {
+t.test('a store that is stopped while it tries to subscribe stops trying', async t => {
   const server = await RedisServer.start(t)
   await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'resetchannels') })
   const store = new RedisTokenStore({ connection: server.url })
   const warnings: string[] = []
   await store.start(() => {}, { warn: (_, message) => warnings.push(message) })
-  t.same(warnings, ['redis: the token store cannot listen for revocations; it tries again'])
+  t.same(warnings, ['redis: the token store cannot listen for revocations; retrying'])
   await store.stop()
 })
 
-// A user without the right to a channel: commands work, listening does not, and nothing but the log tells.
-t.test('a channel that is forbidden is told in the log and tried again until it is allowed', async t => {
+// A user without permission for a channel: commands work, subscribing does not, and only the log shows it.
+t.test('a channel that is forbidden is reported in the log, and the subscription is retried until it is allowed', async t => {
   const server = await RedisServer.start(t)
   await server.with(async client => { await client.call('ACL', 'SETUSER', 'default', 'resetchannels') })
   const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
@@ -111,7 +121,7 @@ t.test('a channel that is forbidden is told in the log and tried again until it 
   })
 })
 
-t.test('a connection for messages that is cut is set up again, and says that something may have been missed', async t => {
+t.test('a connection for messages that is cut is replaced, and the store reports that messages may have been lost', async t => {
   const server = await RedisServer.start(t)
   const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
   await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub') })
@@ -121,9 +131,9 @@ t.test('a connection for messages that is cut is set up again, and says that som
   await until(() => changes.length === 2)
 })
 
-// Doubts were told by the connection for messages alone. Where that one was back first, the question what was missed failed, and was
-// asked again with the next check.
-t.test('a connection for commands that is cut is set up again, and says so: what was missed can be asked for only then', async t => {
+// Regression: missed changes were reported only by the connection for messages. If that was restored first, the query
+// for them failed, and was repeated only with the next check.
+t.test('a connection for commands that is cut is replaced, and reported: missed changes can be queried only then', async t => {
   const server = await RedisServer.start(t)
   const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
   await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') })
@@ -132,8 +142,9 @@ t.test('a connection for commands that is cut is set up again, and says so: what
   t.same(await store.revokedSubjects(), new Map())
 })
 
-// The kernel gives a silent connection up after a quarter of an hour: for so long nothing that was revoked elsewhere was heard.
-t.test('a connection for messages that falls silent is found and replaced, and says that something may have been missed', async t => {
+// The kernel closes a silent connection after about 15 minutes: until then, revocations from other processes were not
+// received.
+t.test('a connection for messages that falls silent is detected and replaced, and the store reports that messages may have been lost', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 60_000 }, [server])
@@ -145,7 +156,7 @@ t.test('a connection for messages that falls silent is found and replaced, and s
   await until(() => changes.some(change => change.kind === 'superseded' && change.turn === 2))
 })
 
-t.test('a connection for commands that falls silent is found and replaced, and messages are heard all the time', async t => {
+t.test('a connection for commands that falls silent is detected and replaced, and messages are received all the time', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   const { store, changes } = await stageRedisStore(t, { connection: proxy.url, commandTimeoutMs: 60_000 }, [server])
@@ -159,15 +170,21 @@ t.test('a connection for commands that falls silent is found and replaced, and m
   t.equal(changes.filter(({ kind }) => kind === 'doubt').length, 1)
 })
 
-// The connection that a cluster's client keeps for messages was replaced without a word, and never when it was silent.
-t.test('on a cluster a connection for messages that is cut or falls silent is replaced, and says that something may have been missed', async t => {
+// Regression: the connection that a cluster client keeps for messages was replaced without any notice, and never if it
+// was silent.
+t.test('on a cluster a connection for messages that is cut or falls silent is replaced, and the store reports that messages may have been lost', async t => {
   const servers = await startCluster(t)
   const proxies = await Promise.all(servers.map(server => TcpProxy.start(t, server.port)))
-  const natMap = Object.fromEntries(servers.map(({ port }, at) => [`127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[at]!.port }]))
+  const natMap = Object.fromEntries(servers.map(({ port }, at) => [
+    `127.0.0.1:${port}`, { host: '127.0.0.1', port: proxies[at]!.port }
+  ]))
   const client = new Cluster(proxies.map(({ port }) => ({ host: '127.0.0.1', port })), { natMap, lazyConnect: true })
   t.teardown(() => { client.disconnect() })
   const { store, changes } = await stageRedisStore(t, { connection: client, commandTimeoutMs: 60_000 }, [])
-  const faults = [() => Promise.all(servers.map(server => server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))), () => { for (const proxy of proxies) proxy.deafen('subscribe') }]
+  const faults = [
+    () => Promise.all(servers.map(server => server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))),
+    () => { for (const proxy of proxies) proxy.deafen('subscribe') }
+  ]
   for (const [turn, begin] of faults.entries()) {
     changes.length = 0
     await begin()
@@ -177,24 +194,30 @@ t.test('on a cluster a connection for messages that is cut or falls silent is re
   }
 })
 
-t.test('what another program says on the channel does no harm', async t => {
+t.test('messages of another program on the channel do no harm', async t => {
   const server = await RedisServer.start(t)
   const changes: StoreChange[] = []
   const warnings: string[] = []
   const store = new RedisTokenStore({ connection: server.url })
   t.teardown(() => store.stop())
   await store.start(change => changes.push(change), { warn: (_, message) => warnings.push(message) })
-  const messages = ['', 'null', '7', '{', '"x"', '{}', '{"kind":"session revoked"}', '{"kind":"subject revoked","subject":"a"}', '{"kind":"superseded","session":"a"}', '{"kind":"subject revoked","subject":7,"atMs":1}', '{"kind":"superseded","turn":1}']
+  const messages = [
+    '', 'null', '7', '{', '"x"', '{}', '{"kind":"session revoked"}', '{"kind":"subject revoked","subject":"a"}',
+    '{"kind":"superseded","session":"a"}', '{"kind":"subject revoked","subject":7,"atMs":1}',
+    '{"kind":"superseded","turn":1}'
+  ]
   await server.with(async client => { for (const message of messages) await client.publish('sse:auth:db0', message) })
   await until(() => changes.length === messages.length)
   t.ok(changes.every(({ kind }) => kind === 'doubt'))
   t.equal(warnings.length, messages.length)
 })
 
-// Replication is asynchronous: a replica that is promoted may not know yet that a token was spent. What stands in the token
-// then counts, so that it comes to life again for the rest of its 30 seconds at most.
-t.test('a replica that is promoted too early knows a spent token again, but not beyond its time', async t => {
-  const [master, replica] = [await RedisServer.start(t, { args: ['--repl-diskless-sync-delay', '0'] }), await RedisServer.start(t)]
+// Replication is asynchronous: a replica that is promoted may not know yet that a token was spent. The token is then
+// valid again until its own expiry, for the rest of its 30 seconds at most.
+t.test('a replica that is promoted too early accepts a spent token again, but not after its expiry', async t => {
+  const [master, replica] = [
+    await RedisServer.start(t, { args: ['--repl-diskless-sync-delay', '0'] }), await RedisServer.start(t)
+  ]
   const proxy = await TcpProxy.start(t, master.port)
   const { store } = await stageRedisStore(t, { connection: proxy.url }, [])
   const [long, short] = [newHash(), newHash()]
@@ -207,7 +230,7 @@ t.test('a replica that is promoted too early knows a spent token again, but not 
   const thief = { fingerprint: 'a thief' }
   t.equal(await store.find(presented(long, thief), LIMITS), undefined, 'spent')
   proxy.lead(replica.port)
-  // As a restored dump would have it: the key stays, and its own time counts.
+  // As after restoring a dump: the key stays, and its own expiry counts.
   await replica.with(async client => { await client.persist(`sse:token:{${short}}`) })
   await until(async () => (await store.find(presented(long, thief), LIMITS).catch(() => undefined))?.kind === 'fresh')
   await until(async () => await store.find(presented(short, thief), LIMITS) === undefined)
@@ -215,7 +238,7 @@ t.test('a replica that is promoted too early knows a spent token again, but not 
   t.equal(await store.redeem(presented(short, thief), newHash(), LIMITS), undefined)
 })
 
-t.test('a session that a dump has brought back beyond its end is over', async t => {
+t.test('a session that a dump restored after its expiry has ended', async t => {
   const server = await RedisServer.start(t)
   const { store } = await stageRedisStore(t, { connection: server.url }, [])
   const [hash, secret] = [newHash(), newHash()]
@@ -232,12 +255,14 @@ t.test('a session that a dump has brought back beyond its end is over', async t 
   await server.with(async client => { t.equal(await client.exists(`sse:session:{${hash}}`), 1) })
 })
 
-t.test('a store that is stopped lets go of its connections', async t => {
+t.test('a store that is stopped closes its connections', async t => {
   const server = await RedisServer.start(t)
   const store = new RedisTokenStore({ connection: server.url })
   await store.start(() => {}, silentLogger)
-  const count = async (): Promise<number> => server.with(async client => (await client.client('LIST') as string).trim().split('\n').length)
-  // One for commands, one for messages, and the one that counts; the one that waited for the server to be there goes.
+  const count = async (): Promise<number> =>
+    server.with(async client => (await client.client('LIST') as string).trim().split('\n').length)
+  // One connection for commands, one for messages, and the one that counts them; the one that waited for the server
+  // closes.
   await until(async () => await count() === 3)
   await store.stop()
   await until(async () => await count() === 1)

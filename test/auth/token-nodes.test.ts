@@ -5,20 +5,21 @@ import { RedisTokenStore } from '../../plugin/auth/redis.ts'
 import { ask, listenTo } from '../support/auth-app.ts'
 import type { AuthApp } from '../support/auth-app.ts'
 import { until } from '../support/log-contract.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { TcpProxy } from '../support/network/tcp-proxy.ts'
 import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
 import { bearer, nowS, sign } from '../support/tokens.ts'
 
-// Several nodes and one Redis: whichever node a client comes to, whichever one is told.
+// Several nodes with one Redis: a client may connect to any node, and any node may be notified.
 
 interface Nodes { server: RedisServer, nodes: readonly [AuthApp, AuthApp], proxy: TcpProxy }
 
-/** Two apps over one Redis; the second one reaches it through a proxy. */
+/** Two apps with one Redis; the second one reaches it through a proxy. */
 async function startNodes (t: Test, recheckMs = 600_000): Promise<Nodes> {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
-  const start = (connection: string): Promise<AuthApp> => startTokenApp(t, { store: new RedisTokenStore({ connection }) }, { recheckMs })
+  const start = (connection: string): Promise<AuthApp> =>
+    startTokenApp(t, { store: new RedisTokenStore({ connection }) }, { recheckMs })
   return { server, proxy, nodes: [await start(server.url), await start(proxy.url)] }
 }
 
@@ -31,12 +32,12 @@ t.test('a token issued by one node is redeemed on another, resumed on the first,
   t.equal(resumed.statusCode, 200)
   await first.inbox.ended()
   const repeated = await redeem(t, two.origin, token)
-  t.match(await repeated.inbox.ended(), /retry: \d+\n+$/, 'the same client within the grace, while the stream is open')
+  t.match(await repeated.inbox.ended(), /retry: \d+\n+$/, 'the same client within the grace period, while the stream is open')
   resumed.close()
   await until(async () => cookiesOf(await redeem(t, two.origin, token)) !== '')
 })
 
-t.test('a revocation ends streams on every node at once: of a session, and of a subject whatever its credentials', async t => {
+t.test('a revocation ends streams on every node at once: of a session, and of a subject with any credentials', async t => {
   const { nodes: [one, two] } = await startNodes(t)
   const [lost, kept] = [await issueToken(t, one.origin), await issueToken(t, one.origin, { claims: { sub: 'bob' } })]
   const session = await redeem(t, two.origin, lost.token)
@@ -56,7 +57,7 @@ t.test('a revocation ends streams on every node at once: of a session, and of a 
   }
 })
 
-t.test('a revocation that was told while the connection for messages was cut is found when it is back', async t => {
+t.test('a revocation that was announced while the connection for messages was cut is found after it reconnects', async t => {
   const { nodes: [one, two], proxy } = await startNodes(t)
   const { token, session } = await issueToken(t, one.origin)
   const stream = await redeem(t, two.origin, token)
@@ -68,8 +69,9 @@ t.test('a revocation that was told while the connection for messages was cut is 
   await stream.inbox.ended()
 })
 
-// A connection can be deaf without being closed, as a failover leaves some: then nobody is told anything, for ever.
-t.test('a revocation that a deaf node has not heard is found by its next check', async t => {
+// A connection can stop delivering messages without being closed, as after some failovers: then the node is never
+// notified.
+t.test('a revocation that a node did not receive is found by its next check', async t => {
   const { nodes: [one, two], proxy } = await startNodes(t, 50)
   const [lost, kept] = [await issueToken(t, one.origin), await issueToken(t, one.origin, { claims: { sub: 'bob' } })]
   const streams = [await redeem(t, two.origin, lost.token), await redeem(t, two.origin, kept.token)] as const
@@ -82,7 +84,7 @@ t.test('a revocation that a deaf node has not heard is found by its next check',
   await streams[1].inbox.ended()
 })
 
-t.test('while Redis is away open streams stay, who comes back is told to wait, and all go on when it is there', async t => {
+t.test('while Redis is unavailable open streams stay, clients that reconnect are asked to retry later, and all continue afterwards', async t => {
   const { nodes: [one, two], proxy } = await startNodes(t, 50)
   const [open, fresh] = [await issueToken(t, one.origin), await issueToken(t, one.origin)]
   const stream = await redeem(t, two.origin, open.token)
@@ -90,7 +92,7 @@ t.test('while Redis is away open streams stay, who comes back is told to wait, a
   proxy.down()
   for (const [token, cookie] of [[open.token, cookiesOf(stream)], [fresh.token, '']] as const) {
     const told = await redeem(t, two.origin, token, { cookie, headers: { accept: 'text/event-stream' } })
-    t.equal(told.statusCode, 200, 'EventSource would take 503 as final')
+    t.equal(told.statusCode, 200, 'EventSource would treat 503 as final')
     t.equal(told.headers['set-cookie'], undefined)
     t.match(await told.inbox.ended(), /^:\nretry: \d+\n$/)
     t.equal((await redeem(t, two.origin, token, { cookie, headers: { accept: '*/*' } })).statusCode, 503)
@@ -104,21 +106,28 @@ t.test('while Redis is away open streams stay, who comes back is told to wait, a
   t.equal((await redeem(t, two.origin, fresh.token)).statusCode, 200)
 })
 
-// Whoever reads the memory of Redis, a dump or its traffic shall not be able to open a stream with what he sees.
-/** Everything the server is asked from now on. By hand, because ioredis throws when a command comes together with the answer to MONITOR. */
+// Somebody who can read the memory of Redis, a dump or its traffic must not be able to open a stream with it.
+/**
+ * Records every command that the server receives. By hand, because ioredis throws if a command arrives together with
+ * the reply to MONITOR.
+ */
 async function watchCommands (t: Test, server: RedisServer): Promise<{ readonly text: string }> {
   const seen = { text: '' }
-  const socket = connect(server.port, '127.0.0.1').setEncoding('latin1').on('data', (text: string) => { seen.text += text })
+  const socket = connect(server.port, '127.0.0.1').setEncoding('latin1').on('data', (text: string) => {
+    seen.text += text
+  })
   t.teardown(() => { socket.destroy() })
   socket.write('MONITOR\r\n')
   await until(() => seen.text.startsWith('+OK'))
   return seen
 }
 
-t.test('neither a token nor a secret is ever in Redis, in no key, value, command or message', async t => {
+t.test('neither a token nor a secret is ever in Redis, in a key, value, command or message', async t => {
   const { server, nodes: [one, two] } = await startNodes(t, 50)
   const seen = await watchCommands(t, server)
-  const issued = [await issueToken(t, one.origin), await issueToken(t, one.origin), await issueToken(t, two.origin)] as const
+  const issued = [
+    await issueToken(t, one.origin), await issueToken(t, one.origin), await issueToken(t, two.origin)
+  ] as const
   const stream = await redeem(t, one.origin, issued[0].token)
   stream.close()
   let repeat = stream
@@ -130,23 +139,30 @@ t.test('neither a token nor a secret is ever in Redis, in no key, value, command
   t.ok(secrets.every(secret => /^[\w-]{43}$/.test(secret)))
   const dump = await server.with(async client => {
     const keys = await client.keys('*')
-    return JSON.stringify(await Promise.all(keys.map(async key => [key, await client.type(key) === 'hash' ? await client.hgetall(key) : await client.zrange(key, 0, '-1')])))
+    return JSON.stringify(await Promise.all(keys.map(async key => [
+      key, await client.type(key) === 'hash' ? await client.hgetall(key) : await client.zrange(key, 0, '-1')
+    ])))
   })
   t.match(dump, /sse:session:\{/)
   await until(() => seen.text.includes(issued[2].session))
   const all = dump + seen.text
-  for (const secret of [...issued.map(({ token }) => token), ...secrets, ...[stream, repeat].map(cookiesOf)]) t.notOk(all.includes(secret))
+  for (const secret of [...issued.map(({ token }) => token), ...secrets, ...[stream, repeat].map(cookiesOf)]) {
+    t.notOk(all.includes(secret))
+  }
   t.ok(all.includes(issued[0].session), 'only hashes')
 })
 
-// A node that started before Redis heard of no revocation until its next check: a revoked token published 27 times in the meantime.
-t.test('a node that starts before Redis learns what was revoked as soon as Redis is there', async t => {
+// Regression: a node that started before Redis learned of no revocation until its next check: a revoked token published
+// 27 times in the meantime.
+t.test('a node that starts before Redis learns about revocations as soon as Redis is available', async t => {
   const { server, proxy, nodes: [one] } = await startNodes(t)
   const headers = bearer(await sign({ iat: nowS() - 10 }))
   await one.app.auth.revoke({ subject: 'alice' })
   proxy.down()
-  const late = await startTokenApp(t, { store: new RedisTokenStore({ connection: proxy.url, commandTimeoutMs: 500 }) }, { recheckMs: 600_000 })
-  t.equal((await ask(t, `${late.origin}/me`, headers)).status, 200, 'nobody can know yet')
+  const late = await startTokenApp(t, {
+    store: new RedisTokenStore({ connection: proxy.url, commandTimeoutMs: 500 })
+  }, { recheckMs: 600_000 })
+  t.equal((await ask(t, `${late.origin}/me`, headers)).status, 200, 'it cannot be known yet')
   proxy.up()
   await until(async () => (await ask(t, `${late.origin}/me`, headers)).status === 401)
   t.ok(server)

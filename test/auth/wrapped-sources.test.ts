@@ -7,13 +7,13 @@ import type { TopicSource, TopicSubscription } from '../../plugin/topics/index.t
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
 
-// A wrapped subscription, `{ prepare: s => sub.prepare(s), run: s => sub.run(s) }`, once streamed the topic `secret` to a grant for
-// `news`: the grant was compared with the `topics` of the object that reply.sse() was given, and the wrapper had none. A function
-// that returned a subscription streamed nothing at all, an empty 200 again and again.
+// Regression: a wrapped subscription, `{ prepare: s => sub.prepare(s), run: s => sub.run(s) }`, streamed the topic
+// `secret` to a grant for `news`: the grant was compared with the `topics` of the object passed to reply.sse(), and the
+// wrapper had none. A function that returned a subscription streamed nothing at all, an empty 200 each time.
 
 const delayed = <T>(value: T): Promise<T> => new Promise(resolve => { setTimeout(resolve, 20, value) })
 
-/** Every way to hand a subscription on. */
+/** Every way to pass on a subscription. */
 const wrappers: Record<string, (source: TopicSource) => SseSource> = {
   bare: source => source,
   copied: source => ({ ...source }),
@@ -34,8 +34,13 @@ const wrappers: Record<string, (source: TopicSource) => SseSource> = {
   'a wrapper around a wrapper': source => async () => ({ open: stream => ({ ...source }).open(stream) })
 }
 
-async function start (t: Test, oneTimeToken?: { store: MemoryTokenStore }): Promise<{ app: FastifyInstance, origin: string }> {
-  return startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news', 'closed'] }, ...oneTimeToken && { oneTimeToken } }, {
+async function start (
+  t: Test,
+  oneTimeToken?: { store: MemoryTokenStore }
+): Promise<{ app: FastifyInstance, origin: string }> {
+  return startAuthApp(t, {
+    proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news', 'closed'] }, ...oneTimeToken && { oneTimeToken }
+  }, {
     after: app => {
       app.get<{ Params: { topic: string, way: string } }>('/:way/:topic', { grant: true }, ({ params }, reply) => {
         return reply.sse(wrappers[decodeURIComponent(params.way)]!(app.topics.subscribe(params.topic)))
@@ -47,7 +52,7 @@ async function start (t: Test, oneTimeToken?: { store: MemoryTokenStore }): Prom
 const path = (way: string, topic: string): string => `/${encodeURIComponent(encodeURIComponent(way))}/${topic}`
 const user = { 'x-user': 'alice' }
 
-t.test('a wrapped subscription is held to the grant, whatever the wrapper', async t => {
+t.test('a wrapped subscription is restricted by the grant, whatever the wrapper', async t => {
   const { app, origin } = await start(t)
   for (const way of Object.keys(wrappers)) {
     t.match(await ask(t, origin + path(way, 'secret'), user), { status: 403, json: { code: 'FST_SSE_FORBIDDEN' } }, way)
@@ -59,7 +64,7 @@ t.test('a wrapped subscription is held to the grant, whatever the wrapper', asyn
   }
 })
 
-t.test('a wrapped subscription answers 204 to a client that has read a closed topic to its end', async t => {
+t.test('a wrapped subscription sends 204 to a client that has read a closed topic to its end', async t => {
   const { app, origin } = await start(t)
   const { ids: [last] } = await app.topics.publish('closed', { data: 'the last' })
   await app.topics.close('closed')
@@ -69,9 +74,11 @@ t.test('a wrapped subscription answers 204 to a client that has read a closed to
   }
 })
 
-t.test('a log that is away is a 200 with a retry for EventSource, whatever the wrapper', async t => {
+t.test('an unavailable log is a 200 with a retry for EventSource, whatever the wrapper', async t => {
   const { app, origin } = await start(t)
-  const away: TopicSubscription = { ...app.topics.subscribe('news'), open: async () => { throw Object.assign(new Error('away'), { statusCode: 503 }) } }
+  const away: TopicSubscription = {
+    ...app.topics.subscribe('news'), open: async () => { throw Object.assign(new Error('away'), { statusCode: 503 }) }
+  }
   app.topics.subscribe = () => away
   for (const way of Object.keys(wrappers)) {
     const accept = { ...user, accept: 'text/event-stream' }
@@ -81,8 +88,10 @@ t.test('a log that is away is a 200 with a retry for EventSource, whatever the w
   }
 })
 
-t.test('topics that come to light after the first byte end the stream where the grant does not cover them', async t => {
-  const { app, origin } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] } }, {
+t.test('topics that become known after the first byte end the stream if the grant does not cover them', async t => {
+  const { app, origin } = await startAuthApp(t, {
+    proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] }
+  }, {
     after: app => {
       app.get('/late', { grant: true }, (request, reply) => reply.sse(async function * () {
         yield 'first'
@@ -98,7 +107,7 @@ t.test('topics that come to light after the first byte end the stream where the 
   t.notMatch(text, 'not for alice')
 })
 
-t.test('a source with topics of its own is held to the grant, of any kind and in any list', async t => {
+t.test('a source with its own topics is restricted by the grant, of any kind and in any list', async t => {
   const sources: SseSource[] = [
     Object.assign(['a'], { topics: 'secret' }),
     Object.assign(() => ['a'], { topics: ['secret'] }),
@@ -106,14 +115,16 @@ t.test('a source with topics of its own is held to the grant, of any kind and in
     Object.assign(Promise.resolve(['a']), { topics: new Set(['secret']) })
   ]
   const { origin } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'], subscribe: ['news'] } }, {
-    after: app => { sources.forEach((source, at) => app.get(`/${at}`, { grant: true }, (request, reply) => reply.sse(source))) }
+    after: app => {
+      sources.forEach((source, at) => app.get(`/${at}`, { grant: true }, (request, reply) => reply.sse(source)))
+    }
   })
   for (const at of sources.keys()) t.equal((await ask(t, `${origin}/${at}`, user)).status, 403)
 })
 
-// The handler of a stream that is used by hand could write and end it before the one-time token was spent: the stream was over,
-// so nobody was asked any more, and what it had written went out.
-t.test('a stream that is ended at once is admitted all the same', async t => {
+// Regression: the handler of a manually written stream could write and end it before the one-time token was spent: the
+// stream was over, so nothing was checked any more, and what it had written was sent.
+t.test('a stream that ends at once is still admitted', async t => {
   const store = new MemoryTokenStore()
   const { app } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'] }, oneTimeToken: { store } }, {
     after: app => {
@@ -134,7 +145,7 @@ t.test('a stream that is ended at once is admitted all the same', async t => {
   t.notMatch(again.body, 'secret')
 })
 
-t.test('one subscription serves many clients at the same time, and none loses an event', async t => {
+t.test('one subscription serves many clients at the same time, and no client loses an event', async t => {
   const { app } = await startAuthApp(t, { proxy: { header: 'x-user', from: ['127.0.0.1'] } }, {
     after: app => {
       const shared = app.topics.subscribe('news')

@@ -1,20 +1,20 @@
 import t from 'tap'
 import type { Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { startClientSite } from '../support/client-site.ts'
-import { call } from '../support/service-app.ts'
-import { ServiceProcess } from '../support/service-process.ts'
-import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { startClientSite } from '../support/browser/client-site.ts'
+import { call } from '../support/service/service-app.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
+import { StubbornPublisher } from '../support/service/stubborn-publisher.ts'
 
-// As people have it: the cache is off under Playwright.
+// As in real browsers: Playwright disables the back/forward cache.
 const browser = await openBrowser(t, [], ['--disable-back-forward-cache'])
 
 interface Heard { topic: string, id: string, data: string }
 
 const FAST = { backoff: { initialMs: 20, maxMs: 200 } }
 
-/** A page that is subscribed, and whose stream has begun. */
+/** Opens a page that is subscribed, and waits until its stream has started. */
 async function listen (t: Test, site: string, options: object): Promise<Page> {
   const page = await openPage(t, browser)
   await page.goto(site)
@@ -35,18 +35,20 @@ async function publish (origin: string, topic: string, data: string): Promise<vo
   if (status !== 201) throw new Error(`${status}`)
 }
 
-/** Streams that the service has open. */
+/** The number of open streams of the service. */
 async function streams (origin: string): Promise<number> {
   const { text } = await call(`${origin}/metrics`)
   return Number(/^sse_streams_open(?:\{[^}]*\})? (\d+)$/m.exec(text)?.[1])
 }
 
 for (const native of [false, true]) {
-  t.test(`${native ? 'native EventSource' : 'fetch'}: over kill -9 under load a page has each event once and in order, with its topic`, async t => {
+  t.test(`${native ? 'native EventSource' : 'fetch'}: over kill -9 under load a page receives each event once and in order, with its topic`, async t => {
     const site = await startClientSite(t)
     const service = await ServiceProcess.start(t, { CORS_ORIGINS: site, RETRY_MS: '50' })
     const page = await listen(t, site, { url: `${service.origin}/events`, topics: ['a', 'b'], native })
-    const publisher = new StubbornPublisher({ name: 'p', topics: ['a', 'b'], origin: () => service.up.then(() => service.origin), onAcknowledged: () => {} })
+    const publisher = new StubbornPublisher({
+      name: 'p', topics: ['a', 'b'], origin: () => service.up.then(() => service.origin), onAcknowledged: () => {}
+    })
     for (let kills = 1; kills <= 2; kills++) {
       const before = publisher.acknowledged.length
       await until(page, `heard.length > ${before + 20}`)
@@ -58,14 +60,16 @@ for (const native of [false, true]) {
     await until(page, "['a end', 'b end'].every(end => heard.some(({ data }) => data === end))")
     const heard = await heardBy(page)
     for (const topic of ['a', 'b']) {
-      const published = publisher.acknowledged.filter(event => event.topic === topic).map(({ id, data }) => ({ topic, id, data }))
+      const published = publisher.acknowledged
+        .filter(event => event.topic === topic)
+        .map(({ id, data }) => ({ topic, id, data }))
       t.same(heard.filter(event => event.topic === topic).slice(0, -1), published)
     }
     t.same(await page.evaluate('gaps'), [])
   })
 }
 
-t.test('a page that comes out of the back/forward cache resumes where it was', async t => {
+t.test('a page restored from the back/forward cache resumes where it was', async t => {
   const site = await startClientSite(t)
   const service = await ServiceProcess.start(t, { CORS_ORIGINS: site })
   const page = await listen(t, site, { url: `${service.origin}/events`, topics: ['a'] })
@@ -83,7 +87,9 @@ t.test('a page that comes out of the back/forward cache resumes where it was', a
 t.test('a page that is offline for a while resumes when it is online', async t => {
   const site = await startClientSite(t)
   const service = await ServiceProcess.start(t, { CORS_ORIGINS: site })
-  const page = await listen(t, site, { url: `${service.origin}/events`, topics: ['a'], backoff: { initialMs: 100_000_000, maxMs: 100_000_000 } })
+  const page = await listen(t, site, {
+    url: `${service.origin}/events`, topics: ['a'], backoff: { initialMs: 100_000_000, maxMs: 100_000_000 }
+  })
   await publish(service.origin, 'a', '1')
   await until(page, 'heard.length === 1')
   await page.context().setOffline(true)
@@ -95,7 +101,7 @@ t.test('a page that is offline for a while resumes when it is online', async t =
   t.same((await heardBy(page)).map(({ data }) => data), ['1', '2'])
 })
 
-t.test('a reload goes on from the stored cursor', async t => {
+t.test('a reload resumes from the stored cursor', async t => {
   const site = await startClientSite(t)
   const service = await ServiceProcess.start(t, { CORS_ORIGINS: site })
   const options = { url: `${service.origin}/events`, topics: ['a', 'b'], persist: 'feed', ...FAST }
@@ -111,7 +117,7 @@ t.test('a reload goes on from the stored cursor', async t => {
   t.match(await heardBy(page), [{ topic: 'b', data: '2' }])
 })
 
-t.test('twelve tabs over HTTP/1.1 have one connection, each its topics, and none loses or repeats an event when tabs and the service are killed', async t => {
+t.test('twelve tabs over HTTP/1.1 share one connection, each receives its topics, and none loses or repeats an event when tabs and the service are killed', async t => {
   const site = await startClientSite(t)
   const service = await ServiceProcess.start(t, { CORS_ORIGINS: site, RETRY_MS: '50' })
   const context = await browser.newContext()
@@ -121,22 +127,28 @@ t.test('twelve tabs over HTTP/1.1 have one connection, each its topics, and none
     page.setDefaultTimeout(120_000)
     await page.goto(site)
     await page.waitForFunction('window.start')
-    await page.evaluate(`window.subscription = start(${JSON.stringify({ ...FAST, url: `${service.origin}/events`, topics, shareAcrossTabs: true })})`)
+    await page.evaluate(
+      `window.subscription = start(${JSON.stringify({ ...FAST, url: `${service.origin}/events`, topics, shareAcrossTabs: true })})`
+    )
     await until(page, "subscription.lastEventId !== ''")
     return { page, topics }
   }
-  const wanted = [['a'], ['b'], ['c'], ['a', 'b'], ['b', 'c'], ['a', 'c'], ['a', 'b', 'c'], ['a'], ['b'], ['c'], ['c', 'a'], ['b', 'a']]
+  const wanted = [['a'], ['b'], ['c'], ['a', 'b'], ['b', 'c'], ['a', 'c'], ['a', 'b', 'c'], [
+    'a'
+  ], ['b'], ['c'], ['c', 'a'], ['b', 'a']]
   const tabs: { page: Page, topics: string[] }[] = []
   for (const topics of wanted) tabs.push(await open(topics))
   t.equal(await streams(service.origin), 1)
 
-  const publisher = new StubbornPublisher({ name: 'p', topics: ['a', 'b', 'c'], origin: () => service.up.then(() => service.origin), onAcknowledged: () => {} })
+  const publisher = new StubbornPublisher({
+    name: 'p', topics: ['a', 'b', 'c'], origin: () => service.up.then(() => service.origin), onAcknowledged: () => {}
+  })
   const progress = async (): Promise<void> => {
     const counts = await Promise.all(tabs.map(({ page }) => page.evaluate('heard.length') as Promise<number>))
     await Promise.all(tabs.map(({ page }, at) => until(page, `heard.length > ${counts[at]! + 5}`)))
   }
   await progress()
-  // The first tab leads. Closed is gone without a word, as a crash is: the page gets no chance to say so.
+  // The first tab leads. It closes without running its handlers, as in a crash.
   await tabs.shift()!.page.close({ runBeforeUnload: false })
   await progress()
   await service.kill()
@@ -152,7 +164,9 @@ t.test('twelve tabs over HTTP/1.1 have one connection, each its topics, and none
     const heard = await heardBy(page)
     t.same(heard.filter(({ topic }) => !topics.includes(topic)), [], 'only its topics')
     for (const topic of topics) {
-      const published = publisher.acknowledged.filter(event => event.topic === topic).map(({ id, data }) => ({ topic, id, data }))
+      const published = publisher.acknowledged
+        .filter(event => event.topic === topic)
+        .map(({ id, data }) => ({ topic, id, data }))
       t.same(heard.filter(event => event.topic === topic).slice(0, -1), published, `${topics.join()}: ${topic}`)
     }
     t.same(await page.evaluate('gaps'), [])

@@ -3,16 +3,17 @@ import { EventSource } from 'eventsource'
 import { createParser } from 'eventsource-parser'
 import t from 'tap'
 import type { Test } from 'tap'
-import { Listener, openBrowser, openPage, startSite } from '../support/browser.ts'
-import type { Heard } from '../support/browser.ts'
+import { Listener, openBrowser, openPage, startSite } from '../support/browser/browser.ts'
+import type { Heard } from '../support/browser/browser.ts'
 import { run } from '../support/commands.ts'
-import { TestService } from '../support/service-app.ts'
+import { TestService } from '../support/service/service-app.ts'
 
-// Clients by others, nothing of ours at their end: they must all read the same from one stream, over a cut connection too.
+// Clients of other projects, with no code of ours on their side: all of them must read the same from one stream, even
+// across a dropped connection.
 
 const browser = await openBrowser(t)
 
-/** What each client is asked for: everything heard so far under a name of the application. */
+/** Returns everything received so far under an application event name. */
 type Heads = () => Promise<Heard[]> | Heard[]
 
 const NAMES = ['message', 'tick']
@@ -27,11 +28,16 @@ function listenWithEventSource (t: Test, url: string): Heads {
   const heard: Heard[] = []
   const source = new EventSource(url)
   t.teardown(() => source.close())
-  for (const event of NAMES) source.addEventListener(event, ({ data, lastEventId }) => heard.push({ event, id: lastEventId, data: String(data) }))
+  for (const event of NAMES) {
+    source.addEventListener(
+      event,
+      ({ data, lastEventId }) => heard.push({ event, id: lastEventId, data: String(data) })
+    )
+  }
   return () => heard
 }
 
-/** curl knows nothing of events: it is started again with the last id that it showed, as a shell script would. */
+/** curl does not parse events: it is started again with the last id it printed, as in a shell script. */
 function listenWithCurl (t: Test, url: string): Heads {
   const heard: Heard[] = []
   const start = (lastId: string): void => {
@@ -49,7 +55,7 @@ function listenWithCurl (t: Test, url: string): Heads {
       return false
     }
     curl.until(feed).catch(async () => {
-      // It ended with the connection, or with the test.
+      // It ended because of the connection, or because the test is over.
       if (typeof await curl.exit() === 'number') start(lastId)
     })
   }
@@ -58,7 +64,7 @@ function listenWithCurl (t: Test, url: string): Heads {
 }
 
 function listenWithPython (t: Test, url: string): Heads {
-  const python = run(t, 'python3', ['test/support/listen.py', url])
+  const python = run(t, 'python3', ['test/support/network/listen.py', url])
   return () => {
     if (python.err !== '') throw new Error(python.err)
     return python.out.split('\n').slice(0, -1).map(line => JSON.parse(line) as Heard).filter(isOfApplication)
@@ -66,12 +72,18 @@ function listenWithPython (t: Test, url: string): Heads {
 }
 
 const BEFORE = [
-  { data: 'come back soon', retry: 50 }, { event: 'tick', data: { n: 1 } }, { data: 'two\nlines' }, { data: 'three\r\nof\rthem' }, { data: '' }, { data: ' \t blanks ' },
-  { data: 'ü · 二 · 🙂 · \u2028\u2029\u0085\u000b\u000c' }, { data: 'id: 5' }, { data: ':comment' }, { data: 'event: x' }, { data: '\n' }, { data: '\n\n' }, { data: null }, { data: 'x'.repeat(100_000) }
+  { data: 'come back soon', retry: 50 }, { event: 'tick', data: { n: 1 } }, { data: 'two\nlines' }, {
+    data: 'three\r\nof\rthem'
+  }, { data: '' }, { data: ' \t blanks ' },
+  { data: 'ü · 二 · 🙂 · \u2028\u2029\u0085\u000b\u000c' }, { data: 'id: 5' }, {
+    data: ':comment'
+  }, { data: 'event: x' }, { data: '\n' }, { data: '\n\n' }, { data: null }, { data: 'x'.repeat(100_000) }
 ]
-const AFTER = [{ data: 'after the cut' }, { event: 'tick', data: { n: 2 } }, { data: '\ufeffnot a mark' }, { data: 'last' }]
+const AFTER = [
+  { data: 'after the cut' }, { event: 'tick', data: { n: 2 } }, { data: '\ufeffnot a mark' }, { data: 'last' }
+]
 
-t.test('Chromium, eventsource, Python and curl read the same stream alike, cut or whole', async t => {
+t.test('Chromium, eventsource, Python and curl read the same events from a stream, cut or whole', async t => {
   const site = await startSite(t)
   const service = await TestService.start(t, { CORS_ORIGINS: site.origin })
   const url = `${service.origin}/events?topic=news&topic=other&last=100`
@@ -82,7 +94,7 @@ t.test('Chromium, eventsource, Python and curl read the same stream alike, cut o
     python: listenWithPython(t, url),
     curl: listenWithCurl(t, url)
   }
-  /** Looks again and again, as Chromium's own waiting does: nothing of these clients can be waited for alike. */
+  /** Polls, as Chromium's own waiting does: these clients have no common way to wait. */
   const untilAll = async (count: number): Promise<void> => {
     for (const heads of Object.values(clients)) while ((await heads()).length < count) await pause(20)
   }
@@ -90,7 +102,7 @@ t.test('Chromium, eventsource, Python and curl read the same stream alike, cut o
   await service.publish('news', BEFORE.slice(3))
   await untilAll(BEFORE.length)
   service.app.server.closeAllConnections()
-  // Between topics there is no order for those that come back; with one of them at a time there is.
+  // Between topics there is no order for clients that reconnect; if only one topic has events at a time, there is.
   for (const event of AFTER.slice(0, -1)) await service.publish('news', event)
   await untilAll(BEFORE.length + AFTER.length - 1)
   await service.publish('other', AFTER.slice(-1))
@@ -98,12 +110,14 @@ t.test('Chromium, eventsource, Python and curl read the same stream alike, cut o
 
   const { chromium, ...others } = clients
   const expected = await chromium!()
-  t.same(expected.map(({ data }) => data), [...BEFORE, ...AFTER].map(({ data }) => typeof data === 'string' ? data.replace(/\r\n|\r/g, '\n') : JSON.stringify(data)))
-  t.equal(new Set(expected.map(({ id }) => id)).size, expected.length, 'each with a cursor of its own')
+  t.same(expected.map(({ data }) => data), [...BEFORE, ...AFTER].map(
+    ({ data }) => typeof data === 'string' ? data.replace(/\r\n|\r/g, '\n') : JSON.stringify(data)
+  ))
+  t.equal(new Set(expected.map(({ id }) => id)).size, expected.length, 'each has its own cursor')
   for (const [name, heads] of Object.entries(others)) t.same(await heads(), expected, name)
 })
 
-t.test('a page of an allowed origin publishes with cookies and reads refusals; a page of another origin gets neither', async t => {
+t.test('a page of an allowed origin publishes with cookies and can read error responses; a page of another origin can do neither', async t => {
   const site = await startSite(t)
   const service = await TestService.start(t, { CORS_ORIGINS: site.origin })
   const call = `(async (key, body) => {
@@ -114,9 +128,11 @@ t.test('a page of an allowed origin publishes with cookies and reads refusals; a
   await page.goto(`${site.origin}/page`)
   t.match(await page.evaluate(`${call}('k', '{"data":1}')`), { status: 201, replayed: null, body: { id: /-1$/ } })
   t.match(await page.evaluate(`${call}('k', '{"data":1}')`), { status: 201, replayed: 'true', body: { id: /-1$/ } })
-  t.match(await page.evaluate(`${call}('l', '{"data":1,"event":"error"}')`), { status: 400, body: { code: 'TOPICS_BAD_EVENT' } })
+  t.match(await page.evaluate(`${call}('l', '{"data":1,"event":"error"}')`), {
+    status: 400, body: { code: 'TOPICS_BAD_EVENT' }
+  })
   const stranger = await startSite(t)
   await page.goto(`${stranger.origin}/page`)
   await t.rejects(page.evaluate(`${call}('m', '{"data":2}')`), /Failed to fetch/)
-  t.match(await service.counts('news'), [{ count: 1 }], 'the preflight kept it from being sent')
+  t.match(await service.counts('news'), [{ count: 1 }], 'the preflight prevented the request')
 })

@@ -1,16 +1,16 @@
 import t from 'tap'
 import type { Page } from 'playwright-core'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { ConsolePage } from '../support/console.ts'
-import { TestService } from '../support/service-app.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { ConsolePage } from '../support/browser/console.ts'
+import { TestService } from '../support/service/service-app.ts'
 
-// The page as a page: keyboard, narrow screens, many events, and texts that attack it.
+// The page as a page: keyboard, narrow screens, many events, and malicious text.
 
 const browser = await openBrowser(t)
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true }
 
-t.test('everything can be done with the keyboard', async t => {
+t.test('every function of the console can be used with the keyboard', async t => {
   const service = await TestService.start(t)
   const console = await ConsolePage.open(t, browser, service)
   const { page } = console
@@ -49,7 +49,7 @@ t.test('everything can be done with the keyboard', async t => {
 })
 
 /**
- * Presses Tab until a field of this name or id has the focus, as a user would; no more often than the page has
+ * Presses Tab until a field with this name or id has the focus, as a user would, but no more often than the page has
  * fields.
  */
 async function tabTo (page: Page, name: string): Promise<void> {
@@ -75,9 +75,9 @@ t.test('every control has a name, and every id of the page is unique', async t =
   t.same(ids.filter((id, at) => ids.indexOf(id) !== at), [])
 })
 
-// On a screen of 360 px the column of the data was 0 px wide, with one letter to a line.
+// Regression: on a screen of 360 px the data column was 0 px wide, with one letter per line.
 for (const colorScheme of ['light', 'dark'] as const) {
-  t.test(`on a phone nothing is squeezed to nothing and nothing is wider than the screen, ${colorScheme}`, async t => {
+  t.test(`on a phone no element has zero width and none is wider than the screen, ${colorScheme}`, async t => {
     const service = await TestService.start(t)
     const topic = `build/${'long-name-'.repeat(8)}1`
     const named = { event: 'x'.repeat(80), data: 'y'.repeat(2_000) }
@@ -89,12 +89,12 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await page.locator('#rows .event').first().click()
     await page.locator('#topics li').first().waitFor()
     await page.locator('#streams tr').first().waitFor()
-    t.same(await page.evaluate(SQUEEZED), [], 'elements without width that have text or are controls')
+    t.same(await page.evaluate(SQUEEZED), [], 'elements with text, and controls, without width')
     t.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
     for (const cell of ['topic', 'id', 'name', 'data']) {
       t.ok((await page.locator(`#rows .event .${cell}`).first().boundingBox())!.width > 20, cell)
     }
-    t.same(await page.evaluate(POOR_CONTRASTS), [], 'texts that are hard to read')
+    t.same(await page.evaluate(POOR_CONTRASTS), [], 'texts with poor contrast')
   })
 }
 
@@ -104,7 +104,7 @@ const SQUEEZED = `[...document.querySelectorAll('body *')]
   .filter(each => each.getBoundingClientRect().width < 1)
   .map(each => each.outerHTML.slice(0, 100))`
 
-/** Texts whose contrast with what is below them is less than 4.5, the AA of WCAG 2. */
+/** Texts whose contrast with their background is below 4.5, the AA level of WCAG 2. */
 const POOR_CONTRASTS = `(() => {
   const channels = color => color.match(/[\\d.]+/g).map(Number)
   const luminance = color => channels(color).slice(0, 3).map(each => each / 255)
@@ -127,7 +127,7 @@ const POOR_CONTRASTS = `(() => {
     })
 })()`
 
-t.test('of many events the newest are kept and shown, and the page stays usable', async t => {
+t.test('of many events the newest are kept and shown, and the page remains responsive', async t => {
   const service = await TestService.start(t)
   const console = await ConsolePage.open(t, browser, service, 'topic=news')
   await console.untilState('open')
@@ -148,7 +148,7 @@ t.test('of many events the newest are kept and shown, and the page stays usable'
 // eslint-disable-next-line no-template-curly-in-string -- it is an attack
 const ATTACK = '<img src=x onerror="window.attacked = true"><script>window.attacked = true</script>\'"`${window.attacked = true}'
 
-t.test('what publishers and links contain stays text, and the policy is never violated', async t => {
+t.test('text from publishers and links is shown as text, and never violates the content security policy', async t => {
   const service = await TestService.start(t)
   const topic = ATTACK.replaceAll(/\s/g, '_')
   const fragment = new URLSearchParams({ topic, filter: ATTACK, search: '<img', cursor: ATTACK, start: ATTACK })
@@ -157,7 +157,7 @@ t.test('what publishers and links contain stays text, and the policy is never vi
   const violations: string[] = []
   await page.exposeFunction('violated', (directive: string) => violations.push(directive))
   await page.evaluate("addEventListener('securitypolicyviolation', event => violated(event.violatedDirective))")
-  // The service allows no such topic or id: a proxy or another server might.
+  // The service allows no such topic or id, but a proxy or another server might.
   await page.route('**/events?*', route => {
     const envelope = { topic: ATTACK, id: ATTACK, event: ATTACK, data: ATTACK }
     const gap = { topic: ATTACK, reason: ATTACK, after: ATTACK, resumedAt: ATTACK }
@@ -189,7 +189,7 @@ t.test('what publishers and links contain stays text, and the policy is never vi
   t.same(violations, [])
 })
 
-t.test('the page may run its own script only, loads nothing from elsewhere, and can be left out', async t => {
+t.test('the page may run only its own script, loads nothing from other hosts, and can be disabled', async t => {
   const service = await TestService.start(t)
   const policy = (await service.call('/console')).headers.get('content-security-policy') ?? ''
   t.match(policy, /default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'/)
@@ -205,7 +205,7 @@ t.test('the page may run its own script only, loads nothing from elsewhere, and 
   t.equal((await without.call('/console')).status, 404)
 })
 
-t.test('a browser that opens / is led to the console', async t => {
+t.test('a browser that opens / is redirected to the console', async t => {
   const service = await TestService.start(t)
   const { page } = await ConsolePage.open(t, browser, service)
   await page.goto(service.origin)

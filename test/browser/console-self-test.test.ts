@@ -1,17 +1,17 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { openBrowser } from '../support/browser.ts'
-import { ConsolePage } from '../support/console.ts'
-import { Nginx } from '../support/nginx.ts'
-import { stablePort } from '../support/ports.ts'
-import { TestService } from '../support/service-app.ts'
+import { openBrowser } from '../support/browser/browser.ts'
+import { ConsolePage } from '../support/browser/console.ts'
+import { Nginx } from '../support/network/nginx.ts'
+import { stablePort } from '../support/network/ports.ts'
+import { TestService } from '../support/service/service-app.ts'
 import { SECRET, sign } from '../support/tokens.ts'
 
-// "Is a proxy buffering or cutting my streams?", asked without a proxy and through real ones.
+// The self-test ("Is a proxy buffering or cutting my streams?") without a proxy and through real ones.
 
 const browser = await openBrowser(t)
 
-/** An nginx in front of the service, with these lines in its location. */
+/** Starts nginx in front of the service, with these lines in its location. */
 async function behindNginx (t: Test, { origin }: TestService, ...lines: string[]): Promise<string> {
   const port = await stablePort()
   await Nginx.start(t, `
@@ -32,7 +32,7 @@ async function behindNginx (t: Test, { origin }: TestService, ...lines: string[]
   return `http://127.0.0.1:${port}`
 }
 
-/** Runs the test on the page; the findings as `level: text`, without notes. */
+/** Runs the test on the page, and returns the results as `level: text`, without notes. */
 async function selfTest (console: ConsolePage, hold: string): Promise<string[]> {
   await console.page.selectOption('#self-test [name=hold]', hold)
   await console.page.click('#start-test')
@@ -48,7 +48,7 @@ const GOOD = [
   /^good: OK The stream resumed after a reconnect: all 6 events once and in order/
 ]
 
-t.test('without a proxy nothing is found', async t => {
+t.test('without a proxy no problem is found', async t => {
   const service = await TestService.start(t)
   const console = await ConsolePage.open(t, browser, service)
   t.match(await selfTest(console, '0'), GOOD)
@@ -57,15 +57,16 @@ t.test('without a proxy nothing is found', async t => {
   t.match((await service.call('/topics/console.self-test')).json, { count: 0 }, 'its events are deleted')
 })
 
-t.test('through an nginx that passes events on nothing is found', async t => {
+t.test('through an nginx that does not buffer no problem is found', async t => {
   const service = await TestService.start(t)
   const origin = await behindNginx(t, service, 'proxy_buffering off;')
   t.match(await selfTest(await ConsolePage.open(t, browser, { origin }), '0'), GOOD)
 })
 
-// nginx passes on what it has when it only buffers; with compression it waits until a buffer is full.
-t.test('a proxy that buffers is found', async t => {
-  const service = await TestService.start(t)
+// nginx forwards data immediately if it only buffers; if it compresses, it waits until a buffer is full. It compresses
+// only what the service has not compressed.
+t.test('a proxy that buffers is detected', async t => {
+  const service = await TestService.start(t, { GZIP_MIN_BYTES: '0' })
   const compression = ['gzip on;', 'gzip_types text/event-stream;', 'gzip_proxied any;', 'gzip_min_length 0;']
   const origin = await behindNginx(t, service, 'proxy_ignore_headers X-Accel-Buffering;', ...compression)
   const console = await ConsolePage.open(t, browser, { origin })
@@ -75,14 +76,14 @@ t.test('a proxy that buffers is found', async t => {
   t.match(await console.text('#self-test-status'), '2 problems found')
 })
 
-t.test('a proxy that cuts idle streams is found, and the stream resumes all the same', async t => {
+t.test('a proxy that cuts idle streams is detected, and the stream still resumes', async t => {
   const service = await TestService.start(t)
   const origin = await behindNginx(t, service, 'proxy_buffering off;', 'proxy_read_timeout 1s;')
   const findings = await selfTest(await ConsolePage.open(t, browser, { origin }), '20')
   t.match(findings, [GOOD[0], GOOD[1], /^bad: Problem The stream was cut after \d.*proxy_read_timeout/, GOOD[2]])
 })
 
-t.test('whoever may not subscribe or publish to the topic is told which one is needed', async t => {
+t.test('a user who may not subscribe or publish to the topic is shown which right is missing', async t => {
   const service = await TestService.start(t, { JWT_SECRET: SECRET })
   const console = await ConsolePage.open(t, browser, service)
   t.match(await selfTest(console, '0'), [/^bad: Problem The stream was rejected: 401/])

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { openBrowser } from '../support/browser.ts'
-import { ConsolePage } from '../support/console.ts'
-import { TestService } from '../support/service-app.ts'
-import { ServiceProcess } from '../support/service-process.ts'
+import { openBrowser } from '../support/browser/browser.ts'
+import { ConsolePage } from '../support/browser/console.ts'
+import { TestService } from '../support/service/service-app.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
 import { bearer, SECRET, sign } from '../support/tokens.ts'
 
 const browser = await openBrowser(t)
@@ -28,10 +28,10 @@ t.test('what is published on the page is shown on it, with its topic and its own
   await console.page.selectOption('#publish [name=as]', 'text')
   await console.page.click('#publish button')
   await console.untilText('#published', /Not published\. 400 TOPICS_BAD_TOPIC/)
-  t.match((await service.call('/topics/scores')).json, { count: 1 }, 'what is wrong was not published')
+  t.match((await service.call('/topics/scores')).json, { count: 1 }, 'the invalid event was not published')
 })
 
-t.test('filter, search and pause', async t => {
+t.test('events can be filtered and searched, and the tail can be paused', async t => {
   const service = await TestService.start(t)
   const events = ['one goal', 'two', 'three goal'].map((data, at) => ({ event: at === 1 ? 'ping' : 'message', data }))
   await service.publish('news', events)
@@ -65,7 +65,7 @@ t.test('filter, search and pause', async t => {
   await console.untilText('#no-rows', 'Nothing yet')
 })
 
-t.test('the inspector shows one event in full', async t => {
+t.test('the inspector shows all of an event', async t => {
   const service = await TestService.start(t)
   await service.publish('news', [{ event: 'score', data: { home: 1, text: 'é'.repeat(400) } }, { data: 'plain' }])
   const console = await ConsolePage.open(t, browser, service, 'topic=news&start=last')
@@ -81,7 +81,7 @@ t.test('the inspector shows one event in full', async t => {
   t.same([await console.text('#inspected-data'), await console.text('#inspected-type')], ['plain', 'Text'])
 })
 
-t.test('a gap is shown, counted, and never filtered; a finished topic and a rejected one say so', async t => {
+t.test('a gap is shown, counted, and never filtered; finished and rejected topics are reported', async t => {
   const service = await TestService.start(t, { MAX_EVENTS: '1' })
   const { json } = await service.publish('news', [{ data: '1' }, { data: '2' }, { data: '3' }])
   const { ids: [first = ''] } = json as { ids: string[] }
@@ -119,7 +119,7 @@ t.test('the service killed and started again: the page resumes after its cursor'
   t.same(await console.column('data'), ['after', 'meanwhile', 'before'])
 })
 
-t.test('a reload keeps topics, start, filter and search, and what was stopped stays stopped', async t => {
+t.test('a reload keeps topics, start, filter and search, and a stopped tail stays stopped', async t => {
   const service = await TestService.start(t)
   await service.publish('a/b', [{ data: 'keep' }, { data: 'drop' }])
   const console = await ConsolePage.open(t, browser, service)
@@ -166,7 +166,7 @@ t.test('topics are listed with their rate, and are added to the tail and removed
   t.match(await console.text('#streams-message'), /^1 open stream, 0 lagging/)
 })
 
-t.test('without a grant the page says so and accepts a token, which is in no URL', async t => {
+t.test('without a grant the page says so and accepts a token, which never appears in a URL', async t => {
   const service = await TestService.start(t, { JWT_SECRET: SECRET })
   const token = await sign()
   await service.publish('news', { data: 'secret' }, { headers: bearer(token) })

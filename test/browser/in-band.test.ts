@@ -1,14 +1,14 @@
 import { EventEmitter, once } from 'node:events'
 import t from 'tap'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { Listener, openBrowser, openPage, startSite } from '../support/browser.ts'
-import { blocksOf } from '../support/markdown.ts'
+import { Listener, openBrowser, openPage, startSite } from '../support/browser/browser.ts'
+import { blocksOf } from '../support/documents/markdown.ts'
 
-// What the server has to say travels inside the stream: any status but 200 would end an EventSource for good.
+// The server's messages are sent inside the stream, because any status except 200 would end an EventSource permanently.
 
 const browser = await openBrowser(t)
 
-t.test('what was dropped while the client was away is told as a gap, and the stream goes on', async t => {
+t.test('events dropped while the client was disconnected are reported as a gap, and the stream continues', async t => {
   const site = await startSite(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 2 }] }) })
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
   const { ids: [first] } = await site.app.topics.publish('news', { data: '1' })
@@ -21,7 +21,7 @@ t.test('what was dropped while the client was away is told as a gap, and the str
   t.same(JSON.parse(gap!.data), { topic: 'news', reason: 'trimmed', after: first, resumedAt: ids[2], missed: 2 })
 })
 
-t.test('a cursor that cannot be read is told as a gap, and the stream goes on', async t => {
+t.test('an unreadable cursor is reported as a gap, and the stream continues', async t => {
   const site = await startSite(t)
   await site.app.topics.publish('news', { data: '1' })
   const listener = await Listener.open(t, browser, site, '/events?topic=news&lastEventId=%24')
@@ -31,7 +31,7 @@ t.test('a cursor that cannot be read is told as a gap, and the stream goes on', 
   t.same(await listener.states(), ['open'])
 })
 
-t.test('a server that lost its log tells so, and the client hears what is published after', async t => {
+t.test('a server that lost its log reports it, and the client receives later events', async t => {
   let site = await startSite(t)
   const { port } = site
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
@@ -47,7 +47,7 @@ t.test('a server that lost its log tells so, and the client hears what is publis
   t.same(await listener.messages(), ['old', 'new'])
 })
 
-t.test('a finished topic is told, and 204 stops the client for good', async t => {
+t.test('the end of a topic is reported, and 204 stops the client for good', async t => {
   const site = await startSite(t)
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
   await site.app.topics.publish('news', { data: 'last' })
@@ -59,13 +59,13 @@ t.test('a finished topic is told, and 204 stops the client for good', async t =>
   t.equal(site.connects(), 2)
 })
 
-t.test('the browser code in the guide hears events and gaps', async t => {
+t.test('the browser code in the guide receives events and gaps', async t => {
   const site = await startSite(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 1 }] }) })
   const snippet = blocksOf('docs/guides/browser.md').find(({ language }) => language === 'js')!.text
   const page = await openPage(t, browser)
   const said: string[] = []
   const told = new EventEmitter()
-  // Errors are Chromium's own lines on the cut connection.
+  // Errors are Chromium's own messages about the cut connection.
   page.on('console', message => { if (message.type() !== 'error') told.emit('more', said.push(message.text())) })
   const untilSaid = async (count: number): Promise<void> => { while (said.length < count) await once(told, 'more') }
   await page.goto(`${site.origin}/page`)

@@ -1,31 +1,44 @@
 import t from 'tap'
 import { RedisTokenStore } from '../../plugin/auth/redis.ts'
-import { openBrowser } from '../support/browser.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
-import { startTokenSite, TokenPage, TOKEN_FLAGS } from '../support/token-site.ts'
-import type { TokenSite } from '../support/token-site.ts'
+import { openBrowser } from '../support/browser/browser.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { TcpProxy } from '../support/network/tcp-proxy.ts'
+import { startTokenSite, TokenPage, TOKEN_FLAGS } from '../support/browser/token-site.ts'
+import type { TokenSite } from '../support/browser/token-site.ts'
 
-// EventSource as Chromium has it: it comes back by itself with a URL whose token is spent, and must be let in all the same.
+// A real EventSource in Chromium: it reconnects by itself with a URL whose token has been spent, and must be accepted
+// anyway.
 
 const browser = await openBrowser(t, TOKEN_FLAGS)
 
-/** Publishes the next numbers. */
+/** Returns a function that publishes the next numbers. */
 function publisher ({ app }: TokenSite): (count: number) => Promise<void> {
   let published = 0
-  return async count => { for (let more = 0; more < count; more++) await app.topics.publish('news', { data: `${++published}` }) }
+  return async count => {
+    for (let more = 0; more < count; more++) await app.topics.publish('news', { data: `${++published}` })
+  }
 }
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, at) => `${at + 1}`)
 
 const cases = [
-  { name: 'the stream\'s own site', page: 'app.test', stream: 'app.test', cookie: { sameSite: 'Strict', partitioned: false } },
-  { name: 'another host of the stream\'s site', page: 'www.app.test', stream: 'app.test', cookie: { sameSite: 'Strict', partitioned: false } },
+  {
+    name: 'the stream\'s own site',
+    page: 'app.test',
+    stream: 'app.test',
+    cookie: { sameSite: 'Strict', partitioned: false }
+  },
+  {
+    name: 'another host of the stream\'s site',
+    page: 'www.app.test',
+    stream: 'app.test',
+    cookie: { sameSite: 'Strict', partitioned: false }
+  },
   { name: 'another site', page: 'app.test', stream: 'events.test', cookie: { sameSite: 'None', partitioned: true } }
 ]
 
 for (const { name, page, stream, cookie } of cases) {
-  t.test(`a page of ${name}: connections cut while publishing goes on lose nothing, by the one token and its cookie`, async t => {
+  t.test(`a page of ${name}: connections cut while events are published lose nothing, with one token and its cookie`, async t => {
     const site = await startTokenSite(t)
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     t.teardown(() => context.close())
@@ -42,11 +55,13 @@ for (const { name, page, stream, cookie } of cases) {
     t.notOk((await opened.states()).includes('error 2'))
     const cookies = await context.cookies()
     t.equal(cookies.length, 1)
-    t.match(cookies[0], { name: /^__Host-sse-/, httpOnly: true, secure: true, path: '/', domain: stream, sameSite: cookie.sameSite })
+    t.match(cookies[0], {
+      name: /^__Host-sse-/, httpOnly: true, secure: true, path: '/', domain: stream, sameSite: cookie.sameSite
+    })
     t.equal('partitionKey' in cookies[0]! && cookies[0].partitionKey !== undefined, cookie.partitioned)
   })
 
-  t.test(`a page of ${name}: when the session is over EventSource gives up, and the page goes on with a new token without loss`, async t => {
+  t.test(`a page of ${name}: when the session has ended EventSource gives up, and the page continues with a new token without loss`, async t => {
     const site = await startTokenSite(t)
     const context = await browser.newContext({ ignoreHTTPSErrors: true })
     t.teardown(() => context.close())
@@ -63,7 +78,7 @@ for (const { name, page, stream, cookie } of cases) {
   })
 }
 
-t.test('sessions that end by themselves follow one another, and nothing is lost between them', async t => {
+t.test('sessions that expire follow one another, and nothing is lost between them', async t => {
   const site = await startTokenSite(t, { sessionMaxMs: 700 })
   const context = await browser.newContext({ ignoreHTTPSErrors: true })
   t.teardown(() => context.close())
@@ -76,14 +91,17 @@ t.test('sessions that end by themselves follow one another, and nothing is lost 
   }
   await opened.until(`heard.length === ${count}`)
   t.same(await opened.heard(), numbers(count))
-  t.ok((await context.cookies()).length <= 4, 'the cookies of sessions that are over go')
+  t.ok((await context.cookies()).length <= 4, 'the cookies of ended sessions are removed')
 })
 
-t.test('two tabs of one browser have a session each, and both come back', async t => {
+t.test('two tabs of one browser have a session each, and both reconnect', async t => {
   const site = await startTokenSite(t)
   const context = await browser.newContext({ ignoreHTTPSErrors: true })
   t.teardown(() => context.close())
-  const tabs = [await TokenPage.open(t, context, site, 'app.test', 'app.test'), await TokenPage.open(t, context, site, 'app.test', 'app.test')]
+  const tabs = [
+    await TokenPage.open(t, context, site, 'app.test', 'app.test'),
+    await TokenPage.open(t, context, site, 'app.test', 'app.test')
+  ]
   const publish = publisher(site)
   await publish(2)
   site.app.server.closeAllConnections()
@@ -96,7 +114,7 @@ t.test('two tabs of one browser have a session each, and both come back', async 
   t.equal((await context.cookies()).length, 2)
 })
 
-t.test('while the store is away EventSource is told to come back, and goes on with its token when it is there', async t => {
+t.test('while the store is unavailable EventSource is asked to retry later, and continues with its token when the store is back', async t => {
   const server = await RedisServer.start(t)
   const proxy = await TcpProxy.start(t, server.port)
   const site = await startTokenSite(t, { store: new RedisTokenStore({ connection: proxy.url }) })
@@ -109,7 +127,7 @@ t.test('while the store is away EventSource is told to come back, and goes on wi
   proxy.down()
   site.app.server.closeAllConnections()
   await publish(2)
-  // It was let in, told to wait, and comes again.
+  // It was admitted, asked to wait, and reconnects.
   await opened.until("states.filter(state => state === 'error 0').length >= 3")
   proxy.up()
   await opened.until('heard.length === 3')

@@ -1,16 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { Listener, openBrowser, startSite } from '../support/browser.ts'
-import type { Site } from '../support/browser.ts'
+import { Listener, openBrowser, startSite } from '../support/browser/browser.ts'
+import type { Site } from '../support/browser/browser.ts'
 
-// EventSource as Chromium has it, nothing of ours at its end: what it does by itself must be enough.
+// A real EventSource in Chromium, with no code of ours on its side: its own behaviour must be sufficient.
 
 const browser = await openBrowser(t)
 
-const published = (topic: string, count: number): string[] => Array.from({ length: count }, (_, at) => `${topic} ${at + 1}`)
+const published = (topic: string, count: number): string[] =>
+  Array.from({ length: count }, (_, at) => `${topic} ${at + 1}`)
 
-/** Publishes 1, 2, 3… to each topic until told to stop; a rhythm like an application's, not a wait. */
+/** Publishes 1, 2, 3… to each topic until stopped; the interval imitates an application and is not a wait. */
 function keepPublishing (site: Site, topics: string[]): { stop: () => Promise<number> } {
   const stopping = new AbortController()
   const work = (async () => {
@@ -34,10 +35,12 @@ async function untilConnects (listener: Listener, count: number): Promise<void> 
   await listener.until(`states.filter(state => state === 'open').length >= ${count}`)
 }
 
-t.test('Chromium hears events with their names, ids and lines', async t => {
+t.test('Chromium receives events with their names, ids and lines', async t => {
   const site = await startSite(t)
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
-  const { ids } = await site.app.topics.publish('news', [{ data: 'two\nlines' }, { event: 'tick', data: { n: 2 } }, { data: '' }])
+  const { ids } = await site.app.topics.publish('news', [
+    { data: 'two\nlines' }, { event: 'tick', data: { n: 2 } }, { data: '' }
+  ])
   await listener.untilMessages(2)
   t.same(await listener.heard('message', 'tick'), [
     { event: 'message', id: ids[0], data: 'two\nlines' },
@@ -55,7 +58,7 @@ t.test('H25 after a cut before the first event the client resumes from where it 
   t.same(await listener.messages(), ['1'])
 })
 
-t.test('connections cut again and again while publishing goes on: each event is heard once, in order', async t => {
+t.test('connections cut repeatedly while events are published: each event is received once, in order', async t => {
   const site = await startSite(t)
   const listener = await Listener.open(t, browser, site, '/events?topic=news')
   const publisher = keepPublishing(site, ['news'])
@@ -70,7 +73,7 @@ t.test('connections cut again and again while publishing goes on: each event is 
   t.ok(site.connects() >= 6)
 })
 
-t.test('the same with three topics on one connection: each topic is whole and in order', async t => {
+t.test('connections cut repeatedly with three topics on one connection: each topic is complete and in order', async t => {
   const site = await startSite(t)
   const topics = ['a', 'b', 'c']
   const listener = await Listener.open(t, browser, site, '/events?topic=a&topic=b&topic=c')
@@ -86,7 +89,7 @@ t.test('the same with three topics on one connection: each topic is whole and in
   t.same(await listener.heard('stream.gap'), [])
 })
 
-t.test('a server that is shut down and started again on its port loses no client and no event', async t => {
+t.test('a server that is shut down and restarted on its port loses no client and no event', async t => {
   const log = new MemoryLog()
   let site = await startSite(t, { log })
   const { port } = site

@@ -3,24 +3,26 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import { listen } from '../support/app.ts'
-import { Listener, openBrowser } from '../support/browser.ts'
+import { Listener, openBrowser } from '../support/browser/browser.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 
 const browser = await openBrowser(t)
 
 interface Seen { method: string, url: string, lastEventId: string | undefined }
 
-/** An app with an empty page, and every request to it but that one. */
+/** An app with an empty page, which records all other requests. */
 async function buildSite (t: Test): Promise<{ app: FastifyInstance, seen: Seen[] }> {
   const app = await buildTopicsApp(t, { sse: { retryMs: 50 } })
   const seen: Seen[] = []
-  app.addHook('onRequest', async ({ method, url, lastEventId }) => { if (!url.startsWith('/page')) seen.push({ method, url, lastEventId }) })
+  app.addHook('onRequest', async ({ method, url, lastEventId }) => {
+    if (!url.startsWith('/page')) seen.push({ method, url, lastEventId })
+  })
   app.get('/page', (request, reply) => reply.type('text/html').send('<!doctype html><title>test</title>'))
   return { app, seen }
 }
 
 for (const status of [301, 302, 303, 307, 308]) {
-  t.test(`H29 a redirect with ${status} is followed, and the client resumes with its cursor where it leads`, async t => {
+  t.test(`H29 a redirect with ${status} is followed, and the client resumes with its cursor at the new address`, async t => {
     const { app, seen } = await buildSite(t)
     app.get('/moved', (request, reply) => reply.redirect('/events?topic=news', status))
     const origin = await listen(app)

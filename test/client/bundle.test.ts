@@ -2,13 +2,16 @@ import { relative } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import t from 'tap'
-import { ROOT } from '../support/markdown.ts'
+import { ROOT } from '../support/documents/markdown.ts'
 
 const KIB = 1024
 
 interface Bundle { bytes: number, laterBytes: number, files: string[] }
 
-/** The built package as a bundler with code splitting makes it: what a page loads at once, and what it loads when tabs share a connection. */
+/**
+ * The built package, bundled with code splitting: what a page loads initially, and what it loads when tabs share a
+ * connection.
+ */
 async function bundle (names: string, external: readonly string[] = []): Promise<Bundle> {
   const contents = `import { ${names} } from 'fastify-resumable-sse/client'\nglobalThis.used = ${names}`
   const { outputFiles, metafile } = await build({
@@ -29,13 +32,17 @@ async function bundle (names: string, external: readonly string[] = []): Promise
   const load = (path: string): void => {
     if (atOnce.has(path)) return
     atOnce.add(path)
-    for (const { path: imported, kind, external = false } of metafile.outputs[path]!.imports) if (kind === 'import-statement' && !external) load(imported)
+    for (const { path: imported, kind, external = false } of metafile.outputs[path]!.imports) {
+      if (kind === 'import-statement' && !external) load(imported)
+    }
   }
   load(Object.keys(metafile.outputs).find(path => metafile.outputs[path]!.entryPoint === '<stdin>')!)
   const sizeOf = (isAtOnce: boolean): number => outputFiles
     .filter(({ path }) => atOnce.has(relative(ROOT, path)) === isAtOnce)
     .reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0)
-  const files = [...atOnce].flatMap(path => Object.entries(metafile.outputs[path]!.inputs)).flatMap(([path, { bytesInOutput }]) => bytesInOutput > 0 ? [path] : [])
+  const files = [...atOnce]
+    .flatMap(path => Object.entries(metafile.outputs[path]!.inputs))
+    .flatMap(([path, { bytesInOutput }]) => bytesInOutput > 0 ? [path] : [])
   return { bytes: sizeOf(true), laterBytes: sizeOf(false), files }
 }
 
@@ -45,14 +52,15 @@ t.test('the client is under 6 KiB, compressed and without its parser', async t =
   t.ok(bytes < 6 * KIB, `${bytes}`)
 })
 
-t.test('the native one is smaller, and has neither parser nor fetch', async t => {
+t.test('the native client is smaller, and contains neither the parser nor fetch', async t => {
   const { bytes, files } = await bundle('subscribeNative')
   t.comment(`${bytes} bytes`)
   t.ok(bytes < 6 * KIB, `${bytes}`)
   t.notOk(files.some(file => /eventsource-parser|fetch-transport|line-ends/.test(file)), files.join(' '))
 })
 
-t.test('nothing of Node and nothing of the server gets into a page', async t => {
+t.test('a bundle for pages contains nothing of Node, and of the server only the in-band events', async t => {
   const { files } = await bundle('subscribe')
-  t.same(files.filter(file => !/^(plugin\/dist\/client\/|node_modules\/eventsource-parser\/|<stdin>)/.test(file)), [])
+  const allowed = /^(plugin\/dist\/client\/|plugin\/dist\/common\/in-band\.js$|node_modules\/eventsource-parser\/|<stdin>)/
+  t.same(files.filter(file => !allowed.test(file)), [])
 })

@@ -1,8 +1,15 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { subscribe, SubscriptionError } from '../../plugin/client/index.ts'
-import type { ControlEvents, ErrorDetail, EventOf, StreamItem, SubscribeOptions, Subscription } from '../../plugin/client/index.ts'
-import { breaking, ending, ScriptedServer, status, streaming } from '../support/scripted-server.ts'
+import type {
+  ControlEvents,
+  ErrorDetail,
+  EventOf,
+  StreamItem,
+  SubscribeOptions,
+  Subscription
+} from '../../plugin/client/index.ts'
+import { breaking, ending, ScriptedServer, status, streaming } from '../support/network/scripted-server.ts'
 
 const FAST = { backoff: { initialMs: 1, maxMs: 5 } } as const
 
@@ -12,12 +19,15 @@ function start (t: Test, server: ScriptedServer, options: Partial<SubscribeOptio
   return subscription
 }
 
-/** The first event of this name. */
-function once<Name extends keyof ControlEvents | 'message'> (subscription: Subscription, name: Name): Promise<EventOf<Record<string, string>, Name>> {
+/** Waits for the first event with this name. */
+function once<Name extends keyof ControlEvents | 'message'> (
+  subscription: Subscription,
+  name: Name
+): Promise<EventOf<Record<string, string>, Name>> {
   return new Promise(resolve => subscription.addEventListener(name, event => resolve(event), { once: true }))
 }
 
-/** The data of the first events. */
+/** Reads the data of the first events. */
 async function take (subscription: Subscription, count: number): Promise<string[]> {
   const datas: string[] = []
   for await (const item of subscription) {
@@ -27,19 +37,28 @@ async function take (subscription: Subscription, count: number): Promise<string[
   return datas
 }
 
-t.test('it connects again after each end, with the cursor, and no event comes twice', async t => {
-  const server = await ScriptedServer.start(t, ending('id: 1-1\ndata: a\n\n'), breaking('id: 1-2\ndata: b\n\nid: 1-3\ndata: cut'), streaming('id: 1-3\ndata: c\n\n'))
+t.test('it reconnects after each end, with the cursor, and no event is repeated', async t => {
+  const server = await ScriptedServer.start(
+    t,
+    ending('id: 1-1\ndata: a\n\n'),
+    breaking('id: 1-2\ndata: b\n\nid: 1-3\ndata: cut'),
+    streaming('id: 1-3\ndata: c\n\n')
+  )
   t.same(await take(start(t, server), 3), ['a', 'b', 'c'])
   t.same(server.requests.map(({ headers }) => headers['last-event-id']), [undefined, '1-1', '1-2'])
 })
 
 t.test('stream.open moves the cursor, so that a drop before the first event resumes', async t => {
-  const server = await ScriptedServer.start(t, ending('id: 5-5\nevent: stream.open\ndata\n\n'), streaming('id: 5-6\ndata: a\n\n'))
+  const server = await ScriptedServer.start(
+    t,
+    ending('id: 5-5\nevent: stream.open\ndata\n\n'),
+    streaming('id: 5-6\ndata: a\n\n')
+  )
   t.same(await take(start(t, server), 1), ['a'])
   t.equal(server.requests[1]!.headers['last-event-id'], '5-5')
 })
 
-t.test('it begins at the cursor that it is given', async t => {
+t.test('it starts at the given cursor', async t => {
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   const subscription = start(t, server, { lastEventId: '7-7', topics: ['b', 'a', 'b'] })
   t.same(await take(subscription, 1), ['a'])
@@ -48,7 +67,7 @@ t.test('it begins at the cursor that it is given', async t => {
   t.equal(server.requests[0]!.headers.accept, 'text/event-stream')
 })
 
-t.test('what may pass is tried again: 408, 425, 429, 5xx, and a server that is not there', async t => {
+t.test('it retries after temporary failures: 408, 425, 429, 5xx, and an unreachable server', async t => {
   for (const code of [408, 425, 429, 500, 502, 503, 504]) {
     const server = await ScriptedServer.start(t, status(code, {}, '{"message":"busy"}'), streaming('data: a\n\n'))
     const subscription = start(t, server)
@@ -63,12 +82,15 @@ t.test('what may pass is tried again: 408, 425, 429, 5xx, and a server that is n
   t.match((await once(subscription, 'error')).detail, { willRetry: true, status: undefined })
 })
 
-t.test('other answers end it with an error that says the status and why', async t => {
+t.test('other responses end it with an error that contains the status and the reason', async t => {
   for (const code of [400, 401, 403, 404, 406, 410]) {
     const server = await ScriptedServer.start(t, status(code, {}, '{"message":"no such thing"}'))
     const subscription = start(t, server)
     const failed = once(subscription, 'error')
-    await t.rejects(take(subscription, 1), new SubscriptionError({ message: `${code} no such thing`, status: code, willRetry: false }))
+    await t.rejects(
+      take(subscription, 1),
+      new SubscriptionError({ message: `${code} no such thing`, status: code, willRetry: false })
+    )
     t.match((await failed).detail, { status: code, message: `${code} no such thing`, willRetry: false })
     t.equal(subscription.state, 'closed')
     t.equal(server.requests.length, 1)
@@ -82,18 +104,44 @@ t.test('204 ends it, and so does the end of each topic', async t => {
   for await (const item of subscription) items.push(item)
   t.same(items, [{ kind: 'end', reason: 'closed' }])
 
-  const finishing = await ScriptedServer.start(t, streaming('event: stream.end\ndata: {"topic":"a"}\n\ndata: x\n\nevent: stream.end\ndata: {"topic":"b","reason":"done"}\n\n'))
+  const finishing = await ScriptedServer.start(t, streaming(
+    'event: stream.end\ndata: {"topic":"a"}\n\ndata: x\n\nevent: stream.end\ndata: {"topic":"b","reason":"done"}\n\n'
+  ))
   const both = start(t, finishing, { topics: ['a', 'b'] })
   const seen: StreamItem[] = []
   for await (const item of both) seen.push(item)
-  t.match(seen, [{ kind: 'end', topic: 'a', reason: 'closed' }, { kind: 'event', data: 'x' }, { kind: 'end', topic: 'b', reason: 'done' }])
+  t.match(seen, [{ kind: 'end', topic: 'a', reason: 'closed' }, { kind: 'event', data: 'x' }, {
+    kind: 'end', topic: 'b', reason: 'done'
+  }])
   t.equal(both.state, 'closed')
   t.equal(finishing.requests.length, 1)
 })
 
-t.test('a gap is an event of its own and an item of the loop, before what follows it', async t => {
+// It closed with the end of the last topic, although another one had been deleted, and thereby reopened, after its end.
+t.test('a topic with an event or a gap after its end, or without an end in the next stream, is open', async t => {
+  const end = (topic: string): string => `event: stream.end\ndata: {"topic":"${topic}"}\n\n`
+  const event = (data: string): string => `data: {"topic":"a","id":"1-1","event":"message","data":"${data}"}\n\n`
+  const gap = 'event: stream.gap\ndata: {"topic":"a","reason":"expired","after":null,"resumedAt":null}\n\n'
+  const open = 'event: stream.open\ndata\n\n'
+  for (const steps of [
+    [streaming(open + end('a') + event('1') + end('b') + event('last'))],
+    [streaming(open + end('a') + gap + end('b') + event('last'))],
+    [ending(open + end('a')), streaming(open + end('b') + event('last'))]
+  ]) {
+    const server = await ScriptedServer.start(t, ...steps)
+    const subscription = start(t, server, { topics: ['a', 'b'] })
+    let last = ''
+    for await (const item of subscription) if (item.kind === 'event' && (last = item.data) === 'last') break
+    t.equal(last, 'last')
+  }
+})
+
+t.test('a gap is a separate event and a separate item of the loop, before the events that follow it', async t => {
   const gap = { topic: 'a', reason: 'trimmed', after: '1-1', resumedAt: '2-9', missed: 7 }
-  const server = await ScriptedServer.start(t, streaming(`event: stream.gap\ndata: ${JSON.stringify(gap)}\n\nid: 2-9\ndata: x\n\n`))
+  const server = await ScriptedServer.start(
+    t,
+    streaming(`event: stream.gap\ndata: ${JSON.stringify(gap)}\n\nid: 2-9\ndata: x\n\n`)
+  )
   const subscription = start(t, server)
   const seen = once(subscription, 'gap')
   const items: StreamItem[] = []
@@ -102,9 +150,11 @@ t.test('a gap is an event of its own and an item of the loop, before what follow
   t.same((await seen).detail, gap)
 })
 
-t.test('the envelope says topic and id, and a server that knows none is understood, too', async t => {
+t.test('the envelope contains topic and id, and a server without envelopes is understood too', async t => {
   const inside = JSON.stringify({ topic: 'b', id: '3-4', event: 'score', data: '1:0' })
-  const server = await ScriptedServer.start(t, streaming(`id: v,w\nevent: score\ndata: ${inside}\n\nid: v,x\nevent: score\ndata: plain\n\nid: v,y\ndata: {"topic":"zzz","id":"1-1","event":"e","data":"d"}\n\n`))
+  const server = await ScriptedServer.start(t, streaming(
+    `id: v,w\nevent: score\ndata: ${inside}\n\nid: v,x\nevent: score\ndata: plain\n\nid: v,y\ndata: {"topic":"zzz","id":"1-1","event":"e","data":"d"}\n\n`
+  ))
   const items: StreamItem[] = []
   for await (const item of start(t, server, { topics: ['a', 'b'] })) if (items.push(item) === 3) break
   t.match(items, [
@@ -114,37 +164,50 @@ t.test('the envelope says topic and id, and a server that knows none is understo
   ])
 })
 
-t.test('a token is asked for once, again when it is refused, and not a third time in a row', async t => {
+t.test('a token is requested once, again when it is rejected, and not a third time in a row', async t => {
   let count = 0
   const getToken = async (): Promise<string> => `token-${++count}`
-  const server = await ScriptedServer.start(t, ending('data: a\n\n'), ending('data: b\n\n'), status(401), ending('data: c\n\n'), status(401), status(401))
+  const server = await ScriptedServer.start(t, ending(
+    'data: a\n\n'
+  ), ending('data: b\n\n'), status(401), ending('data: c\n\n'), status(401), status(401))
   const subscription = start(t, server, { getToken })
   const errors: ErrorDetail[] = []
   subscription.addEventListener('error', ({ detail }) => errors.push(detail))
   await t.rejects(take(subscription, 9), { message: '401 Unauthorized', status: 401 })
-  t.same(server.requests.map(({ headers }) => headers.authorization), [1, 1, 1, 2, 2, 3].map(number => `Bearer token-${number}`))
+  t.same(
+    server.requests.map(({ headers }) => headers.authorization),
+    [1, 1, 1, 2, 2, 3].map(number => `Bearer token-${number}`)
+  )
   t.same(errors.map(({ willRetry }) => willRetry), [true, true, false])
 })
 
-t.test('a token for the query is good for one connection', async t => {
+t.test('a token for the query is used for one connection', async t => {
   let count = 0
   const server = await ScriptedServer.start(t, ending('data: a\n\n'), streaming('data: b\n\n'))
-  t.same(await take(start(t, server, { getToken: () => `t${++count}`, tokenParameter: 'ot', topics: ['a'] }), 2), ['a', 'b'])
+  t.same(await take(start(t, server, { getToken: () => `t${++count}`, tokenParameter: 'ot', topics: ['a'] }), 2), [
+    'a', 'b'
+  ])
   t.same(server.requests.map(({ url }) => url), ['/events?topic=a&ot=t1', '/events?topic=a&ot=t2'])
   t.ok(server.requests.every(({ headers }) => headers.authorization === undefined))
 })
 
-t.test('before the right to listen ends it connects again with a new token', async t => {
+t.test('before its grant expires it reconnects with a new token', async t => {
   let count = 0
-  const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\nevent: stream.expiring\ndata: {"expiresIn":60}\n\n'), streaming('id: 1-2\ndata: b\n\n'))
+  const server = await ScriptedServer.start(
+    t,
+    streaming('id: 1-1\ndata: a\n\nevent: stream.expiring\ndata: {"expiresIn":60}\n\n'),
+    streaming('id: 1-2\ndata: b\n\n')
+  )
   const subscription = start(t, server, { getToken: () => `t${++count}` })
   const expiring = once(subscription, 'expiring')
   t.same(await take(subscription, 2), ['a', 'b'])
   t.same((await expiring).detail, { expiresIn: 60 })
-  t.same(server.requests.map(({ headers }) => [headers.authorization, headers['last-event-id']]), [['Bearer t1', undefined], ['Bearer t2', '1-1']])
+  t.same(server.requests.map(({ headers }) => [headers.authorization, headers['last-event-id']]), [
+    ['Bearer t1', undefined], ['Bearer t2', '1-1']
+  ])
 })
 
-t.test('a getToken or a headers function that fails is tried again', async t => {
+t.test('a getToken or a headers function that fails is called again', async t => {
   let calls = 0
   const failing = <T>(value: T) => (): T => { if (calls++ === 0) throw new Error('no session yet'); return value }
   for (const options of [{ getToken: failing('x') }, { headers: failing({ 'x-y': 'x' }) }]) {
@@ -157,27 +220,43 @@ t.test('a getToken or a headers function that fails is tried again', async t => 
   }
 })
 
-t.test('headers go along', async t => {
+t.test('headers are sent', async t => {
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   t.same(await take(start(t, server, { headers: { 'x-tenant': '7' } }), 1), ['a'])
   t.equal(server.requests[0]!.headers['x-tenant'], '7')
 })
 
-t.test('a stream that falls silent is given up, and connected again', async t => {
-  const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'), () => {}, streaming('id: 1-2\ndata: b\n\n'))
+t.test('a stream that falls silent is abandoned, and a new connection is opened', async t => {
+  const server = await ScriptedServer.start(
+    t,
+    streaming('id: 1-1\ndata: a\n\n'),
+    () => {},
+    streaming('id: 1-2\ndata: b\n\n')
+  )
   const subscription = start(t, server, { stallTimeoutMs: 100 })
   const errors: ErrorDetail[] = []
   subscription.addEventListener('error', ({ detail }) => errors.push(detail))
   t.same(await take(subscription, 2), ['a', 'b'])
-  t.ok(errors.length >= 2 && errors.every(({ message, willRetry }) => willRetry && message.startsWith('no bytes for ')), 'of a stream, and of a request without an answer')
+  t.ok(
+    errors.length >= 2 && errors.every(({ message, willRetry }) => willRetry && message.startsWith('no bytes for ')),
+    'of a stream, and of a request without a response'
+  )
 })
 
 t.test('topics are added and removed in place', async t => {
   const a = JSON.stringify({ topic: 'a', id: '1-2', event: 'message', data: 'A' })
-  const server = await ScriptedServer.start(t, streaming('id: 1000-7\ndata: first\n\n'), streaming(`id: v\ndata: ${a}\n\n`), streaming('id: 1-3\ndata: last\n\n'))
+  const server = await ScriptedServer.start(
+    t,
+    streaming('id: 1000-7\ndata: first\n\n'),
+    streaming(`id: v\ndata: ${a}\n\n`),
+    streaming('id: 1-3\ndata: last\n\n')
+  )
   const subscription = start(t, server, { topics: ['a'] })
   const loop = subscription[Symbol.asyncIterator]()
-  const next = async (): Promise<string> => { const { value } = await loop.next(); return value?.kind === 'event' ? value.data : '' }
+  const next = async (): Promise<string> => {
+    const { value } = await loop.next()
+    return value?.kind === 'event' ? value.data : ''
+  }
   t.equal(await next(), 'first')
   subscription.add('b')
   t.same(subscription.topics, ['a', 'b'])
@@ -186,24 +265,27 @@ t.test('topics are added and removed in place', async t => {
   t.equal(await next(), 'last')
   t.same(server.requests.map(({ url, headers }) => [url, headers['last-event-id']]), [
     ['/events?topic=a', undefined],
-    // The plain id says not which topic it is of: it was made the position of `a`, by its tag.
+    // Regression: a plain id does not say which topic it belongs to: it became the position of `a`, with its tag.
     ['/events?topic=a&topic=b&envelope=true', 'ypeBEsrs-7'],
     ['/events?topic=b', 'v']
   ])
 })
 
-t.test('without a topic there is no connection, and with one there is again', async t => {
+t.test('without topics there is no connection, and adding one opens it again', async t => {
   const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'))
   const subscription = start(t, server, { topics: [] })
-  const waiting = new Promise<void>(resolve => subscription.addEventListener('state', ({ detail }) => { if (detail.state === 'waiting') resolve() }))
+  const waiting = new Promise<void>(resolve => subscription.addEventListener('state', ({ detail }) => {
+    if (detail.state === 'waiting') resolve()
+  }))
   await waiting
   t.equal(server.requests.length, 0)
   subscription.add('a')
   t.same(await take(subscription, 1), ['a'])
 })
 
-t.test('a loop that is slow stops the reading, and is served all', async t => {
-  const text = Array.from({ length: 5_000 }, (_, at) => `id: 1-${at + 1}\ndata: ${at} ${'x'.repeat(1_000)}\n\n`).join('')
+t.test('a slow loop pauses the reading, and receives everything', async t => {
+  const text = Array.from({ length: 5_000 }, (_, at) => `id: 1-${at + 1}\ndata: ${at} ${'x'.repeat(1_000)}\n\n`)
+    .join('')
   const server = await ScriptedServer.start(t, streaming(text))
   let seen = 0
   for await (const item of start(t, server)) {
@@ -215,13 +297,13 @@ t.test('a loop that is slow stops the reading, and is served all', async t => {
   t.equal(seen, 5_000)
 })
 
-t.test('it ends by close, by a signal, and by leaving the loop', async t => {
+t.test('it ends when it is closed, by a signal, and when the loop is left', async t => {
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   const byClose = start(t, server)
   await once(byClose, 'message')
   byClose.close()
   t.equal(byClose.state, 'closed')
-  for await (const item of byClose) t.fail(`nothing comes after the end, saw ${item.kind}`)
+  for await (const item of byClose) t.fail(`no item is expected after the end, saw ${item.kind}`)
 
   const controller = new AbortController()
   const bySignal = start(t, server, { signal: controller.signal })
@@ -236,17 +318,48 @@ t.test('it ends by close, by a signal, and by leaving the loop', async t => {
   t.equal(byLoop.state, 'closed')
 })
 
-t.test('an option that is wrong is an error that names it', async t => {
+t.test('an invalid option is an error that names it', async t => {
   const bad: [object, string][] = [
-    [{ topic: 'a' }, 'subscribe: unknown option "topic"'], [{ topics: 'a' }, 'subscribe: option topics must be of type object, saw "a"'],
-    [{ topics: [''] }, 'subscribe: option topics must be an array of names, saw \\[""\\]'], [{ lastEventId: 7 }, 'subscribe: option lastEventId must be of type string, saw 7'],
-    [{ stallTimeoutMs: -1 }, 'subscribe: option stallTimeoutMs must be milliseconds from 0 to 2147483647, saw -1'], [{ stallTimeoutMs: NaN }, 'saw null'], [{ backoff: null }, 'subscribe: option backoff must be of type object, saw null'],
-    [{ backoff: { maxMs: 2 ** 31 } }, 'subscribe: option backoff.maxMs must be milliseconds from 0 to 2147483647, saw 2147483648'], [{ backoff: { initialMs: -1 } }, 'option backoff.initialMs'],
-    [{ getToken: 'x' }, 'subscribe: option getToken must be of type function, saw "x"'], [{ parse: 1 }, 'option parse'], [{ transport: {} }, 'option transport'], [{ url: undefined }, 'option url must be a URL, saw undefined'],
-    [{ headers: 7 }, 'subscribe: option headers must be of type object or function, saw 7'], [{ signal: 1 }, 'option signal'], [{ withCredentials: 1 }, 'option withCredentials'], [{ lastEventId: () => {} }, 'saw function']
+    [{ topic: 'a' }, 'subscribe: unknown option "topic"'], [
+      { topics: 'a' }, 'subscribe: option topics must be of type object, saw "a"'
+    ],
+    [{ topics: [''] }, 'subscribe: option topics must be an array of names, saw \\[""\\]'], [
+      { lastEventId: 7 }, 'subscribe: option lastEventId must be of type string, saw 7'
+    ],
+    [{ stallTimeoutMs: -1 }, 'subscribe: option stallTimeoutMs must be milliseconds from 0 to 2147483647, saw -1'], [
+      { stallTimeoutMs: NaN }, 'saw null'
+    ], [{ backoff: null }, 'subscribe: option backoff must be of type object, saw null'],
+    [
+      { backoff: { maxMs: 2 ** 31 } },
+      'subscribe: option backoff.maxMs must be milliseconds from 0 to 2147483647, saw 2147483648'
+    ], [{ backoff: { initialMs: -1 } }, 'option backoff.initialMs'],
+    [{ getToken: 'x' }, 'subscribe: option getToken must be of type function, saw "x"'], [
+      { parse: 1 }, 'option parse'
+    ], [{ transport: {} }, 'option transport'], [{ url: undefined }, 'option url must be a URL, saw undefined'],
+    [{ headers: 7 }, 'subscribe: option headers must be of type object or function, saw 7'], [
+      { signal: 1 }, 'option signal'
+    ], [{ withCredentials: 1 }, 'option withCredentials'], [{ lastEventId: () => {} }, 'saw function']
   ]
-  for (const [options, message] of bad) t.throws(() => subscribe({ url: 'http://127.0.0.1:1/', ...options }), { name: 'TypeError', message: new RegExp(message) })
+  for (const [options, message] of bad) {
+    t.throws(() => subscribe({ url: 'http://127.0.0.1:1/', ...options }), {
+      name: 'TypeError', message: new RegExp(message)
+    })
+  }
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
-  const none = { topics: undefined, lastEventId: undefined, getToken: undefined, tokenParameter: undefined, headers: undefined, withCredentials: undefined, envelope: undefined, parse: undefined, persist: undefined, signal: undefined, backoff: undefined, stallTimeoutMs: undefined, transport: undefined }
-  t.same(await take(start(t, server, none), 1), ['a'], 'undefined is not given')
+  const none = {
+    topics: undefined,
+    lastEventId: undefined,
+    getToken: undefined,
+    tokenParameter: undefined,
+    headers: undefined,
+    withCredentials: undefined,
+    envelope: undefined,
+    parse: undefined,
+    persist: undefined,
+    signal: undefined,
+    backoff: undefined,
+    stallTimeoutMs: undefined,
+    transport: undefined
+  }
+  t.same(await take(start(t, server, none), 1), ['a'], 'undefined counts as not given')
 })

@@ -3,13 +3,17 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { subscribeNative } from '../../plugin/client/index.ts'
 import type { StreamItem, SubscribeOptions, Subscription } from '../../plugin/client/index.ts'
-import { ending, ScriptedServer, status, streaming } from '../support/scripted-server.ts'
+import { ending, ScriptedServer, status, streaming } from '../support/network/scripted-server.ts'
 
 const FAST = { backoff: { initialMs: 1, maxMs: 5 } } as const
 
 t.beforeEach(() => { Object.assign(globalThis, { EventSource }) })
 
-function start (t: Test, server: ScriptedServer, options: Partial<SubscribeOptions> & { eventNames?: readonly string[] } = {}): Subscription {
+function start (
+  t: Test,
+  server: ScriptedServer,
+  options: Partial<SubscribeOptions> & { eventNames?: readonly string[] } = {}
+): Subscription {
   const subscription = subscribeNative({ url: server.url, ...FAST, ...options })
   t.teardown(() => subscription.close())
   return subscription
@@ -21,27 +25,33 @@ async function take (subscription: Subscription, count: number): Promise<StreamI
   return items
 }
 
-t.test('EventSource reconnects by itself and honours retry; listed names arrive', async t => {
+t.test('EventSource reconnects by itself and honours retry; listed names are received', async t => {
   const server = await ScriptedServer.start(t,
-    ending('retry: 1\nid: 1-1\ndata: a\n\n'), streaming('id: 1-2\nevent: score\ndata: b\n\nevent: other\ndata: never\n\nid: 1-3\ndata: c\n\n'))
+    ending(
+      'retry: 1\nid: 1-1\ndata: a\n\n'
+    ), streaming('id: 1-2\nevent: score\ndata: b\n\nevent: other\ndata: never\n\nid: 1-3\ndata: c\n\n'))
   const states: string[] = []
   const subscription = start(t, server, { eventNames: ['score'], topics: ['news'] })
   subscription.addEventListener('state', ({ detail }) => states.push(detail.state))
-  t.match(await take(subscription, 3), [{ event: 'message', data: 'a', id: '1-1', topic: 'news' }, { event: 'score', data: 'b', id: '1-2' }, { data: 'c' }])
+  t.match(await take(subscription, 3), [
+    { event: 'message', data: 'a', id: '1-1', topic: 'news' }, { event: 'score', data: 'b', id: '1-2' }, { data: 'c' }
+  ])
   t.equal(server.requests[1]!.headers['last-event-id'], '1-1')
   t.same(states, ['open', 'connecting', 'open', 'closed'])
 })
 
-t.test('a cursor and a token for one connection go into the query', async t => {
+t.test('a cursor and a token for one connection are sent in the query', async t => {
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   const [first] = await take(start(t, server, { lastEventId: '7-7', getToken: () => 'secret', topics: ['a'] }), 1)
-  // An event without an id leaves the cursor as it was.
+  // An event without an id leaves the cursor unchanged.
   t.match(first, { data: 'a', lastEventId: '7-7' })
   t.equal(server.requests[0]!.url, '/events?topic=a&ot=secret&lastEventId=7-7')
 })
 
 t.test('when EventSource gives up, a HEAD request finds out why', async t => {
-  const server = await ScriptedServer.start(t, status(503), status(503), status(401), status(401), status(204), status(204))
+  const server = await ScriptedServer.start(t, status(
+    503
+  ), status(503), status(401), status(401), status(204), status(204))
   let count = 0
   const subscription = start(t, server, { getToken: () => `t${++count}` })
   const errors: unknown[] = []
@@ -51,19 +61,21 @@ t.test('when EventSource gives up, a HEAD request finds out why', async t => {
   t.same(server.requests.map(({ method }) => method), ['GET', 'HEAD', 'GET', 'HEAD', 'GET', 'HEAD'])
 })
 
-t.test('a final answer ends it; one that HEAD does not see is tried again', async t => {
+t.test('a final response ends it; one that HEAD does not show is retried', async t => {
   const server = await ScriptedServer.start(t, status(404), status(200), status(403))
   const subscription = start(t, server, { withCredentials: true })
-  await t.rejects(take(subscription, 1), { name: 'SubscriptionError', status: 403, message: '403, as seen by a HEAD request to the same URL' })
+  await t.rejects(take(subscription, 1), {
+    name: 'SubscriptionError', status: 403, message: '403, as seen by a HEAD request to the same URL'
+  })
   t.equal(subscription.state, 'closed')
 })
 
-t.test('a HEAD request that fails, too, is tried again', async t => {
+t.test('a HEAD request that fails is retried too', async t => {
   const server = await ScriptedServer.start(t, status(404), response => response.destroy(), streaming('data: a\n\n'))
   t.match(await take(start(t, server), 1), [{ data: 'a' }])
 })
 
-t.test('topics are added in place', async t => {
+t.test('topics can be added in place', async t => {
   const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'), streaming('id: 1-2\ndata: b\n\n'))
   const subscription = start(t, server, { topics: ['a'] })
   const loop = subscription[Symbol.asyncIterator]()
@@ -73,8 +85,10 @@ t.test('topics are added in place', async t => {
   t.equal(server.requests[1]!.url, '/events?topic=a&topic=b&envelope=true&lastEventId=ypeBEs1-1')
 })
 
-t.test('without EventSource it says so', async t => {
+t.test('without EventSource it reports an error', async t => {
   Object.assign(globalThis, { EventSource: undefined })
   const server = await ScriptedServer.start(t, streaming(''))
-  await t.rejects(take(start(t, server), 1), { message: 'there is no EventSource here: use subscribe() with its fetch transport' })
+  await t.rejects(take(start(t, server), 1), {
+    message: 'there is no EventSource here: use subscribe() with its fetch transport'
+  })
 })

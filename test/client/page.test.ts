@@ -2,9 +2,9 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { subscribe } from '../../plugin/client/index.ts'
 import type { Subscription } from '../../plugin/client/index.ts'
-import { ending, ScriptedServer, streaming } from '../support/scripted-server.ts'
+import { ending, ScriptedServer, streaming } from '../support/network/scripted-server.ts'
 
-/** What a page has besides Node's globals. The events of real pages are in test/browser. */
+/** What a page has in addition to Node's globals. Real pages are tested in test/browser. */
 class Page extends EventTarget {
   readonly document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
   readonly stored = new Map<string, string>()
@@ -12,9 +12,19 @@ class Page extends EventTarget {
   static open (t: Test): Page {
     const page = new Page()
     const { stored, document } = page
-    const sessionStorage = { getItem: (key: string) => stored.get(key) ?? null, setItem: (key: string, value: string) => { stored.set(key, value) } }
-    const globals = { addEventListener: page.addEventListener.bind(page), document, sessionStorage, location: { href: 'http://127.0.0.1:1/page' } }
-    for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, configurable: true })
+    const sessionStorage = {
+      getItem: (key: string) => stored.get(key) ?? null,
+      setItem: (key: string, value: string) => { stored.set(key, value) }
+    }
+    const globals = {
+      addEventListener: page.addEventListener.bind(page),
+      document,
+      sessionStorage,
+      location: { href: 'http://127.0.0.1:1/page' }
+    }
+    for (const [name, value] of Object.entries(globals)) {
+      Object.defineProperty(globalThis, name, { value, configurable: true })
+    }
     t.teardown(() => { for (const name of Object.keys(globals)) delete (globalThis as Record<string, unknown>)[name] })
     return page
   }
@@ -43,8 +53,11 @@ function message (subscription: Subscription): Promise<string> {
   return new Promise(resolve => subscription.addEventListener('message', ({ data }) => resolve(data), { once: true }))
 }
 
-for (const [name, wake] of [['the network is back', (page: Page) => page.fire('online')], ['the page is visible again', (page: Page) => page.show()]] as const) {
-  t.test(`it does not wait any longer when ${name}`, async t => {
+for (const [name, wake] of [
+  ['the network is back', (page: Page) => page.fire('online')],
+  ['the page is visible again', (page: Page) => page.show()]
+] as const) {
+  t.test(`it stops waiting when ${name}`, async t => {
     const page = Page.open(t)
     const server = await ScriptedServer.start(t, ending('id: 1-1\ndata: a\n\n'), streaming('id: 1-2\ndata: b\n\n'))
     const subscription = subscribe({ url: server.url, ...NEVER })
@@ -52,11 +65,11 @@ for (const [name, wake] of [['the network is back', (page: Page) => page.fire('o
     await reach(subscription, 'waiting')
     const next = message(subscription)
     page.document.dispatchEvent(new Event('visibilitychange'))
-    t.equal(subscription.state, 'waiting', 'a page that is hidden wakes nothing')
+    t.equal(subscription.state, 'waiting', 'a hidden page does not reconnect')
     wake(page)
     t.equal(await next, 'b')
     page.fire('online')
-    t.equal(server.requests.length, 2, 'a stream that is alive is left alone')
+    t.equal(server.requests.length, 2, 'a working stream is not replaced')
   })
 }
 
@@ -68,7 +81,7 @@ t.test('a page in the back/forward cache has no connection, and resumes when it 
   t.equal(await message(subscription), 'a')
   page.fire('pagehide', { persisted: false })
   page.fire('pageshow', { persisted: false })
-  t.equal(subscription.state, 'open', 'a page that is left for good ends by itself')
+  t.equal(subscription.state, 'open', 'a page that is closed ends by itself')
   const closed = new Promise(resolve => server.requests[0]!.socket.once('close', resolve))
   page.fire('pagehide', { persisted: true })
   await closed
@@ -96,9 +109,14 @@ t.test('a stream that went silent while the page was frozen is replaced when it 
   t.equal(await next, 'b')
 })
 
-t.test('the cursor is kept over reloads of the page, and a page without storage goes on without', async t => {
+t.test('the cursor is kept over reloads of the page, and a page without storage works without it', async t => {
   const page = Page.open(t)
-  const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'), streaming('id: 1-2\ndata: b\n\n'), streaming('data: c\n\n'))
+  const server = await ScriptedServer.start(
+    t,
+    streaming('id: 1-1\ndata: a\n\n'),
+    streaming('id: 1-2\ndata: b\n\n'),
+    streaming('data: c\n\n')
+  )
   for (const expected of ['a', 'b']) {
     const subscription = subscribe({ url: server.url, persist: 'feed', lastEventId: '0-0' })
     t.equal(await message(subscription), expected)

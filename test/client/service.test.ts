@@ -3,14 +3,14 @@ import type { Test } from 'tap'
 import { subscribe } from '../../plugin/client/index.ts'
 import { checkExactness } from '../support/exactness.ts'
 import type { ExactClient } from '../support/exactness.ts'
-import { ServiceProcess } from '../support/service-process.ts'
-import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
+import { StubbornPublisher } from '../support/service/stubborn-publisher.ts'
 
 const TOPICS = ['a', 'b', 'c']
 const ROUNDS = 4
 const PER_ROUND = 60
 
-/** Everything that a subscription says, in the form that the comparison wants. */
+/** Records everything that a subscription reports, in a form that can be compared. */
 async function listen (t: Test, origin: string, topics: readonly string[]): Promise<ExactClient> {
   const subscription = subscribe({ url: `${origin}/events`, topics, backoff: { initialMs: 20, maxMs: 200 } })
   t.teardown(() => subscription.close())
@@ -33,14 +33,19 @@ async function listen (t: Test, origin: string, topics: readonly string[]): Prom
   return { topics, events, gaps, refusals, untilData }
 }
 
-t.test('over kill -9 of the service under load each event comes once and in order, with its topic and its own id', async t => {
+t.test('over kill -9 of the service under load each event is received once and in order, with its topic and its own id', async t => {
   const service = await ServiceProcess.start(t)
   const { origin } = service
   const clients = await Promise.all([['a'], ['c', 'a'], ['a', 'b', 'c']].map(topics => listen(t, origin, topics)))
   let count = 0
   let enough = (): void => {}
   const publishers = ['p', 'q'].map(name => new StubbornPublisher({
-    name, topics: TOPICS, origin: () => service.up.then(() => origin), onAcknowledged: () => { if (++count % PER_ROUND === 0) enough() }
+    name,
+    topics: TOPICS,
+    origin: () => service.up.then(() => origin),
+    onAcknowledged: () => {
+      if (++count % PER_ROUND === 0) enough()
+    }
   }))
   for (let round = 0; round < ROUNDS; round++) {
     await new Promise<void>(resolve => { enough = resolve })

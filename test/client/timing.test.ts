@@ -1,29 +1,32 @@
 import { mock } from 'node:test'
 import t from 'tap'
-import { Backoff } from '../../plugin/client/backoff.ts'
-import { StallWatch } from '../../plugin/client/stall-watch.ts'
+import { Backoff } from '../../plugin/client/connection/backoff.ts'
+import { StallWatch } from '../../plugin/client/connection/stall-watch.ts'
 
-t.test('after a stream: what the server asks for, and up to a quarter more', async t => {
+t.test('after a stream it waits for the time that the server asks for, and up to a quarter more', async t => {
   for (const random of [0, 0.5, 0.999]) {
     const backoff = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => random)
     t.equal(backoff.afterStream(), 3_000 * (1 + random / 4))
     backoff.askedFor(10_000)
     t.equal(backoff.afterStream(), 10_000 * (1 + random / 4))
     backoff.askedFor(Infinity)
-    t.equal(backoff.afterStream(), 3_600_000 * (1 + random / 4), 'an hour at most')
+    t.equal(backoff.afterStream(), 3_600_000 * (1 + random / 4), 'at most an hour')
+    // Regression: a server that sent 0 and ended each stream got 300 requests per second.
+    backoff.askedFor(0)
+    t.equal(backoff.afterStream(), 100 * (1 + random / 4), 'and at least a tenth of a second')
   }
 })
 
-// The quarter on top made it longer than a timer may be, and such a timer fires at once: a client that was told to wait for 24 days
-// connected 1,000 times a second.
-t.test('the longest time that may be set is never more than a timer accepts', async t => {
+// Regression: the additional quarter made the delay longer than the maximum of a timer, which then fires immediately: a
+// client that was asked to wait for 24 days connected 1,000 times a second.
+t.test('the longest configurable time never exceeds the maximum delay of a timer', async t => {
   const longest = 2 ** 31 - 1
   const backoff = new Backoff({ initialMs: longest, maxMs: longest }, () => 1)
   t.equal(backoff.afterStream(), longest)
   for (let failure = 0; failure < 3; failure++) t.equal(backoff.afterFailure(3_600_000), longest)
 })
 
-t.test('after failures: between half and all of a bound that doubles, up to the longest time', async t => {
+t.test('after failures it waits between half and all of a bound that doubles, up to the longest time', async t => {
   const longest = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1)
   t.same(Array.from({ length: 6 }, () => longest.afterFailure()), [3_000, 6_000, 12_000, 24_000, 30_000, 30_000])
   longest.reset()
@@ -31,28 +34,36 @@ t.test('after failures: between half and all of a bound that doubles, up to the 
   const shortest = new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 0)
   t.same(Array.from({ length: 3 }, () => shortest.afterFailure()), [1_500, 3_000, 6_000])
   t.equal(shortest.afterFailure(60_000), 60_000, 'not before Retry-After')
-  t.equal(new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1).afterFailure(60_000), 75_000, 'and spread after it')
+  t.equal(new Backoff({ initialMs: 3_000, maxMs: 30_000 }, () => 1).afterFailure(60_000), 75_000, 'and spread out after it')
 })
 
-/** A watch whose clock is moved by hand. */
-function watchAt (t: { teardown: (undo: () => void) => void }, fixedMs?: number): { watch: StallWatch, pass: (ms: number) => void, stalls: () => number } {
+/** A watch whose clock the test controls. */
+function watchAt (
+  t: { teardown: (undo: () => void) => void },
+  fixedMs?: number
+): { watch: StallWatch, pass: (ms: number) => void, stalls: () => number } {
   const now = performance.now.bind(performance)
   let at = 0
   let stalls = 0
   performance.now = () => at
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { performance.now = now; mock.timers.reset() })
-  const pass = (ms: number): void => { for (let left = ms; left > 0; left -= 1_000) { at += Math.min(left, 1_000); mock.timers.tick(Math.min(left, 1_000)) } }
+  const pass = (ms: number): void => {
+    for (let left = ms; left > 0; left -= 1_000) {
+      at += Math.min(left, 1_000)
+      mock.timers.tick(Math.min(left, 1_000))
+    }
+  }
   return { watch: new StallWatch(() => { stalls++ }, fixedMs), pass, stalls: () => stalls }
 }
 
-t.test('the window is learned from heartbeats, and doubles with each stall until the next', async t => {
+t.test('the window is learned from heartbeats, and doubles with each stall until the next heartbeat', async t => {
   const { watch, pass, stalls } = watchAt(t)
   watch.start()
-  t.equal(watch.windowMs, 60_000, 'while nothing is known')
+  t.equal(watch.windowMs, 60_000, 'before any heartbeat is known')
   watch.chunk()
   watch.comment()
-  t.equal(watch.windowMs, 60_000, 'the preamble says nothing')
+  t.equal(watch.windowMs, 60_000, 'the preamble does not count')
   pass(4_000)
   watch.chunk()
   pass(15_000)
@@ -78,7 +89,7 @@ t.test('the window is learned from heartbeats, and doubles with each stall until
   t.equal(stalls(), 2)
 })
 
-t.test('frequent heartbeats do not make it nervous, rare ones not patient without an end', async t => {
+t.test('the window has a minimum for frequent heartbeats and a maximum for rare ones', async t => {
   const { watch, pass } = watchAt(t)
   for (const [everyMs, windowMs] of [[1_000, 20_000], [400_000, 600_000]] as const) {
     watch.start()
@@ -92,7 +103,7 @@ t.test('frequent heartbeats do not make it nervous, rare ones not patient withou
   watch.stop()
 })
 
-t.test('a window may be fixed, and 0 is none', async t => {
+t.test('the window can be fixed, and 0 disables it', async t => {
   const { watch, pass, stalls } = watchAt(t, 5_000)
   watch.start()
   pass(5_000)

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
-import { anchorsOf, readDoc, ROOT } from '../support/markdown.ts'
-import { labelsByName, metricsOf } from '../support/metrics.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { TestService } from '../support/service-app.ts'
+import { anchorsOf, readDoc, ROOT } from '../support/documents/markdown.ts'
+import { labelsByName, metricsOf } from '../support/service/metrics.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { TestService } from '../support/service/service-app.ts'
 
-// deploy/prometheus/alerts.yaml against a running service and against docs/runbook.md.
+// Compares deploy/prometheus/alerts.yaml with a running service and with docs/runbook.md.
 
 interface Alert {
   alert: string
@@ -18,18 +18,22 @@ interface Alert {
 
 const { groups } = parse(readDoc('deploy/prometheus/alerts.yaml')) as { groups: [{ rules: Alert[] }] }
 const alerts = groups[0].rules
-/** Labels that Prometheus adds, and that of a histogram. */
+/** Labels that Prometheus adds, and the label of histograms. */
 const COMMON = new Set(['instance', 'job', 'le'])
 
-/** Selectors of our metrics: `sse_x{a="b"}` as its name and its matchers. */
-function selectorsIn (expr: string): { name: string, matchers: { label: string, operator: string, value: string }[] }[] {
+/** Selectors of our metrics: `sse_x{a="b"}`, split into name and matchers. */
+function selectorsIn (
+  expr: string
+): { name: string, matchers: { label: string, operator: string, value: string }[] }[] {
   return [...expr.matchAll(/\b(sse_\w+)(?:{([^}]*)})?/g)].map(([, name = '', inside = '']) => ({
     name,
-    matchers: [...inside.matchAll(/(\w+)(=~|=)"([^"]*)"/g)].map(([, label = '', operator = '', value = '']) => ({ label, operator, value }))
+    matchers: [...inside.matchAll(/(\w+)(=~|=)"([^"]*)"/g)].map(([, label = '', operator = '', value = '']) => ({
+      label, operator, value
+    }))
   }))
 }
 
-t.test('every alert asks for metrics, labels and values that a running service has', async t => {
+t.test('every alert uses metrics, labels and values that a running service has', async t => {
   const redis = await RedisServer.start(t)
   const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url })
   const metrics = await metricsOf(service.origin)
@@ -42,11 +46,16 @@ t.test('every alert asks for metrics, labels and values that a running service h
       t.ok(known.has(name), `${alert}: ${name}`)
       for (const { label, operator, value } of matchers) {
         for (const each of operator === '=~' ? value.split('|') : [value]) {
-          t.ok([...metrics.keys()].some(series => series.startsWith(`${name}{`) && series.includes(`${label}="${each}"`)), `${alert}: ${name} ${label}="${each}"`)
+          t.ok(
+            [...metrics.keys()].some(series => series.startsWith(`${name}{`) && series.includes(`${label}="${each}"`)),
+            `${alert}: ${name} ${label}="${each}"`
+          )
         }
       }
       for (const [, group = ''] of expr.matchAll(/by \(([^)]*)\)/g)) {
-        for (const label of group.split(', ')) t.ok(COMMON.has(label) || known.get(name)!.has(label), `${alert}: by ${label}`)
+        for (const label of group.split(', ')) {
+          t.ok(COMMON.has(label) || known.get(name)!.has(label), `${alert}: by ${label}`)
+        }
       }
     }
   }
@@ -63,16 +72,20 @@ t.test('every alert has a severity, a duration, texts, and its own section in th
     t.ok(anchors.has(alert.toLowerCase()), `docs/runbook.md has a section ${alert}`)
   }
   const sections = [...anchors].filter(anchor => anchor.startsWith('resumablesse'))
-  t.same(sections.sort(), alerts.map(({ alert }) => alert.toLowerCase()).sort(), 'and no section is without its alert')
+  t.same(sections.sort(), alerts.map(({ alert }) => alert.toLowerCase()).sort(), 'and no section is without an alert')
 })
 
-t.test('the metrics that the runbook names are those of operations.md', async t => {
+t.test('the metrics that the runbook names are documented in operations.md', async t => {
   const documented = readDoc('docs/operations.md')
-  for (const [name] of readDoc('docs/runbook.md').matchAll(/\bsse_(?!process|nodejs)\w+/g)) t.ok(documented.includes(`\`${name}`), name)
+  for (const [name] of readDoc('docs/runbook.md').matchAll(/\bsse_(?!process|nodejs)\w+/g)) {
+    t.ok(documented.includes(`\`${name}`), name)
+  }
 })
 
-t.test('the lines that the runbook quotes from the log of the service are in its source', async t => {
-  const source = ['cli/workers.ts', 'http/log-limit.ts'].map(file => readFileSync(`${ROOT}service/${file}`, 'utf8')).join()
+t.test('the log lines of the service that the runbook quotes are in its source', async t => {
+  const source = ['cli/workers.ts', 'http/log-limit.ts']
+    .map(file => readFileSync(`${ROOT}service/${file}`, 'utf8'))
+    .join()
   const runbook = readDoc('docs/runbook.md')
   const quoted = [
     'a worker exited; starting a replacement',

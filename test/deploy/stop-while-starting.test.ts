@@ -5,13 +5,14 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { run, runService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
-import { stablePort } from '../support/ports.ts'
+import { stablePort } from '../support/network/ports.ts'
 import { childrenOf } from '../support/team.ts'
 
-// A process that was stopped before it listened was killed by the signal, and with workers the exit code was 1: a deployment
-// that is rolled back at once looked like a crash. In a container, as process 1, it ignored the signal until it was killed.
+// Regression: a process that was stopped before it listened was killed by the signal, and with workers the exit code
+// was 1: a deployment that was rolled back at once looked like a crash. As process 1 of a container it ignored the
+// signal until it was killed.
 
-/** A service that waits for a Redis that accepts connections and never answers. */
+/** A service that waits for a Redis which accepts connections but never answers. */
 async function startWaiting (t: Test, env: Record<string, string>): Promise<Command> {
   const silent = createServer().listen(0, '127.0.0.1')
   await once(silent, 'listening')
@@ -28,16 +29,19 @@ async function startWaiting (t: Test, env: Record<string, string>): Promise<Comm
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  t.test(`${signal} while the service starts ends it with 0`, async t => {
+  t.test(`${signal} while the service starts ends it with exit code 0`, async t => {
     const service = await startWaiting(t, {})
     service.kill(signal)
     t.equal(await service.exit(), 0, service.err)
   })
 }
 
-t.test('so it does from the first moment that a signal can be handled', async t => {
-  const code = "process.on('newListener', name => { if (name === 'SIGTERM') setImmediate(() => process.kill(process.pid, name)) })"
-  const service = run(t, process.execPath, [`--import=data:text/javascript,${encodeURIComponent(code)}`, 'service/dist/cli.js'], {
+t.test('it also does so from the first moment at which a signal can be handled', async t => {
+  const code = "process.on('newListener', name => { if (name === 'SIGTERM') setImmediate(() => " +
+    'process.kill(process.pid, name)) })'
+  const service = run(t, process.execPath, [
+    `--import=data:text/javascript,${encodeURIComponent(code)}`, 'service/dist/cli.js'
+  ], {
     PORT: '0',
     DATA_DIR: t.testdir()
   })
@@ -45,17 +49,17 @@ t.test('so it does from the first moment that a signal can be handled', async t 
   t.notMatch(service.err, 'listens on')
 })
 
-t.test('SIGTERM while workers start ends the primary and them with 0', async t => {
+t.test('SIGTERM while workers start ends the primary and the workers with exit code 0', async t => {
   const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
   service.kill('SIGTERM')
   t.equal(await service.exit(), 0, service.err)
   t.notMatch(service.out, 'starting a replacement')
 })
 
-t.test('SIGTERM to the first worker alone, as systemd may send it first, ends the primary with 0 too', async t => {
+t.test('SIGTERM to the first worker alone, as systemd may send it first, ends the primary with exit code 0 too', async t => {
   const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}` })
   for (const pid of childrenOf(service.pid)) process.kill(pid, 'SIGTERM')
-  // On a machine that is held up for seconds the worker listens by now, and starting a replacement.
+  // On a machine that is stalled for seconds, the worker may be listening by now, and a replacement starting.
   service.until(({ out }) => out.includes('Server listening')).then(() => service.kill('SIGTERM'), () => {})
   t.equal(await service.exit(), 0, service.err)
 })

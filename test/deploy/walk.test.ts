@@ -5,23 +5,23 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { run } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
-import { readCompose } from '../support/deploy.ts'
-import { blocksOf, ROOT } from '../support/markdown.ts'
-import { startDeployedNginx } from '../support/nginx.ts'
-import type { DeployedNginx } from '../support/nginx.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { ServiceProcess } from '../support/service-process.ts'
+import { readCompose } from '../support/documents/deploy.ts'
+import { blocksOf, ROOT } from '../support/documents/markdown.ts'
+import { startDeployedNginx } from '../support/network/nginx.ts'
+import type { DeployedNginx } from '../support/network/nginx.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
 
-// The walk of docs/deploy.md, step by step as it is written there. No container engine is needed: what stands in compose.yaml
-// is started as processes, and `docker compose` does to these what it would do to containers.
+// The walkthrough of docs/deploy.md, step by step. Needs no container engine: the services of compose.yaml are started
+// as processes, and `docker compose` acts on them as it would on containers.
 
-/** Seconds are spent on the way to what is shown, not for the sake of clients that return spread out. */
+/** Short, because most of the time would only serve to spread clients out. */
 const SHORT_DRAIN = { DRAIN_DELAY_MS: '100', DRAIN_MS: '500' }
 
 interface Stack { redis: RedisServer, one: ServiceProcess, two: ServiceProcess, front: DeployedNginx }
 
 class Walk {
-  /** A copy of what the walk touches in the clone. */
+  /** A copy of the files that the walkthrough changes in the clone. */
   readonly folder = mkdtempSync(join(tmpdir(), 'walk-'))
   readonly #t: Test
   #env: Record<string, string> = {}
@@ -34,20 +34,22 @@ class Walk {
     t.teardown(() => rmSync(this.folder, { recursive: true }))
   }
 
-  /** Does one command and returns what it printed. */
+  /** Runs one command and returns its output. */
   async step (command: string): Promise<string> {
     const [, onOne] = /^docker compose up .*--no-deps.* --wait (one|two)$/.exec(command) ?? []
     if (onOne !== undefined) return this.#restart(onOne as 'one' | 'two')
     if (command === 'docker compose up -d --build --wait') return this.#up()
     if (command === 'docker compose restart redis') return this.#restartRedis()
-    if (command === 'docker compose exec nginx nginx -s reload') return this.#do(() => this.#running.front.nginx.reload())
+    if (command === 'docker compose exec nginx nginx -s reload') {
+      return this.#do(() => this.#running.front.nginx.reload())
+    }
     if (command === 'npm ci && npm run build') return ''
     if (command.startsWith('node service/dist/cli.js tail')) return this.#listen(command)
     if (command.startsWith('export ')) return this.#export(command)
     return this.#shell(command)
   }
 
-  /** What the second terminal shows, when that is so many lines. */
+  /** The output of the second terminal, once it has this many lines. */
   async listened (lines: number): Promise<string> {
     await this.#listener!.until(({ out }) => out.split('\n').length > lines)
     return this.#listener!.out
@@ -63,7 +65,9 @@ class Walk {
     const [file, ...args] = services.redis!.command!
     const redis = await RedisServer.start(this.#t, { command: file!, args })
     const [, secret = ''] = /^JWT_SECRET=(.+)$/m.exec(readFileSync(join(this.folder, '.env'), 'utf8')) ?? []
-    const start = (name: 'one' | 'two'): Promise<ServiceProcess> => ServiceProcess.start(this.#t, { ...services[name]!.environment, REDIS_URL: redis.url, JWT_SECRET: secret, ...SHORT_DRAIN })
+    const start = (name: 'one' | 'two'): Promise<ServiceProcess> => ServiceProcess.start(this.#t, {
+      ...services[name]!.environment, REDIS_URL: redis.url, JWT_SECRET: secret, ...SHORT_DRAIN
+    })
     const [one, two] = [await start('one'), await start('two')]
     const tls = { cert: join(this.folder, 'deploy/tls/cert.pem'), key: join(this.folder, 'deploy/tls/key.pem') }
     const front = await startDeployedNginx(this.#t, [one.port, two.port], undefined, tls)
@@ -114,7 +118,10 @@ class Walk {
     return shell.out
   }
 
-  /** In the folder of the walk; the container `one` is this machine, with another port inside than outside. */
+  /**
+   * Runs in the folder of the walkthrough; the container `one` is this machine, with different ports inside and
+   * outside.
+   */
   #bash (command: string): Command {
     const { front, one } = this.#stack ?? {}
     const real = command.replaceAll('docker compose exec -T one ', '')
@@ -125,9 +132,11 @@ class Walk {
   }
 }
 
-/** Commands and what they print; a text block is what the second terminal shows. */
+/** The commands and their output; a text block is the output of the second terminal. */
 function stepsOf (): { command: string, shown: string }[] {
-  return blocksOf('docs/deploy.md').filter(({ section, text }) => section === 'The walk' && !text.startsWith('scrape_configs')).flatMap(({ language, text }) => {
+  return blocksOf('docs/deploy.md').filter(
+    ({ section, text }) => section === 'Walkthrough' && !text.startsWith('scrape_configs')
+  ).flatMap(({ language, text }) => {
     if (language === 'text') return [{ command: '', shown: text }]
     return text.split(/^\$ /m).slice(1).map(part => {
       const [command = '', ...shown] = part.split('\n')
@@ -136,7 +145,7 @@ function stepsOf (): { command: string, shown: string }[] {
   })
 }
 
-t.test('the walk of docs/deploy.md: every step works, and no event is lost over rolling restarts, reloads and a restart of Redis', async t => {
+t.test('every step of docs/deploy.md works, and no event is lost over rolling restarts, reloads and a restart of Redis', async t => {
   const walk = new Walk(t)
   const steps = stepsOf()
   t.ok(steps.length > 15)
@@ -154,8 +163,10 @@ t.test('the walk of docs/deploy.md: every step works, and no event is lost over 
   }
 })
 
-t.test('the scrape configuration names the instances as compose has them', async t => {
+t.test('the scrape configuration names the instances as compose does', async t => {
   const block = blocksOf('docs/deploy.md').find(({ text }) => text.startsWith('scrape_configs'))
   const targets = [...block!.text.matchAll(/'(\w+):8080'/g)].map(([, name]) => name)
-  t.same(targets, Object.entries(readCompose().services).filter(([, { build }]) => build !== undefined).map(([name]) => name))
+  t.same(targets, Object.entries(readCompose().services)
+    .filter(([, { build }]) => build !== undefined)
+    .map(([name]) => name))
 })

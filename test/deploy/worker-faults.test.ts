@@ -6,16 +6,16 @@ import { open } from '../support/client.ts'
 import { originIn, run, runService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { until } from '../support/log-contract.ts'
-import { stablePort } from '../support/ports.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { stablePort } from '../support/network/ports.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
-import { call } from '../support/service-app.ts'
+import { call } from '../support/service/service-app.ts'
 import { childrenOf, listen, pause, publish, startTeam } from '../support/team.ts'
 import { when } from '../support/when.ts'
 
-// WORKERS=n, when workers die, hang, or cannot be started.
+// WORKERS=n, if workers die, hang, or cannot be started.
 
-/** A team whose drain does not come to its end, because a client does not read; settles when it drains. */
+/** Two workers whose drain does not finish, because a client does not read; settles when the drain has begun. */
 async function startEndlessDrain (t: Test): Promise<{ service: Command, workers: number[] }> {
   const { service, origin } = await startTeam(t, { DRAIN_MS: '2147483647', HEARTBEAT_MS: '2147483647' })
   const stalled = await open(t, `${origin}/events?topic=news`)
@@ -28,7 +28,7 @@ async function startEndlessDrain (t: Test): Promise<{ service: Command, workers:
   return { service, workers }
 }
 
-t.test('a second signal ends all at once', async t => {
+t.test('a second signal ends all processes at once', async t => {
   const { service, workers } = await startEndlessDrain(t)
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
@@ -42,16 +42,19 @@ t.test('a worker that is killed while it drains is not replaced, and the exit co
   t.notMatch(service.out, 'starting a replacement')
 })
 
-// It kept the primary alive for ever, and with it a container or a unit until somebody killed all of it.
-t.test('a worker that hangs while it drains is killed in the end and told, and the exit code is 1', async t => {
+// Regression: it kept the primary alive indefinitely, and with it a container or unit, until somebody killed
+// everything.
+t.test('a worker that hangs while it drains is finally killed and reported, and the exit code is 1', async t => {
   const { service } = await startTeam(t, { DRAIN_MS: '50' })
   const workers = childrenOf(service.pid)
   const [hung = 0] = workers
   await pause(hung)
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
-  // On a busy machine the other one may be as late.
-  t.match(service.out, new RegExp(`"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not exit in time and are killed"`))
+  // On a busy machine the other worker may be as late.
+  t.match(service.out, new RegExp(
+    `"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not exit in time and are killed"`
+  ))
   await when(() => workers.every(isGone))
 })
 
@@ -64,19 +67,25 @@ function isGone (pid: number): boolean {
   }
 }
 
-// With connections dealt out by the primary, a client that came just then waited for ever.
-t.test('a worker that dies is told and replaced; its clients come back to the others and miss nothing', async t => {
+// Regression: when the primary distributed the connections, a client that connected at that moment waited indefinitely.
+t.test('a worker that dies is reported and replaced; its clients reconnect to the others and miss nothing', async t => {
   const { service, origin } = await startTeam(t)
   const clients = await Promise.all([1, 2, 3, 4].map(() => ResumingClient.start(t, { origin, topics: ['news'] })))
   await publish(origin, 'one')
   const [first = 0, second = 0] = childrenOf(service.pid)
   process.kill(first, 'SIGKILL')
-  // The worker may take this with it: it is published as an application does, again until it is acknowledged.
+  // The event may be lost with the worker: it is published as an application would, repeatedly until it is
+  // acknowledged.
   const headers = { 'idempotency-key': 'two' }
-  await until(() => call(`${origin}/topics/news/events`, { method: 'POST', body: 'two', type: 'text/plain', headers }).then(({ status }) => status === 201, () => false))
-  await service.until(({ out }) => out.includes(`"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker exited; starting a replacement"`))
+  await until(() => call(
+    `${origin}/topics/news/events`,
+    { method: 'POST', body: 'two', type: 'text/plain', headers }
+  ).then(({ status }) => status === 201, () => false))
+  await service.until(({ out }) => out.includes(
+    `"worker":${first},"code":null,"signal":"SIGKILL","pauseMs":100,"msg":"a worker exited; starting a replacement"`
+  ))
   await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
-  // One that is ended by itself, as for a rolling restart, is replaced as well.
+  // A worker that is stopped separately, as in a rolling restart, is replaced as well.
   process.kill(second, 'SIGTERM')
   await service.until(({ out }) => out.includes(`"worker":${second},"code":0,"signal":null`))
   await service.until(({ out }) => out.match(/Server listening/g)?.length === 4)
@@ -88,7 +97,7 @@ t.test('a worker that dies is told and replaced; its clients come back to the ot
   }
 })
 
-/** A copy of Node in a folder of its own, as one that an upgrade may take away while it runs. */
+/** A copy of Node in a folder of its own, to imitate a Node that an upgrade removes while it is running. */
 function copyOfNode (t: Test): { folder: string, node: string } {
   const folder = join(t.testdir({ bin: {} }), 'bin')
   const node = join(folder, 'node')
@@ -96,20 +105,21 @@ function copyOfNode (t: Test): { folder: string, node: string } {
   return { folder, node }
 }
 
-// Node tells it by an event when there is no such program, and by a throw when its folder is none: the place stayed empty, or
-// the primary ended and all the others with it.
-t.test('a worker that cannot be started is tried again until it can', async t => {
+// Node reports a missing program by an event, and a folder that is not one by throwing: the slot stayed empty, or the
+// primary exited together with all other workers.
+t.test('the start of a worker that fails is retried until it succeeds', async t => {
   const { url } = await RedisServer.start(t)
   const { folder, node } = copyOfNode(t)
   const service = run(t, node, ['service/dist/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
   await service.until(({ err }) => err.includes('Publish:'))
-  const fails = (code: string) => service.until(({ out }) => new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started; trying again"`).test(out))
+  const fails = (code: string) => service.until(({ out }) =>
+    new RegExp(`"code":"${code}".*"pauseMs":\\d+,"msg":"a worker could not be started; trying again"`).test(out))
   renameSync(folder, `${folder}.away`)
   process.kill(childrenOf(service.pid)[0]!, 'SIGKILL')
   await fails('ENOENT')
   writeFileSync(folder, '')
   await fails('ENOTDIR')
-  t.match(await call(`${originIn(service.err)}/metrics`), { status: 200 }, 'what could not be started is not asked')
+  t.match(await call(`${originIn(service.err)}/metrics`), { status: 200 }, 'a worker that did not start is not queried')
   rmSync(folder)
   renameSync(`${folder}.away`, folder)
   await service.until(({ out }) => out.match(/Server listening/g)?.length === 3)
@@ -117,15 +127,21 @@ t.test('a worker that cannot be started is tried again until it can', async t =>
   t.same([...service.out.matchAll(/"pauseMs":(\d+)/g)].map(match => match[1]).slice(0, 3), ['100', '200', '400'])
 })
 
-t.test('when not even the first worker can be started that is told, and it exits with 1', async t => {
+t.test('if not even the first worker can be started, this is reported, and the exit code is 1', async t => {
   const { url } = await RedisServer.start(t)
-  const service = run(t, process.execPath, ['--import=data:text/javascript,process.execPath="/nowhere/node"', 'service/dist/cli.js'], { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` })
+  const service = run(
+    t,
+    process.execPath,
+    ['--import=data:text/javascript,process.execPath="/nowhere/node"', 'service/dist/cli.js'],
+    { WORKERS: '2', REDIS_URL: url, PORT: `${await stablePort()}` }
+  )
   t.equal(await service.exit(), 1)
   t.equal(service.err, 'resumable-sse: no worker can be started: spawn /nowhere/node ENOENT\n')
 })
 
-// Only the first one's fate was known to the start: with a later one dying before it listened the start never came to its end.
-t.test('a worker that dies before it listens does not keep the start from its end', async t => {
+// Regression: the start only observed the first worker: if a later one died before it listened, the start never
+// finished.
+t.test('a worker that dies before it listens does not prevent the start from finishing', async t => {
   const redis = await RedisServer.start(t)
   const service = runService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}` })
   await service.until(({ out }) => out.includes('Server listening'))

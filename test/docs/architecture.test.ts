@@ -2,23 +2,26 @@ import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { blocksOf, readDoc } from '../support/markdown.ts'
+import { blocksOf, readDoc } from '../support/documents/markdown.ts'
 
-// docs/internals/architecture.md draws the rooms and the imports between them. The linter rejects an import against the direction;
-// this compares the drawing with every import there is, and finds circles, which no rule of the linter sees.
+// docs/internals/architecture.md shows the rooms and the imports between them. The linter rejects imports against the
+// direction; this test compares the diagram with all actual imports, and detects cycles, which no lint rule sees.
 
 const SOURCES = ['plugin', 'service'].flatMap(folder => {
   const files = readdirSync(join(import.meta.dirname, '../..', folder), { recursive: true, encoding: 'utf8' })
-  return files.filter(file => /(?<!\.d)\.ts$/.test(file) && !/^(dist|node_modules)\//.test(file)).map(file => `${folder}/${file}`)
+  return files.filter(file => /(?<!\.d)\.ts$/.test(file) && !/^(dist|node_modules)\//.test(file))
+    .map(file => `${folder}/${file}`)
 })
 
 interface Import { specifier: string, isOfTypes: boolean }
 
-/** What a file imports or re-exports. */
+/** The imports and re-exports of a file. */
 function importsOf (file: string): Import[] {
   const { statements } = ts.createSourceFile(file, readDoc(file), ts.ScriptTarget.ES2022)
   return statements.flatMap(statement => {
-    if (ts.isImportDeclaration(statement)) return toImport(statement.moduleSpecifier, statement.importClause?.isTypeOnly)
+    if (ts.isImportDeclaration(statement)) {
+      return toImport(statement.moduleSpecifier, statement.importClause?.isTypeOnly)
+    }
     return ts.isExportDeclaration(statement) ? toImport(statement.moduleSpecifier, statement.isTypeOnly) : []
   })
 }
@@ -27,20 +30,20 @@ function toImport (specifier: ts.Expression | undefined, isOfTypes = false): Imp
   return specifier && ts.isStringLiteral(specifier) ? [{ specifier: specifier.text, isOfTypes }] : []
 }
 
-/** The files that have to be loaded before a file; types are gone when it runs. */
+/** The files that must be loaded before a file; type imports are gone at run time. */
 function loadedBy (file: string): string[] {
   const loaded = importsOf(file).filter(({ specifier, isOfTypes }) => specifier.startsWith('.') && !isOfTypes)
   return loaded.map(({ specifier }) => join(dirname(file), specifier))
 }
 
-/** A room is a folder of the library with its wings, the library's index, or the whole service. */
+/** A room is a folder of the library with its subfolders, the library's index, or the whole service. */
 function roomOf (file: string): string {
   const [top = '', room = ''] = file.split('/')
   if (top === 'service') return 'service'
   return room.endsWith('.ts') ? 'index' : room
 }
 
-/** Where an import leads: the service uses the library by name only, so all its exports are one target. */
+/** The target of an import: the service uses the library only by name, so all its exports count as one target. */
 function targetOf (file: string, specifier: string): string | undefined {
   if (specifier.startsWith('.')) return roomOf(join(dirname(file), specifier))
   return specifier.startsWith('fastify-resumable-sse') ? 'exports' : undefined
@@ -51,7 +54,7 @@ function drawnArrows (): string[] {
   return [...text.matchAll(/^ *(\w+) --> (\w+)$/gm)].map(([, from, to]) => `${from} --> ${to}`)
 }
 
-/** The circles in a graph, each as the way around it. */
+/** The cycles in a graph, each as a path. */
 function circlesIn (graph: ReadonlyMap<string, readonly string[]>): string[] {
   const done = new Set<string>()
   const circles: string[] = []
@@ -65,7 +68,7 @@ function circlesIn (graph: ReadonlyMap<string, readonly string[]>): string[] {
   return circles
 }
 
-t.test('the drawing shows every import between the rooms, and no other', async t => {
+t.test('the drawing shows every import between the folders, and no other', async t => {
   const found = new Set(SOURCES.flatMap(file => importsOf(file).flatMap(({ specifier }) => {
     const [from, to] = [roomOf(file), targetOf(file, specifier)]
     return to === undefined || to === from ? [] : [`${from} --> ${to}`]
@@ -73,19 +76,21 @@ t.test('the drawing shows every import between the rooms, and no other', async t
   t.same(drawnArrows().sort(), [...found].sort())
 })
 
-t.test('the drawing has no circle', async t => {
+t.test('the drawing has no cycle', async t => {
   const graph = new Map<string, string[]>()
-  for (const [from = '', to = ''] of drawnArrows().map(arrow => arrow.split(' --> '))) graph.set(from, [...graph.get(from) ?? [], to])
+  for (const [from = '', to = ''] of drawnArrows().map(arrow => arrow.split(' --> '))) {
+    graph.set(from, [...graph.get(from) ?? [], to])
+  }
   t.same(circlesIn(graph), [])
 })
 
-t.test('no file is loaded in a circle', async t => {
+t.test('no file is imported in a cycle', async t => {
   t.ok(SOURCES.length > 100)
   t.same(circlesIn(new Map(SOURCES.map(file => [file, loadedBy(file)]))), [])
 })
 
-// A file whose types come from a file that imports it cannot be understood without it.
-t.test('nor are the types of two files declared in a circle', async t => {
+// A file whose types come from a file that imports it cannot be understood separately.
+t.test('the types of two files are not declared in a cycle either', async t => {
   const importedBy = (file: string): string[] => importsOf(file)
     .filter(({ specifier }) => specifier.startsWith('.'))
     .map(({ specifier }) => join(dirname(file), specifier))
@@ -93,11 +98,27 @@ t.test('nor are the types of two files declared in a circle', async t => {
 })
 
 t.test('no two classes have the same name', async t => {
-  const names = SOURCES.flatMap(file => [...readDoc(file).matchAll(/^(?:export )?(?:abstract )?class (\w+)/gm)].map(([, name]) => name!))
+  const names = SOURCES.flatMap(
+    file => [...readDoc(file).matchAll(/^(?:export )?(?:abstract )?class (\w+)/gm)].map(([, name]) => name!)
+  )
   t.ok(names.length > 30)
   t.same(names.filter((name, i) => names.indexOf(name) !== i), [])
 })
 
-t.test('a circle is found', async t => {
+// If a folder is not packed, the source maps of the package lack their sources, and attw finds unresolvable imports.
+t.test('each package contains every folder of its sources', t => {
+  // The console is bundled, so no source map of the package refers to it.
+  const folders = new Set(SOURCES.map(file => file.split('/'))
+    .filter(({ length }) => length > 2)
+    .map(([home, folder]) => `${home}/${folder}`))
+  const packed = ['plugin', 'service'].flatMap(home => {
+    const { files } = JSON.parse(readDoc(`${home}/package.json`)) as { files: string[] }
+    return files.map(file => `${home}/${file}`)
+  })
+  t.same([...folders].filter(folder => folder !== 'service/console' && !packed.includes(folder)), [])
+  t.end()
+})
+
+t.test('a cycle is found', async t => {
   t.same(circlesIn(new Map([['a', ['b', 'c']], ['b', ['c']], ['c', ['b']]])), ['b -> c -> b'])
 })

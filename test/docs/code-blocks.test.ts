@@ -7,31 +7,34 @@ import t from 'tap'
 import type { Test } from 'tap'
 import ts from 'typescript'
 import { run } from '../support/commands.ts'
-import { blocksOf, DOCS, ROOT } from '../support/markdown.ts'
-import type { Block } from '../support/markdown.ts'
+import { blocksOf, DOCS, ROOT } from '../support/documents/markdown.ts'
+import type { Block } from '../support/documents/markdown.ts'
 
 const SHOWN_ORIGIN = 'http://127.0.0.1:3000'
 
-/** A TypeScript block as a whole program, and the console blocks that follow it in its section. */
+/** A TypeScript block as a complete program, with the console blocks that follow it in its section. */
 interface Program { name: string, block: Block, source: string, consoles: Block[] }
 
 const programs: Program[] = []
 for (const file of DOCS) {
   for (const block of blocksOf(file)) {
     if (block.language === 'ts') {
-      programs.push({ name: `${file.replace(/\W/g, '-')}-${block.line}`, block, source: wholeProgram(file, block.text), consoles: [] })
-    } else if (block.language === 'console' && programs.at(-1)?.block.file === file && programs.at(-1)?.block.section === block.section) {
+      programs.push({
+        name: `${file.replace(/\W/g, '-')}-${block.line}`, block, source: wholeProgram(file, block.text), consoles: []
+      })
+    } else if (block.language === 'console' &&
+      programs.at(-1)?.block.file === file && programs.at(-1)?.block.section === block.section) {
       programs.at(-1)!.consoles.push(block)
     }
   }
 }
 
-// Inside the repository, so that the package is found by its own name, as those who installed it find it.
+// Inside the repository, so that the package is found by its own name, as it is after an installation.
 const folder = join(ROOT, '.tap', 'code-blocks', String(process.pid))
 mkdirSync(folder, { recursive: true })
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 
-/** What the text says is there already, and the app handed out instead of listening on a fixed port. */
+/** Adds what the document presupposes, and exports the app instead of listening on a fixed port. */
 function wholeProgram (file: string, text: string): string {
   const imports = text.split('\n').filter(line => line.startsWith('import '))
   const body = text.split('\n').filter(line => !line.startsWith('import ') && !line.includes('app.listen(')).join('\n')
@@ -55,7 +58,7 @@ t.test('every TypeScript block is free of type errors', async t => {
   })
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile)
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT)
-  // Against the published declarations, as a reader's compiler does.
+  // Compiled against the published declarations, as by a reader's compiler.
   options.customConditions = []
   const found = ts.getPreEmitDiagnostics(ts.createProgram(files, options))
   const told = found.map(({ file, start, messageText }) => {
@@ -65,11 +68,11 @@ t.test('every TypeScript block is free of type errors', async t => {
   t.same(told, [])
 })
 
-/** Programs of a browser's page are compiled only: they have no server, and test/client runs what they use. */
+/** Programs for a browser page are only compiled: they have no server, and test/client runs the code they use. */
 const servers = programs.filter(({ source }) => !source.includes("'fastify-resumable-sse/client'"))
 
 for (const { name, block, source, consoles } of servers) {
-  t.test(`the block at ${block.file}:${block.line} runs, and curl shows what is shown`, async t => {
+  t.test(`the block at ${block.file}:${block.line} runs, and curl shows the documented output`, async t => {
     const app = await load(t, name, source)
     await app.listen({ host: '127.0.0.1', port: 0 })
     const origin = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
@@ -80,17 +83,25 @@ for (const { name, block, source, consoles } of servers) {
 
 async function load (t: Test, name: string, source: string): Promise<FastifyInstance> {
   const file = join(folder, `${name}.mjs`)
-  const { outputText } = ts.transpileModule(source, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 } })
+  const { outputText } = ts.transpileModule(source, {
+    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
+  })
   writeFileSync(file, outputText)
   const { app } = await import(pathToFileURL(file).href) as { app: FastifyInstance }
   t.teardown(() => app.close())
   return app
 }
 
-/** The id of an event. In commands, ids that were printed before replace those that the document shows, by their number. */
+/**
+ * The id of an event. In commands, ids that were printed before replace those shown in the document, by their number.
+ */
 const EVENT_ID = /\b\d{13}-(\d+)\b/g
 
-async function checkSession (t: Test, text: string, { origin, ids }: { origin: string, ids: Map<string, string> }): Promise<void> {
+async function checkSession (
+  t: Test,
+  text: string,
+  { origin, ids }: { origin: string, ids: Map<string, string> }
+): Promise<void> {
   for (const part of text.split(/^\$ /m).slice(1)) {
     const [command = '', ...shown] = part.split('\n')
     const real = command.replaceAll(SHOWN_ORIGIN, origin).replace(EVENT_ID, (id, n: string) => ids.get(n) ?? id)
@@ -101,7 +112,10 @@ async function checkSession (t: Test, text: string, { origin, ids }: { origin: s
   }
 }
 
-/** The clock in ids, a `retry:` drawn by lot, and spaces at line ends do not count. */
+/** Ignores the clock in ids, a random `retry:`, and spaces at line ends. */
 function comparable (text: string): string {
-  return text.replace(EVENT_ID, '<ms>-$1').replace(/^retry: (2\d{3}|3\d{3}|4000)$/gm, 'retry: <2000 to 4000>').replace(/[ \t]+$/gm, '').trim()
+  return text.replace(EVENT_ID, '<ms>-$1')
+    .replace(/^retry: (2\d{3}|3\d{3}|4000)$/gm, 'retry: <2000 to 4000>')
+    .replace(/[ \t]+$/gm, '')
+    .trim()
 }

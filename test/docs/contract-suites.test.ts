@@ -2,9 +2,9 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { run } from '../support/commands.ts'
-import { blocksOf, ROOT } from '../support/markdown.ts'
+import { blocksOf, ROOT } from '../support/documents/markdown.ts'
 
-// What the guide shows to authors of a log or a store, as they run it: with Node's own runner, on the built package.
+// The guide's example for authors of a log or a store, run as they would: with Node's own runner, on the built package.
 
 const section = 'A log or a token store of your own'
 const blocks = blocksOf('docs/guides/testing.md').filter(block => block.section === section && block.language === 'js')
@@ -15,11 +15,11 @@ t.teardown(() => rmSync(folder, { recursive: true, force: true }))
 
 t.equal(blocks.length, 2)
 
-/** What the file reports when it is run by `node --test`. */
+/** The report of `node --test` for the file. */
 async function report (name: string, text: string): Promise<string> {
   const file = join(folder, `${name}.mjs`)
   writeFileSync(file, text)
-  // Without what tap makes of every Node process it meets.
+  // Without the environment that tap sets for every Node process.
   const command = run(t, 'env', ['-u', 'NODE_OPTIONS', process.execPath, '--test', '--test-reporter=tap', file])
   await command.ended
   return command.out
@@ -34,7 +34,8 @@ for (const [at, { text, line }] of blocks.entries()) {
 }
 
 t.test('a log that breaks the contract fails under node:test', async t => {
-  const broken = 'const log = new (class extends MemoryLog { append (...[topic, events]) { return super.append(topic, events) } })({ retention })'
+  const broken = 'const log = new (class extends MemoryLog { append (...[topic, events]) { return super.append(topic, ' +
+    'events) } })({ retention })'
   const text = blocks[0]!.text.replace('const log = new MemoryLog({ retention })', broken)
   t.not(text, blocks[0]!.text)
   t.match(await report('broken', text), /^not ok \d+ - an idempotency key used again/m)

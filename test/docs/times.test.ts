@@ -2,18 +2,20 @@ import t from 'tap'
 import { variables } from '../../service/config/config.ts'
 import type { VariableName } from '../../service/config/config.ts'
 import { parseDuration } from '../../service/config/duration.ts'
-import { TIMEOUTS } from '../../service/http/timeouts.ts'
-import { readCompose, readManifest } from '../support/deploy.ts'
-import { readDoc, tableRows } from '../support/markdown.ts'
+import { TIMEOUTS } from '../../service/http/connections/timeouts.ts'
+import { readCompose, readManifest } from '../support/documents/deploy.ts'
+import { readDoc, tableRows } from '../support/documents/markdown.ts'
 
-// docs/deploy.md, "Times that fit together": the defaults are those of the code, and they do fit together.
+// docs/deploy.md, "Times that fit together": the defaults match the code, and they do fit together.
 
-const rows = new Map(tableRows('docs/deploy.md', 'Time').map(([name = '', value = '']) => [name.replaceAll('`', ''), value]))
+const rows = new Map(tableRows('docs/deploy.md', 'Time').map(([name = '', value = '']) => [
+  name.replaceAll('`', ''), value
+]))
 const shown = (name: string): string => rows.get(name) ?? `no row for ${name}`
 const seconds = (ms: number): string => `${ms / 1_000} s`
 const variable = (name: VariableName): number => Number(variables[name].default)
 
-/** Of nginx, such as `proxy_read_timeout 60s`. */
+/** A time in the nginx configuration, such as `proxy_read_timeout 60s`. */
 const nginxMs = (directive: string): number | undefined =>
   parseDuration(new RegExp(`\\b${directive} (\\w+);`).exec(readDoc('deploy/nginx.conf'))?.[1] ?? '')
 
@@ -24,15 +26,19 @@ t.test('the defaults in the table are those of the code and of the files in depl
   t.equal(shown('Head of a request'), seconds(TIMEOUTS.headMs))
   t.equal(shown('A whole request'), seconds(TIMEOUTS.requestMs))
   t.equal(shown('A connection without requests'), seconds(TIMEOUTS.idleMs))
-  const commandTimeout = tableRows('docs/topics.md', 'Log option').find(([option]) => option === 'RedisLog.commandTimeoutMs')
+  const commandTimeout = tableRows('docs/topics.md', 'Log option').find(
+    ([option]) => option === 'RedisLog.commandTimeoutMs'
+  )
   t.equal(shown('Connecting to Redis, and a command'), seconds(Number(commandTimeout?.[1])))
   t.equal(shown('proxy_read_timeout of nginx and the Ingress'), seconds(nginxMs('proxy_read_timeout')!))
   t.match(readDoc('deploy/kubernetes/ingress.yaml'), "proxy-read-timeout: '60'")
 })
 
-t.test('the times until a process is killed are those of compose, Kubernetes and systemd', async t => {
+t.test('the times before a process is killed are those of compose, Kubernetes and systemd', async t => {
   const instances = Object.values(readCompose().services).filter(({ build }) => build !== undefined)
-  const { spec } = readManifest('deployment.yaml') as unknown as { spec: { template: { spec: { terminationGracePeriodSeconds: number } } } }
+  const { spec } = readManifest('deployment.yaml') as unknown as {
+    spec: { template: { spec: { terminationGracePeriodSeconds: number } } }
+  }
   const unit = /TimeoutStopSec=(\d+)/.exec(readDoc('deploy/resumable-sse@.service'))?.[1]
   const told = shown('stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec')
   for (const { stop_grace_period: grace = '' } of instances) {
@@ -40,7 +46,7 @@ t.test('the times until a process is killed are those of compose, Kubernetes and
   }
 })
 
-t.test('the defaults fit together', async t => {
+t.test('the defaults are consistent with each other', async t => {
   t.ok(3 * variable('HEARTBEAT_MS') <= nginxMs('proxy_read_timeout')!, 'a late heartbeat ends no stream')
   t.ok(variable('HEARTBEAT_MS') <= 15_000, 'load balancers cut idle connections after 60 s, some after 30 s')
   t.ok(TIMEOUTS.idleMs > 60_000, 'the proxy closes an idle connection first')

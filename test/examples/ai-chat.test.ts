@@ -2,8 +2,8 @@ import t from 'tap'
 import type { BrowserContext, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { model } from '../../examples/ai-chat/model.ts'
-import { openBrowser, openPage, untilTrue } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
+import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
 
 const browser = await openBrowser(t)
 
@@ -37,10 +37,10 @@ async function whole (prompt: string): Promise<string> {
   return text
 }
 
-t.test('an answer is complete and without repeats after reloads in its middle, and in a second tab', async t => {
+t.test('an answer is complete and without duplicates after reloads in its middle, and in a second tab', async t => {
   const example = await Example.start(t, 'ai-chat')
   const context = await newContext(t)
-  // The answer repeats the question: a long one, so that it is not over before the reloads.
+  // The answer repeats the question, which is long so that the answer is not complete before the reloads.
   const prompt = 'What is it? '.repeat(60).trim()
   const expected = whole(prompt)
   const page = await ask(t, context, example, prompt)
@@ -58,10 +58,10 @@ t.test('an answer is complete and without repeats after reloads in its middle, a
   }
   await page.reload()
   await isIn(page, 'done')
-  t.equal(await textOf(page), await expected, 'after the end, too')
+  t.equal(await textOf(page), await expected, 'after the end too')
 })
 
-t.test('the stop button ends the answer, for good', async t => {
+t.test('the stop button ends the answer for good', async t => {
   const example = await Example.start(t, 'ai-chat')
   const page = await ask(t, await newContext(t), example, 'Stop?')
   await page.getByRole('button', { name: 'Stop' }).click()

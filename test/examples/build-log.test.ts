@@ -1,13 +1,13 @@
 import t from 'tap'
-import { openBrowser, openPage, untilTrue } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
-import { exec } from '../support/packages.ts'
-import { ROOT } from '../support/markdown.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
+import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
+import { exec } from '../support/documents/packages.ts'
+import { ROOT } from '../support/documents/markdown.ts'
+import { TcpProxy } from '../support/network/tcp-proxy.ts'
 
 const browser = await openBrowser(t)
 
-t.test('the log is complete after cuts, for who reads along and for who comes when it is over', async t => {
+t.test('the log is complete after cuts, for clients that follow it and for those that connect after its end', async t => {
   const example = await Example.start(t, 'build-log')
   const proxy = await TcpProxy.start(t, example.port)
   const page = await openPage(t, browser)

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { launchExample } from '../support/launched-example.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { launchExample } from '../support/documents/launched-example.ts'
 
 const browser = await openBrowser(t)
 
@@ -32,6 +32,6 @@ t.test('the proxy turns the cookie into a bearer token, for pages of this site o
   t.equal(await status({}), 401)
   t.equal(await status({ cookie }), 200)
   t.equal(await status({ cookie, 'sec-fetch-site': 'cross-site' }), 403)
-  t.equal(await status({ authorization: `Bearer ${value}` }), 200, 'a program has a header of its own')
-  t.equal(await status({ cookie }, `http://127.0.0.1:${port + 1}`), 401, 'the app itself does not look at cookies')
+  t.equal(await status({ authorization: `Bearer ${value}` }), 200, 'a program sends its own header')
+  t.equal(await status({ cookie }, `http://127.0.0.1:${port + 1}`), 401, 'the app itself does not read cookies')
 })

@@ -1,11 +1,11 @@
 import t from 'tap'
 import type { Page } from 'playwright-core'
-import { openBrowser, openPage, untilTrue } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
+import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
 
 const browser = await openBrowser(t)
 
-/** The lines of the page, oldest first, by match. */
+/** The lines of the page by match, oldest first. */
 async function goalsOf (page: Page): Promise<Map<string, number[][]>> {
   const goals = new Map<string, number[][]>()
   for (const line of (await page.locator('#goals li').allTextContents()).reverse()) {
@@ -19,7 +19,7 @@ async function untilGoals (page: Page, count: number): Promise<void> {
   await untilTrue(page, `document.querySelectorAll('#goals li').length >= ${count}`)
 }
 
-/** One goal later, also when the match begins again. */
+/** True if one goal was scored, or the match starts again. */
 function isNext ([home, away]: number[], [nextHome, nextAway]: number[]): boolean {
   const before = home! + away! === 9 ? 0 : home! + away!
   const isUp = before === 0 || (nextHome! >= home! && nextAway! >= away!)
@@ -43,6 +43,8 @@ t.test('a page shows each goal of each match once and in order, over kill -9 of 
   t.same([...goals.keys()].sort(), ['Lions', 'North', 'Reds'])
   for (const [host, scores] of goals) {
     t.same(scores[0]!.reduce((sum, goals) => sum + goals), 1, `${host}: from the first`)
-    for (const [at, score] of scores.slice(1).entries()) t.ok(isNext(scores[at]!, score), `${host}: ${scores[at]!.join('–')}, then ${score.join('–')}`)
+    for (const [at, score] of scores.slice(1).entries()) {
+      t.ok(isNext(scores[at]!, score), `${host}: ${scores[at]!.join('–')}, then ${score.join('–')}`)
+    }
   }
 })

@@ -1,12 +1,12 @@
 import t from 'tap'
 import type { BrowserContext, Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { openBrowser, openPage, untilTrue } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
+import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
 
 const browser = await openBrowser(t)
 
-/** A browser of its own, with a first tab in which a user has signed in. */
+/** A separate browser, with a first tab in which a user has signed in. */
 async function signIn (t: Test, example: Example, name: string): Promise<{ context: BrowserContext, tab: Page }> {
   const context = await browser.newContext()
   t.teardown(() => context.close())
@@ -34,10 +34,12 @@ async function linesOf (tab: Page, last: string): Promise<string[]> {
 }
 
 async function streams (tab: Page): Promise<number> {
-  return await tab.evaluate("fetch('/streams').then(response => response.json()).then(({ streams }) => streams)") as number
+  return await tab.evaluate(
+    "fetch('/streams').then(response => response.json()).then(({ streams }) => streams)"
+  ) as number
 }
 
-t.test('twelve tabs have one connection, and each its user\'s notifications, over closed tabs and kill -9', async t => {
+t.test('twelve tabs share one connection, and each shows the notifications of its user, over closed tabs and kill -9', async t => {
   const example = await Example.start(t, 'notifications', { COOKIE_SECRET: 'of this test, the same after a restart' })
   const { context, tab: first } = await signIn(t, example, 'alice')
   const { tab: bob } = await signIn(t, example, 'bob')
@@ -48,11 +50,11 @@ t.test('twelve tabs have one connection, and each its user\'s notifications, ove
     await isOpen(tab)
     tabs.push(tab)
   }
-  t.equal(await streams(bob), 2, 'one for the tabs of alice, one for bob')
+  t.equal(await streams(bob), 2, 'one for the tabs of alice, and one for bob')
 
   await notify(bob, 'alice', 'one')
   for (const tab of tabs) t.same(await linesOf(tab, 'bob one'), ['bob one'])
-  // The first tab has the connection of all.
+  // The first tab has the connection of all tabs.
   await tabs.shift()!.close()
   await notify(bob, 'alice', 'two')
   await notify(tabs[0]!, 'bob', 'for bob')
@@ -67,10 +69,10 @@ t.test('twelve tabs have one connection, and each its user\'s notifications, ove
   t.same(await linesOf(bob, 'alice for bob'), ['alice for bob'])
   const late = await openPage(t, context)
   await late.goto(example.origin)
-  t.same(await linesOf(late, 'bob three'), ['bob one', 'bob two', 'bob three'], 'a new tab shows the latest')
+  t.same(await linesOf(late, 'bob three'), ['bob one', 'bob two', 'bob three'], 'a new tab shows the latest notifications')
 })
 
-t.test('who signs out is signed out in all tabs', async t => {
+t.test('a user that signs out is signed out in all tabs', async t => {
   const example = await Example.start(t, 'notifications')
   const { context, tab } = await signIn(t, example, 'alice')
   const other = await openPage(t, context)
@@ -81,10 +83,11 @@ t.test('who signs out is signed out in all tabs', async t => {
   t.equal(await streams(tab), 0)
 })
 
-t.test('nobody reads the notifications of another', async t => {
+t.test('no user can read the notifications of another', async t => {
   const example = await Example.start(t, 'notifications')
   const { tab } = await signIn(t, example, 'alice')
-  const status = async (path: string): Promise<unknown> => await tab.evaluate(`fetch('${path}').then(({ status }) => status)`)
+  const status = async (path: string): Promise<unknown> =>
+    await tab.evaluate(`fetch('${path}').then(({ status }) => status)`)
   t.equal(await status('/events?topic=users/bob'), 403)
   t.equal((await fetch(`${example.origin}/notifications`)).status, 401)
 })

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
 
 const browser = await openBrowser(t)
 
-t.test('a customer sees their orders once each, over kill -9, and the token of the stream is worthless to others', async t => {
+t.test('a customer sees each of their orders once, over kill -9, and the token of the stream is useless to others', async t => {
   const example = await Example.start(t, 'one-time-token', { COOKIE_SECRET: 'of this test, the same after a restart' })
   const page = await openPage(t, browser)
   const tokens: URL[] = []

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { Example } from '../support/example.ts'
-import { TcpProxy } from '../support/tcp-proxy.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { Example } from '../support/documents/example.ts'
+import { TcpProxy } from '../support/network/tcp-proxy.ts'
 
 const browser = await openBrowser(t)
 

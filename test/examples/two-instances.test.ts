@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Page } from 'playwright-core'
-import { openBrowser, openPage, untilTrue } from '../support/browser.ts'
-import { launchExample } from '../support/launched-example.ts'
+import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
+import { launchExample } from '../support/documents/launched-example.ts'
 
 const browser = await openBrowser(t)
 
@@ -12,7 +12,7 @@ async function instanceOf (page: Page): Promise<{ instance: string, pid: number 
   return { instance: instance!, pid: Number(pid) }
 }
 
-t.test('kill -9 of the instance that serves a page: the page continues at the other one, with each message once', async t => {
+t.test('kill -9 of the instance that serves a page: the page continues with the other one, and shows each message once', async t => {
   const { origin } = await launchExample(t, 'two-instances', 2)
   const page = await openPage(t, browser)
   const send = async (text: string): Promise<number> => {
@@ -27,7 +27,8 @@ t.test('kill -9 of the instance that serves a page: the page continues at the ot
 
   process.kill(pid, 'SIGKILL')
   await page.waitForSelector('#state[data-state="waiting"]')
-  // While nobody listens. A POST is not repeated by nginx, so the first one may find the dead instance.
+  // Published while no client is connected. nginx does not repeat a POST, so the first attempt may reach the dead
+  // instance.
   while (await send('two') !== 201);
   await untilTrue(page, `document.getElementById('instance').textContent !== '${instance}'`)
   t.equal(await send('three'), 201)

@@ -1,10 +1,19 @@
-// A program of somebody who installed the library alone. declarations.test.ts compiles it with each TypeScript.
+// A program of a user who has installed only the library. declarations.test.ts compiles it with each TypeScript
+// version.
 import Fastify from 'fastify'
 import type { FastifyReply } from 'fastify'
 import { generateKeyPairSync } from 'node:crypto'
 import { Readable } from 'node:stream'
 import sse, { RESET_ID, resumableSse } from 'fastify-resumable-sse'
-import type { CloseReason, OpenableSource, SseEvent, SsePluginOptions, SseSource, SseStream, WireEvent } from 'fastify-resumable-sse'
+import type {
+  CloseReason,
+  OpenableSource,
+  SseEvent,
+  SsePluginOptions,
+  SseSource,
+  SseStream,
+  WireEvent
+} from 'fastify-resumable-sse'
 import { auth, Grant } from 'fastify-resumable-sse/auth'
 import type { AuthOptions, PublicKey } from 'fastify-resumable-sse/auth'
 import topics, { MemoryLog } from 'fastify-resumable-sse/topics'
@@ -16,8 +25,12 @@ interface Prices { price: { cents: number }, message: string }
 
 const options: SsePluginOptions = { heartbeatMs: 1_000, onClose: (reason: CloseReason) => { console.log(reason) } }
 const log: TopicLog = new MemoryLog()
-const key: PublicKey = { publicKey: generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }), algorithm: 'EdDSA' }
-const signIn: AuthOptions = { jwt: key, cookie: { name: 'sid', verify: name => ({ subject: name, subscribe: ['news'] }) } }
+const key: PublicKey = {
+  publicKey: generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }), algorithm: 'EdDSA'
+}
+const signIn: AuthOptions = {
+  jwt: key, cookie: { name: 'sid', verify: name => ({ subject: name, subscribe: ['news'] }) }
+}
 
 const app = Fastify()
 await app.register(sse, options)
@@ -27,9 +40,13 @@ await app.register(topics, { log })
 export const all: Topics = app.topics
 
 app.get('/value', (request, reply) => reply.sse({ id: RESET_ID, event: 'tick', data: { n: 1 } }))
-app.get('/readable', { sse: { retryMs: false } }, (request, reply) => reply.sse(Readable.from(['a', 'b']), { slowClient: 'drop' }))
+app.get(
+  '/readable',
+  { sse: { retryMs: false } },
+  (request, reply) => reply.sse(Readable.from(['a', 'b']), { slowClient: 'drop' })
+)
 app.get('/fetch', async (request, reply) => reply.sse(await fetch('http://127.0.0.1:8080/events')))
-// With the DOM library this is not the stream of node:stream/web.
+// With the DOM library this is a different type from the stream of node:stream/web.
 app.get('/web', (request, reply) => reply.sse(new ReadableStream({ start (controller) { controller.enqueue('a') } })))
 app.get('/granted', { grant: true }, (request, reply) => {
   const { grant } = request

@@ -3,24 +3,26 @@ import { once } from 'node:events'
 import t from 'tap'
 import type { Test } from 'tap'
 import ts from 'typescript'
-import { openBrowser, openPage } from '../support/browser.ts'
-import { blocksOf, readDoc } from '../support/markdown.ts'
-import { emptyFolder, pack, succeed, writeFiles } from '../support/packages.ts'
-import { stablePort } from '../support/ports.ts'
+import { openBrowser, openPage } from '../support/browser/browser.ts'
+import { blocksOf, readDoc } from '../support/documents/markdown.ts'
+import { emptyFolder, pack, succeed, writeFiles } from '../support/documents/packages.ts'
+import { stablePort } from '../support/network/ports.ts'
 
-// A newcomer with an empty folder, who does what docs/guides/app.md says.
+// Follows docs/guides/app.md in an empty folder, as a new user would.
 
 const GUIDE = 'docs/guides/app.md'
 
-/** The commands that the guide shows without their output. */
+/** The commands that the guide shows without output. */
 function commands (): string[] {
   return [...readDoc(GUIDE).matchAll(/^ {4}(npm .*)$/gm)].map(([, command]) => command!)
 }
 
-/** The app of the guide with the changes of its section about kill -9, as JavaScript, on a port of the test's. */
+/** The app of the guide with the changes of its section about kill -9, as JavaScript, on a port of the test. */
 function program (port: number): string {
   const app = blocksOf(GUIDE).find(({ language }) => language === 'ts')!.text
-  const [log = '', page = ''] = blocksOf(GUIDE).filter(({ section }) => section.includes('kill -9')).map(({ text }) => text)
+  const [log = '', page = ''] = blocksOf(GUIDE)
+    .filter(({ section }) => section.includes('kill -9'))
+    .map(({ text }) => text)
   const [importLine = '', registerLine = ''] = log.split('\n')
   const changed = [importLine, app]
     .join('\n')
@@ -30,7 +32,7 @@ function program (port: number): string {
   return ts.transpileModule(changed, { compilerOptions }).outputText
 }
 
-/** Starts the app; settles with its kill -9 when it answers. */
+/** Starts the app; when it responds, returns a function that kills it with -9. */
 async function start (t: Test, folder: string, origin: string): Promise<() => Promise<void>> {
   const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'app.mjs'], { cwd: folder, stdio: 'inherit' })
   const kill = async (): Promise<void> => {
@@ -49,14 +51,18 @@ async function start (t: Test, folder: string, origin: string): Promise<() => Pr
 t.test('from an empty folder to a page that survives kill -9 of the server', async t => {
   const folder = emptyFolder(t)
   const tarball = await pack(t, 'plugin')
-  for (const command of commands()) await succeed(folder, 'bash', ['-c', command.replace('fastify-resumable-sse', tarball)])
+  for (const command of commands()) {
+    await succeed(folder, 'bash', ['-c', command.replace('fastify-resumable-sse', tarball)])
+  }
   const port = await stablePort()
   const origin = `http://127.0.0.1:${port}`
   writeFiles(folder, { 'app.mjs': program(port) })
   // The requests that the guide shows with curl.
   const publish = async (status: string): Promise<number> => {
     const headers = { 'content-type': 'application/json' }
-    return (await fetch(`${origin}/orders/7/status`, { method: 'POST', headers, body: JSON.stringify({ status }) })).status
+    return (await fetch(`${origin}/orders/7/status`, {
+      method: 'POST', headers, body: JSON.stringify({ status })
+    })).status
   }
 
   const kill = await start(t, folder, origin)

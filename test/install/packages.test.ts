@@ -2,27 +2,35 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { blocksOf, ROOT } from '../support/markdown.ts'
-import { exec, pack, project, succeed, writeFiles } from '../support/packages.ts'
+import { blocksOf, ROOT } from '../support/documents/markdown.ts'
+import { exec, pack, project, succeed, writeFiles } from '../support/documents/packages.ts'
 
-// Who wanted `reply.sse()` got 41 packages and 36 MB beside Fastify, native code among them; and the tarball had no documents.
+// Regression: installing `reply.sse()` added 41 packages and 36 MB to Fastify, including native code; and the tarball
+// had no documentation.
 
-/** Every package below a node_modules folder, and the bytes of all. */
+/** All packages below a node_modules folder, and their total size in bytes. */
 function weigh (folder: string): { packages: number, bytes: number } {
-  const files = readdirSync(join(folder, 'node_modules'), { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
-  const packages = files.filter(({ name, parentPath }) => name === 'package.json' && /node_modules\/(@[^/]+\/)?[^/@]+$/.test(parentPath)).length
-  return { packages, bytes: files.reduce((sum, { name, parentPath }) => sum + statSync(join(parentPath, name)).size, 0) }
+  const files = readdirSync(join(folder, 'node_modules'), {
+    recursive: true, withFileTypes: true
+  }).filter(entry => entry.isFile())
+  const packages = files.filter(
+    ({ name, parentPath }) => name === 'package.json' && /node_modules\/(@[^/]+\/)?[^/@]+$/.test(parentPath)
+  ).length
+  return {
+    packages, bytes: files.reduce((sum, { name, parentPath }) => sum + statSync(join(parentPath, name)).size, 0)
+  }
 }
 
 const ESM = `
 import Fastify from 'fastify'
 import sse from 'fastify-resumable-sse'
 import topics, { MemoryLog } from 'fastify-resumable-sse/topics'
+import { createChatStreams } from 'fastify-resumable-sse/ai'
 const app = Fastify()
 await app.register(sse)
 await app.register(topics, { log: new MemoryLog() })
 app.get('/', (request, reply) => reply.sse(['one', { event: 'two', data: { n: 2 } }], { retryMs: false }))
-console.log((await app.inject('/')).body.includes('event: two'), typeof app.topics.publish)
+console.log((await app.inject('/')).body.includes('event: two'), typeof app.topics.publish, createChatStreams(app.topics).topicOf('7'))
 `
 const COMMON_JS = `
 const Fastify = require('fastify')
@@ -32,9 +40,11 @@ app.register(sse)
 app.get('/', (request, reply) => reply.sse('hello', { retryMs: false }))
 app.inject('/').then(({ body }) => console.log(body.includes('data: hello')))
 `
-/** Needed by one export or option only, so they must not be loaded by the main one. */
-const HEAVY = ['ioredis', 'lmdb', 'jose', '@fastify/rate-limit', '@fastify/cookie', 'eventsource-parser', 'cluster-key-slot']
-/** Prints the packages whose modules were loaded: those of require() and, by a loader's hook, those of import. */
+/** Needed by only one export or option, so the main export must not load them. */
+const HEAVY = [
+  'ioredis', 'lmdb', 'jose', '@fastify/rate-limit', '@fastify/cookie', 'eventsource-parser', 'cluster-key-slot'
+]
+/** Prints the packages whose modules were loaded: through require() and, by means of a loader hook, through import. */
 const HOOK = `
 import { register } from 'node:module'
 register('data:text/javascript,' + encodeURIComponent("import { appendFileSync } from 'node:fs'; export async function load (url, context, next) { appendFileSync('loaded.txt', url + String.fromCharCode(10)); return next(url, context) }"))
@@ -44,14 +54,23 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   const alone = await project(t, { packages: ['fastify@5'] })
   const folder = await project(t, {
     packages: [await pack(t, 'plugin'), 'fastify@5'],
-    files: { 'esm.mjs': ESM, 'common.cjs': COMMON_JS, 'hook.mjs': HOOK, 'import.mjs': "import 'fastify-resumable-sse'\nimport { createRequire } from 'node:module'\nconsole.log(Object.keys(createRequire(import.meta.url).cache).join('\\n'))\n" }
+    files: {
+      'esm.mjs': ESM,
+      'common.cjs': COMMON_JS,
+      'hook.mjs': HOOK,
+      'import.mjs': "import 'fastify-resumable-sse'\nimport { createRequire } from " +
+        "'node:module'\nconsole.log(Object.keys(createRequire(import.meta.url).cache).join('\\n'))\n"
+    }
   })
 
   const [without, withUs] = [weigh(alone), weigh(folder)]
-  t.ok(withUs.packages - without.packages <= 12, `packages beside fastify: ${withUs.packages - without.packages}, at most 12`)
-  t.ok(withUs.bytes - without.bytes <= 3_000_000, `bytes beside fastify: ${withUs.bytes - without.bytes}, at most 3 MB`)
+  t.ok(
+    withUs.packages - without.packages <= 12,
+    `packages in addition to fastify: ${withUs.packages - without.packages}, at most 12`
+  )
+  t.ok(withUs.bytes - without.bytes <= 3_000_000, `bytes in addition to fastify: ${withUs.bytes - without.bytes}, at most 3 MB`)
 
-  t.equal(await succeed(folder, process.execPath, ['esm.mjs']), 'true function\n')
+  t.equal(await succeed(folder, process.execPath, ['esm.mjs']), 'true function chats/7\n')
   t.equal(await succeed(folder, process.execPath, ['common.cjs']), 'true\n')
 
   const required = await succeed(folder, process.execPath, ['--import', './hook.mjs', 'import.mjs'])
@@ -60,16 +79,27 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   t.same(HEAVY.filter(name => loaded.includes(`node_modules/${name}/`)), [])
 
   const home = join(folder, 'node_modules/fastify-resumable-sse')
-  for (const file of ['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/plugin.md', 'docs/topics.md', 'examples/build-log/start.ts']) t.ok(statSync(join(home, file)).size > 0, file)
+  for (const file of [
+    'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'docs/plugin.md', 'docs/topics.md',
+    'examples/build-log/start.ts'
+  ]) t.ok(statSync(join(home, file)).size > 0, file)
   t.same(deadLinks(home), [])
 
   const [clock = '', orders = ''] = readmePrograms()
   writeFiles(folder, { 'clock.mjs': clock + READ_CLOCK, 'orders.mjs': orders + READ_ORDER })
-  t.match(await succeed(folder, process.execPath, ['clock.mjs']), /event: tick\ndata: \{"at":/, 'the first example of the README')
-  t.match(await succeed(folder, process.execPath, ['orders.mjs']), /event: paid\ndata: \{"cents":1250\}/, 'the second example of the README')
+  t.match(
+    await succeed(folder, process.execPath, ['clock.mjs']),
+    /event: tick\ndata: \{"at":/,
+    'the first example of the README'
+  )
+  t.match(
+    await succeed(folder, process.execPath, ['orders.mjs']),
+    /event: paid\ndata: \{"cents":1250\}/,
+    'the second example of the README'
+  )
 })
 
-/** The examples of the README as the README's reader saves them, on a free port. */
+/** The README's examples as a reader would save them, on a free port. */
 function readmePrograms (): string[] {
   const { target, module } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
   return blocksOf('README.md').filter(({ language }) => language === 'ts').map(({ text }) => {
@@ -77,7 +107,7 @@ function readmePrograms (): string[] {
   })
 }
 
-/** Reads a stream until a text arrives in it, and returns what it has read. */
+/** Reads a stream until it contains a text, and returns what was read. */
 const READ = `
 const origin = 'http://127.0.0.1:' + app.server.address().port
 async function readUntil (reader, wanted, text = '') {
@@ -98,33 +128,45 @@ console.log(await readUntil(reader, '1250}'))
 process.exit()
 `
 
-/** Links of the pages in a package that lead to nothing: relative ones to absent files. */
+/** Dead links in the documents of a package: relative ones to missing files. */
 function deadLinks (home: string): string[] {
-  const pages = readdirSync(home, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.md') && !file.includes('node_modules'))
+  const pages = readdirSync(home, { recursive: true, encoding: 'utf8' }).filter(
+    file => file.endsWith('.md') && !file.includes('node_modules')
+  )
   return pages.flatMap(page => {
-    const targets = [...readFileSync(join(home, page), 'utf8').matchAll(/\]\((?![a-z]+:|#)([^)#\s]+)/g)].map(([, target]) => target!)
-    return targets.filter(target => statSync(join(home, page, '..', target), { throwIfNoEntry: false }) === undefined).map(target => `${page}: ${target}`)
+    const targets = [
+      ...readFileSync(join(home, page), 'utf8').matchAll(/\]\((?![a-z]+:|#)([^)#\s]+)/g)
+    ].map(([, target]) => target!)
+    return targets.filter(target => statSync(join(home, page, '..', target), { throwIfNoEntry: false }) === undefined)
+      .map(target => `${page}: ${target}`)
   })
 }
 
-/** Prints the CPU time of a process when it ends. */
-const CPU = "process.on('exit', () => { const { userCPUTime, systemCPUTime } = process.resourceUsage(); process.stderr.write('\\nCPU ' + (userCPUTime + systemCPUTime)) })\n"
+/** Prints the CPU time of a process when it exits. */
+const CPU = "process.on('exit', () => { const { userCPUTime, systemCPUTime } = process.resourceUsage(); " +
+  "process.stderr.write('\\nCPU ' + (userCPUTime + systemCPUTime)) })\n"
 
 async function cpuOf (folder: string, args: readonly string[]): Promise<number> {
   const { err } = await exec(folder, process.execPath, ['--import', './cpu.mjs', ...args])
   return Number(/CPU (\d+)$/.exec(err)?.[1])
 }
 
-t.test('the service: its command works once it is installed, and --version costs hardly more than Node', async t => {
-  const folder = await project(t, { packages: [await pack(t, 'plugin'), await pack(t, 'service')], files: { 'cpu.mjs': CPU } })
+t.test('the service: its command works once it is installed, and --version takes hardly longer than Node itself', async t => {
+  const folder = await project(t, {
+    packages: [await pack(t, 'plugin'), await pack(t, 'service')], files: { 'cpu.mjs': CPU }
+  })
   const { version } = JSON.parse(readFileSync(join(ROOT, 'service/package.json'), 'utf8')) as { version: string }
   t.equal(await succeed(folder, 'npx', ['resumable-sse', '--version']), `${version}\n`)
   t.match(await succeed(folder, 'npx', ['resumable-sse', '--help']), /resumable-sse publish/)
   writeFiles(folder, { 'service.mjs': SERVICE, 'npx.mjs': NPX })
-  t.match(await succeed(folder, process.execPath, ['npx.mjs']), /^id: \d+-1\ndata: hello$/m, 'npx resumable-sse, as the README says')
+  t.match(
+    await succeed(folder, process.execPath, ['npx.mjs']),
+    /^id: \d+-1\ndata: hello$/m,
+    'npx resumable-sse, as the README says'
+  )
   t.match(await succeed(folder, process.execPath, ['service.mjs']), /"ids?"/)
 
-  // The least of several runs, in turns: what else the machine does weighs on both.
+  // The minimum of several runs, alternating, because other load on the machine affects both.
   const bare: number[] = []
   const ours: number[] = []
   for (let round = 0; round < 5; round++) {
@@ -132,7 +174,7 @@ t.test('the service: its command works once it is installed, and --version costs
     ours.push(await cpuOf(folder, ['node_modules/resumable-sse/dist/cli.js', '--version']))
   }
   const ratio = Math.min(...ours) / Math.min(...bare)
-  t.ok(ratio <= 2, `CPU of --version beside a bare node -e 0: ${ratio.toFixed(2)}, at most 2`)
+  t.ok(ratio <= 2, `CPU time of --version relative to a bare node -e 0: ${ratio.toFixed(2)}, at most 2`)
   t.same(deadLinks(join(folder, 'node_modules/resumable-sse')), [])
 })
 
@@ -144,7 +186,10 @@ console.log(body)
 await service.close()
 `
 
-/** Runs the service by npx, publishes, prints the stream of a closed topic, and ends npx with all that it has started. */
+/**
+ * Runs the service with npx, publishes, prints the stream of a closed topic, and stops npx with all its child
+ * processes.
+ */
 const NPX = `
 import { spawn } from 'node:child_process'
 const npx = spawn('npx', ['resumable-sse'], { detached: true, env: { ...process.env, PORT: '0', LOG: 'memory' }, stdio: ['ignore', 'ignore', 'pipe'] })

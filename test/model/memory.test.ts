@@ -3,19 +3,21 @@ import { runMemorySchedule } from '../support/model/memory-schedule.ts'
 import { runLivesSchedule } from '../support/model/lives-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 
-t.test('every client has every event once and in order, or is told what it missed', async t => {
+t.test('every client receives every event once and in order, or a gap for what it missed', async t => {
   t.same(await whatIsWrong(seeds(600), seed => runMemorySchedule(seed)), {})
 })
 
-// A model test that cannot fail shows nothing: each of the rules it is there for is broken in turn, and it must say so.
-const broken = [['resume rule', 'stream'], ['resume rule', 'loop'], ['resume rule', 'pages'], ['repair', 'stream'], ['repair', 'loop']] as const
+// A model test that cannot fail proves nothing: each rule that it checks is broken in turn, and it must report that.
+const broken = [
+  ['resume rule', 'stream'], ['resume rule', 'loop'], ['resume rule', 'pages'], ['repair', 'stream'], ['repair', 'loop']
+] as const
 for (const [sabotage, kind] of broken) {
-  t.test(`a broken ${sabotage} is noticed by clients of the kind "${kind}"`, async t => {
+  t.test(`a broken ${sabotage} is detected by clients of the kind "${kind}"`, async t => {
     const wrong = await whatIsWrong(seeds(200), seed => runMemorySchedule(seed, sabotage, [kind]), 1)
     t.match(Object.values(wrong).flat().join(), /something is missing|ends at/)
   })
 }
 
-t.test('over closing, deleting, opening again and forgetting nothing is lost without a word, and every cursor is recognised', async t => {
+t.test('when topics are closed, deleted, reopened and forgotten, no loss is unreported, and every cursor is recognised', async t => {
   t.same(await whatIsWrong(seeds(400), runLivesSchedule), {})
 })

@@ -2,9 +2,9 @@ import t from 'tap'
 import { runRedisSchedule } from '../support/model/redis-schedule.ts'
 import type { RedisStage } from '../support/model/redis-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
-import { MASTER_NAME, SentinelGroup } from '../support/redis-sentinel.ts'
+import { MASTER_NAME, SentinelGroup } from '../support/redis/redis-sentinel.ts'
 
-t.test('every client has every surviving event once and in order, and is told of the others, while Sentinels fail over', async t => {
+t.test('every client receives every surviving event once and in order, and a gap for the others, while Sentinels fail over', async t => {
   const group = await SentinelGroup.start(t, { downAfterMs: 1_000 })
   const stage: RedisStage = {
     connection: { sentinels: [...group.sentinels], name: MASTER_NAME },

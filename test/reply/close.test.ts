@@ -8,13 +8,14 @@ import sse from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, connectHttp2, get } from '../support/client.ts'
 import type { Bare } from '../support/client.ts'
-import { makeCertificate, openHttp2, openSession } from '../support/http2-client.ts'
+import { makeCertificate, openHttp2, openSession } from '../support/network/http2-client.ts'
 import { when } from '../support/when.ts'
 
-// app.close() of an application hung as long as a connection was open on which nobody waited for a response: 70 s for one that had only been
-// opened or was idle after a slow response, and without any limit for half a request, since a closing server no longer checks its time-outs.
+// Regression: app.close() of an application took as long as there was a connection on which nobody waited for a
+// response: 70 s for a connection that was only opened or was idle after a slow response, and indefinitely for an
+// incomplete request, because a server that is closing no longer checks its time-outs.
 
-/** Longer than any test: what returns in time has not waited for the end of the drain. */
+/** Longer than any test: a call that returns has not waited for the end of the drain. */
 const FOREVER_MS = 2_147_483_647
 const DRAIN_MS = 200
 
@@ -30,7 +31,12 @@ type Kind = keyof typeof SERVERS
 
 interface Served { app: FastifyInstance, origin: string }
 
-async function serve (t: Test, kind: Kind, drainMs: number, preClose: (origin: string) => unknown = () => {}): Promise<Served> {
+async function serve (
+  t: Test,
+  kind: Kind,
+  drainMs: number,
+  preClose: (origin: string) => unknown = () => {}
+): Promise<Served> {
   const app = await buildApp(t, { drainMs }, SERVERS[kind])
   app.get('/', async () => 'hello')
   app.post('/', async () => 'hello')
@@ -48,7 +54,7 @@ async function serve (t: Test, kind: Kind, drainMs: number, preClose: (origin: s
   return { app, origin }
 }
 
-/** A TCP connection that sends these bytes and reads what comes. */
+/** A TCP connection that sends these bytes and reads the response. */
 async function connectTcp (t: Test, origin: string, bytes: string | Uint8Array = ''): Promise<net.Socket> {
   const { hostname, port } = new URL(origin)
   const socket = net.connect(Number(port), hostname)
@@ -59,7 +65,7 @@ async function connectTcp (t: Test, origin: string, bytes: string | Uint8Array =
   return socket
 }
 
-/** Until the server has finished a handshake, which it does after its client. */
+/** Waits until the server has finished a handshake, which happens after its client has. */
 const secured = async <T>({ app }: Served, opening: Promise<T>): Promise<T> => {
   const [opened] = await Promise.all([opening, once(app.server, 'secureConnection')])
   return opened
@@ -78,12 +84,14 @@ async function answered (t: Test, origin: string): Promise<void> {
 
 const HALF_HEAD = 'GET / HTTP/1.1\r\nHost: loc'
 const HALF_BODY = 'POST / HTTP/1.1\r\nHost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nhalf'
-/** The first bytes of a ClientHello: a record of TLS that announces 512 bytes. */
+/** The start of a ClientHello: a TLS record that announces 512 bytes. */
 const HALF_HELLO = new Uint8Array([0x16, 0x03, 0x01, 0x02, 0x00, 0x01])
 const HALF_PREFACE = 'PRI * HTTP/2.0\r\n'
-/** The whole preface, empty SETTINGS, and a frame HEADERS of 100 bytes without its payload. */
+/** The complete preface, empty SETTINGS, and a HEADERS frame of 100 bytes without its payload. */
 const HALF_HEADERS = Buffer.concat([
-  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]), Buffer.from([0, 0, 100, 1, 4, 0, 0, 0, 1])
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]), Buffer.from([
+    0, 0, 100, 1, 4, 0, 0, 0, 1
+  ])
 ])
 
 type Step = (t: Test, served: Served) => Promise<unknown>
@@ -103,7 +111,7 @@ const idleSession: Step = async (t, { origin }) => {
   await inbox.ended()
 }
 
-/** Connections that are idle: nothing is waited for. */
+/** Idle connections: nothing is expected on them. */
 const IDLE: Array<[kind: Kind, what: string, step: Step]> = [
   ['HTTP/1.1', 'that was only opened', (t, { origin }) => connectTcp(t, origin)],
   ['HTTP/1.1', 'that is idle after a response', (t, { origin }) => answered(t, origin)],
@@ -111,15 +119,27 @@ const IDLE: Array<[kind: Kind, what: string, step: Step]> = [
   ['HTTP/1.1 over TLS', 'with a handshake and no request', (t, served) => secured(served, connect(t, served.origin))],
   ['HTTP/1.1 over TLS', 'that is idle after a response', (t, { origin }) => answered(t, origin)],
   ['HTTP/2 over TLS', 'that was only opened', (t, { origin }) => connectTcp(t, origin)],
-  ['HTTP/2 over TLS', 'with a handshake for HTTP/1.1 and no request', (t, served) => secured(served, connect(t, served.origin))],
-  ['HTTP/2 over TLS', 'with a handshake for HTTP/2 and no preface', (t, served) => secured(served, connectHttp2(t, served.origin))],
-  ['HTTP/2 over TLS', 'with a session and no request', (t, served) => secured(served, openSession(t, served.origin, { rejectUnauthorized: false }))],
+  [
+    'HTTP/2 over TLS',
+    'with a handshake for HTTP/1.1 and no request',
+    (t, served) => secured(served, connect(t, served.origin))
+  ],
+  [
+    'HTTP/2 over TLS',
+    'with a handshake for HTTP/2 and no preface',
+    (t, served) => secured(served, connectHttp2(t, served.origin))
+  ],
+  [
+    'HTTP/2 over TLS',
+    'with a session and no request',
+    (t, served) => secured(served, openSession(t, served.origin, { rejectUnauthorized: false }))
+  ],
   ['HTTP/2 over TLS', 'with a session that is idle after a response', idleSession],
   ['HTTP/2 without TLS', 'that was only opened', (t, { origin }) => connectTcp(t, origin)],
   ['HTTP/2 without TLS', 'with a session that is idle after a response', idleSession]
 ]
 
-/** Connections with a part of a request: the rest may come until the end of the drain. */
+/** Connections with an incomplete request: the rest may arrive until the end of the drain. */
 const INCOMPLETE: Array<[kind: Kind, what: string, step: Step]> = [
   ['HTTP/1.1', 'half a head', (t, { origin }) => sendBare(connect(t, origin), HALF_HEAD)],
   ['HTTP/1.1', 'half a body', (t, { origin }) => sendBare(connect(t, origin), HALF_BODY)],
@@ -151,19 +171,19 @@ for (const [kind, what, step] of IDLE) {
 }
 
 for (const [kind, what, step] of INCOMPLETE) {
-  t.test(`${kind}: app.close() waits no longer than the drain for ${what}`, async t => {
+  t.test(`${kind}: app.close() waits for ${what} no longer than the drain`, async t => {
     const served = await serve(t, kind, DRAIN_MS)
     const accepted = once(served.app.server, 'connection')
     await step(t, served)
     const [socket] = await accepted as [net.Socket]
-    // So that a part of the request has been read, not only sent.
+    // Waits until part of the request has been read, not only sent.
     if (kind === 'HTTP/1.1') await when(() => socket.bytesRead > 0)
     await served.app.close()
   })
 }
 
 for (const kind of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as const) {
-  t.test(`${kind}: a response that is under way is sent, and then its kept-alive connection is closed`, async t => {
+  t.test(`${kind}: a response in progress is sent, and then its keep-alive connection is closed`, async t => {
     const { app, origin } = await serve(t, kind, FOREVER_MS)
     const asked = once(app.server, 'asked')
     const { inbox } = await sendBare(connect(t, origin), get('/slow'))
@@ -176,7 +196,7 @@ for (const kind of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as const
     t.match(await inbox.ended(), /200 OK[^]*slow$/)
   })
 
-  t.test(`${kind}: a complete request is waited for, however long it is answered`, async t => {
+  t.test(`${kind}: app.close() waits for a complete request, however long the response takes`, async t => {
     const { app, origin } = await serve(t, kind, 0)
     const asked = once(app.server, 'asked')
     const { inbox } = await sendBare(connect(t, origin), get('/slow'))
@@ -192,7 +212,7 @@ for (const kind of ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2 over TLS'] as const
   })
 }
 
-t.test('HTTP/2: a complete request is waited for, however long it is answered, and then its session is closed', async t => {
+t.test('HTTP/2: app.close() waits for a complete request, however long the response takes, and then closes its session', async t => {
   const { app, origin } = await serve(t, 'HTTP/2 over TLS', 0)
   const session = await openSession(t, origin, { rejectUnauthorized: false })
   const asked = once(app.server, 'asked')
@@ -208,7 +228,7 @@ t.test('HTTP/2: a complete request is waited for, however long it is answered, a
   await closed
 })
 
-t.test('a connection that is opened while other hooks of the application close is closed, too', async t => {
+t.test('a connection that is opened while other hooks of the application close is closed too', async t => {
   const late: net.Socket[] = []
   const { app } = await serve(t, 'HTTP/1.1', DRAIN_MS, async origin => { late.push(await connectTcp(t, origin)) })
   await app.close()
@@ -229,7 +249,10 @@ for (const moment of ['before', 'after'] as const) {
     })
     await app.register(sse, { drainMs: 0 })
     const origin = await listen(app)
-    const { inbox } = await sendBare(connect(t, origin), get('/', { headers: 'connection: upgrade\r\nupgrade: echo\r\n' }))
+    const { inbox } = await sendBare(
+      connect(t, origin),
+      get('/', { headers: 'connection: upgrade\r\nupgrade: echo\r\n' })
+    )
     await inbox.until('101')
     const socket = await upgraded
     const other = await sendBare(connect(t, origin), HALF_HEAD)

@@ -8,33 +8,41 @@ import { deferred } from '../../plugin/common/deferred.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { open } from '../support/client.ts'
 
-// Any status but 200 ends an EventSource for good. Here the real client meets what may say "not now" before the first byte, and what
-// it does then is looked at, not what was sent.
+// Any status except 200 ends an EventSource permanently. Here a real client meets everything that can respond with "not
+// now" before the first byte, and the test checks the client's reaction instead of the response.
 
 interface Case {
   server?: FastifyServerOptions
   plugin?: SsePluginOptions
-  /** Adds `GET /events` and what is in its way. */
+  /** Adds `GET /events`, and the code that interferes with it. */
   build: (app: FastifyInstance, t: Test) => Promise<void> | void
-  /** Once it listens. */
+  /** Called once the app listens. */
   then?: (app: FastifyInstance, origin: string, t: Test) => Promise<void> | void
 }
 
 const notNow = (): never => { throw Object.assign(new Error('not now'), { statusCode: 503 }) }
-const addEvents = (app: FastifyInstance): void => { app.get('/events', { sse: {} }, (request, reply) => reply.sse(stream => { stream.push({ data: 'a' }) })) }
+const addEvents = (app: FastifyInstance): void => {
+  app.get('/events', { sse: {} }, (request, reply) => reply.sse(stream => { stream.push({ data: 'a' }) }))
+}
 
 const NOT_NOW: Record<string, Case> = {
-  // As @fastify/under-pressure answers, and a readiness hook.
+  // The responses of @fastify/under-pressure, and of a readiness hook.
   'an app that is still loading or under pressure': {
     build: app => {
       app.addHook('onRequest', async () => notNow())
       addEvents(app)
     }
   },
-  'a session store that is away': { build: app => { app.get('/events', { sse: {}, preHandler: async () => notNow() }, (request, reply) => reply.sse('a')) } },
+  'an unavailable session store': {
+    build: app => {
+      app.get('/events', { sse: {}, preHandler: async () => notNow() }, (request, reply) => reply.sse('a'))
+    }
+  },
   handlerTimeout: {
     server: { handlerTimeout: 30 },
-    build: app => { app.get('/events', { sse: {} }, (request, reply) => reply.sse(() => new Promise<string[]>(() => {}))) }
+    build: app => {
+      app.get('/events', { sse: {} }, (request, reply) => reply.sse(() => new Promise<string[]>(() => {})))
+    }
   },
   '@fastify/rate-limit': {
     build: async app => {
@@ -43,14 +51,16 @@ const NOT_NOW: Record<string, Case> = {
     },
     then: async (app, origin, t) => { (await open(t, `${origin}/events`)).close() }
   },
-  'a limit of streams for each subject': {
+  'a limit on the streams of each subject': {
     build: app => {
       let streams = 0
-      app.get('/events', { sse: {} }, (request, reply) => reply.sse(() => streams++ === 0 ? (async function * () { yield 'a'; await new Promise(() => {}) })() : notNow()))
+      app.get('/events', { sse: {} }, (request, reply) => reply.sse(
+        () => streams++ === 0 ? (async function * () { yield 'a'; await new Promise(() => {}) })() : notNow()
+      ))
     },
     then: async (app, origin, t) => { await (await open(t, `${origin}/events`)).inbox.until('data: a') }
   },
-  'an app that closes and answers meanwhile': {
+  'an app that responds while it closes': {
     server: { return503OnClosing: false },
     plugin: { answersWhileClosing: true },
     build: (app, t) => {
@@ -64,11 +74,19 @@ const NOT_NOW: Record<string, Case> = {
 }
 
 const FOR_GOOD: Record<string, Case> = {
-  'a route without the option sse': { build: app => { app.get('/events', { onRequest: async () => notNow() }, (request, reply) => reply.sse('a')) } },
-  'an error that is final': { build: app => { app.get('/events', { sse: {} }, (request, reply) => reply.sse(() => { throw Object.assign(new Error('never'), { statusCode: 403 }) })) } }
+  'a route without the option sse': {
+    build: app => { app.get('/events', { onRequest: async () => notNow() }, (request, reply) => reply.sse('a')) }
+  },
+  'a permanent error': {
+    build: app => {
+      app.get('/events', { sse: {} }, (request, reply) => reply.sse(() => {
+        throw Object.assign(new Error('never'), { statusCode: 403 })
+      }))
+    }
+  }
 }
 
-/** State of an EventSource after its first error: 0 where it comes back, 2 where it does not. */
+/** The state of an EventSource after its first error: 0 if it reconnects, 2 if it does not. */
 async function stateAfterError (t: Test, { server = {}, plugin = {}, build, then }: Case): Promise<number> {
   const app = await buildApp(t, plugin, server)
   await build(app, t)
@@ -80,14 +98,14 @@ async function stateAfterError (t: Test, { server = {}, plugin = {}, build, then
 }
 
 for (const [name, each] of Object.entries(NOT_NOW)) {
-  t.test(`an EventSource comes back after: ${name}`, async t => t.equal(await stateAfterError(t, each), 0))
+  t.test(`an EventSource reconnects after: ${name}`, async t => t.equal(await stateAfterError(t, each), 0))
 }
 
 for (const [name, each] of Object.entries(FOR_GOOD)) {
-  t.test(`and does not after: ${name}`, async t => t.equal(await stateAfterError(t, each), 2))
+  t.test(`an EventSource does not reconnect after: ${name}`, async t => t.equal(await stateAfterError(t, each), 2))
 }
 
-t.test('an EventSource that was asked to retry gets in when there is room', async t => {
+t.test('an EventSource that was asked to retry connects when there is room', async t => {
   const app = await buildApp(t)
   let requests = 0
   app.addHook('onRequest', async () => { if (++requests === 1) notNow() })

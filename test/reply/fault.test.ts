@@ -4,12 +4,12 @@ import { Readable } from 'node:stream'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, get, open, stall } from '../support/client.ts'
-import { manual } from '../support/manual.ts'
+import { manual } from '../support/documents/manual.ts'
 import { stuck, when } from '../support/when.ts'
 
 const BLOCK = 'x'.repeat(200_000)
 
-t.test('a client that stalls and then leaves: every send settles, and those that waited settle false', async t => {
+t.test('a client that stalls and then leaves: every send settles, and the pending ones settle with false', async t => {
   const app = await buildApp(t)
   const { stream: opening, reason } = manual(app)
   const { socket } = await stall(t, await listen(app), '/')
@@ -42,7 +42,9 @@ t.test('a client that stalls and then leaves: generators are returned and Readab
   }))
   app.get('/readable', (request, reply) => reply.sse(stream => {
     streams.push(stream)
-    return new Readable({ read () { this.push(BLOCK) }, destroy (error, callback) { note('readable'); callback(error) } })
+    return new Readable({
+      read () { this.push(BLOCK) }, destroy (error, callback) { note('readable'); callback(error) }
+    })
   }))
   const url = await listen(app)
   const clients = []
@@ -55,14 +57,14 @@ t.test('a client that stalls and then leaves: generators are returned and Readab
   t.same(done.sort(), ['async', 'readable', 'sync'])
 })
 
-t.test('a client that is gone before the handler calls reply.sse() starts nothing', async t => {
+t.test('a client that left before the handler calls reply.sse() starts nothing', async t => {
   const app = await buildApp(t)
   const closes: CloseReason[] = []
   const readable = new Readable({ read () {} })
   app.get('/', async (request, reply) => {
     app.server.emit('handler')
     await once(request.raw.socket, 'close')
-    // 'close' of the response comes after that of its socket.
+    // 'close' of the response is emitted after that of its socket.
     await new Promise(resolve => setImmediate(resolve))
     void reply.sse(readable, { onClose: reason => closes.push(reason) })
     app.server.emit('called')
@@ -78,13 +80,16 @@ t.test('a client that is gone before the handler calls reply.sse() starts nothin
   t.same(closes, ['client'])
 })
 
-t.test('a client that leaves while the source is opened: it is not run', async t => {
+t.test('a client that leaves while the source is opened: the source is not run', async t => {
   const app = await buildApp(t)
   let finish = (): void => {}
   let onClose!: (reason: CloseReason) => void
   const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
   app.get('/', (request, reply) => reply.sse({
-    open: () => new Promise(resolve => { finish = () => resolve(() => { t.fail('it must not run') }); app.server.emit('preparing') })
+    open: () => new Promise(resolve => {
+      finish = () => resolve(() => { t.fail('it must not run') })
+      app.server.emit('preparing')
+    })
   }, { onClose }))
   const client = await connect(t, await listen(app))
   const preparing = once(app.server, 'preparing')
@@ -95,7 +100,7 @@ t.test('a client that leaves while the source is opened: it is not run', async t
   finish()
 })
 
-t.test('200 stalled clients stay under their bound and are closed as slow', async t => {
+t.test('200 stalled clients stay below their limit and are closed as slow', async t => {
   const maxBufferedBytes = 64 * 1024
   const app = await buildApp(t, { maxBufferedBytes, highWaterMarkBytes: 16 * 1024 })
   const streams: SseStream[] = []
@@ -113,12 +118,12 @@ t.test('200 stalled clients stay under their bound and are closed as slow', asyn
     }
     return reasons.length === clients.length
   })
-  // Each write is a chunk, and Node counts its frame of some ten bytes too.
-  t.ok(worst > 16 * 1024 && worst <= maxBufferedBytes + 100, `at most ${worst} bytes waited`)
+  // Each write is a chunk, and Node also counts its framing of about ten bytes.
+  t.ok(worst > 16 * 1024 && worst <= maxBufferedBytes + 100, `at most ${worst} bytes were buffered`)
   t.same(new Set(reasons), new Set(['slow']))
 })
 
-t.test('with slowClient "drop" events are dropped and the stream stays', async t => {
+t.test('with slowClient "drop" events are dropped and the stream stays open', async t => {
   const app = await buildApp(t, { slowClient: 'drop', maxBufferedBytes: 100_000, retryMs: false })
   const { stream: opening, reason } = manual(app)
   const client = await stall(t, await listen(app), '/')
@@ -135,12 +140,12 @@ t.test('with slowClient "drop" events are dropped and the stream stays', async t
   await when(() => !stream.isFull)
   t.equal(await stream.send({ data: 'after' }), true)
   const text = await client.inbox.until('data: after')
-  t.equal(text.split('data: x').length - 1, events, 'every event that was taken came whole, none else')
+  t.equal(text.split('data: x').length - 1, events, 'every accepted event was received completely, and no other')
   client.socket.destroy()
   t.equal(await reason, 'client')
 })
 
-t.test('a 10 MB event arrives whole', async t => {
+t.test('a 10 MB event is received completely', async t => {
   const app = await buildApp(t, { retryMs: false })
   const { stream: opening } = manual(app)
   const client = await open(t, await listen(app))
@@ -151,11 +156,11 @@ t.test('a 10 MB event arrives whole', async t => {
   t.ok(await client.inbox.ended() === `:\nid: 1\ndata: ${big}\n\n`)
 })
 
-// Calls that waited were all let through by one 'drain', before the first of them had written; what was sent in the
-// meantime then overtook them, and the bound was passed by all that waited.
-// Node asks for a pause at a mark of its own, 16 KiB or 64 KiB by its version: a lower one of ours was not kept.
+// Regression: all waiting calls continued after one 'drain', before the first of them had written; data sent in the
+// meantime overtook them, and together they exceeded the limit. Node asks for a pause at a mark of its own, 16 KiB or
+// 64 KiB depending on its version: a lower one of ours was ignored.
 for (const highWaterMarkBytes of [2_000, 20_000]) {
-  t.test(`1,000 concurrent sends under backpressure keep their order, also against one made when room comes, at a mark of ${highWaterMarkBytes}`, async t => {
+  t.test(`1,000 concurrent sends under backpressure keep their order, also relative to one made when there is room, at a mark of ${highWaterMarkBytes}`, async t => {
     const app = await buildApp(t, { highWaterMarkBytes, maxBufferedBytes: 40_000 })
     const { stream: opening } = manual(app)
     const client = await stall(t, await listen(app), '/')
@@ -173,13 +178,13 @@ for (const highWaterMarkBytes of [2_000, 20_000]) {
     stream.end()
     const text = await client.inbox.until('0\r\n\r\n')
     t.same([...text.matchAll(/data: (\d+) /g)].map(([, n]) => Number(n)), Array.from({ length: 1_003 }, (_, n) => n))
-    t.ok(worst <= highWaterMarkBytes + 10_100, `at most ${worst} bytes waited`)
+    t.ok(worst <= highWaterMarkBytes + 10_100, `at most ${worst} bytes were buffered`)
   })
 }
 
-// Once the bytes that wait fall below the mark there is room, while 'drain' has still to come: a send() made then went out
-// ahead of those that waited for it.
-t.test('a send() made just before the drain stands behind those that wait', async t => {
+// Regression: once fewer bytes than the mark are pending there is room, while 'drain' is still to come: a send() made
+// then was written before those that were waiting for 'drain'.
+t.test('a send() made just before the drain is written after the pending ones', async t => {
   const app = await buildApp(t, { highWaterMarkBytes: 2_000_000, maxBufferedBytes: 40_000_000 })
   const { stream: opening } = manual(app)
   const client = await stall(t, await listen(app), '/')
@@ -188,7 +193,7 @@ t.test('a send() made just before the drain stands behind those that wait', asyn
   await stuck(stream)
   const waiting = stream.send({ data: 'first' })
   stream.push({ data: BLOCK.repeat(9) })
-  // A client that reads little by little, so that the block behind the big one waits for room of its own.
+  // A client that reads slowly, so that the block after the large one has to wait for room itself.
   client.socket.removeAllListeners('data')
   const text: string[] = []
   const reading = setInterval(() => { text.push(String(client.socket.read(50_000) ?? '')) }, 1)
@@ -203,13 +208,13 @@ t.test('a send() made just before the drain stands behind those that wait', asyn
   t.match(text.join(''), /data: first\n\n[^]*data: second\n\n/)
 })
 
-t.test('a stream is full exactly when as much waits as the mark allows', async t => {
+t.test('a stream is full exactly when the buffered bytes reach the mark', async t => {
   const app = await buildApp(t, { highWaterMarkBytes: 100_000 })
   const { stream: opening } = manual(app)
   const { inbox } = await open(t, await listen(app))
   const stream = await opening
   await inbox.until(':\n')
-  // Within one turn nothing leaves.
+  // Within one tick nothing is sent.
   for (let n = 0; n < 30; n++) {
     stream.push({ data: BLOCK.slice(0, 10_000) })
     t.equal(stream.isFull, stream.bufferedBytes >= 100_000, `${stream.bufferedBytes} bytes`)
@@ -217,7 +222,7 @@ t.test('a stream is full exactly when as much waits as the mark allows', async t
   t.equal(stream.isFull, true)
 })
 
-t.test('what is sent before the headers waits for room like everything else', async t => {
+t.test('data sent before the headers is subject to backpressure like any other', async t => {
   const app = await buildApp(t, { highWaterMarkBytes: 1_000, maxBufferedBytes: 2_000, retryMs: false })
   const seen: unknown[] = []
   app.get('/', async (request, reply) => {
@@ -245,7 +250,7 @@ t.test('what is sent before the headers waits for room like everything else', as
   t.same(seen, [18, 'slow'])
 })
 
-t.test('close("slow") cuts what waits; destroy() cuts also what an ended stream still flushes', async t => {
+t.test('close("slow") discards what is pending; destroy() also discards what an ended stream still flushes', async t => {
   const app = await buildApp(t)
   const [one, two] = [manual(app, '/one'), manual(app, '/two')]
   const url = await listen(app)
@@ -262,7 +267,7 @@ t.test('close("slow") cuts what waits; destroy() cuts also what an ended stream 
   t.same([await one.reason, await two.reason], ['slow', 'end'])
 })
 
-t.test('a write that loses the race with a reset is no error', async t => {
+t.test('a write that loses the race with a reset is not an error', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse(async function * () {
     for (;;) {

@@ -9,12 +9,13 @@ import { buildApp, listen } from '../support/app.ts'
 import { fetchAll, open } from '../support/client.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 
-// What other packages make in place of Node's own classes was judged by `instanceof`: refused, or accepted and never released. 50 clients that had left
-// streams of `readable-stream` left 50 streams open, and so did each HEAD and each 406.
+// Regression: streams that other packages create instead of Node's own classes were tested with `instanceof`: they were
+// rejected, or accepted and never released. When 50 clients had left streams of `readable-stream`, 50 sources stayed
+// open, and so did one for each HEAD and each 406.
 
 interface Upstream { url: string, cut: () => void, over: Promise<unknown> }
 
-/** A server that sends one event and holds its response open; `over` settles when its client has left. */
+/** A server that sends one event and keeps its response open; `over` settles when its client has disconnected. */
 async function upstream (t: Test): Promise<Upstream> {
   const over = deferred<unknown>()
   const sockets = new Set<{ destroy: () => void }>()
@@ -27,10 +28,12 @@ async function upstream (t: Test): Promise<Upstream> {
   t.teardown(() => { server.closeAllConnections(); server.close() })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}/`, cut: () => { for (const socket of sockets) socket.destroy() }, over: over.promise }
+  return {
+    url: `http://127.0.0.1:${port}/`, cut: () => { for (const socket of sockets) socket.destroy() }, over: over.promise
+  }
 }
 
-/** A source of a foreign class, how it fails in its middle, and when it is released. */
+/** A source of a foreign class, how to make it fail midway, and when it is released. */
 interface Foreign { source: SseSource, fail: () => void, released: Promise<unknown> }
 
 const load = (name: string): Promise<unknown> => import(name)
@@ -43,8 +46,13 @@ async function responseOf (t: Test, fetch: Fetch): Promise<Foreign> {
 }
 
 interface ForeignReadable extends EventEmitter { push: (item: unknown) => void, destroy: (error?: Error) => void }
-type ReadableClass = new (options: { objectMode: boolean, read: () => void }) => ForeignReadable & AsyncIterable<{ data: string }>
-interface StreamInit { start: (controller: { enqueue: (item: unknown) => void, error: (error: Error) => void }) => void, cancel: () => void }
+type ReadableClass = new (options: {
+  objectMode: boolean, read: () => void
+}) => ForeignReadable & AsyncIterable<{ data: string }>
+interface StreamInit {
+  start: (controller: { enqueue: (item: unknown) => void, error: (error: Error) => void }) => void
+  cancel: () => void
+}
 type ReadableStreamClass = new (init: StreamInit) => ReadableStream<{ data: string }>
 
 const KINDS: Record<string, (t: Test) => Promise<Foreign>> = {
@@ -52,8 +60,11 @@ const KINDS: Record<string, (t: Test) => Promise<Foreign>> = {
   'a Response of node-fetch 3': async t => responseOf(t, ((await load('node-fetch')) as { default: Fetch }).default),
   'a Response of node-fetch 2': async t => {
     const { source, fail } = await responseOf(t, ((await load('node-fetch2')) as { default: Fetch }).default)
-    // It passes nothing on to its connection, only to its body: docs/plugin.md says so.
-    const released = once((source as unknown as { body: ForeignReadable }).body, 'close').then(() => 'destroyed', () => 'destroyed')
+    // It forwards nothing to its connection, only to its body, as docs/plugin.md says.
+    const released = once((source as unknown as { body: ForeignReadable }).body, 'close').then(
+      () => 'destroyed',
+      () => 'destroyed'
+    )
     return { source, fail, released }
   },
   'a Readable of readable-stream': async () => {
@@ -80,7 +91,7 @@ const KINDS: Record<string, (t: Test) => Promise<Foreign>> = {
 }
 
 const HOWS: Record<string, (source: SseSource) => SseSource> = {
-  'by itself': source => source,
+  directly: source => source,
   'from a function without parameters': source => (() => source) as SseSource,
   'from an async function with the stream': source => (async (stream: unknown) => stream && source) as SseSource,
   'as a promise': source => Promise.resolve(source) as SseSource
@@ -108,7 +119,11 @@ for (const [kind, make] of Object.entries(KINDS)) {
       const { inbox } = await open(t, await listen(app))
       await inbox.until('data: first\n\n')
       fail()
-      t.match(await inbox.ended(), /data: first\n\n(:\n)*event: stream\.error\ndata: \{.*"statusCode":50\d.*\}\n\n$/, how)
+      t.match(
+        await inbox.ended(),
+        /data: first\n\n(:\n)*event: stream\.error\ndata: \{.*"statusCode":50\d.*\}\n\n$/,
+        how
+      )
     }
   })
 

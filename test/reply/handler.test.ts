@@ -7,7 +7,7 @@ import type { CloseReason } from '../../plugin/index.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, fetchAll, get, open } from '../support/client.ts'
-import { makeCertificate, openHttp2, openSession } from '../support/http2-client.ts'
+import { makeCertificate, openHttp2, openSession } from '../support/network/http2-client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 
@@ -15,7 +15,7 @@ const teapot = (): Error => Object.assign(new Error('short and stout'), { status
 const TEAPOT = { statusCode: 418, code: 'TEAPOT', error: "I'm a Teapot", message: 'short and stout' }
 const HIDDEN = { statusCode: 500, error: 'Internal Server Error', message: 'Internal Server Error' }
 
-/** A handler that writes by hand and fails behind its first event, when that has left. */
+/** A handler that writes manually and fails after its first event has been sent. */
 function addFailing (app: FastifyInstance, path: string, error: () => unknown): void {
   app.get(path, async (request, reply) => {
     const stream = reply.sse()
@@ -29,25 +29,35 @@ interface Stage { app: FastifyInstance, reasons: CloseReason[], log: Inbox }
 
 async function build (t: Test, server: object = {}): Promise<Stage> {
   const [reasons, log]: [CloseReason[], Inbox] = [[], new Inbox()]
-  const app = await buildApp(t, { retryMs: false, onClose: reason => reasons.push(reason) }, { logger: logInto(log, 'debug'), ...server })
+  const app = await buildApp(t, { retryMs: false, onClose: reason => reasons.push(reason) }, {
+    logger: logInto(log, 'debug'), ...server
+  })
   return { app, reasons, log }
 }
 
-// Its stream stayed open for as long as the client did: Fastify knows no more of a reply whose bytes are on their way, and said
-// only "Promise errored, but reply.sent = true was set".
-t.test('a handler that fails behind the first byte of its stream ends it, with the error told in band', async t => {
+// Regression: the stream stayed open as long as the client did: Fastify no longer handles a reply whose bytes are being
+// sent, and only logged "Promise errored, but reply.sent = true was set".
+t.test('a handler that fails after the first byte of its stream ends it, and the error is reported in band', async t => {
   const { app, reasons, log } = await build(t)
   addFailing(app, '/teapot', teapot)
   addFailing(app, '/secret', () => new Error('secret'))
   const url = await listen(app)
-  t.equal((await fetchAll(t, `${url}/teapot`)).text, `:\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(TEAPOT)}\n\n`)
-  t.equal((await fetchAll(t, `${url}/secret`)).text, `:\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(HIDDEN)}\n\n`)
+  t.equal(
+    (await fetchAll(t, `${url}/teapot`)).text,
+    `:\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(TEAPOT)}\n\n`
+  )
+  t.equal(
+    (await fetchAll(t, `${url}/secret`)).text,
+    `:\ndata: a\n\nevent: stream.error\ndata: ${JSON.stringify(HIDDEN)}\n\n`
+  )
   t.same(reasons, ['error', 'error'])
-  t.match(linesWith(log, 'the handler of an event stream failed'), [{ level: 50, err: { message: 'short and stout' } }, { err: { message: 'secret' } }])
+  t.match(linesWith(log, 'the handler of an event stream failed'), [
+    { level: 50, err: { message: 'short and stout' } }, { err: { message: 'secret' } }
+  ])
   t.notMatch(log.text, 'Promise errored')
 })
 
-t.test('over HTTP/2 just so', async t => {
+t.test('over HTTP/2 a handler that fails after the first byte does the same', async t => {
   const { key, cert } = makeCertificate()
   const { app, reasons } = await build(t, { http2: true, https: { key, cert } })
   addFailing(app, '/', teapot)
@@ -59,7 +69,7 @@ t.test('over HTTP/2 just so', async t => {
   t.same(reasons, ['error'])
 })
 
-t.test('a handler that fails before the first byte is answered with its error, however slow the error handler', async t => {
+t.test('the response to a handler that fails before the first byte is its error, however slow the error handler is', async t => {
   const { app, reasons } = await build(t)
   app.setErrorHandler(async (error: Error & { statusCode: number }, request, reply) => {
     await new Promise(resolve => setTimeout(resolve, 20))
@@ -86,7 +96,7 @@ t.test('a handler that fails before the first byte is answered with its error, h
   t.same(reasons, ['error', 'error', 'error'])
 })
 
-t.test('a handler that fails while hooks hold its answer back is answered when they are done', async t => {
+t.test('the response to a handler that fails while hooks hold it back is sent when they are done', async t => {
   const { app, reasons } = await build(t)
   const [held, go] = [deferred<void>(), deferred<void>()]
   app.addHook('onSend', async (request, reply, payload) => {
@@ -104,7 +114,7 @@ t.test('a handler that fails while hooks hold its answer back is answered when t
   t.same(reasons, ['error'])
 })
 
-t.test('a handler that fails while its answer stands in line behind another one is answered in its turn', async t => {
+t.test('the response to a handler that fails while it waits behind another response is sent in its turn', async t => {
   const { app } = await build(t)
   const failed = deferred<void>()
   app.get('/first', async (request, reply) => {
@@ -121,7 +131,7 @@ t.test('a handler that fails while its answer stands in line behind another one 
   t.match(await inbox.ended(), /first[^]*HTTP\/1\.1 418 [^]*short and stout/)
 })
 
-t.test('a refusal that is meant to pass is told as one, and a HEAD request gets what it gets', async t => {
+t.test('a temporary rejection asks the client to retry, and a HEAD request gets 200', async t => {
   const { app } = await build(t)
   app.get('/', async (request, reply) => {
     reply.sse()
@@ -132,7 +142,7 @@ t.test('a refusal that is meant to pass is told as one, and a HEAD request gets 
   t.match(await fetchAll(t, url, { method: 'HEAD' }), { statusCode: 200, text: '' })
 })
 
-t.test('a handler that fails because its client has left harms nobody', async t => {
+t.test('a handler that fails because its client has left does no harm', async t => {
   const { app, reasons, log } = await build(t)
   app.get('/', async (request, reply) => {
     const stream = reply.sse()
@@ -143,11 +153,13 @@ t.test('a handler that fails because its client has left harms nobody', async t 
   await inbox.until(':\n')
   close()
   await log.until('nobody is there')
-  t.match(linesWith(log, 'nobody is there'), [{ level: 20, msg: 'the handler of an event stream failed after the stream was over' }])
+  t.match(linesWith(log, 'nobody is there'), [
+    { level: 20, msg: 'the handler of an event stream failed after the stream was over' }
+  ])
   t.same(reasons, ['client'])
 })
 
-t.test('a handler that fails at something else when its stream has ended is told in the log as an error', async t => {
+t.test('a handler that fails for another reason after its stream has ended is logged as an error', async t => {
   const { app, reasons, log } = await build(t)
   app.get('/', async (request, reply) => {
     const stream = reply.sse()
@@ -157,11 +169,13 @@ t.test('a handler that fails at something else when its stream has ended is told
   })
   t.equal((await fetchAll(t, await listen(app))).text, ':\ndata: a\n\n')
   await log.until('not counted')
-  t.match(linesWith(log, 'not counted'), [{ level: 50, msg: 'the handler of an event stream failed after the stream was over' }])
+  t.match(linesWith(log, 'not counted'), [
+    { level: 50, msg: 'the handler of an event stream failed after the stream was over' }
+  ])
   t.same(reasons, ['end'])
 })
 
-t.test('a handler that is no route\'s is left to Fastify, and its stream is its own to end', async t => {
+t.test('a handler that is not of a route is left to Fastify, and must end its stream itself', async t => {
   const { app, reasons, log } = await build(t)
   app.setNotFoundHandler(async (request, reply) => {
     reply.code(200).sse()
@@ -176,7 +190,7 @@ t.test('a handler that is no route\'s is left to Fastify, and its stream is its 
   t.same(reasons, ['client'])
 })
 
-t.test('a handler that returns the reply, or nothing, goes on as ever; one without a stream fails as ever', async t => {
+t.test('a handler that returns the reply, or nothing, continues as usual; one without a stream fails as usual', async t => {
   const { app, reasons } = await build(t)
   app.get('/manual', async (request, reply) => {
     const stream = reply.sse()
@@ -194,7 +208,9 @@ t.test('a handler that returns the reply, or nothing, goes on as ever; one witho
   t.equal((await fetchAll(t, `${url}/manual`)).text, ':\ndata: a\n\n')
   t.equal((await fetchAll(t, `${url}/plain`)).text, '{"hello":"world"}')
   t.equal((await fetchAll(t, `${url}/named`)).text, 'x')
-  for (const path of ['fails', 'throws']) t.match(await fetchAll(t, `${url}/${path}`), { statusCode: 418, text: JSON.stringify(TEAPOT) })
-  t.equal(name, 'named', 'tracing names its spans after it')
+  for (const path of ['fails', 'throws']) {
+    t.match(await fetchAll(t, `${url}/${path}`), { statusCode: 418, text: JSON.stringify(TEAPOT) })
+  }
+  t.equal(name, 'named', 'tracing names its spans after the handler')
   t.same(reasons, ['end'])
 })

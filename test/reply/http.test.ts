@@ -9,7 +9,7 @@ import { connect, fetchAll, get, open } from '../support/client.ts'
 
 const never = new Promise<never>(() => {})
 
-/** A stream that says hello and then stays open. */
+/** A stream that sends hello and then stays open. */
 async function * hello () {
   yield 'hello'
   await never
@@ -17,21 +17,30 @@ async function * hello () {
 
 const HEAD = ':\nretry: 3000\n'
 
-t.test('H01 headers and preamble go out at once, before the source has anything', async t => {
+t.test('H01 headers and preamble are sent at once, before the source has any data', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse(async function * () { await never }))
   const { statusCode, headers, inbox, close } = await open(t, await listen(app))
   t.equal(await inbox.until(HEAD), HEAD)
   t.equal(statusCode, 200)
-  t.match(headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no', 'x-content-type-options': 'nosniff', 'transfer-encoding': 'chunked' })
+  t.match(headers, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-cache, no-transform',
+    'x-accel-buffering': 'no',
+    'x-content-type-options': 'nosniff',
+    'transfer-encoding': 'chunked'
+  })
   t.notOk('content-length' in headers || 'etag' in headers)
   close()
 })
 
-t.test('H30 all headers, cookies among them, leave before the first byte, and none that is wrong for a stream', async t => {
+t.test('H30 all headers, including cookies, are sent before the first byte, and none that is wrong for a stream', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => {
-    reply.header('set-cookie', ['a=1', 'b=2']).header('content-length', '5').header('etag', '"x"').header('vary', 'Origin')
+    reply.header('set-cookie', ['a=1', 'b=2'])
+      .header('content-length', '5')
+      .header('etag', '"x"')
+      .header('vary', 'Origin')
     return reply.sse({ data: 'a' })
   })
   app.get('/own', (request, reply) => reply.header('cache-control', 'no-store').sse({ data: 'a' }))
@@ -39,21 +48,27 @@ t.test('H30 all headers, cookies among them, leave before the first byte, and no
   const { send, inbox } = await connect(t, origin)
   send(get('/'))
   const [head = '', body] = (await inbox.until('data: a')).split('\r\n\r\n', 2)
-  t.match(body, /^[0-9a-f]+\r\n:\n/, 'the body begins with the preamble')
+  t.match(body, /^[0-9a-f]+\r\n:\n/, 'the body starts with the preamble')
   const headers = head.split('\r\n').slice(1).map(line => line.toLowerCase())
   for (const line of [
-    'content-type: text/event-stream', 'cache-control: no-cache, no-transform', 'x-accel-buffering: no', 'x-content-type-options: nosniff',
-    'vary: origin', 'set-cookie: a=1', 'set-cookie: b=2'
+    'content-type: text/event-stream', 'cache-control: no-cache, no-transform', 'x-accel-buffering: no',
+    'x-content-type-options: nosniff',
+    'vary: origin, accept-encoding', 'set-cookie: a=1', 'set-cookie: b=2'
   ]) t.ok(headers.includes(line), line)
   t.notOk(headers.some(line => /^(content-length|etag):/.test(line)))
-  t.match((await fetchAll(t, `${origin}/own`)).headers, { 'cache-control': 'no-store' }, 'what the application says of itself stays')
+  t.match(
+    (await fetchAll(t, `${origin}/own`)).headers,
+    { 'cache-control': 'no-store' },
+    'headers set by the application are kept'
+  )
 })
 
-t.test('the Accept header decides between 200 and 406, and a refused source is not started', async t => {
+t.test('the Accept header decides between 200 and 406, and a rejected source is not started', async t => {
   const cases: [string | undefined, number][] = [
     [undefined, 200], ['*/*', 200], ['text/*', 200], ['text/event-stream', 200], ['TEXT/Event-Stream', 200],
     ['text/html, text/event-stream;q=0.1', 200], ['text/html, */*;q=0.1', 200],
-    ['text/html', 406], ['text/event-stream;q=0', 406], ['text/event-stream;q=0, */*', 406], ['*/*;q=0', 406], ['application/json', 406]
+    ['text/html', 406], ['text/event-stream;q=0', 406], ['text/event-stream;q=0, */*', 406], ['*/*;q=0', 406],
+    ['application/json', 406]
   ]
   let starts = 0
   const app = await buildApp(t)
@@ -74,7 +89,7 @@ t.test('the Accept header decides between 200 and 406, and a refused source is n
   }
 })
 
-t.test('H04 HEAD gives the headers of the stream and never starts its source', async t => {
+t.test('H04 HEAD returns the headers of the stream and never starts its source', async t => {
   let starts = 0
   const reasons: string[] = []
   const start = () => { starts++; return ['a'] }
@@ -128,9 +143,9 @@ t.test('H10 a pipelined request waits behind a stream: its source starts when it
   t.same(started, ['/second'])
 })
 
-// Node closes the response whose turn it is when a connection goes, and never those in line behind it: their streams
-// stayed open for ever, with send() pending and nobody to read. They go with their connection now.
-t.test('H10 streams in line behind another are over when their connection goes', async t => {
+// Regression: when a connection closes, Node closes only the response whose turn it is, not those behind it: their
+// streams stayed open indefinitely, with send() pending and nobody to read. Now they close with their connection.
+t.test('H10 streams that wait behind another end when their connection closes', async t => {
   const app = await buildApp(t)
   const reasons: Promise<unknown>[] = []
   app.get('/', (request, reply) => { reasons.push(reply.sse().closed) })
@@ -147,7 +162,7 @@ t.test('H10 streams in line behind another are over when their connection goes',
   t.same(await Promise.all(reasons), [...Array<string>(22).fill('client'), true, false])
 })
 
-t.test('H10 a handler that comes late, when the connection of its waiting request is gone, finds its stream over', async t => {
+t.test('H10 a handler that runs late, after the connection of its waiting request was closed, finds its stream closed', async t => {
   const app = await buildApp(t)
   const closes: string[] = []
   app.get('/', (request, reply) => { reply.sse() })
@@ -155,7 +170,9 @@ t.test('H10 a handler that comes late, when the connection of its waiting reques
     app.server.emit('late')
     await once(request.raw.socket, 'close')
     const stream = reply.sse(undefined, { onClose: reason => closes.push(reason) })
-    t.same([stream.isOpen, stream.closeReason, await stream.closed, stream.push({ data: 1 })], [false, 'client', 'client', false])
+    t.same([
+      stream.isOpen, stream.closeReason, await stream.closed, stream.push({ data: 1 })
+    ], [false, 'client', 'client', false])
     app.server.emit('done')
     return reply
   })
@@ -168,7 +185,7 @@ t.test('H10 a handler that comes late, when the connection of its waiting reques
   t.same(closes, ['client'])
 })
 
-t.test('H11 a refusal and then a stream, pipelined, are answered in order', async t => {
+t.test('H11 an error response and then a stream, pipelined, are sent in order', async t => {
   const app = await buildApp(t)
   app.get('/no', (request, reply) => reply.code(401).send({ no: true }))
   app.get('/', (request, reply) => reply.sse(hello()))
@@ -177,7 +194,7 @@ t.test('H11 a refusal and then a stream, pipelined, are answered in order', asyn
   t.match(await inbox.until('data: hello'), /^HTTP\/1\.1 401 [^]*\{"no":true\}HTTP\/1\.1 200 OK/)
 })
 
-t.test('H12 a stream that ended leaves its connection usable', async t => {
+t.test('H12 after the end of a stream its connection can be used again', async t => {
   const app = await buildApp(t, {}, { keepAliveTimeout: 10_000 })
   app.get('/', (request, reply) => reply.sse('a'))
   const { send, inbox } = await connect(t, await listen(app))
@@ -188,7 +205,7 @@ t.test('H12 a stream that ended leaves its connection usable', async t => {
   t.equal(inbox.isOver, false)
 })
 
-t.test('H13 a client that closes its half right after the request ends the stream', async t => {
+t.test('H13 a client that closes its side of the connection right after the request ends the stream', async t => {
   const app = await buildApp(t)
   const closed = new Promise(resolve => {
     app.get('/', (request, reply) => reply.sse(hello(), { onClose: resolve }))
@@ -213,7 +230,7 @@ t.test('H14 a stream outlives requestTimeout and handlerTimeout', async t => {
   await inbox.until('data: still here\n\n')
 })
 
-t.test('a handler timeout before the first byte is answered, and ends the stream', async t => {
+t.test('a handler timeout before the first byte gets an error response, and ends the stream', async t => {
   const app = await buildApp(t, {}, { handlerTimeout: 50 })
   const closed = new Promise(resolve => {
     app.get('/', (request, reply) => reply.sse({ open: () => never }, { onClose: resolve }))
@@ -233,19 +250,35 @@ t.test('H16 hooks, cookies and CORS headers of the application reach the client'
     reply.header('x-on-send', 'yes')
     return payload
   })
-  app.get('/', (request, reply) => reply.setCookie('session', '1', { httpOnly: true }).setCookie('other', '2', { signed: true })
-    .header('etag', '"x"').header('content-length', '5').header('cache-control', 'no-store').header('vary', 'Cookie').code(202).sse('a'))
-  const { statusCode, headers, text } = await fetchAll(t, await listen(app), { headers: { origin: 'https://app.example' } })
-  t.match(headers, { 'x-on-send': 'yes', 'access-control-allow-origin': 'https://app.example', 'access-control-allow-credentials': 'true', 'cache-control': 'no-store' })
+  app.get('/', (
+    request,
+    reply
+  ) => reply.setCookie('session', '1', { httpOnly: true }).setCookie('other', '2', { signed: true })
+    .header('etag', '"x"').header('content-length', '5').header('cache-control', 'no-store').header(
+      'vary',
+      'Cookie'
+    ).code(202).sse('a'))
+  const { statusCode, headers, text } = await fetchAll(t, await listen(app), {
+    headers: { origin: 'https://app.example' }
+  })
+  t.match(headers, {
+    'x-on-send': 'yes',
+    'access-control-allow-origin': 'https://app.example',
+    'access-control-allow-credentials': 'true',
+    'cache-control': 'no-store'
+  })
   t.match(headers['set-cookie'], ['session=1; HttpOnly', /^other=2\./])
   t.notOk('etag' in headers || 'content-length' in headers)
   t.equal(statusCode, 202)
   t.equal(text, `${HEAD}data: a\n\n`)
 })
 
-t.test('a status that allows no stream is refused', async t => {
+t.test('a status that allows no stream is rejected', async t => {
   const app = await buildApp(t)
-  app.get('/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply) => reply.code(request.params.code).sse('a'))
+  app.get(
+    '/:code',
+    (request: FastifyRequest<{ Params: { code: number } }>, reply) => reply.code(request.params.code).sse('a')
+  )
   const url = await listen(app)
   for (const code of [204, 205, 302, 404]) {
     const { text } = await fetchAll(t, `${url}/${code}`)
@@ -253,18 +286,20 @@ t.test('a status that allows no stream is refused', async t => {
   }
 })
 
-t.test('a POST is streamed to like a GET', async t => {
+t.test('a POST can be streamed to like a GET', async t => {
   const app = await buildApp(t)
   app.post('/', (request, reply) => reply.sse(async function * () {
     yield { data: request.body }
     await never
   }))
-  const { inbox } = await open(t, await listen(app), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' })
+  const { inbox } = await open(t, await listen(app), {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}'
+  })
   await inbox.until('data: {"a":1}')
   t.equal(inbox.isOver, false)
 })
 
-t.test('204 answers a source that has nothing for this client, with cookies and without a content type', async t => {
+t.test('the response to a source that has nothing for this client is 204, with cookies and without a content type', async t => {
   const reasons: string[] = []
   const app = await buildApp(t, { onClose: reason => reasons.push(reason) })
   app.get('/', (request, reply) => reply.header('set-cookie', 'a=1').sse({ open: async () => undefined }))
@@ -279,13 +314,15 @@ t.test('204 answers a source that has nothing for this client, with cookies and 
   t.same(reasons, ['end', 'end'])
 })
 
-t.test('a refusal that will pass is a 200 with a retry for a client that asks for a stream, and its status for others', async t => {
+t.test('a temporary rejection is a 200 with a retry for a client that requests a stream, and its status for others', async t => {
   const app = await buildApp(t)
   const refusal = (statusCode: number): Error => Object.assign(new Error('not now'), { statusCode })
   app.get('/open/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse({
     open: async () => { throw refusal(Number(request.params.code)) }
   }))
-  app.get('/function/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse(async () => { throw refusal(Number(request.params.code)) }))
+  app.get('/function/:code', (request: FastifyRequest<{ Params: { code: number } }>, reply: FastifyReply) => reply.sse(
+    async () => { throw refusal(Number(request.params.code)) }
+  ))
   const url = await listen(app)
   for (const path of ['/open', '/function']) {
     for (const code of [429, 503]) {
@@ -295,18 +332,27 @@ t.test('a refusal that will pass is a 200 with a retry for a client that asks fo
       t.ok(retryMs >= 2_000 && retryMs <= 4_000, `retry: ${retryMs}`)
       for (const accept of ['*/*', 'text/*']) {
         const other = await fetchAll(t, `${url}${path}/${code}`, { headers: { accept } })
-        t.match({ ...other, body: JSON.parse(other.text) }, { statusCode: code, body: { statusCode: code, message: 'not now' } })
+        t.match({ ...other, body: JSON.parse(other.text) }, {
+          statusCode: code, body: { statusCode: code, message: 'not now' }
+        })
       }
     }
-    t.match(await fetchAll(t, `${url}${path}/403`), { statusCode: 403, headers: { 'content-type': /json/ } }, 'what is final stays final')
+    t.match(await fetchAll(t, `${url}${path}/403`), {
+      statusCode: 403, headers: { 'content-type': /json/ }
+    }, 'a permanent error stays permanent')
   }
 })
 
-t.test('the last event id is read as UTF-8, and an empty one is none', async t => {
+t.test('the last event id is read as UTF-8, and an empty one counts as none', async t => {
   const app = await buildApp(t)
-  app.get('/', (request, reply) => reply.sse(stream => [JSON.stringify([request.lastEventId ?? null, stream.lastEventId ?? null])]))
+  app.get(
+    '/',
+    (request, reply) => reply.sse(stream => [JSON.stringify([request.lastEventId ?? null, stream.lastEventId ?? null])])
+  )
   const url = await listen(app)
-  for (const [header, id] of [['5-1', '5-1'], ['', null], [undefined, null], [Buffer.from('ü€').toString('latin1'), 'ü€'], ['1, 2', '1, 2']]) {
+  for (const [header, id] of [
+    ['5-1', '5-1'], ['', null], [undefined, null], [Buffer.from('ü€').toString('latin1'), 'ü€'], ['1, 2', '1, 2']
+  ]) {
     const headers = { accept: '*/*', ...(header === undefined ? {} : { 'last-event-id': header ?? '' }) }
     const { text } = await fetchAll(t, url, { headers })
     t.match(text, `data: ${JSON.stringify([id, id])}`)

@@ -7,8 +7,9 @@ import Fastify from 'fastify'
 import sse from '../../plugin/index.ts'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 
-// A client that asks for a stream over HTTP/2 and then sends a malformed frame: Node 20 says GOAWAY and never closes the session. The stream
-// stayed open and counted for ever, with no connection left; sixty of them filled a service that takes sixty.
+// Regression: when a client requests a stream over HTTP/2 and then sends a malformed frame, Node 20 sends GOAWAY and
+// never closes the session. The stream stayed open and was counted indefinitely, with no connection left; sixty of them
+// filled a service with a limit of sixty.
 
 const frame = (type: number, id: number, payload: Buffer): Buffer => {
   const head = Buffer.alloc(9)
@@ -25,7 +26,7 @@ const BAD_FRAMES: Record<string, Buffer> = {
   'a CONTINUATION alone': frame(9, 1, Buffer.from('x'))
 }
 
-t.test('a stream ends with its connection, also when its session does not notice', async t => {
+t.test('a stream ends with its connection, even if its session does not notice', async t => {
   const app = Fastify({ http2: true })
   t.teardown(() => app.close())
   await app.register(sse, { heartbeatMs: 40, drainMs: 100 })
@@ -41,9 +42,9 @@ t.test('a stream ends with its connection, also when its session does not notice
     request.on('error', () => {})
     await once(request, 'response')
     const closed: Promise<CloseReason> = opened.at(-1)!.closed
-    // The GOAWAY comes back; then the client leaves, and the server is not told.
+    // The GOAWAY is received; then the client disconnects, and the server is not notified.
     socket.write(bytes, () => { setTimeout(() => { socket.destroy() }, 50) })
-    // Newer versions of Node end the session, and the client is seen to leave.
+    // Newer versions of Node end the session, and the disconnect is noticed.
     t.match(await closed, /^(slow|client)$/, what)
     session.destroy()
     socket.destroy()

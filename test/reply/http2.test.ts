@@ -11,14 +11,22 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOption
 import type { Test } from 'tap'
 import sse from '../../plugin/index.ts'
 import type { CloseReason, SsePluginOptions } from '../../plugin/index.ts'
-import { greedyRequest, makeCertificate, openHttp2, openSession } from '../support/http2-client.ts'
+import { greedyRequest, makeCertificate, openHttp2, openSession } from '../support/network/http2-client.ts'
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 
 /** An HTTP/2 server with one route; cleartext unless a certificate is given. */
-async function serve (t: Test, handler: Handler, options: SsePluginOptions = {}, https?: ReturnType<typeof makeCertificate>, server: FastifyServerOptions = {}) {
-  // Fastify types each kind of server apart; to a route they are the same.
-  const app = Fastify({ ...server, http2: true, ...(https && { https }) } as unknown as FastifyServerOptions) as unknown as FastifyInstance
+async function serve (
+  t: Test,
+  handler: Handler,
+  options: SsePluginOptions = {},
+  https?: ReturnType<typeof makeCertificate>,
+  server: FastifyServerOptions = {}
+) {
+  // Fastify types each kind of server separately; for a route they are the same.
+  const app = Fastify(
+    { ...server, http2: true, ...(https && { https }) } as unknown as FastifyServerOptions
+  ) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(sse, { drainMs: 500, ...options })
   app.get('/', handler)
@@ -34,7 +42,7 @@ async function serve (t: Test, handler: Handler, options: SsePluginOptions = {},
 
 const never = new Promise<never>(() => {})
 
-/** What `onClose` was told, once. */
+/** The reason passed to `onClose`, once. */
 function reasonOf (): { onClose: (reason: CloseReason) => void, reason: Promise<CloseReason> } {
   let onClose!: (reason: CloseReason) => void
   const reason = new Promise<CloseReason>(resolve => { onClose = resolve })
@@ -46,22 +54,26 @@ const certificate = makeCertificate()
 for (const kind of ['h2', 'h2c'] as const) {
   const https = kind === 'h2' ? certificate : undefined
 
-  t.test(`H17 ${kind}: a stream without connection headers, to its end`, async t => {
+  t.test(`H17 ${kind}: a stream is sent to its end, without connection headers`, async t => {
     const { origin } = await serve(t, (request, reply) => reply.header('x-own', '1').sse(['a', 'b']), {}, https)
     const session = await openSession(t, origin, { ca: certificate.cert })
     const { headers, inbox } = await openHttp2(session, '/')
-    t.match(headers, { ':status': 200, 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-own': '1' })
-    for (const name of ['connection', 'keep-alive', 'transfer-encoding', 'content-length']) t.notOk(name in headers, name)
+    t.match(headers, {
+      ':status': 200, 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-own': '1'
+    })
+    for (const name of ['connection', 'keep-alive', 'transfer-encoding', 'content-length']) {
+      t.notOk(name in headers, name)
+    }
     t.equal(await inbox.ended(), ':\nretry: 3000\ndata: a\n\ndata: b\n\n')
     t.equal(session.destroyed, false)
   })
 
-  t.test(`${kind}: events of every size arrive whole and in order, and the end after them`, async t => {
+  t.test(`${kind}: events of every size arrive completely and in order, and then the end`, async t => {
     const sizes = [10, 20_000, 1_000_000, 0, 500, 500, 3_000, 300_000, 10, 70_000]
     const texts = sizes.map((size, n) => `${n} ${'x'.repeat(size)}`)
     const { origin } = await serve(t, (request, reply) => {
       const stream = reply.sse()
-      // Of the events, some are written before the headers, and some after them.
+      // Some events are written before the headers, and some after them.
       for (const data of texts.slice(0, 3)) stream.push({ data })
       setImmediate(() => setImmediate(() => {
         stream.write({ bytes: Buffer.alloc(0), events: 0 })
@@ -75,8 +87,10 @@ for (const kind of ['h2', 'h2c'] as const) {
     t.ok(text === `:\nretry: 3000\n${texts.map(data => `data: ${data}\n\n`).join('')}`, `${text.length} characters`)
   })
 
-  t.test(`H17 ${kind}: RST_STREAM by the client ends the stream and returns its generator`, async t => {
-    for (const code of [http2.constants.NGHTTP2_NO_ERROR, http2.constants.NGHTTP2_CANCEL, http2.constants.NGHTTP2_INTERNAL_ERROR]) {
+  t.test(`H17 ${kind}: RST_STREAM from the client ends the stream and returns its generator`, async t => {
+    for (const code of [
+      http2.constants.NGHTTP2_NO_ERROR, http2.constants.NGHTTP2_CANCEL, http2.constants.NGHTTP2_INTERNAL_ERROR
+    ]) {
       const { onClose, reason } = reasonOf()
       let onFinally = (): void => {}
       const finallyRan = new Promise<void>(resolve => { onFinally = resolve })
@@ -97,7 +111,9 @@ for (const kind of ['h2', 'h2c'] as const) {
   t.test(`H17 ${kind}: a session that is destroyed ends all its streams`, async t => {
     const reasons = Array.from({ length: 5 }, reasonOf)
     const left = [...reasons]
-    const { origin } = await serve(t, (request, reply) => reply.sse(async function * () { await never }, { onClose: left.pop()!.onClose }), {}, https)
+    const { origin } = await serve(t, (request, reply) => reply.sse(async function * () {
+      await never
+    }, { onClose: left.pop()!.onClose }), {}, https)
     const session = await openSession(t, origin, { ca: certificate.cert })
     for (let n = 0; n < 5; n++) await openHttp2(session, '/')
     session.destroy()
@@ -138,12 +154,14 @@ t.test('a stream whose client stalls and then leaves settles its send, returns i
   t.equal(results.at(-1), false)
 })
 
-/** A peer that asks for a stream and then takes not one byte more from its connection. */
+/** A peer that requests a stream and then reads no further bytes from its connection. */
 async function freeze (t: Test, origin: string): Promise<net.Socket> {
   const { port, protocol } = new URL(origin)
   const isSecure = protocol === 'https:'
   const options = { host: '127.0.0.1', port: Number(port) }
-  const socket = isSecure ? tls.connect({ ...options, ca: certificate.cert, ALPNProtocols: ['h2'] }) : net.connect(options)
+  const socket = isSecure
+    ? tls.connect({ ...options, ca: certificate.cert, ALPNProtocols: ['h2'] })
+    : net.connect(options)
   t.teardown(() => { socket.destroy() })
   socket.on('error', () => {})
   await once(socket, isSecure ? 'secureConnect' : 'connect')
@@ -152,12 +170,12 @@ async function freeze (t: Test, origin: string): Promise<net.Socket> {
   return socket
 }
 
-// A peer that reads nothing takes no RST_STREAM either: closing its stream politely left it, and what it had buffered,
-// for as long as TCP kept the connection; and the connection held up app.close() for ever.
+// Regression: a peer that reads nothing does not receive RST_STREAM either: closing its stream gracefully kept it and
+// its buffered data for as long as TCP kept the connection; and the connection blocked app.close() indefinitely.
 for (const https of [undefined, certificate]) {
   const kind = https ? 'h2' : 'h2c'
 
-  t.test(`${kind}: a frozen peer loses its stream after two heartbeats, and then its connection`, async t => {
+  t.test(`${kind}: the stream of a frozen peer ends after two heartbeats, and then its connection`, async t => {
     const { onClose, reason } = reasonOf()
     let gone = (): void => {}
     const isGone = new Promise<void>(resolve => { gone = resolve })
@@ -172,14 +190,14 @@ for (const https of [undefined, certificate]) {
     await freeze(t, origin)
     t.equal(await reason, 'slow')
     await isGone
-    t.equal(session.destroyed, false, 'the stream goes first, without waiting for the connection')
+    t.equal(session.destroyed, false, 'the stream ends first, without waiting for the connection')
     await sessionClosed
   })
 
   t.test(`${kind}: a frozen peer does not hold up app.close()`, async t => {
     const { onClose, reason } = reasonOf()
     const { app, origin } = await serve(t, (request, reply) => reply.sse(async function * () {
-      // More than all the buffers on the way take.
+      // More than all buffers on the way hold.
       yield 'x'.repeat(20_000_000)
       setImmediate(() => app.server.emit('stuck'))
       await never
@@ -192,7 +210,7 @@ for (const https of [undefined, certificate]) {
   })
 }
 
-t.test('a cut stream leaves the other streams of a living connection alone', async t => {
+t.test('a cut stream does not affect the other streams of a working connection', async t => {
   const { onClose, reason } = reasonOf()
   const { origin } = await serve(t, (request, reply) => reply.sse(async function * () {
     yield 'hello'
@@ -206,7 +224,7 @@ t.test('a cut stream leaves the other streams of a living connection alone', asy
   const { stream } = await openHttp2(session, '/cut')
   await once(stream, 'close')
   t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
-  // What a connection sends arrives in its order: the ping was answered before this request came.
+  // A connection preserves order: the ping was answered before this request arrived.
   await pinged
   await openHttp2(session, '/')
   mock.timers.tick(600_000)
@@ -218,7 +236,7 @@ t.test('a cut stream leaves the other streams of a living connection alone', asy
 
 t.test('a stream that has ended but cannot be flushed is cut after two heartbeats', async t => {
   const { onClose, reason } = reasonOf()
-  // The connection would be the next to go.
+  // The connection would be closed next.
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
   const { origin } = await serve(t, (request, reply) => reply.sse('x'.repeat(1_000), { onClose }), { heartbeatMs: 20 })
@@ -229,13 +247,13 @@ t.test('a stream that has ended but cannot be flushed is cut after two heartbeat
   t.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL)
 })
 
-t.test('a 10 MB event arrives whole', async t => {
+t.test('a 10 MB event is received completely', async t => {
   const { origin } = await serve(t, (request, reply) => reply.sse(['x'.repeat(10_000_000)]))
   const { inbox } = await openHttp2(await openSession(t, origin), '/')
   t.ok(await inbox.ended() === `:\nretry: 3000\ndata: ${'x'.repeat(10_000_000)}\n\n`)
 })
 
-t.test('heartbeats keep a quiet stream', async t => {
+t.test('heartbeats keep an idle stream open', async t => {
   const { origin } = await serve(t, (request, reply) => reply.sse(async function * () {
     yield 'x'
     await never
@@ -244,7 +262,7 @@ t.test('heartbeats keep a quiet stream', async t => {
   await inbox.until('data: x\n\n:\n:\n')
 })
 
-t.test('trailers follow the events', async t => {
+t.test('trailers are sent after the events', async t => {
   const { origin } = await serve(t, (request, reply) => reply.trailer('x-count', async () => '1').sse('a'))
   const session = await openSession(t, origin)
   const stream = session.request({ ':path': '/' })
@@ -253,9 +271,11 @@ t.test('trailers follow the events', async t => {
   t.match(trailers, { 'x-count': '1' })
 })
 
-// Fastify closes the idle sessions of HTTP/2 only when it is told to.
-t.test('app.close() sends every stream away with a retry of its own', async t => {
-  const { app, origin } = await serve(t, (request, reply) => reply.sse(async function * () { await never }), {}, undefined, { forceCloseConnections: true })
+// Fastify closes idle HTTP/2 sessions only if it is asked to.
+t.test('app.close() ends each stream with its own retry time', async t => {
+  const { app, origin } = await serve(t, (request, reply) => reply.sse(async function * () {
+    await never
+  }), {}, undefined, { forceCloseConnections: true })
   const session = await openSession(t, origin)
   const opened = []
   for (let n = 0; n < 20; n++) opened.push(await openHttp2(session, '/'))
@@ -268,7 +288,10 @@ t.test('app.close() sends every stream away with a retry of its own', async t =>
 })
 
 t.test('406 and errors before the first byte have their status', async t => {
-  const { origin } = await serve(t, (request, reply) => reply.sse(async () => { throw Object.assign(new Error('no'), { statusCode: 403 }) }))
+  const { origin } = await serve(
+    t,
+    (request, reply) => reply.sse(async () => { throw Object.assign(new Error('no'), { statusCode: 403 }) })
+  )
   const session = await openSession(t, origin)
   t.equal((await openHttp2(session, '/', { headers: { accept: 'text/html' } })).headers[':status'], 406)
   const { headers, inbox } = await openHttp2(session, '/')

@@ -13,7 +13,9 @@ t.test('injectSse reads events as a client does: ids carry over, comments and re
   }))
   const stream = await injectSse(app, { url: '/', headers: { 'last-event-id': '5' } })
   t.match(stream, { statusCode: 200, headers: { 'content-type': 'text/event-stream' } })
-  const events = [{ id: undefined, event: 'message', data: '0' }, { id: '1', event: 'message', data: 'a\nü' }, { id: '1', event: 'e', data: '{}' }]
+  const events = [{ id: undefined, event: 'message', data: '0' }, {
+    id: '1', event: 'message', data: 'a\nü'
+  }, { id: '1', event: 'e', data: '{}' }]
   t.same(await stream.end(), events)
   t.same(stream.events, events)
   t.equal(stream.retryMs, 7)
@@ -21,8 +23,8 @@ t.test('injectSse reads events as a client does: ids carry over, comments and re
   stream.close()
 })
 
-// Both waited on one slot, and the first of them was forgotten.
-t.test('next() gives events as they come, and calls at the same time get one after the other', async t => {
+// Regression: both waited in one slot, and the first of them was forgotten.
+t.test('next() returns events as they arrive, and concurrent calls return consecutive events', async t => {
   const app = await buildApp(t)
   let stream!: SseStream
   app.get('/', (request, reply) => { stream = reply.sse() })
@@ -36,7 +38,7 @@ t.test('next() gives events as they come, and calls at the same time get one aft
   await t.rejects(client.next(), { message: 'the stream ended after 4 events, 5 were waited for' })
 })
 
-t.test('iterating gives every event once and ends with the stream', async t => {
+t.test('iterating yields every event once and ends with the stream', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse(async function * () {
     yield 'a'
@@ -49,7 +51,7 @@ t.test('iterating gives every event once and ends with the stream', async t => {
   t.same(seen, ['a', 'b'])
 })
 
-t.test('close() leaves as a client does, and a server that cuts the stream ends it', async t => {
+t.test('close() disconnects as a client does, and a server that cuts the stream ends it', async t => {
   const app = await buildApp(t)
   const reasons: Promise<CloseReason>[] = []
   app.get('/', (request, reply) => reply.sse(async function * (stream) {
@@ -57,8 +59,14 @@ t.test('close() leaves as a client does, and a server that cuts the stream ends 
     yield 'a'
     await never
   }))
-  app.get('/ticked', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => { stream.end(); stream.tick() })) }))
-  app.get('/cut', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.destroy('revoked'))) }))
+  app.get(
+    '/ticked',
+    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => { stream.end(); stream.tick() })) })
+  )
+  app.get(
+    '/cut',
+    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.destroy('revoked'))) })
+  )
   const client = await injectSse(app, '/')
   await client.next()
   client.close()
@@ -68,7 +76,7 @@ t.test('close() leaves as a client does, and a server that cuts the stream ends 
   t.same(await (await injectSse(app, '/ticked')).end(), [], 'there is no connection that could stall')
 })
 
-t.test('a status other than 200 is given as it is', async t => {
+t.test('a status other than 200 is returned as it is', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.code(401).send({ no: true }))
   const refused = await injectSse(app, '/')
@@ -76,9 +84,9 @@ t.test('a status other than 200 is given as it is', async t => {
   t.equal((await injectSse(app, { url: '/nowhere', headers: { accept: '*/*' } })).statusCode, 404)
 })
 
-// A destroyed response counts no bytes, so an endless source that awaits nothing of its own never had to wait for room;
-// it kept the loop to itself, 'close' never came, and the test that left the stream hung.
-t.test('a source that never pauses by itself ends when the test leaves', async t => {
+// Regression: a destroyed response counts no bytes, so an endless source that awaits nothing itself never had to wait
+// for room; it blocked the event loop, 'close' was never emitted, and the test that left the stream hung.
+t.test('a source that never pauses ends when the test disconnects', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse(async function * () {
     for (let n = 1; ; n++) yield { id: n, data: n }
@@ -87,4 +95,12 @@ t.test('a source that never pauses by itself ends when the test leaves', async t
   await stream.next(2)
   stream.close()
   t.ok((await stream.end()).length >= 2)
+})
+
+t.test('an option that is misspelled or out of range is an error', async t => {
+  const app = await buildApp(t)
+  for (const options of [{ timeout: 5 }, { timeoutMs: -1 }, { timeoutMs: 2 ** 31 }, null]) {
+    await t.rejects(injectSse(app, '/', options as object), { code: 'FST_SSE_BAD_OPTION' })
+  }
+  t.equal((await injectSse(app, '/', { timeoutMs: undefined })).statusCode, 404)
 })

@@ -12,7 +12,7 @@ const gc = runInNewContext('gc') as () => void
 
 const WAVES = 10
 const STREAMS = 1_000
-/** Heap that may be gained from the first waves to the last, per stream opened in between. */
+/** Heap growth from the first waves to the last, per stream opened in between. */
 const MAX_BYTES_PER_STREAM = 500
 
 function heapUsed (): number {
@@ -25,7 +25,7 @@ const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 t.test('10,000 streams, opened and closed in waves, leave nothing behind', async t => {
   const app = await buildApp(t, { retryMs: false, heartbeatMs: 1_000, maxLifetimeMs: 600_000 })
-  // Every source in turn; half of the streams are ended by the server, half by the client.
+  // Each kind of source in turn; half of the streams are ended by the server, half by the client.
   app.get('/generator', (request, reply) => reply.sse(async function * (stream) {
     yield 'a'
     await new Promise(resolve => stream.signal.addEventListener('abort', resolve))
@@ -39,7 +39,10 @@ t.test('10,000 streams, opened and closed in waves, leave nothing behind', async
   app.get('/callback', (request, reply) => reply.sse(async stream => { await stream.send({ data: 'a' }) }))
   const url = await listen(app)
   const serverSockets = new Set<Socket>()
-  app.server.on('connection', (socket: Socket) => { serverSockets.add(socket); socket.once('close', () => serverSockets.delete(socket)) })
+  app.server.on('connection', (socket: Socket) => {
+    serverSockets.add(socket)
+    socket.once('close', () => serverSockets.delete(socket))
+  })
   const streams: WeakRef<SseStream>[] = []
   let closes = 0
   const opened = (message: unknown): void => { streams.push(new WeakRef((message as { stream: SseStream }).stream)) }
@@ -79,6 +82,10 @@ t.test('10,000 streams, opened and closed in waves, leave nothing behind', async
   t.ok(gained < (WAVES - 3) * STREAMS * MAX_BYTES_PER_STREAM, `${gained} bytes gained`)
   await turn()
   gc()
-  t.equal(streams.filter(ref => ref.deref() !== undefined).length, 0, 'no registry entry, no listener, no timer holds a stream')
+  t.equal(
+    streams.filter(ref => ref.deref() !== undefined).length,
+    0,
+    'no registry entry, no listener, no timer holds a stream'
+  )
   for (const name of ['close', 'timeout', 'drain']) t.ok(app.server.listenerCount(name) < 3, name)
 })

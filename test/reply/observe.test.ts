@@ -10,12 +10,12 @@ import { fetchAll, open } from '../support/client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 
-// By require(), because its types declare a reply.sse of their own.
+// Loaded by require(), because its types declare a conflicting reply.sse.
 const rival = createRequire(import.meta.url)('@fastify/sse') as FastifyPluginAsync
 
 const never = new Promise<never>(() => {})
 
-t.test('diagnostics channels tell of every stream that opens and closes', async t => {
+t.test('diagnostics channels report every stream that opens and closes', async t => {
   const opens: StreamOpenMessage[] = []
   const closes: StreamCloseMessage[] = []
   const onOpen = (message: unknown): void => { opens.push(message as StreamOpenMessage) }
@@ -32,21 +32,34 @@ t.test('diagnostics channels tell of every stream that opens and closes', async 
   await fetchAll(t, `${url}/one`, { method: 'HEAD' })
   await fetchAll(t, `${url}/two`)
   t.match(opens, [{ request: { params: { what: 'one' } } }, { request: { params: { what: 'two' } } }])
-  t.equal(opens.length, 2, 'not of one that never was')
+  t.equal(opens.length, 2, 'not for a stream that never opened')
   t.match(closes, [{ reason: 'end', events: 2, bytes: Buffer.byteLength(text), durationMs: Number }, { reason: 'end' }])
   t.equal(closes[0]?.stream, opens[0]?.stream)
   t.equal(closes.length, 2)
 })
 
-t.test('one line is logged per stream that closes: as a warning when it was slow, or failed without a line of its own', async t => {
+t.test('one line is logged per stream that closes: a warning if it was slow, or failed without another log line', async t => {
   const log = new Inbox()
   const app = await buildApp(t, { retryMs: false }, { logger: logInto(log, 'debug') })
   app.get('/end', (request, reply) => reply.sse(['a']))
-  app.get('/slow', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.close('slow'))) }))
-  app.get('/error', (request, reply) => reply.sse(async function * () { yield 'a'; await new Promise(resolve => setTimeout(resolve, 1)); throw new Error('no') }))
+  app.get(
+    '/slow',
+    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.close('slow'))) })
+  )
+  app.get('/error', (request, reply) => reply.sse(async function * () {
+    yield 'a'
+    await new Promise(resolve => setTimeout(resolve, 1))
+    throw new Error('no')
+  }))
   app.get('/client', (request, reply) => reply.sse(async function * () { yield 'a'; await never }))
-  app.get('/later', (request, reply) => reply.sse(async () => { throw Object.assign(new Error('later'), { statusCode: 503 }) }))
-  app.get('/by-hand', (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.close('error'))) }))
+  app.get(
+    '/later',
+    (request, reply) => reply.sse(async () => { throw Object.assign(new Error('later'), { statusCode: 503 }) })
+  )
+  app.get(
+    '/by-hand',
+    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => stream.close('error'))) })
+  )
   const url = await listen(app)
   for (const path of ['/end', '/slow', '/error', '/later', '/by-hand']) await fetchAll(t, url + path)
   const { inbox, close } = await open(t, `${url}/client`)
@@ -62,14 +75,18 @@ t.test('one line is logged per stream that closes: as a warning when it was slow
     { level: 20, reqId: 'req-6', sse: { reason: 'client', events: 1 } }
   ])
   t.equal(linesWith(log, 'event stream closed').length, 6)
-  t.match(linesWith(log, 'event stream rejected for now'), [{ level: 40, err: { message: 'later' } }])
-  t.equal(linesWith(log, '"level":50').length, 1, 'the one error is the source that failed')
+  t.match(linesWith(log, 'event stream rejected'), [{ level: 40, err: { message: 'later' } }])
+  t.equal(linesWith(log, '"level":50').length, 1, 'the only error is the source that failed')
   await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
-  t.same(linesWith(log, 'prematurely').concat(linesWith(log, 'terminated')), [], 'Fastify says nothing of its own')
+  t.same(linesWith(log, 'prematurely').concat(linesWith(log, 'terminated')), [], 'Fastify logs nothing itself')
 })
 
-t.test('it refuses to be registered beside @fastify/sse, in either order, and beside anything else named reply.sse', async t => {
-  const conflict = (name: string) => ({ code: 'FST_SSE_CONFLICT', statusCode: 500, message: `fastify-resumable-sse cannot be registered beside ${name}: both provide reply.sse. Remove one of them` })
+t.test('it cannot be registered together with @fastify/sse, in either order, or with anything else named reply.sse', async t => {
+  const conflict = (name: string) => ({
+    code: 'FST_SSE_CONFLICT',
+    statusCode: 500,
+    message: `fastify-resumable-sse cannot be registered together with ${name}: both provide reply.sse. Remove one of them`
+  })
   const before = Fastify()
   await before.register(rival)
   await t.rejects(async () => { await before.register(sse) }, conflict('@fastify/sse'))
@@ -93,11 +110,15 @@ t.test('it refuses to be registered beside @fastify/sse, in either order, and be
   await t.rejects(async () => { await other.register(sse) }, conflict('another plugin'))
 })
 
-t.test('it refuses a second registration, also in a child; two instances side by side are fine', async t => {
+t.test('it rejects a second registration, also in a child; two separate instances are allowed', async t => {
   const app = await buildApp(t)
-  await t.rejects(async () => { await app.register(sse) }, { code: 'FST_SSE_CONFLICT', message: /beside itself \(it is registered already\)/ })
+  await t.rejects(async () => {
+    await app.register(sse)
+  }, { code: 'FST_SSE_CONFLICT', message: /together with itself \(it is registered already\)/ })
   const parent = await buildApp(t)
-  await t.rejects(async () => { await parent.register(async child => { await child.register(sse) }) }, { code: 'FST_SSE_CONFLICT' })
+  await t.rejects(async () => {
+    await parent.register(async child => { await child.register(sse) })
+  }, { code: 'FST_SSE_CONFLICT' })
   const siblings = Fastify()
   t.teardown(() => siblings.close())
   for (const prefix of ['/a', '/b']) {

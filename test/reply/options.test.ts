@@ -7,7 +7,7 @@ import type { SseOptions, SsePluginOptions, SseRouteOptions } from '../../plugin
 import { checks } from '../../plugin/reply/options.ts'
 import { buildApp } from '../support/app.ts'
 
-t.test('an option is taken from the nearest level that gives it', async t => {
+t.test('an option is taken from the nearest level that sets it', async t => {
   const app = await buildApp(t, { retryMs: 1, errorEvent: 'plugin' })
   const source = (): string[] => ['a']
   app.get('/plugin', (request, reply) => reply.sse(source()))
@@ -15,8 +15,14 @@ t.test('an option is taken from the nearest level that gives it', async t => {
   app.get('/route', { sse: { retryMs: 3 } }, (request, reply) => reply.sse(source()))
   app.get('/call', { sse: { retryMs: 3 } }, (request, reply) => reply.sse(source(), { retryMs: 4 }))
   app.get('/off', { sse: { retryMs: 3 } }, (request, reply) => reply.sse(source(), { retryMs: false }))
-  app.get('/undefined', { sse: { retryMs: 3 } }, (request, reply) => reply.sse(source(), { retryMs: undefined } as unknown as SseOptions))
-  const cases: [string, number | undefined][] = [['/plugin', 1], ['/config', 2], ['/route', 3], ['/call', 4], ['/off', undefined], ['/undefined', 3]]
+  app.get(
+    '/undefined',
+    { sse: { retryMs: 3 } },
+    (request, reply) => reply.sse(source(), { retryMs: undefined } as unknown as SseOptions)
+  )
+  const cases: [string, number | undefined][] = [
+    ['/plugin', 1], ['/config', 2], ['/route', 3], ['/call', 4], ['/off', undefined], ['/undefined', 3]
+  ]
   for (const [url, retryMs] of cases) {
     const stream = await injectSse(app, url)
     t.equal((await stream.end()).length, 1)
@@ -24,13 +30,20 @@ t.test('an option is taken from the nearest level that gives it', async t => {
   }
 })
 
-// An option that comes from elsewhere, as in `{ retryMs: config.retryMs }`, may be there and undefined.
+// An option that comes from elsewhere, as in `{ retryMs: config.retryMs }`, may be present and undefined.
 t.test('an explicit undefined is "not given" for every option, at the plugin, the route and the call', async t => {
   const nothing = Object.fromEntries(Object.keys(checks).map(name => [name, undefined])) as SseOptions
-  const app = await buildApp(t, { ...nothing, drainMs: undefined, answersWhileClosing: undefined } as unknown as SsePluginOptions)
+  const app = await buildApp(
+    t,
+    { ...nothing, drainMs: undefined, answersWhileClosing: undefined } as unknown as SsePluginOptions
+  )
   const set = await buildApp(t, { retryMs: 1, final: true })
   for (const [instance, expected] of [[app, [3_000, ['a']]], [set, [1, ['a', '{"reason":"done"}']]]] as const) {
-    instance.get('/config', { config: { sse: { ...nothing, events: undefined } as unknown as SseRouteOptions } }, (request, reply) => reply.sse(['a'], nothing))
+    instance.get(
+      '/config',
+      { config: { sse: { ...nothing, events: undefined } as unknown as SseRouteOptions } },
+      (request, reply) => reply.sse(['a'], nothing)
+    )
     instance.get('/route', { sse: nothing }, (request, reply) => reply.sse(['a'], undefined))
     instance.get('/none', { sse: undefined } as object, (request, reply) => reply.sse(['a'], {}))
     for (const url of ['/config', '/route', '/none']) {
@@ -42,7 +55,7 @@ t.test('an explicit undefined is "not given" for every option, at the plugin, th
 })
 
 const MAX_TIMER = 2_147_483_647
-// [option, values refused, values taken]
+// [option, rejected values, accepted values]
 const values: Record<keyof SseOptions, [unknown[], unknown[]]> = {
   heartbeatMs: [[-1, 9, 1.5, MAX_TIMER + 1, '15', null, NaN], [0, 10, MAX_TIMER]],
   retryMs: [[true, -1, 3_600_001, 1.5, '1', null], [false, 0, 3_600_000]],
@@ -54,18 +67,23 @@ const values: Record<keyof SseOptions, [unknown[], unknown[]]> = {
   serializer: [['json', null, {}], [String]],
   final: [['yes', 1, null], [true, false]],
   negotiate: [[0, 'yes', null], [true, false]],
+  gzipMinBytes: [[true, -1, 1.5, '1024', Infinity], [false, 0, 1, 1024]],
   errorEvent: [[true, '', 'open', 'error', 'a\nb', null, 5], [false, 'oops']],
   onError: [[null, 'x', {}], [() => {}]],
   onClose: [[null, 'x', {}], [() => {}]]
 }
 
-t.test('a bad value fails the registration, the route or the call, naming option, range and value', async t => {
-  t.same(Object.keys(values).sort(), Object.keys(checks).sort(), 'every option is here')
+t.test('an invalid value fails the registration, the route or the call, naming option, range and value', async t => {
+  t.same(Object.keys(values).sort(), Object.keys(checks).sort(), 'every option is listed')
   for (const [name, [bad, good]] of Object.entries(values)) {
     for (const value of bad) {
       const given = { [name]: value } as SseOptions
-      const error = (level: string) => ({ code: 'FST_SSE_BAD_OPTION', statusCode: 500, message: new RegExp(`^${level}: option "${name}" must be .+, saw `) })
-      await t.rejects(async () => { await Fastify().register(sse, given) }, error('plugin'), `plugin ${name}: ${String(value)}`)
+      const error = (level: string) => ({
+        code: 'FST_SSE_BAD_OPTION', statusCode: 500, message: new RegExp(`^${level}: option "${name}" must be .+, saw `)
+      })
+      await t.rejects(async () => {
+        await Fastify().register(sse, given)
+      }, error('plugin'), `plugin ${name}: ${String(value)}`)
       const app = await buildApp(t)
       t.throws(() => app.get('/a', { sse: given }, () => {}), error('route GET /a'))
       t.throws(() => app.get('/b', { config: { sse: given } }, () => {}), error('route GET /b'))
@@ -80,28 +98,43 @@ t.test('a bad value fails the registration, the route or the call, naming option
   }
 })
 
-t.test('what is no option, or no options, is refused', async t => {
+t.test('unknown options, and values that are not an object, are rejected', async t => {
   await t.rejects(async () => { await Fastify().register(sse, { heartBeatMs: 1 } as SsePluginOptions) },
-    { code: 'FST_SSE_BAD_OPTION', message: /^plugin: option "heartBeatMs" must be one of heartbeatMs, .*, saw an unknown option$/ })
-  await t.rejects(async () => { await Fastify().register(sse, { toString: 1 } as unknown as SsePluginOptions) }, { message: /option "toString" must be one of/ })
-  await t.rejects(async () => { await Fastify().register(sse, { events: {} } as SsePluginOptions) }, { message: /option "events" must be one of/ })
+    {
+      code: 'FST_SSE_BAD_OPTION',
+      message: /^plugin: option "heartBeatMs" must be one of heartbeatMs, .*, saw an unknown option$/
+    })
+  await t.rejects(async () => {
+    await Fastify().register(sse, { toString: 1 } as unknown as SsePluginOptions)
+  }, { message: /option "toString" must be one of/ })
+  await t.rejects(async () => {
+    await Fastify().register(sse, { events: {} } as SsePluginOptions)
+  }, { message: /option "events" must be one of/ })
   for (const drainMs of [-1, 1.5, MAX_TIMER + 1, null]) {
-    await t.rejects(async () => { await Fastify().register(sse, { drainMs } as SsePluginOptions) }, { message: /plugin: option "drainMs" must be an integer from 0 to 2147483647 \(ms\), saw/ })
+    await t.rejects(async () => {
+      await Fastify().register(sse, { drainMs } as SsePluginOptions)
+    }, { message: /plugin: option "drainMs" must be an integer from 0 to 2147483647 \(ms\), saw/ })
   }
   const app = await buildApp(t)
   for (const given of [null, [], 'x', 5]) {
-    t.throws(() => app.get('/a', { sse: given as SseRouteOptions }, () => {}), { message: /route GET \/a: option "sse" must be an object, saw/ })
+    t.throws(() => app.get('/a', { sse: given as SseRouteOptions }, () => {}), {
+      message: /route GET \/a: option "sse" must be an object, saw/
+    })
     const each = await buildApp(t)
     each.get('/', (request, reply) => reply.sse('a', given as SseOptions))
     t.match((await each.inject('/')).json(), { message: /call: option "options" must be an object, saw/ })
   }
-  t.throws(() => app.get('/b', { sse: {}, config: { sse: {} } }, () => {}), { message: /route \/b: option "sse" must be given once, saw both "sse" and "config.sse"/ })
+  t.throws(() => app.get('/b', { sse: {}, config: { sse: {} } }, () => {}), {
+    message: /route \/b: option "sse" must be given once, saw both "sse" and "config.sse"/
+  })
   for (const events of [null, [], { a: 1 }, { 'a\nb': {} }, { error: {} }]) {
-    t.throws(() => app.get('/c', { sse: { events } as SseRouteOptions }, () => {}), { message: /option "events" must be an object of JSON schemas by event name/ })
+    t.throws(() => app.get('/c', { sse: { events } as SseRouteOptions }, () => {}), {
+      message: /option "events" must be an object of JSON schemas by event name/
+    })
   }
 })
 
-t.test('a mark above the bound is refused, and a lower bound given alone takes the mark down with it', async t => {
+t.test('a mark above the limit is rejected, and a lower limit alone also lowers the mark', async t => {
   await t.rejects(async () => { await Fastify().register(sse, { highWaterMarkBytes: 2049, maxBufferedBytes: 2048 }) },
     { message: /option "highWaterMarkBytes" must be at most maxBufferedBytes \(2048\), saw 2049/ })
   const app = await buildApp(t, { maxBufferedBytes: 2048 })
@@ -115,19 +148,21 @@ t.test('a mark above the bound is refused, and a lower bound given alone takes t
   t.equal((await (await injectSse(app, '/')).end()).length, 2)
 })
 
-// Options on a route that the plugin's onRoute hook never saw lost their event schemas in silence.
-t.test('options on a route added before the plugin are refused when it is called', async t => {
+// Regression: options on a route that the plugin's onRoute hook never saw silently lost their event schemas.
+t.test('options on a route added before the plugin are rejected when the route is called', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.get('/given', { config: { sse: { retryMs: 1 } } }, (request, reply) => reply.sse('a'))
   app.get('/', (request, reply) => reply.sse('a'))
   await app.after()
   await app.register(sse)
-  t.match((await app.inject('/given')).json(), { code: 'FST_SSE_BAD_OPTION', message: /route \/given: option "sse" must be given on a route added after this plugin/ })
+  t.match((await app.inject('/given')).json(), {
+    code: 'FST_SSE_BAD_OPTION', message: /route \/given: option "sse" must be given on a route added after this plugin/
+  })
   t.equal((await app.inject('/')).statusCode, 200)
 })
 
-t.test('events go through the JSON schema of their name, with $ref to a shared one', async t => {
+t.test('events are serialized by the JSON schema of their name, with $ref to a shared one', async t => {
   const app = await buildApp(t)
   app.get('/', {
     sse: {
@@ -143,14 +178,15 @@ t.test('events go through the JSON schema of their name, with $ref to a shared o
     { event: '', data: { a: 3 } },
     { event: 'other', data: { b: 2 } }
   ]))
-  // After the route, as a $ref is resolved when the instance is ready.
+  // Added after the route, because a $ref is resolved when the instance is ready.
   app.addSchema({ $id: 'tick', type: 'object', properties: { n: { type: 'integer' } } })
   const events = await (await injectSse(app, '/')).end()
   t.same(events.map(({ data }) => data), ['{"n":5}', '{"a":"1"}', '{"a":"2"}', '{"a":"3"}', '{"b":2}'])
 })
 
-t.test('event schemas are compiled by the serializer compiler of the route, else of the instance', async t => {
-  const compilerOf = (name: string) => ({ schema, httpStatus }: { schema: unknown, httpStatus?: string }) => () => `${name} ${JSON.stringify(schema)} ${httpStatus}`
+t.test('event schemas are compiled by the serializer compiler of the route, or else of the instance', async t => {
+  const compilerOf = (name: string) => ({ schema, httpStatus }: { schema: unknown, httpStatus?: string }) =>
+    () => `${name} ${JSON.stringify(schema)} ${httpStatus}`
   const app = await buildApp(t)
   app.setSerializerCompiler(compilerOf('instance'))
   const options = { sse: { events: { message: { type: 'null' } } } }
@@ -162,7 +198,7 @@ t.test('event schemas are compiled by the serializer compiler of the route, else
   }
 })
 
-t.test('a schema that is not valid, or names one that is missing, fails ready()', async t => {
+t.test('a schema that is invalid, or refers to a missing one, fails ready()', async t => {
   for (const schema of [{ type: 'nonsense' }, { $ref: 'missing#' }]) {
     const app = await buildApp(t)
     app.get('/', { sse: { events: { message: schema as FastifySchema } } }, (request, reply) => reply.sse('a'))
@@ -174,17 +210,18 @@ t.test('the serializer of the nearest level turns data into text', async t => {
   const app = await buildApp(t, { serializer: data => `plugin ${JSON.stringify(data)}` })
   app.get('/', (request, reply) => reply.sse([{ data: 'a' }, { data: Buffer.from('bytes') }]))
   app.get('/call', (request, reply) => reply.sse([1n], { serializer: data => `call ${String(data)}` }))
-  const texts = async (url: string): Promise<string[]> => (await (await injectSse(app, url)).end()).map(({ data }) => data)
+  const texts = async (url: string): Promise<string[]> =>
+    (await (await injectSse(app, url)).end()).map(({ data }) => data)
   t.same(await texts('/'), ['plugin "a"', 'bytes'])
   t.same(await texts('/call'), ['call 1'])
 })
 
-t.test('an unknown option of one call is an error that lists those of a call', async t => {
+t.test('an unknown option of a call is an error that lists the options of calls', async t => {
   const app = await buildApp(t, {})
   // @ts-expect-error: an unknown option
   app.get('/call', (request, reply) => reply.sse('a', { unknown: 1 }))
   const { code, message } = (await app.inject('/call')).json() as { code: string, message: string }
   t.equal(code, 'FST_SSE_BAD_OPTION')
   t.match(message, /heartbeatMs/)
-  t.notMatch(message, /drainMs|events/, 'which belong to registration and to routes')
+  t.notMatch(message, /drainMs|events/, 'the options of registrations and routes')
 })

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { once } from 'node:events'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
-import { StreamRegistry } from '../../plugin/reply/stream-registry.ts'
+import { StreamRegistry } from '../../plugin/reply/stream/open-streams.ts'
+import { StreamDrain } from '../../plugin/reply/stream/stream-drain.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { connect, fetchAll, get, open, stall } from '../support/client.ts'
 import { when } from '../support/when.ts'
@@ -9,9 +10,10 @@ import { when } from '../support/when.ts'
 const never = new Promise<never>(() => {})
 const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n/g)].at(-1)?.[1])
 
-// After a rolling restart clients were away for 10 to 20 s although another instance was ready: `retry:` was drawn from one to two drains.
-t.test('app.close() with 1,000 open streams sends each away with a retry of its own, of 1 to 3 s after its end', async t => {
-  // Far more than it takes, so that it is seen that nobody is waited for.
+// Regression: after a rolling restart clients were disconnected for 10 to 20 s although another instance was ready:
+// `retry:` was drawn from one to two drains.
+t.test('app.close() with 1,000 open streams ends each with its own retry time, 1 to 3 s after its end', async t => {
+  // Much longer than needed, to show that nothing waits for it.
   const drainMs = 60_000
   const reasons: CloseReason[] = []
   const app = await buildApp(t, { drainMs, retryMs: false, onClose: reason => reasons.push(reason) })
@@ -32,16 +34,19 @@ t.test('app.close() with 1,000 open streams sends each away with a retry of its 
   t.equal(reasons.length, 1_000)
   const returns = told.map(({ retryMs, atMs }) => retryMs + atMs)
   const retries = told.map(({ retryMs }) => retryMs)
-  t.ok(Math.min(...returns) >= 1_000, `the first returns after ${Math.min(...returns)} ms`)
-  t.ok(Math.max(...retries) <= 3_000 + 10 * 20, 'all within two seconds of it, and the pauses between the batches')
+  t.ok(Math.min(...returns) >= 1_000, `the first client reconnects after ${Math.min(...returns)} ms`)
+  t.ok(Math.max(...retries) <= 3_000 + 10 * 20, 'all within two seconds of it, plus the pauses between the batches')
   t.ok(Math.max(...retries) - Math.min(...retries) > 1_000, 'spread')
   t.ok(new Set(told.map(({ retryMs }) => retryMs)).size > 500)
-  t.ok(closedMs < drainMs, 'nobody had to be waited for')
+  t.ok(closedMs < drainMs, 'no client had to be waited for')
 })
 
-/** Streams of a registry without sockets, and the retry that each was given. */
-async function retriesOf (count: number, { drainMs = 5_000, answersWhileClosing = false, stuck = 0 } = {}): Promise<number[]> {
-  const registry = new StreamRegistry({ drainMs, answersWhileClosing })
+/** Streams of a registry without sockets, and the retry that each received. */
+async function retriesOf (
+  count: number,
+  { drainMs = 5_000, answersWhileClosing = false, stuck = 0 } = {}
+): Promise<number[]> {
+  const registry = new StreamRegistry()
   const retries: number[] = []
   for (let at = 0; at < count; at++) {
     const stream = {
@@ -50,17 +55,17 @@ async function retriesOf (count: number, { drainMs = 5_000, answersWhileClosing 
         retries.push(retryMs)
         registry.remove(stream as unknown as SseStream)
       },
-      // On a loaded machine the last batches come after the drain.
+      // On a loaded machine the last batches are sent after the drain.
       destroy () {}
     }
     registry.add(stream as unknown as SseStream)
   }
-  await registry.drain()
+  await new StreamDrain(registry, { drainMs, answersWhileClosing }).drain()
   await when(() => retries.length === count)
   return retries
 }
 
-t.test('clients come back over a time that grows with their number, and no faster than 1,000 a second', async t => {
+t.test('clients reconnect over a time that grows with their number, and no faster than 1,000 a second', async t => {
   for (const [count, most] of [[1, 3_000], [50, 3_010], [2_000, 3_400], [20_000, 24_000]] as const) {
     const retries = await retriesOf(count)
     t.equal(retries.length, count)
@@ -68,14 +73,19 @@ t.test('clients come back over a time that grows with their number, and no faste
     t.ok(Math.max(...retries) <= most, `${count}: the last after ${Math.max(...retries)} ms`)
     if (count < 2_000) continue
     for (let from = 0; from < most; from += 1_000) {
-      t.ok(retries.filter(ms => ms >= from && ms < from + 1_000).length < 1_300, `${count}: a bounded number in each second`)
+      t.ok(
+        retries.filter(ms => ms >= from && ms < from + 1_000).length < 1_300,
+        `${count}: a bounded number in each second`
+      )
     }
   }
 })
 
-t.test('where a client is waited for and Fastify would answer 503 until then, all come back after it', async t => {
+t.test('if Fastify responds with 503 until the last client is done, all clients reconnect after that', async t => {
   for (const ms of await retriesOf(10, { stuck: 1 })) t.ok(ms >= 5_900, `${ms}`)
-  for (const ms of await retriesOf(10, { stuck: 1, answersWhileClosing: true })) t.ok(ms >= 1_000 && ms <= 3_010, `${ms}`)
+  for (const ms of await retriesOf(10, { stuck: 1, answersWhileClosing: true })) {
+    t.ok(ms >= 1_000 && ms <= 3_010, `${ms}`)
+  }
 })
 
 t.test('a stalled client is cut at the end of the window, and app.close() returns', async t => {
@@ -96,7 +106,7 @@ t.test('a stalled client is cut at the end of the window, and app.close() return
   t.notMatch((await inbox.ended()).slice(-10), '0\r\n\r\n')
 })
 
-t.test('a source that is never open does not hold up app.close()', async t => {
+t.test('a source that never finishes opening does not delay app.close()', async t => {
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse({
     open: () => { app.server.emit('preparing'); return never }
@@ -111,7 +121,7 @@ t.test('a source that is never open does not hold up app.close()', async t => {
   t.match(text, /^:\nretry: 3000\nretry: \d+\n$/)
 })
 
-t.test('with return503OnClosing: false a new stream is told to come back, and its source is not started', async t => {
+t.test('with return503OnClosing: false a new stream is asked to retry later, and its source is not started', async t => {
   const app = await buildApp(t, { drainMs: 600_000 }, { return503OnClosing: false })
   app.get('/open', (request, reply) => reply.sse(async function * () {
     yield 'x'.repeat(20_000_000)
@@ -126,7 +136,7 @@ t.test('with return503OnClosing: false a new stream is told to come back, and it
   })
   const url = await listen(app)
   const stuck = once(app.server, 'stuck')
-  // It holds the window open, so that there is a time in which to come.
+  // It extends the drain, so that there is time for a client to connect.
   const stalled = await stall(t, url, '/open')
   await stuck
   const late = await Promise.all([connect(t, url), connect(t, url)])
@@ -149,14 +159,14 @@ t.test('a drain lasts no longer than its streams, and leaves no timer', async t 
   app.get('/', (request, reply) => reply.sse(async function * () { await never }))
   const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
-  await new StreamRegistry({ drainMs: 1_000_000, answersWhileClosing: false }).drain()
+  await new StreamDrain(new StreamRegistry(), { drainMs: 1_000_000, answersWhileClosing: false }).drain()
   const { inbox } = await open(t, await listen(app))
   await inbox.until(':\n')
   await app.close()
   t.ok(timers() <= before, `${timers()} timers, ${before} before`)
 })
 
-t.test('a drain of no time at all still tells every client, in one go', async t => {
+t.test('a drain with a time of 0 still asks every client to retry, all at once', async t => {
   const app = await buildApp(t, { drainMs: 0 })
   app.get('/', (request, reply) => reply.sse(async function * () { await never }))
   const url = await listen(app)

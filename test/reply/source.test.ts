@@ -16,17 +16,21 @@ const bytes = (text: string): Buffer => Buffer.from(text)
 async function * generate (...items: unknown[]): AsyncGenerator<unknown> { yield * items }
 
 function webStream (...chunks: unknown[]): ReadableStream<unknown> {
-  return new ReadableStream({ start (controller) { for (const chunk of chunks) controller.enqueue(chunk); controller.close() } })
+  return new ReadableStream({
+    start (controller) { for (const chunk of chunks) controller.enqueue(chunk); controller.close() }
+  })
 }
 
 type Body = ConstructorParameters<typeof Response>[0]
 const eventStream = (body: Body): Response => new Response(body, { headers: { 'content-type': 'text/event-stream' } })
 
-/** 'grüße 😀' cut inside its two-byte and four-byte characters, with an empty chunk between. */
-const cut = [bytes('gr'), Buffer.from([0xc3]), Buffer.from([0xbc, 0xc3]), Buffer.alloc(0), Buffer.from([0x9f, 0x65, 0x20, 0xf0, 0x9f]), Buffer.from([0x98, 0x80])]
+/** 'grüße 😀' cut inside its two-byte and four-byte characters, with an empty chunk in between. */
+const cut = [bytes('gr'), Buffer.from([0xc3]), Buffer.from([0xbc, 0xc3]), Buffer.alloc(0), Buffer.from([
+  0x9f, 0x65, 0x20, 0xf0, 0x9f
+]), Buffer.from([0x98, 0x80])]
 const cutText = 'data: gr\n\ndata: ü\n\ndata: ße \n\ndata: 😀\n\n'
 
-// [kind, makes the source, bytes behind the preamble]
+// [kind, creates the source, bytes after the preamble]
 const sources: [string, () => unknown, string][] = [
   ['an event', () => ({ id: 1, event: 'e', data: 'a' }), 'id: 1\nevent: e\ndata: a\n\n'],
   ['a bare retry', () => ({ retry: 5 }), 'retry: 5\n'],
@@ -37,7 +41,11 @@ const sources: [string, () => unknown, string][] = [
   ['null', () => null, 'data: null\n\n'],
   ['bytes', () => bytes('a'), 'data: a\n\n'],
   ['an empty array', () => [], ''],
-  ['an array of events and data', () => [{ data: 'a' }, 'b', 3, null], 'data: a\n\ndata: b\n\ndata: 3\n\ndata: null\n\n'],
+  [
+    'an array of events and data',
+    () => [{ data: 'a' }, 'b', 3, null],
+    'data: a\n\ndata: b\n\ndata: 3\n\ndata: null\n\n'
+  ],
   ['a generator', () => (function * () { yield 'a'; yield 'b' })(), 'data: a\n\ndata: b\n\n'],
   ['an async generator', () => generate('a', { data: { n: 1 } }), 'data: a\n\ndata: {"n":1}\n\n'],
   ['a Set', () => new Set(['a', 'b']), 'data: a\n\ndata: b\n\n'],
@@ -52,13 +60,21 @@ const sources: [string, () => unknown, string][] = [
   ['a fetch Response without a body', () => eventStream(null), ''],
   ['a generator function', () => function * () { yield 'a' }, 'data: a\n\n'],
   ['an async generator function', () => async function * () { yield 'a' }, 'data: a\n\n'],
-  ['a callback', () => (stream: SseStream) => { stream.push({ data: 'a' }); stream.end({ data: 'last' }) }, 'data: a\n\ndata: last\n\n'],
+  [
+    'a callback',
+    () => (stream: SseStream) => { stream.push({ data: 'a' }); stream.end({ data: 'last' }) },
+    'data: a\n\ndata: last\n\n'
+  ],
   ['an async callback', () => async (stream: SseStream) => { await stream.send({ data: 'a' }) }, 'data: a\n\n'],
   ['a function that returns an array', () => () => ['a'], 'data: a\n\n'],
   ['a function that resolves to a Response', () => async () => eventStream('data: a\n\n'), 'data: a\n\n'],
   ['a function that resolves to a Readable', () => async () => Readable.from([{ data: 'a' }]), 'data: a\n\n'],
   ['a promise', () => Promise.resolve('a'), 'data: a\n\n'],
-  ['a source with open()', () => ({ open: (stream: SseStream) => async () => { await stream.send({ data: 'a' }) } }), 'data: a\n\n']
+  [
+    'a source with open()',
+    () => ({ open: (stream: SseStream) => async () => { await stream.send({ data: 'a' }) } }),
+    'data: a\n\n'
+  ]
 ]
 
 t.test('every kind of source is streamed to its end', async t => {
@@ -72,30 +88,56 @@ t.test('every kind of source is streamed to its end', async t => {
   }
 })
 
-// [kind, makes the source, its error]
+// [kind, creates the source, its error]
 const badSources: [string, () => unknown, Record<string, unknown>][] = [
-  ['a plain object', () => ({ name: 'x' }), { code: 'FST_SSE_BAD_SOURCE', message: /cannot stream \{"name":"x"\}: give an event/ }],
+  ['a plain object', () => ({ name: 'x' }), {
+    code: 'FST_SSE_BAD_SOURCE', message: /cannot stream \{"name":"x"\}: give an event/
+  }],
   ['an empty object', () => ({}), { code: 'FST_SSE_BAD_SOURCE' }],
   ['a symbol', () => Symbol('x'), { code: 'FST_SSE_BAD_SOURCE' }],
   ['a promise of nothing', () => Promise.resolve(), { code: 'FST_SSE_BAD_SOURCE' }],
-  ['a function without parameters that returns nothing', () => () => {}, { code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/ }],
-  ['an async one', () => async () => {}, { code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/ }],
-  ['an open() that returns no function', () => ({ open: () => true }), { code: 'FST_SSE_BAD_SOURCE', message: /true as the result of open\(\)/ }],
-  ['topics that are no topics', () => ({ topics: [1], open: () => () => {} }), { code: 'FST_SSE_BAD_SOURCE', message: /the topics \[1\] of a source/ }],
+  ['a function without parameters that returns nothing', () => () => {}, {
+    code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/
+  }],
+  [
+    'an async one', () => async () => {}, { code: 'FST_SSE_BAD_SOURCE', message: /return a source, or take the stream/ }
+  ],
+  ['an open() that returns no function', () => ({ open: () => true }), {
+    code: 'FST_SSE_BAD_SOURCE', message: /true as the result of open\(\)/
+  }],
+  ['topics that are no topics', () => ({ topics: [1], open: () => () => {} }), {
+    code: 'FST_SSE_BAD_SOURCE', message: /the topics \[1\] of a source/
+  }],
   ['an event that cannot be encoded', () => ({ event: 'a\nb', data: '' }), { code: 'FST_SSE_BAD_EVENT' }],
-  ['an item that is no event', () => [['nested']], { code: 'FST_SSE_BAD_SOURCE', message: /cannot stream the item \["nested"\]/ }],
+  ['an item that is no event', () => [['nested']], {
+    code: 'FST_SSE_BAD_SOURCE', message: /cannot stream the item \["nested"\]/
+  }],
   ['bytes that are not UTF-8', () => [Buffer.from([0xff])], { code: 'ERR_ENCODING_INVALID_ENCODED_DATA' }],
   ['bytes that end inside a character', () => [Buffer.from([0xc3])], { code: 'ERR_ENCODING_INVALID_ENCODED_DATA' }],
-  ['a locked web stream', () => { const stream = webStream('a'); stream.getReader(); return stream }, { message: /locked/ }],
+  ['a locked web stream', () => { const stream = webStream('a'); stream.getReader(); return stream }, {
+    message: /locked/
+  }],
   ['a function that returns nonsense', () => () => ({ name: 'x' }), { code: 'FST_SSE_BAD_SOURCE' }],
-  ['a function that returns a function', () => () => () => 'a', { code: 'FST_SSE_BAD_SOURCE', message: /a function that returns a function/ }],
-  ['a Response of another type', () => new Response('a'), { code: 'FST_SSE_BAD_UPSTREAM', statusCode: 502, message: /saw status 200 with content-type "text\/plain;charset=UTF-8"/ }],
-  ['a Response without a type', () => new Response(null), { code: 'FST_SSE_BAD_UPSTREAM', message: /content-type "none"/ }],
-  ['a Response that is no success', () => new Response('data: a\n\n', { status: 404, headers: { 'content-type': 'text/event-stream' } }), { code: 'FST_SSE_BAD_UPSTREAM', message: /saw status 404/ }],
+  ['a function that returns a function', () => () => () => 'a', {
+    code: 'FST_SSE_BAD_SOURCE', message: /a function that returns a function/
+  }],
+  ['a Response of another type', () => new Response('a'), {
+    code: 'FST_SSE_BAD_UPSTREAM',
+    statusCode: 502,
+    message: /saw status 200 with content-type "text\/plain;charset=UTF-8"/
+  }],
+  ['a Response without a type', () => new Response(null), {
+    code: 'FST_SSE_BAD_UPSTREAM', message: /content-type "none"/
+  }],
+  [
+    'a Response that is no success',
+    () => new Response('data: a\n\n', { status: 404, headers: { 'content-type': 'text/event-stream' } }),
+    { code: 'FST_SSE_BAD_UPSTREAM', message: /saw status 404/ }
+  ],
   ['a function that returns a bad Response', () => async () => new Response('a'), { code: 'FST_SSE_BAD_UPSTREAM' }]
 ]
 
-t.test('a bad source goes to the error handler before a byte is sent', async t => {
+t.test('an invalid source is passed to the error handler before a byte is sent', async t => {
   const app = await buildApp(t)
   let source: unknown
   let error: unknown
@@ -105,12 +147,14 @@ t.test('a bad source goes to the error handler before a byte is sent', async t =
     source = make()
     const { statusCode, headers, body } = await app.inject('/')
     t.match({ statusCode, body }, { statusCode: 500, body: '{"ok":false}' }, kind)
-    t.match(headers, { 'content-type': /^application\/json/, 'cache-control': undefined, 'x-accel-buffering': undefined })
+    t.match(headers, {
+      'content-type': /^application\/json/, 'cache-control': undefined, 'x-accel-buffering': undefined
+    })
     t.match(error, wanted)
   }
 })
 
-t.test('a callback that returns nothing leaves the stream open for what comes later', async t => {
+t.test('a callback that returns nothing leaves the stream open for later events', async t => {
   const app = await buildApp(t)
   let stream: SseStream | undefined
   app.get('/', (request, reply) => reply.sse(given => { stream = given }))
@@ -121,7 +165,7 @@ t.test('a callback that returns nothing leaves the stream open for what comes la
   t.equal((await client.end()).length, 1)
 })
 
-t.test('reply.sse() without a source gives the stream, written to before and after its headers are out', async t => {
+t.test('reply.sse() without a source returns the stream, which can be written to before and after its headers are sent', async t => {
   const app = await buildApp(t)
   app.get('/', async (request, reply) => {
     const stream = reply.sse()
@@ -137,7 +181,12 @@ t.test('reply.sse() without a source gives the stream, written to before and aft
     stream.end({ data: 'last' })
     stream.end({ data: 'too late' })
     t.same([stream.isOpen, stream.closeReason, await stream.closed, await stream.room()], [false, 'end', 'end', false])
-    t.same([stream.push({ data: 0 }), await stream.send({ data: 0 }), stream.comment(''), await stream.sendFrame({ bytes: Buffer.from('x'), events: 1 })], [false, false, false, false])
+    t.same([
+      stream.push({ data: 0 }),
+      await stream.send({ data: 0 }),
+      stream.comment(''),
+      await stream.sendFrame({ bytes: Buffer.from('x'), events: 1 })
+    ], [false, false, false, false])
     t.match(stream.signal, { aborted: true, reason: { message: 'the event stream is over: end', cause: 'end' } })
     stream.closeWithRetry('shutdown', 1)
     t.match(stream.written, { events: 6, bytes: Buffer.byteLength(text) })
@@ -147,7 +196,7 @@ t.test('reply.sse() without a source gives the stream, written to before and aft
   t.equal((await fetchAll(t, await listen(app))).text, text)
 })
 
-t.test('what cannot be encoded throws and leaves the stream as it was', async t => {
+t.test('data that cannot be encoded throws and does not change the stream', async t => {
   const app = await buildApp(t)
   app.get('/', async (request, reply) => {
     const stream = reply.sse()
@@ -161,9 +210,9 @@ t.test('what cannot be encoded throws and leaves the stream as it was', async t 
   t.equal((await (await injectSse(app, '/')).end()).length, 1)
 })
 
-// Fastify answered for a handler that had returned nothing: 200 with an empty body, which EventSource asked for again and again. Only a log
-// at level warn showed it, and Fastify has no log unless it is asked for one.
-t.test('an async handler that forgets to return the reply is answered with 500, and with a line in the log', async t => {
+// Regression: Fastify responded for a handler that had returned nothing: 200 with an empty body, which EventSource
+// requested again and again. Only a log at level warn showed it, and Fastify logs only if a logger is configured.
+t.test('an async handler that forgets to return the reply gets a 500, and a line in the log', async t => {
   const log = new Inbox()
   const app = await buildApp(t, {}, { logger: logInto(log, 'warn') })
   const closed: Promise<unknown>[] = []
@@ -173,7 +222,9 @@ t.test('an async handler that forgets to return the reply is answered with 500, 
     closed.push(stream.closed)
     await stream.send({ data: 'a' })
   })
-  app.get('/source', async (request, reply) => { reply.sse(['a'], { onClose: reason => { closed.push(Promise.resolve(reason)) } }) })
+  app.get('/source', async (request, reply) => {
+    reply.sse(['a'], { onClose: reason => { closed.push(Promise.resolve(reason)) } })
+  })
   app.get('/callback', (request, reply) => { reply.sse(['a']) })
   app.get('/late', async (request, reply) => {
     const stream = reply.sse()
@@ -182,16 +233,42 @@ t.test('an async handler that forgets to return the reply is answered with 500, 
   })
   for (const path of ['/manual', '/written', '/source']) {
     const { statusCode, headers, body } = await app.inject(path)
-    t.match({ statusCode, ...JSON.parse(body) as object }, { statusCode: 500, code: 'FST_SSE_NOT_RETURNED', message: `the async handler of ${path} called reply.sse() and returned nothing: end it with \`return reply\`` })
+    t.match({ statusCode, ...JSON.parse(body) as object }, {
+      statusCode: 500,
+      code: 'FST_SSE_NOT_RETURNED',
+      message: `the async handler of ${path} called reply.sse() and returned nothing: end it with \`return reply\``
+    })
     t.match(headers, { 'content-type': /^application\/json/, 'cache-control': undefined, incremental: undefined })
   }
   t.same(await Promise.all(closed), ['error', 'error', 'error'])
   t.match(log.text, 'FST_SSE_NOT_RETURNED')
   t.match(await app.inject('/callback'), { statusCode: 200, body: /data: a/ }, 'a plain function need not return it')
-  t.match(await app.inject('/late'), { statusCode: 200, body: /data: after the headers/ }, 'the stream had begun: nothing is lost')
+  t.match(await app.inject('/late'), {
+    statusCode: 200, body: /data: after the headers/
+  }, 'the stream had started: nothing is lost')
 })
 
-t.test('the same in a handler that the plugin cannot watch is told in the log', async t => {
+// Fastify took the stream for the payload: FST_ERR_REP_INVALID_PAYLOAD_TYPE.
+t.test('an undefined source is reported when it is returned; a stream without a source is not affected', async t => {
+  const app = await buildApp(t)
+  const reasons: string[] = []
+  const options = { onClose: (reason: string) => { reasons.push(reason) } }
+  app.get('/async', async (request, reply) => reply.sse(undefined, options))
+  app.get('/sync', (request, reply) => reply.sse(undefined, options))
+  app.get('/manual', (request, reply) => { reply.sse(undefined, options).end({ data: 'a' }) })
+  for (const path of ['/async', '/sync']) {
+    const { statusCode, body } = await app.inject(path)
+    t.match({ statusCode, ...JSON.parse(body) as object }, {
+      statusCode: 500,
+      code: 'FST_SSE_BAD_SOURCE',
+      message: /^reply.sse\(\) cannot stream undefined: give it a source, or end the handler with `return reply`$/
+    })
+  }
+  t.match(await app.inject('/manual'), { statusCode: 200, body: /data: a/ })
+  t.same(reasons, ['error', 'error', 'end'])
+})
+
+t.test('a missing return in a handler that the plugin cannot watch is reported in the log', async t => {
   const log = new Inbox()
   const app = await buildApp(t, {}, { logger: logInto(log, 'warn') })
   const closed: Promise<unknown>[] = []
@@ -201,7 +278,7 @@ t.test('the same in a handler that the plugin cannot watch is told in the log', 
   await log.until('an async handler that calls reply.sse() must return the reply')
 })
 
-t.test('the signal and the closed promise tell of the end to those who asked before it', async t => {
+t.test('the signal and the closed promise report the end to listeners added before it', async t => {
   const app = await buildApp(t)
   const reasons: unknown[] = []
   app.get('/', (request, reply) => {
@@ -215,7 +292,7 @@ t.test('the signal and the closed promise tell of the end to those who asked bef
   t.same(reasons, ['expired', 'expired'])
 })
 
-t.test('a source that will not be streamed is let go of', async t => {
+t.test('a source that will not be streamed is released', async t => {
   const app = await buildApp(t)
   let cancelled = 0
   const cancellable = (): ReadableStream<unknown> => new ReadableStream({ cancel () { cancelled++ } })
@@ -226,20 +303,24 @@ t.test('a source that will not be streamed is let go of', async t => {
     '/response': () => eventStream(cancellable() as unknown as Body),
     '/bad-response': () => new Response(cancellable() as unknown as Body)
   }
-  for (const path of Object.keys(made)) app.route({ method: ['GET', 'HEAD'], url: path, handler: (request, reply) => reply.sse(made[path]!() as SseSource) })
+  for (const path of Object.keys(made)) {
+    app.route({
+      method: ['GET', 'HEAD'], url: path, handler: (request, reply) => reply.sse(made[path]!() as SseSource)
+    })
+  }
   app.get('/returned', (request, reply) => reply.sse(async () => made['/bad-response']!() as Response))
   for (const path of Object.keys(made)) await app.inject({ method: 'HEAD', url: path })
   t.equal(readable.destroyed, true)
   t.equal(cancelled, 3)
   await app.inject({ url: '/web', headers: { accept: 'text/html' } })
-  t.equal(cancelled, 4, 'also when the client is refused')
+  t.equal(cancelled, 4, 'also when the client is rejected')
   await app.inject('/returned')
-  t.equal(cancelled, 5, 'also when a function returns what is refused')
+  t.equal(cancelled, 5, 'also when a function returns a rejected source')
 })
 
-// A failing hook, or one that replaces the payload, left the Readable open: Fastify had never seen it, and the stream
-// forgot it.
-t.test('a source is let go of when an onSend hook fails or sends something else', async t => {
+// Regression: a failing hook, or one that replaces the payload, left the Readable open: Fastify had never seen it, and
+// the stream no longer knew it.
+t.test('a source is released when an onSend hook fails or sends something else', async t => {
   for (const hook of [async () => { throw new Error('hook') }, async () => 'something else']) {
     const app = await buildApp(t)
     const readable = new Readable({ read () {} })
@@ -258,14 +339,14 @@ t.test('an item that cannot be sent returns the generator', async t => {
       yield 'a'
       await new Promise(resolve => setImmediate(() => setImmediate(resolve)))
       yield { event: 'error', data: '' }
-      t.fail('it must not go on')
+      t.fail('it must not continue')
     } finally { onFinally() }
   }))
   t.match(await (await injectSse(app, '/')).end(), [{ data: 'a' }, { event: 'stream.error' }])
   await finallyRan
 })
 
-t.test('a client that leaves releases the source at once, whatever it waits for', async t => {
+t.test('a client that disconnects releases the source at once, whatever it waits for', async t => {
   const app = await buildApp(t)
   const released: string[] = []
   const all = once(app.server, 'all released')
@@ -274,8 +355,14 @@ t.test('a client that leaves releases the source at once, whatever it waits for'
     readable: new Readable({ read () {}, destroy (error, callback) { release('readable'); callback(error) } }),
     web: new ReadableStream<string>({ cancel () { release('web') } }),
     response: eventStream(new ReadableStream({ cancel () { release('response') } }) as unknown as Body),
-    generator: async function * (stream) { try { yield 'a'; await once(stream.signal, 'abort') } finally { release('generator') } },
-    parked: { [Symbol.asyncIterator]: () => ({ next: () => never, return: async () => { release('parked'); return { done: true, value: undefined } } }) },
+    generator: async function * (stream) {
+      try { yield 'a'; await once(stream.signal, 'abort') } finally { release('generator') }
+    },
+    parked: {
+      [Symbol.asyncIterator]: () => ({
+        next: () => never, return: async () => { release('parked'); return { done: true, value: undefined } }
+      })
+    },
     callback: async stream => { await stream.closed; release('callback') }
   }
   for (const [path, source] of Object.entries(made)) app.get(`/${path}`, (request, reply) => reply.sse(source))

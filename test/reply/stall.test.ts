@@ -6,33 +6,37 @@ import sse from '../../plugin/index.ts'
 import type { SseOptions, SseStream } from '../../plugin/index.ts'
 import { listen } from '../support/app.ts'
 import { connect, get } from '../support/client.ts'
-import { makeCertificate, openHttp2, openSession } from '../support/http2-client.ts'
+import { makeCertificate, openHttp2, openSession } from '../support/network/http2-client.ts'
 import type { Inbox } from '../support/inbox.ts'
-import { manual } from '../support/manual.ts'
+import { manual } from '../support/documents/manual.ts'
 import { stuck } from '../support/when.ts'
 
-// A reader that took nothing lived for three heartbeats and more, and for ever on an HTTP/2 session with a second stream that was read: what
-// was asked was the time-out of the socket, or of the session, which any write and any other stream begins again.
+// Regression: a reader that read nothing was kept for three heartbeats or more, and indefinitely on an HTTP/2 session
+// with a second stream that was read: the check used the time-out of the socket, or of the session, which any write and
+// any other stream restarts.
 
-// A stream said that it had room while `send()` waited: the kernel had taken one of the writes that waited, and then nothing more. A
-// producer that asked `isFull` before each event added one after the other, and this file waited for a full stream without an end, on Node 26.
+// Regression: a stream reported room while `send()` was waiting: the kernel had accepted one of the pending writes, and
+// nothing after it. A producer that checked `isFull` before each event added one after another, and on Node 26 this
+// test waited for a full stream indefinitely.
 
-/** No tick comes by itself: the streams are ticked by hand, so that nothing here depends on time. */
+/** No tick happens by itself: the streams are ticked manually, so that nothing here depends on time. */
 const HEARTBEAT_MS = 2_000_000_000
-/** The first tick finds that bytes wait; two heartbeats are eight more. */
+/** The first tick finds pending bytes; two heartbeats are eight more ticks. */
 const TICKS = 9
 const MiB = 1024 * 1024
 const KINDS = ['HTTP/1.1', 'HTTP/1.1 over TLS', 'HTTP/2', 'HTTP/2 over TLS'] as const
 const certificate = makeCertificate()
 
-/** A client that reads when it is told to. */
+/** A client that reads on request. */
 interface Reader { inbox: Inbox, pause: () => void, resume: () => void }
 
 interface Site { app: FastifyInstance, stream: Promise<SseStream>, read: (path?: string) => Promise<Reader> }
 
 async function site (t: Test, kind: typeof KINDS[number], options: SseOptions = {}): Promise<Site> {
   const isHttp2 = kind.startsWith('HTTP/2')
-  const app = Fastify({ http2: isHttp2, ...kind.endsWith('TLS') ? { https: certificate } : {} } as unknown as FastifyServerOptions) as unknown as FastifyInstance
+  const app = Fastify(
+    { http2: isHttp2, ...kind.endsWith('TLS') ? { https: certificate } : {} } as unknown as FastifyServerOptions
+  ) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(sse, { drainMs: 100, heartbeatMs: HEARTBEAT_MS, ...options })
   const { stream } = manual(app)
@@ -50,7 +54,7 @@ async function http1Readers (t: Test, app: FastifyInstance): Promise<Site['read'
   }
 }
 
-/** All on one session, whose own window is no limit to them. */
+/** All on one session, whose own window is large enough. */
 async function http2Readers (t: Test, app: FastifyInstance): Promise<Site['read']> {
   let session: ReturnType<typeof openSession> | undefined
   return async (path = '/') => {
@@ -62,7 +66,7 @@ async function http2Readers (t: Test, app: FastifyInstance): Promise<Site['read'
   }
 }
 
-/** Sends until the stream is over. */
+/** Sends until the stream is closed. */
 async function fill (stream: SseStream, event: { data: string }): Promise<void> {
   while (await stream.send(event)) if (stream.written.events % 100 === 0) await turn()
 }
@@ -70,7 +74,7 @@ async function fill (stream: SseStream, event: { data: string }): Promise<void> 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 for (const kind of KINDS) {
-  t.test(`${kind}: a client that takes nothing is cut after two heartbeats, however much is written meanwhile`, async t => {
+  t.test(`${kind}: a client that reads nothing is cut after two heartbeats, however much is written meanwhile`, async t => {
     const { stream: opening, read } = await site(t, kind, { slowClient: 'drop' })
     const reader = await read()
     const stream = await opening
@@ -86,11 +90,11 @@ for (const kind of KINDS) {
       await turn()
     }
     t.equal(stream.closeReason, 'slow')
-    // A kernel may still take something more of what waits, once or twice.
+    // A kernel may accept some more of the pending bytes, once or twice.
     t.ok(ticks >= TICKS && ticks < 4 * TICKS, `${ticks} ticks`)
   })
 
-  t.test(`${kind}: a client that takes one large event slowly stays connected`, async t => {
+  t.test(`${kind}: a client that reads one large event slowly stays connected`, async t => {
     const { stream: opening, read } = await site(t, kind)
     const reader = await read()
     const stream = await opening
@@ -106,13 +110,15 @@ for (const kind of KINDS) {
     t.equal(stream.isOpen, true)
   })
 
-  t.test(`${kind}: what waits for a stalled client is bounded`, async t => {
+  t.test(`${kind}: the pending data of a stalled client is bounded`, async t => {
     const maxBufferedBytes = 128 * 1024
     const highWaterMarkBytes = 32 * 1024
-    /** A line of chunked encoding for each event. */
+    /** One line of chunked encoding per event. */
     const framing = 1.01
     for (const size of [16_000, 1_000_000]) {
-      const { stream: opening, read } = await site(t, kind, { slowClient: 'drop', maxBufferedBytes, highWaterMarkBytes })
+      const { stream: opening, read } = await site(t, kind, {
+        slowClient: 'drop', maxBufferedBytes, highWaterMarkBytes
+      })
       const reader = await read()
       const stream = await opening
       reader.pause()
@@ -120,10 +126,16 @@ for (const kind of KINDS) {
       const full = fill(stream, event)
       await stuck(stream)
       const waiting = stream.bufferedBytes
-      t.ok(waiting > 0 && waiting <= framing * (highWaterMarkBytes + size + 100), `${size}: send() lets ${waiting} bytes wait`)
+      t.ok(
+        waiting > 0 && waiting <= framing * (highWaterMarkBytes + size + 100),
+        `${size}: send() lets ${waiting} bytes accumulate`
+      )
       for (let n = 0; n < 30; n++) stream.push(event)
       const most = stream.bufferedBytes
-      t.ok(most <= framing * Math.max(maxBufferedBytes, highWaterMarkBytes + size + 100), `${size}: push() lets ${most} bytes wait`)
+      t.ok(
+        most <= framing * Math.max(maxBufferedBytes, highWaterMarkBytes + size + 100),
+        `${size}: push() lets ${most} bytes accumulate`
+      )
       stream.destroy('revoked')
       t.equal(stream.bufferedBytes, 0, 'and nothing is kept after it')
       await full

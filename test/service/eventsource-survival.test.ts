@@ -5,17 +5,17 @@ import type { Test } from 'tap'
 import { buildService, readConfig } from '../../service/index.ts'
 import { listen } from '../support/app.ts'
 import { open } from '../support/client.ts'
-import { stablePort } from '../support/ports.ts'
+import { stablePort } from '../support/network/ports.ts'
 
-// Any status but 200 ends an EventSource for good. The gate of the service and its guard answered "not now" with 200 and `retry:`; a 429 or 503 of
-// any other hook did not pass there, and ended it.
+// Regression: any status except 200 ends an EventSource permanently. The service's gate and guard responded with 200
+// and `retry:` for temporary errors, but a 429 or 503 of any other hook was sent unchanged, and ended it.
 
 interface Case {
   env?: Record<string, string>
-  /** Topics to listen to, one by default. */
+  /** The topics to subscribe to, one by default. */
   query?: string
   before?: (app: FastifyInstance) => void
-  /** Once it listens. */
+  /** Called once the app listens. */
   then?: (t: Test, app: FastifyInstance, origin: string) => Promise<void>
 }
 
@@ -38,7 +38,13 @@ const NOT_NOW: Record<string, Case> = {
   '503 of preParsing': { before: app => { app.addHook('preParsing', failing(503)) } },
   '503 of preValidation': { before: app => { app.addHook('preValidation', failing(503)) } },
   '429 of preHandler': { before: app => { app.addHook('preHandler', failing(429)) } },
-  '503 of onSend': { before: app => { app.addHook('onSend', async request => { if (!('isTried' in request)) { Object.assign(request, { isTried: true }); await failing(503)(request) } }) } }
+  '503 of onSend': {
+    before: app => {
+      app.addHook('onSend', async request => {
+        if (!('isTried' in request)) { Object.assign(request, { isTried: true }); await failing(503)(request) }
+      })
+    }
+  }
 }
 
 const FOR_GOOD: Record<string, Case> = {
@@ -49,10 +55,12 @@ const FOR_GOOD: Record<string, Case> = {
   '500 of a hook': { before: app => { app.addHook('onRequest', failing(500)) } }
 }
 
-/** State of an EventSource after its first error: 0 where it comes back, 2 where it does not. */
+/** The state of an EventSource after its first error: 0 if it reconnects, 2 if it does not. */
 async function stateAfterError (t: Test, { env = {}, query = '?topic=news', before, then }: Case): Promise<number> {
   const redisUrl = env.LOG === 'redis' ? { REDIS_URL: `redis://127.0.0.1:${await stablePort()}` } : {}
-  const app = await buildService(readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', ...env, ...redisUrl }))
+  const app = await buildService(readConfig({
+    LOG: 'memory', LOG_LEVEL: 'silent', DRAIN_MS: '500', ...env, ...redisUrl
+  }))
   t.teardown(() => app.close())
   before?.(app)
   const origin = await listen(app)
@@ -62,10 +70,12 @@ async function stateAfterError (t: Test, { env = {}, query = '?topic=news', befo
   return new Promise(resolve => { source.onerror = () => { resolve(source.readyState) } })
 }
 
-t.test('what is meant to pass leaves an EventSource alive', async t => {
-  for (const [what, each] of Object.entries(NOT_NOW)) t.equal(await stateAfterError(t, each), EventSource.CONNECTING, what)
+t.test('temporary failures do not end an EventSource', async t => {
+  for (const [what, each] of Object.entries(NOT_NOW)) {
+    t.equal(await stateAfterError(t, each), EventSource.CONNECTING, what)
+  }
 })
 
-t.test('what will not pass ends it', async t => {
+t.test('permanent failures end it', async t => {
   for (const [what, each] of Object.entries(FOR_GOOD)) t.equal(await stateAfterError(t, each), EventSource.CLOSED, what)
 })

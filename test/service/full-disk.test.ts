@@ -5,22 +5,23 @@ import type { FastifyBaseLogger } from 'fastify'
 import { logLibraryOutput } from '../../service/cli/library-output.ts'
 import { open } from '../support/client.ts'
 import { originIn, run } from '../support/commands.ts'
-import { call } from '../support/service-app.ts'
+import { call } from '../support/service/service-app.ts'
 
-/** A write beyond the bound on the size of files then fails, as on a full disk, instead of ending the process. */
+/** Makes a write beyond the file size limit fail, as on a full disk, instead of ending the process. */
 const SURVIVE = ['--import', 'data:text/javascript,process.on("SIGXFSZ",()=>{})']
 
 async function bound (pid: number, bytes: number | 'unlimited'): Promise<void> {
   await once(spawn('prlimit', ['--pid', `${pid}`, `--fsize=${bytes}:unlimited`]), 'exit')
 }
 
-// LMDB printed raw lines between the JSON ones.
-t.test('on a full disk publishes get 503, streams and reads go on, the log stays JSON, and all is well when there is room', async t => {
+// Regression: LMDB printed raw lines among the JSON ones.
+t.test('on a full disk publishes get 503, streams and reads continue, the log stays JSON, and all recovers when there is space', async t => {
   const service = run(t, process.execPath, [...SURVIVE, 'service/dist/cli.js'], { PORT: '0', DATA_DIR: t.testdir() })
   await service.until(({ err }) => err.includes('listens on '))
   const origin = originIn(service.err)
   const banner = service.err
-  const publish = (data: string) => call(`${origin}/topics/news/events`, { method: 'POST', body: data, type: 'text/plain' })
+  const publish = (data: string) =>
+    call(`${origin}/topics/news/events`, { method: 'POST', body: data, type: 'text/plain' })
   const { inbox } = await open(t, `${origin}/events?topic=news`)
   await inbox.until('stream.open')
   t.equal((await publish('before')).status, 201)
@@ -41,11 +42,13 @@ t.test('on a full disk publishes get 503, streams and reads go on, the log stays
   t.ok(lines.filter(line => line.includes('printed by a library')).length <= 2, 'the same text once')
 })
 
-t.test('what a library prints is a line of the log at its level, and what repeats is written once a minute', async t => {
+t.test('output of a library becomes a line of the log at its level, and repeated lines are written once a minute', async t => {
   const kept = { ...console }
   t.teardown(() => { Object.assign(console, kept) })
   const lines: unknown[] = []
-  const logger = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(level => [level, ({ output }: { output: string }) => { lines.push([level, output]) }])) as unknown as FastifyBaseLogger
+  const logger = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(level => [
+    level, ({ output }: { output: string }) => { lines.push([level, output]) }
+  ])) as unknown as FastifyBaseLogger
   let nowMs = 0
   logLibraryOutput(logger, () => nowMs)
   console.log('one %d', 1)
@@ -56,5 +59,7 @@ t.test('what a library prints is a line of the log at its level, and what repeat
     console.warn('again')
   }
   console.error(Object.assign(new Error('full'), { stack: 'Error: full' }))
-  t.same(lines, [['info', 'one 1'], ['info', 'two'], ['debug', '{ a: 1 }'], ['warn', 'again'], ['warn', 'again'], ['error', '[Error: full]']])
+  t.same(lines, [['info', 'one 1'], ['info', 'two'], ['debug', '{ a: 1 }'], ['warn', 'again'], [
+    'warn', 'again'
+  ], ['error', '[Error: full]']])
 })

@@ -4,18 +4,21 @@ import { deferred } from '../../plugin/common/deferred.ts'
 import { checkExactness } from '../support/exactness.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
-import { ServiceProcess } from '../support/service-process.ts'
-import { StubbornPublisher } from '../support/stubborn-publisher.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
+import { StubbornPublisher } from '../support/service/stubborn-publisher.ts'
 
-// kill -9 at any moment, again and again, while everybody goes on: publishers repeat what was not acknowledged, clients
-// come back as EventSource does. `npm run soak` runs more rounds.
+// kill -9 at random moments while everybody continues: publishers repeat what was not acknowledged, and clients
+// reconnect as EventSource does. `npm run soak` runs more rounds.
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 6)
 const TOPICS = ['a', 'b']
-/** A round ends after so many acknowledgements at most; at least after none, so that a service is killed as it comes up. */
+/**
+ * A round ends after at most this many acknowledgements; possibly after none, so that a service is also killed while it
+ * starts.
+ */
 const MAX_PER_ROUND = 80
 
-/** Counts acknowledgements of all publishers, and lets wait for the next so many. */
+/** Counts the acknowledgements of all publishers, and can wait for a number of further ones. */
 class Counter {
   #count = 0
   #wanted = 0
@@ -38,7 +41,9 @@ async function killAgainAndAgain (t: Test, rounds: number, durability: string): 
   const random = randomFrom(seed)
   const service = await ServiceProcess.start(t, { DURABILITY: durability, MAX_EVENTS: '1000000' })
   const { origin } = service
-  const clients = await Promise.all([['a'], ['a'], ['b'], ['a', 'b'], ['a', 'b']].map(topics => ResumingClient.start(t, { origin, topics })))
+  const clients = await Promise.all(
+    [['a'], ['a'], ['b'], ['a', 'b'], ['a', 'b']].map(topics => ResumingClient.start(t, { origin, topics }))
+  )
   const counter = new Counter()
   const publishers = ['p', 'q', 'r', 's'].map(name => new StubbornPublisher({
     name,
@@ -57,10 +62,10 @@ async function killAgainAndAgain (t: Test, rounds: number, durability: string): 
     `${sum(publishers.map(({ repeats }) => repeats))} of them stored, ${sum(clients.map(({ connects }) => connects))} streams`)
 }
 
-t.test(`killed ${ROUNDS} times under load: nothing acknowledged is lost, nothing comes twice, every client has all in order`, async t => {
+t.test(`killed ${ROUNDS} times under load: nothing acknowledged is lost, nothing is repeated, every client receives all events in order`, async t => {
   await killAgainAndAgain(t, ROUNDS, 'process')
 })
 
-t.test('the same when every event is flushed to the disk first', async t => {
+t.test('the same holds when every event is flushed to the disk first', async t => {
   await killAgainAndAgain(t, Math.ceil(ROUNDS / 8), 'disk')
 })

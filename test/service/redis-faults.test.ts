@@ -3,14 +3,14 @@ import type { Test } from 'tap'
 import { open } from '../support/client.ts'
 import type { Opened } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
-import { metricsOf } from '../support/metrics.ts'
-import { RedisServer } from '../support/redis-server.ts'
-import { call } from '../support/service-app.ts'
-import type { Answer } from '../support/service-app.ts'
-import { stablePort } from '../support/ports.ts'
-import { ServiceProcess } from '../support/service-process.ts'
+import { metricsOf } from '../support/service/metrics.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { call } from '../support/service/service-app.ts'
+import type { Answer } from '../support/service/service-app.ts'
+import { stablePort } from '../support/network/ports.ts'
+import { ServiceProcess } from '../support/service/service-process.ts'
 
-// The rows of docs/faults.md as they look through HTTP: a real service, a real Redis, real sockets.
+// The rows of docs/faults.md as seen through HTTP: a real service, a real Redis, real sockets.
 
 class Drill {
   readonly redis: RedisServer
@@ -36,7 +36,7 @@ class Drill {
     return call(`${this.origin}/topics/news/events`, { method: 'POST', body: { data }, headers })
   }
 
-  /** Publishes as an application does: again, with the same key, until it is acknowledged. */
+  /** Publishes as an application does: repeatedly, with the same key, until it is acknowledged. */
   async publishAtLast (data: string): Promise<string> {
     let answer: Answer | undefined
     await until(async () => {
@@ -47,9 +47,11 @@ class Drill {
     return (answer!.json as { id: string }).id
   }
 
-  /** A stream that has begun; with a cursor it is one that comes back. */
+  /** A stream that has started; with a cursor it resumes. */
   async listen (cursor?: string): Promise<Opened> {
-    const opened = await open(this.#t, `${this.origin}/events?topic=news`, { headers: { accept: 'text/event-stream', ...(cursor === undefined ? {} : { 'last-event-id': cursor }) } })
+    const opened = await open(this.#t, `${this.origin}/events?topic=news`, {
+      headers: { accept: 'text/event-stream', ...(cursor === undefined ? {} : { 'last-event-id': cursor }) }
+    })
     await opened.inbox.until('stream.open')
     return opened
   }
@@ -65,18 +67,18 @@ class Drill {
 
 const UNAVAILABLE = { status: 503, json: { statusCode: 503, code: 'TOPICS_LOG_UNAVAILABLE' } }
 
-/** Data of the events that a stream has shown, gaps by their reason. */
+/** The data of the events that a stream has received; gaps are represented by their reason. */
 function shownBy ({ inbox }: Opened): string[] {
   return [...inbox.text.matchAll(/^data: (.+)$/gm)].map(([, data = '']) => /"reason":"(\w+)"/.exec(data)?.[1] ?? data)
 }
 
-/** Heartbeats go on: what comes from here on is not only what was on its way. */
+/** Waits for another heartbeat, so that what follows was sent after this call. */
 async function staysOpen ({ inbox }: Opened): Promise<void> {
   const before = inbox.text.length
   await inbox.until(text => (text.slice(before).match(/^:$/gm) ?? []).length > 3)
 }
 
-t.test('Redis killed with -9 and started again on its append-only file: open streams go on, and nothing is lost or told twice', async t => {
+t.test('Redis killed with -9 and started again on its append-only file: open streams continue, and nothing is lost or repeated', async t => {
   const drill = await Drill.start(t, ['--appendonly', 'yes', '--appendfsync', 'always'])
   const stream = await drill.listen()
   const first = await drill.publishAtLast('1')
@@ -97,7 +99,7 @@ t.test('Redis killed with -9 and started again on its append-only file: open str
   t.ok((await metricsOf(drill.origin)).get('sse_redis_reconnects_total')! >= 2)
 })
 
-t.test('Redis paused: publishes get 503 after a time, streams stay, and what was sent is done once', async t => {
+t.test('Redis paused: publishes get 503 after a time, streams stay, and the events sent are stored once', async t => {
   const drill = await Drill.start(t)
   const stream = await drill.listen()
   await drill.publishAtLast('1')
@@ -113,7 +115,7 @@ t.test('Redis paused: publishes get 503 after a time, streams stay, and what was
   t.ok((await metricsOf(drill.origin)).get('sse_publishes_total{outcome="unavailable"}')! >= 1)
 })
 
-t.test('FLUSHALL: open streams and clients that come back are told "expired", and go on', async t => {
+t.test('FLUSHALL: open streams and clients that reconnect receive a gap "expired", and continue', async t => {
   const drill = await Drill.start(t)
   const stream = await drill.listen()
   await drill.publishAtLast('1')
@@ -130,7 +132,7 @@ t.test('FLUSHALL: open streams and clients that come back are told "expired", an
   t.same([metrics.get('sse_gaps_total{reason="expired"}'), metrics.get('sse_resumes_total{outcome="expired"}')], [1, 1])
 })
 
-t.test('memory full: publishes get 503, nothing is half done, streams stay, and it goes on when there is room', async t => {
+t.test('memory full: publishes get 503, nothing is stored in part, streams stay, and publishes work again when there is room', async t => {
   const drill = await Drill.start(t)
   const stream = await drill.listen()
   const id = await drill.publishAtLast('1')
@@ -139,21 +141,21 @@ t.test('memory full: publishes get 503, nothing is half done, streams stay, and 
   t.match(await drill.publish('2'), UNAVAILABLE)
   t.match((await call(`${drill.origin}/topics/news`)).json, { last: id, count: 1 })
   await staysOpen(stream)
-  t.equal((await drill.listen(id)).statusCode, 200, 'readers come and go')
+  t.equal((await drill.listen(id)).statusCode, 200, 'clients can still connect')
   await configure('0')
   await drill.publishAtLast('3')
   await stream.inbox.until('data: 3\n')
   t.same(shownBy(stream), ['1', '3'])
 })
 
-t.test('a topic whose stream is deleted in Redis: who has read all goes on, who has not is told how many are gone', async t => {
+t.test('a topic whose stream is deleted in Redis: a client that has read everything continues, any other receives a gap with the number', async t => {
   const drill = await Drill.start(t)
   const stream = await drill.listen()
   const ids: string[] = []
   for (const data of ['1', '2', '3']) ids.push(await drill.publishAtLast(data))
   await stream.inbox.until('data: 3\n')
   await drill.redis.with(client => client.del('sse:{news}:log'))
-  t.match(await drill.publishAtLast('4'), /-4$/, 'its numbers go on')
+  t.match(await drill.publishAtLast('4'), /-4$/, 'its numbers continue')
   await stream.inbox.until('data: 4\n')
   t.same(shownBy(stream), ['1', '2', '3', '4'])
   const behind = await drill.listen(ids[0])

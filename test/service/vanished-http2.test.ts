@@ -1,13 +1,15 @@
 import t from 'tap'
 import { connectHttp2 } from '../support/client.ts'
-import { certificateFiles } from '../support/http2-client.ts'
-import { TestService } from '../support/service-app.ts'
+import { certificateFiles } from '../support/network/http2-client.ts'
+import { TestService } from '../support/service/service-app.ts'
 import { when } from '../support/when.ts'
 
-// Clients of HTTP/2 that vanish. After a malformed frame Node 20 sends GOAWAY and never closes the session: its streams counted
-// for good, and 60 such requests filled a service with MAX_STREAMS=60.
+// Regression: HTTP/2 clients that vanish. After a malformed frame Node 20 sends GOAWAY and never closes the session:
+// its streams were counted indefinitely, and 60 such requests filled a service with MAX_STREAMS=60.
 
-const [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const
+const [DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+] as const
 
 function frame (type: number, flags: number, streamId: number, payload: readonly number[] = []): Buffer {
   const head = Buffer.alloc(9)
@@ -18,7 +20,7 @@ function frame (type: number, flags: number, streamId: number, payload: readonly
   return Buffer.concat([head, Buffer.from(payload)])
 }
 
-/** A header that is in no table: its name by its place in the static one. */
+/** A header that is in no table: its name by its index in the static table. */
 const literal = (name: number, value: string): number[] => [name, value.length, ...Buffer.from(value)]
 
 /** The preface, and GET /events?topic=news over https. */
@@ -27,25 +29,27 @@ const REQUEST = Buffer.concat([
   frame(HEADERS, 0x5, 1, [0x82, 0x87, ...literal(4, '/events?topic=news'), ...literal(1, '127.0.0.1')])
 ])
 
-/** What each sends last; then it says nothing, or leaves. */
+/** What each client sends last, before it goes silent or disconnects. */
 const WAYS: Record<string, Buffer> = {
-  'RST_STREAM of a wrong length': frame(RST_STREAM, 0, 1, [0, 0, 0]),
-  'PRIORITY of a wrong length': frame(PRIORITY, 0, 1, [0]),
+  'RST_STREAM with a wrong length': frame(RST_STREAM, 0, 1, [0, 0, 0]),
+  'PRIORITY with a wrong length': frame(PRIORITY, 0, 1, [0]),
   'DATA on stream 0': frame(DATA, 0, 0, [1]),
   'a lone CONTINUATION': frame(CONTINUATION, 0x4, 1, [0x82]),
-  'SETTINGS of a wrong length': frame(SETTINGS, 0, 0, [1]),
-  'PING of a wrong length': frame(PING, 0, 0, [1]),
-  'WINDOW_UPDATE by nothing': frame(WINDOW_UPDATE, 0, 0, [0, 0, 0, 0]),
-  'PUSH_PROMISE of a client': frame(PUSH_PROMISE, 0x4, 1, [0, 0, 0, 2, 0x82]),
-  'HEADERS that are no HPACK': frame(HEADERS, 0x5, 3, [0xff, 0xff, 0xff, 0xff, 0xff]),
+  'SETTINGS with a wrong length': frame(SETTINGS, 0, 0, [1]),
+  'PING with a wrong length': frame(PING, 0, 0, [1]),
+  'WINDOW_UPDATE by 0': frame(WINDOW_UPDATE, 0, 0, [0, 0, 0, 0]),
+  'PUSH_PROMISE from a client': frame(PUSH_PROMISE, 0x4, 1, [0, 0, 0, 2, 0x82]),
+  'HEADERS with invalid HPACK': frame(HEADERS, 0x5, 3, [0xff, 0xff, 0xff, 0xff, 0xff]),
   GOAWAY: frame(GOAWAY, 0, 0, [0, 0, 0, 1, 0, 0, 0, 0]),
   nothing: Buffer.alloc(0)
 }
 
 for (const leaves of [true, false]) {
-  t.test(`a client of HTTP/2 that vanishes takes no place for good, however it does, ${leaves ? 'and closes its connection' : 'its connection open'}`, async t => {
+  t.test(`an HTTP/2 client that vanishes does not keep its place, however it does, ${leaves ? 'and closes its connection' : 'its connection open'}`, async t => {
     const { cert, key } = certificateFiles(t)
-    const service = await TestService.start(t, { TLS_CERT: cert, TLS_KEY: key, MAX_STREAMS_PER_ADDRESS: '1000' }, { idleMs: 400, checkMs: 50 })
+    const service = await TestService.start(t, {
+      TLS_CERT: cert, TLS_KEY: key, MAX_STREAMS_PER_ADDRESS: '1000'
+    }, { idleMs: 400, checkMs: 50 })
     let open = 0
     service.app.server.on('stream', stream => {
       open++

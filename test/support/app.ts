@@ -7,7 +7,11 @@ import sse from '../../plugin/index.ts'
 import type { SsePluginOptions } from '../../plugin/index.ts'
 
 /** A Fastify instance with the plugin, closed after the test. */
-export async function buildApp (t: Test, options: SsePluginOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (
+  t: Test,
+  options: SsePluginOptions = {},
+  server: FastifyServerOptions = {}
+): Promise<FastifyInstance> {
   const app = Fastify(server)
   t.teardown(() => app.close())
   await app.register(sse, { drainMs: 500, ...options })

@@ -4,12 +4,17 @@ import Fastify from 'fastify'
 import sse from '../../plugin/index.ts'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 
-// An app that logs all it can, run as a program of its own: all it writes is searched for credentials. Its serializers log
-// more than is wise, and its handlers throw. It stops when stdin ends.
+// An app that logs everything possible, run as a separate program: its whole output is searched for credentials. Its
+// serializers log more than is wise, and its handlers throw. It stops when stdin ends.
 
 const app = Fastify({
   rewriteUrl: request => request.url!,
-  logger: { level: 'trace', serializers: { req: request => ({ url: request.url, query: request.query, headers: request.headers, list: [request.raw.url] }) } }
+  logger: {
+    level: 'trace',
+    serializers: {
+      req: request => ({ url: request.url, query: request.query, headers: request.headers, list: [request.raw.url] })
+    }
+  }
 })
 await app.register(cookie, { secret: randomBytes(32).toString('hex') })
 await app.register(sse)
@@ -19,7 +24,10 @@ await app.register(auth, {
   oneTimeToken: { store: new MemoryTokenStore(), insecure: true, graceMs: 0 },
   recheckMs: 10
 })
-app.get('/events', { grant: true }, (request, reply) => reply.sse(stream => { request.log.info({ req: request }, 'open'); stream.push({ data: 'hello' }) }))
+app.get('/events', { grant: true }, (request, reply) => reply.sse(stream => {
+  request.log.info({ req: request }, 'open')
+  stream.push({ data: 'hello' })
+}))
 app.get('/fails', { grant: true }, () => { throw new Error('a bug') })
 app.get('/open', { logSerializers: { req: request => request.url } }, request => request.query)
 app.get('/token', () => app.auth.issue(new Grant({ subject: 'alice' }, 'cookie')))

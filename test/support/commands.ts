@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Test } from 'tap'
-import { ROOT } from './markdown.ts'
+import { ROOT } from './documents/markdown.ts'
 
-/** A running command and what it has said so far. */
+/** A running command and its output so far. */
 export class Command {
   out = ''
   err = ''
-  /** Settles when the command is over and all it said is here. */
+  /** Settles when the command has exited and all of its output has arrived. */
   readonly ended: Promise<void>
   readonly #child
   #isOver = false
@@ -32,7 +32,7 @@ export class Command {
     })
   }
 
-  /** Waits until what was said is enough; throws when the command is over before. */
+  /** Waits until the output is sufficient; throws if the command exits before. */
   async until (isEnough: (command: Command) => boolean): Promise<void> {
     while (!isEnough(this)) {
       if (this.#isOver) throw new Error(`the command ended before it said what was waited for:\n${this.out}${this.err}`)
@@ -42,18 +42,18 @@ export class Command {
 
   get pid (): number { return this.#child.pid! }
 
-  /** Sends a signal; nothing happens when the command is over. */
+  /** Sends a signal; does nothing if the command has exited. */
   kill (signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }
 
-  /** Waits for the end and says how it came: the exit code, or the signal that nothing handled. */
+  /** Waits for the end; returns the exit code, or the signal that ended the process. */
   async exit (): Promise<number | NodeJS.Signals | null> {
     await this.ended
     return this.#exit.signal ?? this.#exit.code
   }
 
-  /** Ends the command as Ctrl-C does, and waits for its end. */
+  /** Ends the command as Ctrl-C does, and waits for it to exit. */
   async stop (): Promise<void> {
     this.kill('SIGINT')
     await this.ended
@@ -66,34 +66,34 @@ export class Command {
   }
 }
 
-/** Runs a program in the root of the repository; it is stopped with the test. */
+/** Runs a program in the root of the repository; it is stopped after the test. */
 export function run (t: Test, file: string, args: readonly string[], env: Record<string, string> = {}): Command {
   const command = new Command(file, args, env)
   t.teardown(() => command.stop())
   return command
 }
 
-/**
- * Runs a Node program whose lines other tests count: without what tap makes of every Node process it meets, it starts in
- * half the time.
- */
+/** Runs a Node program whose coverage is measured elsewhere: without tap's environment it starts in half the time. */
 export function runUncounted (t: Test, args: readonly string[], env: Record<string, string> = {}): Command {
   return run(t, 'env', ['-u', 'NODE_OPTIONS', process.execPath, ...args], env)
 }
 
-/** Runs the built service, on a free port and in a folder of its own unless told otherwise; it may well fail. */
+/** Runs the built service, by default on a free port and in a new folder; the start may fail. */
 export function runService (t: Test, env: Record<string, string> = {}): Command {
   return run(t, process.execPath, ['service/dist/cli.js'], { PORT: '0', ...env, DATA_DIR: env.DATA_DIR ?? t.testdir() })
 }
 
-/** Starts the built service on a free port, on files of its own; `origin` is where it listens. */
-export async function startService (t: Test, env: Record<string, string> = {}): Promise<{ service: Command, origin: string }> {
+/** Starts the built service on a free port, with its own files; `origin` is where it listens. */
+export async function startService (
+  t: Test,
+  env: Record<string, string> = {}
+): Promise<{ service: Command, origin: string }> {
   const service = runService(t, env)
   await service.until(({ err }) => err.includes('resumable-sse listens on '))
   return { service, origin: originIn(service.err) }
 }
 
-/** The first http origin a text names. */
+/** The first http origin in a text. */
 export function originIn (text: string): string {
   const origin = /https?:\/\/(\d+(?:\.\d+){3}|\[[:0-9a-f]+\]):\d+/.exec(text)?.[0]
   if (origin === undefined) throw new Error(`no origin in: ${text}`)

@@ -2,7 +2,7 @@ import { ConfigError, readConfig } from '../../service/config/read-config.ts'
 
 export type Env = Record<string, string | undefined>
 
-/** What is reported about a configuration; empty for a valid one. */
+/** The problems reported for a configuration; empty for a valid one. */
 export function problemsOf (env: Env, argv: string[] = []): readonly string[] {
   try {
     readConfig(env, argv)

@@ -1,4 +1,4 @@
-/** What a client has received so far, and a way to wait for more of it without polling. */
+/** The text that a client has received so far, and a way to wait for more of it without polling. */
 export class Inbox {
   text = ''
   bytes = 0
@@ -17,7 +17,7 @@ export class Inbox {
     for (const wake of this.#waiting) wake()
   }
 
-  /** Settles when `wanted` is in the text, or true of it. Rejects when the connection ends first. */
+  /** Settles when `wanted` occurs in the text, or returns true for it. Rejects if the connection ends first. */
   async until (wanted: string | ((text: string) => boolean)): Promise<string> {
     const isThere = typeof wanted === 'string' ? () => this.text.includes(wanted) : () => wanted(this.text)
     await this.#when(() => isThere() || this.isOver)
@@ -25,12 +25,15 @@ export class Inbox {
     return this.text
   }
 
-  /** Settles when at least this many bytes came, or the connection is over; looks at no text, so that it is cheap. */
+  /**
+   * Settles when at least this many bytes have arrived, or the connection has ended; does not inspect the text, so it
+   * is cheap.
+   */
   untilBytes (bytes: number): Promise<void> {
     return this.#when(() => this.bytes >= bytes || this.isOver)
   }
 
-  /** Settles with all the text when the connection is over. */
+  /** Resolves to the complete text when the connection has ended. */
   async ended (): Promise<string> {
     await this.#when(() => this.isOver)
     return this.text

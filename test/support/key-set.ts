@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import type { Test } from 'tap'
 
-/** An issuer's JWK Set on a real port: the keys may be changed, and it may be away. */
+/** An issuer's JWK Set on a real port: the keys can be changed, and the server can be made unavailable. */
 export class KeySetServer {
   readonly url: string
   keys: { kid: string, key: KeyObject, alg: string }[] = []
-  /** What it answers instead of the keys; `silence` is no answer at all. */
-  failure: number | 'no json' | 'no key set' | 'silence' | undefined
+  /** The response instead of the keys; `silence` means no response at all. */
+  failure: number | 'no json' | 'no key set' | 'too large' | 'silence' | undefined
   fetches = 0
 
   private constructor (url: string) { this.url = url }
@@ -29,7 +29,10 @@ export class KeySetServer {
 
   #body (): string {
     if (this.failure === 'no json') return '<html>'
+    if (this.failure === 'too large') return `{"keys":[]${' '.repeat(1024 * 1024)}}`
     if (this.failure === 'no key set') return '{"keys":7}'
-    return JSON.stringify({ keys: this.keys.map(({ kid, key, alg }) => ({ ...key.export({ format: 'jwk' }), kid, alg })) })
+    return JSON.stringify({
+      keys: this.keys.map(({ kid, key, alg }) => ({ ...key.export({ format: 'jwk' }), kid, alg }))
+    })
   }
 }

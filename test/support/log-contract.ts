@@ -6,7 +6,7 @@ import type { TopicLog } from '../../plugin/topics/log/topic-log.ts'
 export { until } from '../../plugin/testing/assert.ts'
 export { ALL, newEvent, newEvents, readAll, Recorder } from '../../plugin/testing/log/events.ts'
 
-/** Makes a fresh log with this retention. */
+/** Creates a new log with this retention. */
 export type MakeLog = (t: Test, retention?: readonly RetentionRule[]) => Promise<TopicLog>
 
 /** The contract of a TopicLog as subtests of tap. */

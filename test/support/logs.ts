@@ -7,11 +7,11 @@ import { MemoryLog } from '../../plugin/topics/index.ts'
 import type { RetentionRule, TopicLog } from '../../plugin/topics/index.ts'
 import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { RedisServer } from './redis-server.ts'
+import { RedisServer } from './redis/redis-server.ts'
 
 export type MakeLog = (t: Test, retention?: readonly RetentionRule[]) => Promise<TopicLog>
 
-/** One log of each kind, for what must be the same on all of them; the app stops it. */
+/** One log of each kind, for behaviour that must be the same on all of them; the app stops it. */
 export const logs: Readonly<Record<'memory' | 'LMDB' | 'Redis', MakeLog>> = {
   memory: async (_t, retention = []) => new MemoryLog({ retention }),
   async LMDB (t, retention = []) {

@@ -1,10 +1,13 @@
-/** The seed of a randomized test: the environment variable, else a new one. Print it, so that a failure can be run again. */
+/**
+ * The seed of a randomized test: from the environment variable, otherwise a new one. Print it, so that a failure can be
+ * repeated.
+ */
 export function seedFrom (name: string): number {
   const given = process.env[name]
   return given === undefined ? Math.floor(Math.random() * 0x7fffffff) : Number(given)
 }
 
-/** Pseudo-random integers from 0 to below `limit` (mulberry32): the same seed gives the same row. */
+/** Pseudo-random integers from 0 to below `limit` (mulberry32): the same seed produces the same sequence. */
 export function randomFrom (seed: number): (limit: number) => number {
   let state = seed | 0
   return limit => {

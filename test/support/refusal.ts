@@ -1,7 +1,8 @@
-import type { Answer } from './service-app.ts'
+import type { Answer } from './service/service-app.ts'
 
-/** Status, fields and body of a refusal, to be compared with `refused`. */
+/** Status, fields and body of an error response, to be compared with `refused`. */
 export const shape = ({ status, json }: Answer) => ({ status, keys: Object.keys(json ?? {}).sort(), json })
 
-/** What a refusal looks like: these four fields and no other. */
-export const refused = (status: number, code: string, message: RegExp) => ({ status, keys: ['code', 'error', 'message', 'statusCode'], json: { statusCode: status, code, message } })
+/** The expected error response: these four fields and no others. */
+export const refused = (status: number, code: string, message: RegExp) =>
+  ({ status, keys: ['code', 'error', 'message', 'statusCode'], json: { statusCode: status, code, message } })

@@ -3,25 +3,25 @@ import { EventSourceParserStream } from 'eventsource-parser/stream'
 import type { Test } from 'tap'
 import { deferred } from '../../plugin/common/deferred.ts'
 
-/** One event as a client got it; `cursor` is the last id at that time. */
+/** One event as a client received it; `cursor` is the last id at that time. */
 export interface Received { event: string, cursor: string, data: string }
 
 export interface ResumingClientOptions {
-  /** Where the next connect goes; a fixed origin, or another one each time. */
+  /** The origin of the next connection; fixed, or a different one each time. */
   origin: string | (() => string)
   topics: readonly string[]
 }
 
-/** EventSource waits for `retry:`, 3 s as the service has it; a test does not. */
+/** EventSource waits for `retry:`, which is 3 s in the service; a test does not. */
 const RECONNECT_MS = 20
 
 /**
- * Does what EventSource does, and nothing more: reads, remembers the last id, and when the connection is lost or refused
- * comes back with it. It never looks at what it got.
+ * Does what EventSource does and nothing more: reads, remembers the last id, and reconnects with it if the connection
+ * is lost or rejected. It never inspects the events.
  */
 export class ResumingClient {
   readonly received: Received[] = []
-  /** Streams that were open, and answers other than 200. */
+  /** Number of streams that were open, and of responses with another status than 200. */
   connects = 0
   readonly refusals: number[] = []
   #cursor = ''
@@ -36,7 +36,7 @@ export class ResumingClient {
     this.#over = this.#run()
   }
 
-  /** Starts it, and waits for its first stream: what is published from then on is its own. */
+  /** Starts it, and waits for its first stream: it receives everything published from then on. */
   static async start (t: Test, options: ResumingClientOptions): Promise<ResumingClient> {
     const client = new ResumingClient(options)
     t.teardown(() => client.stop())
@@ -44,7 +44,7 @@ export class ResumingClient {
     return client
   }
 
-  /** Events that were published, without those of the stream itself. */
+  /** Published events, without in-band events. */
   get events (): Received[] {
     return this.received.filter(({ event }) => !event.startsWith('stream.'))
   }
@@ -55,7 +55,7 @@ export class ResumingClient {
 
   get topics (): readonly string[] { return this.#options.topics }
 
-  /** Waits until events with all these data have come. */
+  /** Waits until events with all these data have arrived. */
   async untilData (data: readonly string[]): Promise<void> {
     const missing = new Set(data)
     let seen = 0
@@ -65,12 +65,12 @@ export class ResumingClient {
     })
   }
 
-  /** Waits until something holds; looked at after every event and every connect. */
+  /** Waits until a condition holds; checked after every event and every connection. */
   async until (holds: () => boolean): Promise<void> {
     while (!holds()) await this.#changed.promise
   }
 
-  /** Loses the connection, as in a tunnel; it comes back by itself. */
+  /** Cuts the connection, as in a tunnel; the client reconnects by itself. */
   cut (): void {
     this.#connection.abort()
   }
@@ -89,12 +89,14 @@ export class ResumingClient {
     }
   }
 
-  /** One connection, to its end; rejects when there is none, or it breaks. */
+  /** One connection, until its end; rejects if it cannot be opened, or breaks. */
   async #connect (signal: AbortSignal): Promise<void> {
     const { origin, topics } = this.#options
     const query = topics.map(topic => `topic=${encodeURIComponent(topic)}`).join('&')
     const headers = { accept: 'text/event-stream', ...(this.#cursor === '' ? {} : { 'last-event-id': this.#cursor }) }
-    const response = await fetch(`${typeof origin === 'string' ? origin : origin()}/events?${query}`, { headers, signal })
+    const response = await fetch(`${typeof origin === 'string' ? origin : origin()}/events?${query}`, {
+      headers, signal
+    })
     if (response.status !== 200) this.refusals.push(response.status)
     else this.connects++
     this.#tell()

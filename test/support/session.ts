@@ -1,28 +1,32 @@
 import type { Test } from 'tap'
 import { originIn, run, runUncounted } from './commands.ts'
 import type { Command } from './commands.ts'
-import { blocksOf } from './markdown.ts'
+import { blocksOf } from './documents/markdown.ts'
 
 const SHOWN_ORIGIN = 'http://127.0.0.1:8080'
 const EVENT_ID = /\b\d{13}-(\d+)\b/g
 
-/** One thing the reader does, or sees in the terminal of the last `curl -N`. Shown `^C` at the end stops that one. */
+/**
+ * One action of the reader, or the output in the terminal of the last `curl -N`. A `^C` at the end stops that command.
+ */
 export interface Step { kind: 'export' | 'start' | 'listen' | 'call' | 'more', command: string, shown: string }
 
-/** What a document shows to be done in a terminal, in its order; of one section, or of all. */
+/** The steps that a document shows in a terminal, in order; of one section, or of all. */
 export function stepsOf (file: string, section?: string): Step[] {
   const blocks = blocksOf(file).filter(block => section === undefined || block.section === section)
   return blocks.flatMap(({ language, text }): Step[] => {
     if (language === 'text') return [{ kind: 'more', command: '', shown: text }]
     return text.split(/^\$ /m).slice(1).map(part => {
       const [command = '', ...shown] = part.split('\n')
-      const kind = command.startsWith('export ') ? 'export' : /^([A-Z_]+=\S* )*npm /.test(command) ? 'start' : command.startsWith('curl -N') ? 'listen' : 'call'
+      const kind = command.startsWith('export ')
+        ? 'export'
+        : /^([A-Z_]+=\S* )*npm /.test(command) ? 'start' : command.startsWith('curl -N') ? 'listen' : 'call'
       return { kind, command, shown: shown.join('\n') }
     })
   })
 }
 
-/** Follows a document with real commands; event ids differ from the shown ones in their clock only. */
+/** Follows a document with real commands; event ids may differ from the shown ones only in their clock. */
 export class Session {
   readonly #t: Test
   readonly #ids = new Map<string, string>()
@@ -33,7 +37,7 @@ export class Session {
 
   constructor (t: Test) { this.#t = t }
 
-  /** Does one step and compares what is seen with what is shown. */
+  /** Performs one step and compares the output with the document. */
   async take ({ kind, command, shown }: Step): Promise<void> {
     if (kind === 'export') return this.#export(command)
     if (kind === 'start') return this.#start(command, shown)
@@ -53,11 +57,15 @@ export class Session {
     this.#env[name] = shell.out
   }
 
-  /** Variables stand in front of the command. */
+  /** Variables precede the command. */
   async #start (command: string, shown: string): Promise<void> {
-    const env = Object.fromEntries([...command.matchAll(/([A-Z_]+)=(\S*) /g)].map(([, name, value]) => [name, value] as [string, string]))
-    // A heartbeat on the way, where the steps take long, is not shown.
-    const service = runUncounted(this.#t, ['service/dist/cli.js'], { PORT: '0', DATA_DIR: this.#t.testdir(), HEARTBEAT_MS: '600000', ...this.#env, ...env })
+    const env = Object.fromEntries(
+      [...command.matchAll(/([A-Z_]+)=(\S*) /g)].map(([, name, value]) => [name, value] as [string, string])
+    )
+    // If the steps take long there is a heartbeat, which the document does not show.
+    const service = runUncounted(this.#t, ['service/dist/cli.js'], {
+      PORT: '0', DATA_DIR: this.#t.testdir(), HEARTBEAT_MS: '600000', ...this.#env, ...env
+    })
     await service.until(({ err }) => err.includes('resumable-sse listens on '))
     this.#origin = originIn(service.err)
     this.#t.equal(this.#comparable(service.err), comparable(shown), 'npm start')
@@ -80,7 +88,8 @@ export class Session {
   }
 
   #run (command: string): Command {
-    const real = command.replaceAll(SHOWN_ORIGIN, this.#origin).replace(EVENT_ID, (id, n: string) => this.#ids.get(n) ?? id)
+    const real = command.replaceAll(SHOWN_ORIGIN, this.#origin)
+      .replace(EVENT_ID, (id, n: string) => this.#ids.get(n) ?? id)
     return run(this.#t, 'bash', ['-c', `exec ${real}`], this.#env)
   }
 
@@ -89,7 +98,7 @@ export class Session {
   }
 }
 
-/** Clock parts of ids, spaces at line ends and empty lines at either end do not count. */
+/** Ignores the clock parts of ids, spaces at line ends, and empty lines at both ends. */
 function comparable (text: string): string {
   return text.replace(EVENT_ID, '<ms>-$1').replace(/[ \t]+$/gm, '').trim()
 }

@@ -4,12 +4,12 @@ import { open } from './client.ts'
 import type { Opened } from './client.ts'
 import { startService } from './commands.ts'
 import type { Command } from './commands.ts'
-import { stablePort } from './ports.ts'
-import { RedisServer } from './redis-server.ts'
-import { call } from './service-app.ts'
+import { stablePort } from './network/ports.ts'
+import { RedisServer } from './redis/redis-server.ts'
+import { call } from './service/service-app.ts'
 import { when } from './when.ts'
 
-/** Ids of the processes that a process started. */
+/** The ids of the child processes of a process. */
 export function childrenOf (pid: number): number[] {
   const parentOf = (id: string): number | undefined => {
     try {
@@ -21,25 +21,28 @@ export function childrenOf (pid: number): number[] {
   return readdirSync('/proc').filter(id => /^\d+$/.test(id) && parentOf(id) === pid).map(Number)
 }
 
-/** A service of two workers. */
+/** A service with two workers. */
 export interface Team { service: Command, origin: string, redis: RedisServer }
 
 export async function startTeam (t: Test, env: Record<string, string> = {}): Promise<Team> {
   const redis = await RedisServer.start(t)
-  return { redis, ...await startService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}`, ...env }) }
+  return {
+    redis, ...await startService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}`, ...env })
+  }
 }
 
-/** Streams on connections of their own. */
+/** Opens streams on separate connections. */
 export async function listen (t: Test, origin: string, count: number): Promise<Opened[]> {
   const streams = await Promise.all(Array.from({ length: count }, () => open(t, `${origin}/events?topic=news`)))
   await Promise.all(streams.map(({ inbox }) => inbox.until('stream.open')))
   return streams
 }
 
-/** Publishes one event to the topic that `listen` is on. */
-export const publish = (origin: string, body: string) => call(`${origin}/topics/news/events`, { method: 'POST', body, type: 'text/plain' })
+/** Publishes one event to the topic that `listen` uses. */
+export const publish = (origin: string, body: string) =>
+  call(`${origin}/topics/news/events`, { method: 'POST', body, type: 'text/plain' })
 
-/** Stops a worker; settles when it takes no connection any more. */
+/** Pauses a worker; settles when it accepts no connections any more. */
 export async function pause (pid: number): Promise<void> {
   process.kill(pid, 'SIGSTOP')
   await when(() => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '))

@@ -2,27 +2,30 @@ import { PassThrough, Writable } from 'node:stream'
 import { main } from '../../service/cli/main.ts'
 import { Inbox } from './inbox.ts'
 
-/** One call of the command in this process: what it said, and its exit code. */
+/** One call of the command in this process: its output, and its exit code. */
 export class CommandCall {
   readonly stdin = new PassThrough()
   readonly out = new Inbox()
   readonly err = new Inbox()
-  /** Settles with the exit code. */
+  /** Resolves to the exit code. */
   readonly code: Promise<number | undefined>
   readonly #leaving = new AbortController()
 
   /** `isTerminal`: stdin is a terminal and not a pipe. */
   constructor (argv: string[], env: Record<string, string> = {}, { isTerminal = false } = {}) {
     Object.assign(this.stdin, { isTTY: isTerminal })
-    this.code = main(argv, env, { stdin: this.stdin, stdout: into(this.out), stderr: into(this.err), signal: this.#leaving.signal })
+    const { signal } = this.#leaving
+    this.code = main(argv, env, {
+      stdin: this.stdin, stdout: into(this.out), stderr: into(this.err), signal, catchSignals: () => signal
+    })
   }
 
-  /** As Ctrl-C does. */
+  /** Acts as Ctrl-C does. */
   leave (): void {
-    this.#leaving.abort()
+    this.#leaving.abort('SIGINT')
   }
 
-  /** All it said and its exit code, when it is over. */
+  /** All of its output and its exit code, when it has ended. */
   async result (): Promise<{ code: number | undefined, out: string, err: string }> {
     const code = await this.code
     return { code, out: this.out.text, err: this.err.text }

@@ -13,7 +13,10 @@ export interface TopicsAppOptions {
 }
 
 /** An app with `GET /events?topic=a&topic=b` over a log; closed after the test. */
-export async function buildTopicsApp (t: Test, { log = new MemoryLog(), topics: options, sse, subscribe }: TopicsAppOptions = {}): Promise<FastifyInstance> {
+export async function buildTopicsApp (
+  t: Test,
+  { log = new MemoryLog(), topics: options, sse, subscribe }: TopicsAppOptions = {}
+): Promise<FastifyInstance> {
   const app = await buildApp(t, sse)
   await app.register(topics, { log, ...options })
   app.get<{ Querystring: { topic: string | string[], last?: number, sinceMs?: number, after?: string } }>('/events', {
@@ -25,7 +28,7 @@ export async function buildTopicsApp (t: Test, { log = new MemoryLog(), topics: 
   return app
 }
 
-/** Publishes and returns the ids. */
+/** Publishes events and returns their ids. */
 export async function publish (app: FastifyInstance, topic: string, ...data: string[]): Promise<string[]> {
   return (await app.topics.publish(topic, data.map(text => ({ data: text })))).ids
 }

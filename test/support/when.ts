@@ -1,6 +1,6 @@
 import type { SseStream } from '../../plugin/index.ts'
 
-/** Settles when the condition holds; looks at it on a timer of its own, as nothing tells of a kernel buffer that is full. */
+/** Settles when the condition holds; polls with a timer, because nothing reports that a kernel buffer is full. */
 export function when (condition: () => boolean): Promise<void> {
   return new Promise(resolve => {
     const timer = setInterval(() => {
@@ -11,7 +11,7 @@ export function when (condition: () => boolean): Promise<void> {
   })
 }
 
-/** Settles when the stream has been full for a while: the kernel takes no more. */
+/** Settles when the stream has been full for a while: the kernel accepts no more. */
 export async function stuck (stream: SseStream): Promise<void> {
   let looks = 0
   await when(() => { looks = stream.isFull ? looks + 1 : 0; return looks > 10 })

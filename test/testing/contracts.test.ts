@@ -2,10 +2,19 @@ import t from 'tap'
 import { match } from '../../plugin/testing/assert.ts'
 import { testTopicLog } from '../../plugin/testing/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import type { Appended, LeaseReply, LeaseRequest, LogEntry, NewEvent, PageLimit, TopicEnds, TopicListener } from '../../plugin/topics/index.ts'
-import type { EventId } from '../../plugin/topics/event-id.ts'
+import type {
+  Appended,
+  LeaseReply,
+  LeaseRequest,
+  LogEntry,
+  NewEvent,
+  PageLimit,
+  TopicEnds,
+  TopicListener
+} from '../../plugin/topics/index.ts'
+import type { EventId } from '../../plugin/topics/ids/event-id.ts'
 
-// A suite that cannot fail shows nothing: each of these logs breaks one rule, and the suite must say so.
+// A suite that cannot fail proves nothing: each of these logs breaks one rule, and the suite must report it.
 
 class ForgetsKeys extends MemoryLog {
   override append (topic: string, events: readonly NewEvent[]): Promise<Appended> { return super.append(topic, events) }
@@ -54,7 +63,7 @@ const broken: [new (options: object) => MemoryLog, string][] = [
 ]
 
 for (const [Log, name] of broken) {
-  t.test(`the suite finds that a log is broken: ${Log.name}`, async t => {
+  t.test(`the suite detects that a log is broken: ${Log.name}`, async t => {
     const tests = new Map<string, (context: undefined) => Promise<void>>()
     testTopicLog<undefined>({
       test: (name, run) => tests.set(name, run),
@@ -64,13 +73,19 @@ for (const [Log, name] of broken) {
   })
 }
 
-t.test('match() compares what the pattern has, and nothing else', async t => {
+t.test('match() compares the properties of the pattern, and nothing else', async t => {
   const value = { a: 1, list: [{ b: 'x', c: undefined }], when: 5 }
-  for (const pattern of [{}, { a: 1 }, { list: [{ b: 'x' }] }, { list: [{ c: undefined }], when: Number }, { gone: undefined }]) {
+  for (const pattern of [
+    {}, { a: 1 }, { list: [{ b: 'x' }] }, { list: [{ c: undefined }], when: Number }, { gone: undefined }
+  ]) {
     match(value, pattern)
   }
-  for (const pattern of [{ a: 2 }, { list: [] }, { list: [{ b: 'y' }] }, { list: { b: 'x' } }, { a: { b: 1 } }, { a: Number, list: Number }]) {
-    t.throws(() => match(value, pattern, 'a value'), { code: 'ERR_ASSERTION', message: /^a value: / }, JSON.stringify(pattern))
+  for (const pattern of [
+    { a: 2 }, { list: [] }, { list: [{ b: 'y' }] }, { list: { b: 'x' } }, { a: { b: 1 } }, { a: Number, list: Number }
+  ]) {
+    t.throws(() => match(value, pattern, 'a value'), {
+      code: 'ERR_ASSERTION', message: /^a value: /
+    }, JSON.stringify(pattern))
   }
   t.throws(() => match(value, []), { message: /^does not match: / })
   t.throws(() => match(undefined, {}), { code: 'ERR_ASSERTION' })

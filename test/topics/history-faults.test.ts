@@ -2,18 +2,18 @@ import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import { until } from '../support/log-contract.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
-import { RedisApp } from '../support/redis-app.ts'
+import { RedisApp } from '../support/redis/redis-app.ts'
 
-// What the documents promise of "render the history, then subscribe": whatever happens to Redis meanwhile, the pages and
-// what comes after their cursor are together every event once, by a stream and by a loop alike.
+// The documented guarantee of "render the history, then subscribe": whatever happens to Redis meanwhile, the pages and
+// the events after their cursor together contain every event once, with a stream and with a loop.
 
 const EVENTS = 240
 const KILLS = 4
 
-/** What a reader has got so far. */
+/** What a reader has received so far. */
 interface History { cursor: string | undefined, data: string[] }
 
-/** Asks again while Redis is away, as a careful application does. */
+/** Retries while Redis is down, as a careful application does. */
 async function again<T> (ask: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -37,7 +37,7 @@ async function readPages ({ app }: RedisApp, count: number, limit: number): Prom
   return history
 }
 
-/** Comes back with its last id whenever the stream ends, as EventSource does. */
+/** Reconnects with its last id whenever the stream ends, as EventSource does. */
 async function streamToEnd ({ app }: RedisApp, { cursor, data }: History): Promise<string[]> {
   const all = [...data]
   let last = cursor!
@@ -66,7 +66,7 @@ async function loopToEnd ({ app }: RedisApp, { cursor, data }: History): Promise
   return all
 }
 
-t.test('history, then a stream or a loop from its cursor: every event once while Redis is killed under load', async t => {
+t.test('history, then a stream or a loop from its cursor: every event is received once while Redis is killed under load', async t => {
   const seed = seedFrom('HISTORY_SEED')
   t.comment(`HISTORY_SEED=${seed}`)
   const random = randomFrom(seed)

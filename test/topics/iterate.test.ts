@@ -19,14 +19,14 @@ async function take (loop: AsyncIterator<SubscriptionItem, undefined>, count: nu
   return items
 }
 
-/** All items up to the end of the loop. */
+/** All items until the end of the loop. */
 async function takeAll (subscription: TopicSubscription): Promise<SubscriptionItem[]> {
   const items: SubscriptionItem[] = []
   for await (const item of subscription) items.push(item)
   return items
 }
 
-/** Data of events, kinds of other items. */
+/** The data of events, and the kinds of other items. */
 function dataOf (items: readonly SubscriptionItem[]): string[] {
   return items.map(item => item.kind === 'event' ? item.data : item.kind)
 }
@@ -35,18 +35,18 @@ function begin (subscription: TopicSubscription): AsyncIterator<SubscriptionItem
   return subscription[Symbol.asyncIterator]()
 }
 
-/** Settles when a loop without a cursor has found its place. */
+/** Settles when a loop without a cursor has found its position. */
 async function begun (app: FastifyInstance, topic: string): Promise<void> {
   await until(async () => (await app.topics.info(topic)).subscribers > 0)
 }
 
-/** Settles when nothing of this process follows a topic any more. */
+/** Settles when nothing in this process follows a topic any more. */
 async function released (app: FastifyInstance): Promise<void> {
   await until(() => app.topics.counts.topics === 0 && app.topics.counts.feeds === 0)
 }
 
 for (const [name, makeLog] of Object.entries(logs)) {
-  t.test(`${name}: a loop yields history and what is published meanwhile, then the ends`, async t => {
+  t.test(`${name}: a loop yields history and events published meanwhile, then the ends`, async t => {
     const app = await buildTopicsApp(t, { log: await makeLog(t) })
     const [first] = (await app.topics.publish('a', { event: 'x', data: { text: 'a\nb\u2028' }, retry: 5 })).ids
     const all = takeAll(app.topics.subscribe(['b', 'a'], { last: 10 }))
@@ -59,7 +59,7 @@ for (const [name, makeLog] of Object.entries(logs)) {
     const event = { kind: 'event', topic: 'a', id: first, event: 'x', data: '{"text":"a\\nb\u2028"}', retry: 5 }
     t.match(of('a'), [event, { kind: 'end', topic: 'a', reason: 'closed' }])
     t.match(of('b'), [{ kind: 'event', topic: 'b', id: second, data: 'plain' }, { kind: 'end', topic: 'b' }])
-    t.notOk('event' in of('b')[0]! || 'retry' in of('b')[0]!, 'nothing that was not published')
+    t.notOk('event' in of('b')[0]! || 'retry' in of('b')[0]!, 'only published events')
     const rest = await takeAll(app.topics.subscribe(['a', 'b'], { after: items.at(-1)!.cursor }))
     t.same(rest, [], 'nothing remains after the last cursor')
     await released(app)
@@ -97,7 +97,7 @@ for (const [name, makeLog] of Object.entries(logs)) {
   })
 }
 
-t.test('of several gaps only the last has a new cursor, so that a loop that stops between them repeats them', async t => {
+t.test('of several gaps only the last has a new cursor, so that a loop that stops between them receives them again', async t => {
   const app = await buildTopicsApp(t)
   await publish(app, 'a', '1')
   await publish(app, 'b', '1')
@@ -109,7 +109,7 @@ t.test('of several gaps only the last has a new cursor, so that a loop that stop
   await loop.return?.()
 })
 
-t.test('a slow loop holds a bounded number of bytes, delays nobody, and misses nothing', async t => {
+t.test('a slow loop holds a bounded number of bytes, delays no other client, and misses nothing', async t => {
   const log = new MemoryLog()
   const read = log.read.bind(log)
   let entriesRead = 0
@@ -138,7 +138,7 @@ t.test('a slow loop holds a bounded number of bytes, delays nobody, and misses n
   await released(app)
 })
 
-t.test('what a slow loop cannot get any more is an item of its own', async t => {
+t.test('a gap is an item of its own if a slow loop can no longer receive events', async t => {
   const log = new MemoryLog({ retention: [{ topics: '*', maxEvents: 5 }] })
   const app = await buildTopicsApp(t, { log, topics: { maxTailBytes: 1 } })
   const loop = begin(app.topics.subscribe('a'))
@@ -180,15 +180,15 @@ t.test('break, return() and abort release everything, also while the loop waits'
     seen.push(...dataOf([item]))
     abort.abort()
   }
-  t.same(seen, ['1'], 'what waits is dropped')
-  t.same(await takeAll(subscription), [], 'a loop that begins later ends at once')
+  t.same(seen, ['1'], 'pending items are dropped')
+  t.same(await takeAll(subscription), [], 'a loop that starts later ends at once')
   await released(app)
   const never = begin(app.topics.subscribe('a'))
   await never.return?.()
   t.same([await never.next(), app.topics.counts.feeds], [{ done: true, value: undefined }, 0])
 })
 
-t.test('the signal of a subscription ends its streams, too', async t => {
+t.test('the signal of a subscription also ends its streams', async t => {
   const abort = new AbortController()
   const app = await buildTopicsApp(t, { subscribe: { signal: abort.signal } })
   const stream = await injectSse(app, '/events?topic=a')
@@ -198,11 +198,11 @@ t.test('the signal of a subscription ends its streams, too', async t => {
   await left.end()
   abort.abort()
   t.same((await stream.end()).length, 1)
-  t.same((await (await injectSse(app, '/events?topic=a')).end()).length, 0, 'and those that come later')
+  t.same((await (await injectSse(app, '/events?topic=a')).end()).length, 0, 'and those that start later')
   await released(app)
 })
 
-t.test('several loops may iterate over one subscription, and each next() gets an item of its own', async t => {
+t.test('several loops may iterate over one subscription, and each next() returns a separate item', async t => {
   const app = await buildTopicsApp(t)
   await publish(app, 'a', '1', '2', '3')
   const subscription = app.topics.subscribe('a', { last: 3 })
@@ -214,7 +214,7 @@ t.test('several loops may iterate over one subscription, and each next() gets an
   await other.return?.()
 })
 
-t.test('the loops of an app end when it closes, those that begin then included', async t => {
+t.test('the loops of an app end when it closes, including those that start then', async t => {
   const app = await buildTopicsApp(t)
   const all = takeAll(app.topics.subscribe('a'))
   await begun(app, 'a')
@@ -223,7 +223,7 @@ t.test('the loops of an app end when it closes, those that begin then included',
   t.same([await all, await takeAll(late)], [[], []])
 })
 
-t.test('an error of the log is thrown by the loop, once, after the items that came before it', async t => {
+t.test('an error of the log is thrown by the loop, once, after the items before it', async t => {
   const log = new MemoryLog()
   const app = await buildTopicsApp(t, { log })
   const follow = log.follow.bind(log)
@@ -245,7 +245,7 @@ t.test('an error of the log is thrown by the loop, once, after the items that ca
   await released(app)
 })
 
-t.test('a loop that is left while the log is being asked throws nothing', async t => {
+t.test('a loop that is left while the log is queried throws nothing', async t => {
   const log = new MemoryLog()
   const app = await buildTopicsApp(t, { log })
   let fail = (_error: Error): void => {}
@@ -272,7 +272,7 @@ t.test('a signal of another realm or of a polyfill ends the loop', async t => {
   t.same(seen, ['event'])
 })
 
-t.test('a signal that is none is reported', async t => {
+t.test('an invalid signal is reported', async t => {
   const app = await buildTopicsApp(t)
   const message = '"signal" must be an AbortSignal, saw {}'
   t.throws(() => app.topics.subscribe('a', { signal: {} as AbortSignal }), { code: 'TOPICS_BAD_START', message })

@@ -12,14 +12,17 @@ import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import type { RetentionRule, TopicLog } from '../../plugin/topics/index.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import { until } from '../support/log-contract.ts'
-import { dataOf, gapIn } from '../support/redis-app.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { dataOf, gapIn } from '../support/redis/redis-app.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 
-/** What a client keeps must be recognised by every log, whatever happened to the topic meanwhile. */
+/** Every log must recognise a cursor that a client kept, whatever happened to the topic meanwhile. */
 type MakeLog = (t: Test, retention: RetentionRule[]) => TopicLog | Promise<TopicLog>
 
-/** Long enough for a busy machine to do what is tested within it, and longer than anything is kept in memory. The logs wait side by side. */
+/**
+ * Long enough for a busy machine to complete the test within it, and longer than anything is cached. The logs wait in
+ * parallel.
+ */
 const EXPIRE_AFTER_MS = 4_000
 
 t.jobs = 3
@@ -58,9 +61,9 @@ function connect (app: FastifyInstance, query: string, cursor?: string): Promise
 type Build = (t: Test, retention?: RetentionRule[]) => Promise<FastifyInstance>
 
 function testStarts (t: Test, build: Build): void {
-  // The id of stream.open was made up of the time of one event and the number of another. Whoever came back with it was told
-  // of a gap "unknown" and got everything retained again.
-  t.test('a client that began with last or since and lost its connection before its first event goes on exactly', async t => {
+  // Regression: the id of stream.open combined the time of one event with the number of another. A client that
+  // reconnected with it got a gap "unknown" and all retained events again.
+  t.test('a client that started with last or since and lost its connection before its first event resumes without loss', async t => {
     const app = await build(t)
     for (const text of ['1', '2', '3', '4', '5']) await publish(app, 'a', text)
     for (const start of ['last=2', 'last=0', 'last=5', 'last=9', 'sinceMs=60000', 'sinceMs=1']) {
@@ -78,9 +81,11 @@ function testStarts (t: Test, build: Build): void {
     }
   })
 
-  t.test('of several topics a client goes on exactly from each frame of its first replay', async t => {
+  t.test('with several topics a client resumes without loss from each frame of its first replay', async t => {
     const app = await build(t)
-    for (const text of ['1', '2', '3', '4']) for (const topic of ['a', 'b', 'c']) await publish(app, topic, `${topic}${text}`)
+    for (const text of ['1', '2', '3', '4']) {
+      for (const topic of ['a', 'b', 'c']) await publish(app, topic, `${topic}${text}`)
+    }
     const query = 'topic=a&topic=b&topic=c'
     const whole = await connect(app, `${query}&last=3`)
     const events = await whole.next(10)
@@ -96,7 +101,7 @@ function testStarts (t: Test, build: Build): void {
   })
 }
 
-/** Names and data up to an event. */
+/** Names and data of the events up to this one. */
 async function readTo (stream: InjectedStream, last: string): Promise<string[]> {
   const seen: string[] = []
   while (seen.at(-1) !== last) seen.push(...dataOf(await stream.next()))
@@ -104,9 +109,9 @@ async function readTo (stream: InjectedStream, last: string): Promise<string[]> 
 }
 
 function testReopened (t: Test, build: Build): void {
-  // The feed of an open stream kept the end of a topic that was deleted since: newcomers were sent stream.end, and whoever
-  // had read it to its end got 204, after which an EventSource never comes back.
-  t.test('a topic that is closed and then deleted is open again, for those who are there and for those who come', async t => {
+  // Regression: the feed of an open stream kept the end of a topic that had been deleted since: new clients received
+  // stream.end, and a client that had read it to its end got 204, after which an EventSource never reconnects.
+  t.test('a topic that is closed and then deleted is open again, for connected and for new clients', async t => {
     const app = await build(t)
     const both = await connect(app, 'topic=a&topic=b')
     const only = await connect(app, 'topic=a')
@@ -125,7 +130,9 @@ function testReopened (t: Test, build: Build): void {
     t.same(dataOf(await again.next(2)), ['stream.open', '2'])
     t.same(dataOf(await newcomer.next()), ['2'])
     await app.topics.close('a')
-    for (const stream of [both, newcomer]) t.same(dataOf(await stream.next()), ['stream.end'], 'its second end is told too')
+    for (const stream of [both, newcomer]) {
+      t.same(dataOf(await stream.next()), ['stream.end'], 'its second end is reported too')
+    }
     t.same(dataOf(await again.end()), ['stream.open', '2', 'stream.end'])
     for (const stream of [both, newcomer]) stream.close()
   })
@@ -136,7 +143,7 @@ async function forget (app: FastifyInstance, topic: string): Promise<void> {
 }
 
 function testLives (t: Test, build: Build): void {
-  t.test('a client that was there before a topic had events is told of a life of the topic that came and went', async t => {
+  t.test('a client that connected before a topic had events receives a gap if the topic was created and deleted meanwhile', async t => {
     const app = await build(t, [{ topics: '*', expireAfterMs: EXPIRE_AFTER_MS }])
     for (const [topic, query] of [['one', 'topic=one'], ['two', 'topic=two&topic=three']] as const) {
       const before = await connect(app, query)
@@ -158,12 +165,12 @@ function testLives (t: Test, build: Build): void {
       t.equal(late.events.at(-1)!.data, 'new')
       late.close()
       const exact = await connect(app, query, told)
-      t.same(dataOf(await exact.next(2)), ['stream.open', 'new'], 'once it was told it goes on exactly')
+      t.same(dataOf(await exact.next(2)), ['stream.open', 'new'], 'after it received the gap, it resumes without loss')
       exact.close()
     }
   })
 
-  t.test('a client of a topic that never had an event is told of no gap, however long it was away', async t => {
+  t.test('a client of a topic that never had an event receives no gap, however long it was disconnected', async t => {
     const app = await build(t, [{ topics: '*', expireAfterMs: EXPIRE_AFTER_MS }])
     const before = await connect(app, 'topic=a')
     const [open] = await before.next()
@@ -176,8 +183,8 @@ function testLives (t: Test, build: Build): void {
     after.close()
   })
 
-  // Its position said number 0, and the first event of the topic's next life has the number 1.
-  t.test('a slow client of several topics is told when one is forgotten while it reads another', async t => {
+  // Regression: its position was number 0, and the first event of the topic's next life has the number 1.
+  t.test('a slow client of several topics receives a gap when one is forgotten while it reads another', async t => {
     const app = await build(t, [{ topics: 'b', expireAfterMs: EXPIRE_AFTER_MS }, { topics: '*' }])
     const opened = await connect(app, 'topic=a&topic=b')
     const [open] = await opened.next()

@@ -3,14 +3,21 @@ import type { Test } from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import type { InjectedStream } from '../../plugin/testing/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import type { GapReason, ObservedBatch, ResumeOutcome, TopicEnds, TopicListener, TopicsObserver } from '../../plugin/topics/index.ts'
+import type {
+  GapReason,
+  ObservedBatch,
+  ResumeOutcome,
+  TopicEnds,
+  TopicListener,
+  TopicsObserver
+} from '../../plugin/topics/index.ts'
 import { listen } from '../support/app.ts'
 import { stall } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 import type { TopicsAppOptions } from '../support/topics-app.ts'
 
-/** What was told to an observer, in its order. */
+/** The calls to an observer, in order. */
 class Notes implements TopicsObserver {
   readonly resumes: ResumeOutcome[] = []
   readonly gaps: GapReason[] = []
@@ -25,11 +32,12 @@ class Notes implements TopicsObserver {
 async function start (t: Test, { log = new MemoryLog(), topics }: TopicsAppOptions = {}) {
   const notes = new Notes()
   const app = await buildTopicsApp(t, { log, topics: { observer: notes, ...topics } })
-  const connect = (query: string, cursor?: string): Promise<InjectedStream> => injectSse(app, { url: `/events?${query}`, headers: cursor === undefined ? {} : { 'last-event-id': cursor } })
+  const connect = (query: string, cursor?: string): Promise<InjectedStream> =>
+    injectSse(app, { url: `/events?${query}`, headers: cursor === undefined ? {} : { 'last-event-id': cursor } })
   return { app, notes, connect }
 }
 
-t.test('each topic of a client that comes back is a resume: exact, empty, or the reason of its gap', async t => {
+t.test('each topic of a client that reconnects is a resume: exact, empty, or the reason of its gap', async t => {
   const log = new MemoryLog({ retention: [{ topics: 'short', maxEvents: 1 }, { topics: '*' }] })
   const { app, notes, connect } = await start(t, { log })
   const [first, last] = await publish(app, 'a', '1', '2')
@@ -39,7 +47,9 @@ t.test('each topic of a client that comes back is a resume: exact, empty, or the
   t.same(notes.resumes, [], 'a client without a cursor resumes nothing')
   const outcomes: [string, string, ResumeOutcome[]][] = [
     ['topic=a', first!, ['exact']], ['topic=a', last!, ['empty']], ['topic=short', trimmed!, ['trimmed']],
-    ['topic=a', '$', ['unknown']], ['topic=a', '1-1', ['expired']], ['topic=a&topic=b', last!, ['empty']], ['topic=a&topic=b', 'x', ['unknown', 'unknown']]
+    ['topic=a', '$', ['unknown']], ['topic=a', '1-1', ['expired']], ['topic=a&topic=b', last!, ['empty']], [
+      'topic=a&topic=b', 'x', ['unknown', 'unknown']
+    ]
   ]
   for (const [query, cursor, expected] of outcomes) {
     await connect(query, cursor)
@@ -52,7 +62,7 @@ t.test('each topic of a client that comes back is a resume: exact, empty, or the
   t.same(notes.gaps, [], 'a gap at the start is a resume')
 })
 
-t.test('a batch tells its events, its bytes and how old its first event is; without readers there is none', async t => {
+t.test('a batch reports its events, its bytes and the age of its first event; without readers there is none', async t => {
   let now = Date.now() - 61_000
   const { app, notes, connect } = await start(t, { log: new MemoryLog({ now: () => now }) })
   await publish(app, 'a', 'nobody listens')
@@ -66,23 +76,30 @@ t.test('a batch tells its events, its bytes and how old its first event is; with
   now = Date.now() + 60_000
   await publish(app, 'a', '4')
   await stream.next()
-  t.match(notes.batches, [{}, { events: 1, lagMs: 0 }], 'a clock that is ahead is no lag')
+  t.match(notes.batches, [{}, { events: 1, lagMs: 0 }], 'a clock that is ahead does not count as lag')
   await app.topics.close('a')
   await stream.end()
-  t.equal(notes.batches.length, 2, 'an end is no event')
+  t.equal(notes.batches.length, 2, 'an end is not an event')
   t.same(app.topics.counts, { topics: 0, feeds: 0, tailBytes: 0, lagging: 0 })
 })
 
-/** A log that can fall silent, as one on the network whose connection was lost. */
+/** A log that can fall silent, like one on a network whose connection was lost. */
 class MuteLog extends MemoryLog {
   isMute = false
 
   override follow (topic: string, listener: TopicListener): Promise<TopicEnds> {
-    return super.follow(topic, { ...listener, onClosed () {}, onDoubt () {}, onEntries: entries => { if (!this.isMute) listener.onEntries(entries) } })
+    return super.follow(topic, {
+      ...listener,
+      onClosed () {},
+      onDoubt () {},
+      onEntries: entries => {
+        if (!this.isMute) listener.onEntries(entries)
+      }
+    })
   }
 }
 
-t.test('a comparison with the log is a repair, and the gap it finds is told once for all its readers', async t => {
+t.test('a comparison with the log is a resync, and the gap it finds is reported once for all its readers', async t => {
   const log = new MuteLog({ retention: [{ topics: '*', maxEvents: 1 }] })
   const { app, notes, connect } = await start(t, { log })
   const streams = await Promise.all([connect('topic=a'), connect('topic=a')])
@@ -93,13 +110,15 @@ t.test('a comparison with the log is a repair, and the gap it finds is told once
   await publish(app, 'a', '2', '3')
   log.isMute = false
   await publish(app, 'a', '4')
-  for (const stream of streams) t.same((await stream.next(2)).map(({ event, data }) => event === 'message' ? data : event), ['stream.gap', '4'])
+  for (const stream of streams) {
+    t.same((await stream.next(2)).map(({ event, data }) => event === 'message' ? data : event), ['stream.gap', '4'])
+  }
   t.equal(notes.repairs, 1)
   t.same(notes.gaps, ['trimmed'])
   t.match(notes.batches, [{ events: 1 }, { events: 1 }])
 })
 
-t.test('a client that takes nothing lags, and no longer when it has left', async t => {
+t.test('a client that reads nothing lags, and no longer after it has disconnected', async t => {
   const { app } = await start(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 10 }] }) })
   const origin = await listen(app)
   const slow = await stall(t, origin, '/events?topic=a')
@@ -108,7 +127,7 @@ t.test('a client that takes nothing lags, and no longer when it has left', async
   const text = 'x'.repeat(200_000)
   while (app.topics.counts.lagging === 0) {
     await publish(app, 'a', text)
-    // The feed has its turn.
+    // Lets the feed run.
     await new Promise(resolve => setImmediate(resolve))
   }
   t.match(app.topics.counts, { topics: 1, feeds: 1, lagging: 1 })
@@ -116,7 +135,7 @@ t.test('a client that takes nothing lags, and no longer when it has left', async
   await until(() => app.topics.counts.lagging === 0)
 })
 
-t.test('a stream that would follow one topic too many is told to come back; those that share topics are not', async t => {
+t.test('a stream that would exceed the limit on topics is asked to retry later; those that share topics are not', async t => {
   const { app, connect } = await start(t, { topics: { maxTopics: 2 } })
   const one = await connect('topic=a&topic=b')
   await one.next()
@@ -126,13 +145,19 @@ t.test('a stream that would follow one topic too many is told to come back; thos
   t.same([refused.statusCode, (await refused.end()).length], [200, 0])
   t.type(refused.retryMs, 'number')
   const answer = await app.inject({ url: '/events?topic=c', headers: { accept: '*/*' } })
-  t.match(answer.json(), { statusCode: 503, code: 'TOPICS_TOO_MANY_FOLLOWED', message: 'this process follows at most 2 topics, and follows 2: there is no room for 1 more' })
-  t.match(app.topics.counts, { topics: 2, feeds: 2 }, 'nothing is left of those that were refused')
+  t.match(answer.json(), {
+    statusCode: 503,
+    code: 'TOPICS_TOO_MANY_FOLLOWED',
+    message: 'this process follows at most 2 topics, it already follows 2 and cannot follow 1 more'
+  })
+  t.match(app.topics.counts, { topics: 2, feeds: 2 }, 'nothing is kept of the rejected ones')
   one.close()
   await until(() => app.topics.counts.topics === 1)
   await (await connect('topic=b&topic=c')).next()
 })
 
-t.test('an observer that hears nothing is refused', async t => {
-  await t.rejects(start(t, { topics: { observer: {} as TopicsObserver } }), { code: 'TOPICS_BAD_OPTION', message: /"observer" must be a TopicsObserver, saw {}/ })
+t.test('an observer without methods is rejected', async t => {
+  await t.rejects(start(t, { topics: { observer: {} as TopicsObserver } }), {
+    code: 'TOPICS_BAD_OPTION', message: /"observer" must be a TopicsObserver, saw {}/
+  })
 })

@@ -8,24 +8,40 @@ import { randomFrom, seedFrom } from '../support/random.ts'
 import { buildTopicsApp, publish } from '../support/topics-app.ts'
 
 /** Reads page by page with these limits until a page is empty. */
-async function readAll (app: FastifyInstance, topic: string, limitOf: () => number, after?: string): Promise<{ events: TopicEvent[], pages: TopicPage[] }> {
+async function readAll (
+  app: FastifyInstance,
+  topic: string,
+  limitOf: () => number,
+  after?: string
+): Promise<{ events: TopicEvent[], pages: TopicPage[] }> {
   const pages = [await app.topics.read(topic, { after, limit: limitOf() })]
-  while (pages.at(-1)!.events.length > 0) pages.push(await app.topics.read(topic, { after: pages.at(-1)!.cursor, limit: limitOf() }))
+  while (pages.at(-1)!.events.length > 0) {
+    pages.push(await app.topics.read(topic, { after: pages.at(-1)!.cursor, limit: limitOf() }))
+  }
   return { events: pages.flatMap(page => page.events), pages }
 }
 
 /** The gap that a stream reports for the same cursor, and the data of the event after it. */
-async function streamFrom (app: FastifyInstance, topic: string, cursor: string, count: number): Promise<{ gap: unknown, data: string[] }> {
+async function streamFrom (
+  app: FastifyInstance,
+  topic: string,
+  cursor: string,
+  count: number
+): Promise<{ gap: unknown, data: string[] }> {
   const stream = await injectSse(app, { url: `/events?topic=${topic}`, headers: { 'last-event-id': cursor } })
   const events: { event: string, data: string }[] = []
-  while (events.filter(({ event }) => event === 'message').length < count || events.length === 0) events.push(...await stream.next(1))
+  while (events.filter(({ event }) => event === 'message').length < count || events.length === 0) {
+    events.push(...await stream.next(1))
+  }
   stream.close()
   const gap = events.find(({ event }) => event === 'stream.gap')
-  return { gap: gap && JSON.parse(gap.data), data: events.filter(({ event }) => event === 'message').map(({ data }) => data) }
+  return {
+    gap: gap && JSON.parse(gap.data), data: events.filter(({ event }) => event === 'message').map(({ data }) => data)
+  }
 }
 
 for (const [name, makeLog] of Object.entries(logs)) {
-  t.test(`${name}: pages of any size give exactly what was published, and end with isClosed`, async t => {
+  t.test(`${name}: pages of any size contain exactly the published events, and end with isClosed`, async t => {
     const app = await buildTopicsApp(t, { log: await makeLog(t) })
     const seed = seedFrom('READ_SEED')
     t.comment(`READ_SEED=${seed}`)
@@ -40,12 +56,12 @@ for (const [name, makeLog] of Object.entries(logs)) {
     await app.topics.publish('b', { event: 'x', data: { y: 1 }, retry: 5 })
     t.match((await app.topics.read('b')).events, [{ topic: 'b', event: 'x', data: '{"y":1}', retry: 5 }])
     await app.topics.close('a')
-    t.equal((await app.topics.read('a', { limit: 299 })).isClosed, false, 'one event is still to be read')
+    t.equal((await app.topics.read('a', { limit: 299 })).isClosed, false, 'one more event can be read')
     t.equal((await app.topics.read('a', { limit: 300 })).isClosed, true)
     t.same(await app.topics.read('a', { after: ids.at(-1) }), { events: [], cursor: ids.at(-1), isClosed: true })
   })
 
-  t.test(`${name}: a page is bounded by bytes, and has at least one event`, async t => {
+  t.test(`${name}: a page is limited by bytes, and has at least one event`, async t => {
     const app = await buildTopicsApp(t, { log: await makeLog(t) })
     await publish(app, 'a', ...Array.from({ length: 10 }, () => 'x'.repeat(1_000)))
     t.equal((await app.topics.read('a', { maxBytes: 1 })).events.length, 1)
@@ -53,7 +69,7 @@ for (const [name, makeLog] of Object.entries(logs)) {
     t.ok(length >= 2 && length <= 4, `${length} events`)
   })
 
-  t.test(`${name}: a topic without events is an empty page, and its cursor misses nothing that comes later`, async t => {
+  t.test(`${name}: a topic without events is an empty page, and its cursor misses no later event`, async t => {
     const app = await buildTopicsApp(t, { log: await makeLog(t) })
     const empty = await app.topics.read('a')
     t.match(empty, { events: [], isClosed: false })
@@ -81,11 +97,13 @@ for (const [name, makeLog] of Object.entries(logs)) {
       t.equal(page.cursor, ids.at(-1))
     }
     t.same((await app.topics.read('a')).events.map(({ id }) => id), kept, 'without a cursor nothing is missing')
-    t.match(await app.topics.read('a', { after: 'nonsense', limit: 1 }), { gap: { topic: 'a', reason: 'unknown', after: null, resumedAt: kept[0] } })
+    t.match(await app.topics.read('a', { after: 'nonsense', limit: 1 }), {
+      gap: { topic: 'a', reason: 'unknown', after: null, resumedAt: kept[0] }
+    })
   })
 }
 
-t.test('a cursor over several topics is read, and a topic that is not in it begins now', async t => {
+t.test('a cursor over several topics can be read, and a topic that is not in it starts now', async t => {
   const app = await buildTopicsApp(t)
   await publish(app, 'a', '1')
   const both = await injectSse(app, '/events?topic=a&topic=b')
@@ -98,8 +116,8 @@ t.test('a cursor over several topics is read, and a topic that is not in it begi
   t.same(await app.topics.read('c', { after: vector }), { events: [], cursor: last, isClosed: false })
 })
 
-// The log trims between the questions of one read: what went missing must be in the gap, and what came must not be skipped.
-t.test('what is trimmed or published while a page is read is neither lost nor doubled', async t => {
+// The log trims between the queries of one read: missing events must be in the gap, and new ones must not be skipped.
+t.test('events that are trimmed or published while a page is read are neither lost nor duplicated', async t => {
   const log = new MemoryLog({ retention: [{ topics: '*', maxEvents: 5 }] })
   const app = await buildTopicsApp(t, { log })
   const ids = await publish(app, 'a', '1', '2', '3', '4', '5')
@@ -127,7 +145,7 @@ t.test('what is trimmed or published while a page is read is neither lost nor do
   t.same(empty, { events: [], cursor: atEnd, isClosed: false }, 'closed, but not read to its end')
 })
 
-t.test('bad options are reported with name, range and value', async t => {
+t.test('invalid options are reported with name, range and value', async t => {
   const app = await buildTopicsApp(t)
   const bad: [object | null, string][] = [
     [{ limit: 0 }, '"limit" must be an integer from 1 to 1000, saw 0'],
@@ -137,17 +155,19 @@ t.test('bad options are reported with name, range and value', async t => {
     [{ maxBytes: 0 }, '"maxBytes" must be an integer from 1 to 16777216, saw 0'],
     [{ after: 5 }, '"after" must be a cursor, saw 5'],
     [{ last: 5 }, '"last" must be one of after, limit, maxBytes, saw an unknown option'],
-    [null, '"options" must be an object { after?, limit?, maxBytes? }, saw null']
+    [null, '"options" must be an object, saw null']
   ]
   for (const [options, message] of bad) {
-    await t.rejects(app.topics.read('a', options as object), { code: 'TOPICS_BAD_START', statusCode: 400, message }, message)
+    await t.rejects(app.topics.read('a', options as object), {
+      code: 'TOPICS_BAD_START', statusCode: 400, message
+    }, message)
   }
   await t.rejects(app.topics.read(' '), { code: 'TOPICS_BAD_TOPIC', statusCode: 400 })
   const none = { after: undefined, limit: undefined, maxBytes: undefined, other: undefined }
   t.match(await app.topics.read('a', none), { events: [] })
 })
 
-t.test('history, then a stream from its cursor: no gap and no repeat while others publish on Redis', async t => {
+t.test('history, then a stream from its cursor: no gap and no duplicate while others publish on Redis', async t => {
   const app = await buildTopicsApp(t, { log: await logs.Redis(t) })
   const expected = Array.from({ length: 200 }, (_, at) => `e${at}`)
   for (const topic of ['a', 'b', 'c', 'd', 'e']) {
@@ -160,7 +180,11 @@ t.test('history, then a stream from its cursor: no gap and no repeat while other
   }
 })
 
-async function readSome (app: FastifyInstance, topic: string, count: number): Promise<{ events: TopicEvent[], pages: TopicPage[] }> {
+async function readSome (
+  app: FastifyInstance,
+  topic: string,
+  count: number
+): Promise<{ events: TopicEvent[], pages: TopicPage[] }> {
   const pages = [await app.topics.read(topic, { limit: 20 })]
   while (pages.length < count) pages.push(await app.topics.read(topic, { after: pages.at(-1)!.cursor, limit: 20 }))
   return { events: pages.flatMap(page => page.events), pages }

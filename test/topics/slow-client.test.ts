@@ -10,17 +10,23 @@ import { stuck, when } from '../support/when.ts'
 
 const EVENTS = 600
 const EVENT_BYTES = 40_000
-/** What a stream may hold for a client: what it takes before it is full, and a page or a turn's batch on top. */
+/**
+ * How much a stream may hold for a client: what it accepts before it is full, plus one page or the batch of one tick.
+ */
 const MAX_HELD_BYTES = 512 * 1024
 
-/** Numbers of the events in a stream's text, in their order. */
+/** The numbers of the events in a stream's text, in order. */
 function numbersIn (text: string): number[] {
   return [...text.matchAll(/^data: (\d+) x/gm)].map(match => Number(match[1]))
 }
 
-// 24 MB: more than the kernel takes for a socket nobody reads from, and far more than the tail of the feed.
-t.test('a client that stops reading costs its place only: it gets everything once when it reads on, and others never wait', async t => {
-  const app = await buildTopicsApp(t, { log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 10_000 }] }), topics: { maxTailBytes: 100_000 }, sse: { heartbeatMs: 0 } })
+// 24 MB: more than the kernel accepts for a socket that nobody reads, and far more than the tail of the feed.
+t.test('a client that stops reading costs only its position: it receives everything once when it continues, and others never wait', async t => {
+  const app = await buildTopicsApp(t, {
+    log: new MemoryLog({ retention: [{ topics: '*', maxEvents: 10_000 }] }),
+    topics: { maxTailBytes: 100_000 },
+    sse: { heartbeatMs: 0 }
+  })
   const sockets: Socket[] = []
   app.server.on('connection', socket => { sockets.push(socket) })
   const origin = await listen(app)
@@ -36,8 +42,8 @@ t.test('a client that stops reading costs its place only: it gets everything onc
   }
   await quick.inbox.untilBytes(EVENTS * EVENT_BYTES)
   await quick.inbox.until(text => text.includes(`data: ${EVENTS - 1} x`) && text.endsWith('\n\n'))
-  t.same(numbersIn(quick.inbox.text), wanted, 'the others have everything while it reads nothing')
-  t.ok(mostHeld < MAX_HELD_BYTES, `${mostHeld} bytes were held at most`)
+  t.same(numbersIn(quick.inbox.text), wanted, 'the others have received everything while it reads nothing')
+  t.ok(mostHeld < MAX_HELD_BYTES, `at most ${mostHeld} bytes were held`)
   t.equal(slow.inbox.bytes, 0)
   slow.socket.resume()
   await slow.inbox.untilBytes(EVENTS * EVENT_BYTES)
@@ -47,9 +53,9 @@ t.test('a client that stops reading costs its place only: it gets everything onc
   await slow.inbox.until('data: after x')
 })
 
-// Pages were bounded by the bytes of data. Behind a cursor of 44 topics an event of one byte is a thousand on the wire: clients that read
-// nothing cost 1.6 MB each.
-t.test('what a client that reads nothing holds is counted on the wire: 44 topics, long cursors and events of one byte', async t => {
+// Regression: pages were limited by the bytes of data. With a cursor of 44 topics, an event of one byte is a thousand
+// bytes on the wire: clients that read nothing cost 1.6 MB each.
+t.test('what is buffered for a client that reads nothing is counted as sent: 44 topics, long cursors and events of one byte', async t => {
   const app = await buildTopicsApp(t, { sse: { heartbeatMs: 0 } })
   const topics = Array.from({ length: 44 }, (_, at) => `topic.${at}`)
   for (const topic of topics) await publish(app, topic, ...Array.from({ length: 1_000 }, () => 'x'))

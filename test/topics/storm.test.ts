@@ -1,22 +1,25 @@
 import t from 'tap'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { Hub } from '../../plugin/topics/hub.ts'
-import { createSubscription } from '../../plugin/topics/subscription.ts'
-import { formatEventId } from '../../plugin/topics/event-id.ts'
+import { Hub } from '../../plugin/topics/feed/hub.ts'
+import { createSubscription } from '../../plugin/topics/subscription/subscription.ts'
+import { formatEventId } from '../../plugin/topics/ids/event-id.ts'
 import { newEvents, until } from '../support/log-contract.ts'
 import { Connection } from '../support/model/connection.ts'
-import { RedisServer, silentLogger } from '../support/redis-server.ts'
+import { RedisServer, silentLogger } from '../support/redis/redis-server.ts'
 
 const CLIENTS = 5_000
 const MISSED = 100
 
-/** How often Redis was asked for anything about events, by its own count. */
+/** Number of commands about events that Redis received, by its own count. */
 async function reads (server: RedisServer): Promise<number> {
   const stats = await server.with(client => client.info('commandstats'))
-  return [...stats.matchAll(/cmdstat_(?:evalsha|eval|xrange):calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+  return [...stats.matchAll(/cmdstat_(?:evalsha|eval|xrange):calls=(\d+)/g)].reduce(
+    (sum, [, calls]) => sum + Number(calls),
+    0
+  )
 }
 
-t.test('a storm of reconnects at the same cursor makes a handful of reads, and every client gets everything', async t => {
+t.test('a storm of reconnects at the same cursor causes a handful of reads, and every client receives everything', async t => {
   const server = await RedisServer.start(t)
   const log = new RedisLog({ connection: server.url, commandTimeoutMs: 60_000 })
   t.teardown(() => log.stop())
@@ -26,14 +29,16 @@ t.test('a storm of reconnects at the same cursor makes a handful of reads, and e
 
   const before = await reads(server)
   const received = new Array<number>(CLIENTS).fill(0)
-  const connections = received.map((_, at) => new Connection(createSubscription({ hub, topics: ['a'], options: {} }), formatEventId(ids[0]!), ({ event }) => {
+  const connections = received.map((_, at) => new Connection(createSubscription({
+    hub, topics: ['a'], options: {}
+  }), formatEventId(ids[0]!), ({ event }) => {
     if (event === undefined) received[at]!++
   }))
   await until(() => received.every(count => count >= MISSED))
-  t.ok(received.every(count => count === MISSED), 'every event, and none twice')
+  t.ok(received.every(count => count === MISSED), 'every event, and none repeated')
   const made = await reads(server) - before
   t.comment(`${made} reads for ${CLIENTS} clients`)
-  // Answers are kept for a moment: on a slow machine they are asked for again, but never by each client.
+  // Answers are cached for a moment: on a slow machine they are requested again, but never by each client.
   t.ok(made <= CLIENTS / 10, `${made} reads`)
   await log.append('a', newEvents(1))
   await until(() => received.every(count => count > MISSED))

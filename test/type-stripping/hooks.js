@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** What was stripped once is kept by its content: every test is a process of its own, and most load the same files. */
+/** The result is cached by content: every test is a separate process, and most load the same files. */
 const KEPT = fileURLToPath(new URL('../../node_modules/.cache/type-stripping/', import.meta.url))
 
 /** Loads a TypeScript module with its types blanked out, as Node 22.18 and later do. */
@@ -18,7 +18,7 @@ async function strip (source, filename, kept) {
   const { transform } = await import('@swc/wasm-typescript')
   const { code } = await transform(source, { filename, mode: 'strip-only', module: true })
   await mkdir(KEPT, { recursive: true })
-  // Another process may do the same: the file is there whole, or not at all.
+  // Another process may do the same: the file is complete, or does not exist.
   const own = `${kept}.${process.pid}`
   await writeFile(own, code)
   await rename(own, kept)

@@ -13,8 +13,10 @@ t.test('events without a map have text, and control events their details', async
   for await (const item of subscription) expectTypeOf(item).toEqualTypeOf<StreamItem<string>>()
 })
 
-t.test('with a map each name has its data, and parse returns one of them', async () => {
-  const subscription = subscribe<{ score: Score, chat: string }>({ url: 'http://127.0.0.1:1/', signal: AbortSignal.abort(), parse: text => JSON.parse(text) as Score })
+t.test('with a map each name has its own type of data, and parse returns one of them', async () => {
+  const subscription = subscribe<{ score: Score, chat: string }>({
+    url: 'http://127.0.0.1:1/', signal: AbortSignal.abort(), parse: text => JSON.parse(text) as Score
+  })
   subscription.addEventListener('score', ({ data }) => expectTypeOf(data).toEqualTypeOf<Score>())
   subscription.addEventListener('chat', ({ data }) => expectTypeOf(data).toEqualTypeOf<string>())
   subscription.addEventListener('other', ({ data }) => expectTypeOf(data).toEqualTypeOf<Score | string>())
@@ -22,8 +24,9 @@ t.test('with a map each name has its data, and parse returns one of them', async
   subscribe<{ score: Score }>({ url: '/', signal: AbortSignal.abort(), parse: () => 7 }).close()
 })
 
-t.test('names are for the native transport', async () => {
+t.test('the option eventNames is for the native transport only', async () => {
   subscribeNative({ url: 'http://127.0.0.1:1/', signal: AbortSignal.abort(), eventNames: ['score'] })
   // @ts-expect-error: fetch needs none
-  t.throws(() => subscribe({ url: 'http://127.0.0.1:1/', eventNames: ['score'] }), 'subscribe: unknown option "eventNames"')
+  const withNames = () => subscribe({ url: 'http://127.0.0.1:1/', eventNames: ['score'] })
+  t.throws(withNames, 'subscribe: unknown option "eventNames"')
 })

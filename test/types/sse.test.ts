@@ -14,7 +14,7 @@ import type {
 
 interface Ticks { tick: { n: number }, message: string, done: null }
 
-// tsc checks this file; nothing of it has to run but that it loads.
+// Checked by tsc; at run time it only has to load.
 t.test('types', async t => {
   const app = Fastify()
   await app.register(sse, { heartbeatMs: 1_000 })
@@ -33,7 +33,7 @@ t.test('types', async t => {
   expectTypeOf<InjectedEvent>().toEqualTypeOf<{ id: string | undefined, event: string, data: string }>()
 })
 
-t.test('the overloads: a source gives the reply, none gives the stream', async () => {
+t.test('the overloads: with a source the result is the reply, without one the stream', async () => {
   type Untyped = FastifyReply
   const check = (reply: Untyped): void => {
     expectTypeOf(reply.sse('a')).toEqualTypeOf<Untyped>()
@@ -48,7 +48,7 @@ t.test('the overloads: a source gives the reply, none gives the stream', async (
   expectTypeOf(check).toBeFunction()
 })
 
-t.test('what is a source, and what is not', async () => {
+t.test('only valid sources are accepted', async () => {
   expectTypeOf<string | number | boolean | null | Uint8Array | WireEvent>().toExtend<SseSource>()
   expectTypeOf<WireEvent[]>().toExtend<SseSource>()
   expectTypeOf<Set<string>>().toExtend<SseSource>()
@@ -69,7 +69,7 @@ t.test('what is a source, and what is not', async () => {
   expectTypeOf<{ id: string, data: unknown, extra: number }[]>().not.toExtend<readonly SseEvent<Ticks>[]>()
 })
 
-t.test('an event', async () => {
+t.test('only valid events are accepted', async () => {
   expectTypeOf<{ id: typeof RESET_ID, data: string }>().toExtend<WireEvent>()
   expectTypeOf<{ id: bigint }>().toExtend<WireEvent>()
   expectTypeOf<{ id: symbol }>().not.toExtend<WireEvent>()
@@ -81,7 +81,7 @@ t.test('an event', async () => {
   expectTypeOf(event).toEqualTypeOf<WireEvent>()
 })
 
-t.test('typed events: data must fit the name', async () => {
+t.test('typed events: data must match the name', async () => {
   const check = (stream: SseStream<Ticks>): void => {
     expectTypeOf(stream.push({ event: 'tick', data: { n: 1 } })).toEqualTypeOf<boolean>()
     expectTypeOf(stream.send({ id: RESET_ID, data: 'text' })).resolves.toEqualTypeOf<boolean>()
@@ -123,7 +123,11 @@ t.test('typed events through the generic of a route', async () => {
     reply.sse(async function * () { yield { event: 'tock', data: 1 } })
     return reply
   })
-  app.get('/untyped', { sse: { retryMs: 1, events: { tick: { type: 'object' } } }, config: {} }, async (request, reply) => reply.sse([{ event: 'any', data: 1 }]))
+  app.get(
+    '/untyped',
+    { sse: { retryMs: 1, events: { tick: { type: 'object' } } }, config: {} },
+    async (request, reply) => reply.sse([{ event: 'any', data: 1 }])
+  )
   app.get('/config', { config: { sse: { slowClient: 'drop' } } }, async (request, reply) => reply.sse('a'))
   // @ts-expect-error an unknown option on a route
   app.get('/wrong', { sse: { drainMs: 1 } }, async () => {})

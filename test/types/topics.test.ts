@@ -5,16 +5,22 @@ import { expectTypeOf } from 'expect-type'
 import sse from '../../plugin/index.ts'
 import type { OpenableSource, SseSource, SseStream } from '../../plugin/index.ts'
 import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import type { Published, PublishEvent, SubscriptionItem, TopicSource, TopicSubscription } from '../../plugin/topics/index.ts'
+import type {
+  Published,
+  PublishEvent,
+  SubscriptionItem,
+  TopicSource,
+  TopicSubscription
+} from '../../plugin/topics/index.ts'
 
 interface Prices { price: { symbol: string, cents: number }, halted: null }
 interface Notes { message: string }
 interface Orders { order: number }
-// Not an interface: an alias has an implicit index signature.
+// Not an interface: a type alias has an implicit index signature.
 type Alias = { order: number }
 
-// tsc checks this file; nothing of it has to run but that it loads.
-t.test('topics without types: any event in, and the subscription fits every route', async () => {
+// Checked by tsc; at run time it only has to load.
+t.test('topics without types accept any event, and the subscription can be used in every route', async () => {
   const app = Fastify()
   const check = (): void => {
     expectTypeOf(app.topics.publish('news', { data: 1 })).resolves.toEqualTypeOf<Published>()
@@ -38,7 +44,7 @@ t.test('topics without types: any event in, and the subscription fits every rout
   }
   expectTypeOf(check).toBeFunction()
   app.get('/untyped', (request, reply) => reply.sse(app.topics.subscribe('news')))
-  // Did not compile: a subscription was a source of any events, which a typed route refused.
+  // Regression: this did not compile: a subscription was a source of any events, which a typed route rejected.
   app.get<{ Sse: Prices }>('/typed', (request, reply) => {
     const given = app.topics.subscribe(['prices/eur', 'prices/usd'], { last: 1 })
     expectTypeOf(reply.sse(given)).toEqualTypeOf<typeof reply>()
@@ -48,7 +54,7 @@ t.test('topics without types: any event in, and the subscription fits every rout
   })
 })
 
-t.test('typed topics: what is published fits the map, and the subscription fits its route', async () => {
+t.test('typed topics: published events match the map, and the subscription matches its route', async () => {
   const app = Fastify()
   const check = (): void => {
     void app.topics.publish<Prices>('prices/eur', { event: 'price', data: { symbol: 'EUR', cents: 1 } })
@@ -78,7 +84,7 @@ t.test('typed topics: what is published fits the map, and the subscription fits 
   app.get('/untyped', (request, reply) => reply.sse(app.topics.subscribe<Prices>('prices/eur')))
 })
 
-t.test('an object with open: in a typed route the stream it gets has the types of the route', async () => {
+t.test('an object with open: in a typed route its stream has the types of the route', async () => {
   const app = Fastify()
   const untyped: OpenableSource = { open: stream => () => { stream.push({ event: 'anything', data: 1 }) } }
   app.get<{ Sse: Prices }>('/', (request, reply) => {
@@ -95,7 +101,7 @@ t.test('an object with open: in a typed route the stream it gets has the types o
   })
 })
 
-t.test('what reply.sse() returns depends on the source alone', async t => {
+t.test('the result of reply.sse() depends on the source only', async t => {
   const app = Fastify()
   await app.register(sse)
   await app.register(topics, { log: new MemoryLog() })

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { readOnce } from '../credential.ts'
-import type { CredentialSource } from '../credential.ts'
+import { readOnce } from '../credentials/credential.ts'
+import type { CredentialSource } from '../credentials/credential.ts'
 import type { JwtVerifier } from './jwt.ts'
 
 /** Finds `Authorization: Bearer <JWT>`. Other authentication schemes are ignored. */

@@ -2,25 +2,25 @@ import type { FastifyBaseLogger } from 'fastify'
 import { decodeProtectedHeader, errors as jose, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyOptions } from 'jose'
 import { errors } from '../../reply/errors.ts'
-import { readTopicRights } from '../claims.ts'
-import type { TopicRights } from '../claims.ts'
-import { isSubject } from '../grant-init.ts'
-import type { GrantInit } from '../grant.ts'
+import { readTopicRights } from '../grants/claims.ts'
+import type { TopicRights } from '../grants/claims.ts'
+import { isSubject } from '../grants/grant-init.ts'
+import type { GrantInit } from '../grants/grant.ts'
 import type { JwtOptions } from './jwt-options.ts'
 import { createSigningKey } from './signing-key.ts'
 import type { SigningKey } from './signing-key.ts'
 
 export const JWT_DEFAULTS = { claim: 'topics', clockToleranceMs: 0, maxTokenBytes: 8_192 } as const
 
-/** Headers with which a token would bring its own key, or ask for an extension; all of them are rejected. */
+/** Headers with which a token could supply its own key or require an extension; all of them are rejected. */
 const REFUSED_HEADERS = ['jku', 'jwk', 'x5u', 'x5c', 'crit'] as const
 
-/** RFC 9068 and RFC 7519. A token of another type (a DPoP proof, a logout token) was signed for another purpose. */
+/** RFC 9068 and RFC 7519. A token of another type (a DPoP proof, a logout token) was issued for another purpose. */
 const TYPES = ['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']
 
 /**
- * How far the issuer's clock may be ahead of ours, in ms, beyond `clockToleranceMs`: `iat` is compared with
- * revocations.
+ * How far the issuer's clock may be ahead of ours, in ms, in addition to `clockToleranceMs`: `iat` is compared with the
+ * times of revocations.
  */
 export const ISSUED_AHEAD_MS = 5_000
 
@@ -50,8 +50,8 @@ export class JwtVerifier {
   }
 
   /**
-   * What the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` saying what is wrong with it, and 503
-   * `FST_SSE_KEYS_UNAVAILABLE` if the key set is unavailable.
+   * Returns what the token grants. Throws 401 `FST_SSE_UNAUTHORIZED` with the reason, or 503 `FST_SSE_KEYS_UNAVAILABLE`
+   * if the key set is unavailable.
    */
   async verify (token: string): Promise<GrantInit> {
     const { maxTokenBytes } = this.#options
@@ -85,7 +85,7 @@ export class JwtVerifier {
     }
   }
 
-  /** While a secret is being changed, a token may be signed with either of the two. */
+  /** While a secret is being rotated, a token may be signed with either of the two. */
   async #verify (token: string): Promise<JWTPayload> {
     const { key, previous } = this.#key
     try {
@@ -117,7 +117,7 @@ export class JwtVerifier {
       subject: sub,
       ...this.#withinAudience(readTopicRights(payload, claim), aud),
       expiresAtMs: exp * 1_000 + clockToleranceMs,
-      // As early as the clocks allow: a clock that is ahead must not move a token out of reach of its revocation.
+      // The earliest time that the clocks allow: a clock that is ahead must not protect a token from being revoked.
       issuedAtMs: iat === undefined ? undefined : Math.max(0, iat * 1_000 - aheadMs)
     }
   }

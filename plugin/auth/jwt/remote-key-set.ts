@@ -3,27 +3,33 @@ import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors as jose, jwk
 import type { CryptoKey, ExportedJWKSCache, FetchImplementation, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
 import { errors } from '../../reply/errors.ts'
 
-/** Older keys are fetched again before they are used: a withdrawn key is rejected after this long. */
+/** Keys older than this are fetched again before use, so a withdrawn key is rejected after this long. */
 const REFRESH_MS = 600_000
 
 /**
- * While the issuer is unavailable keys are used until they are this old: an hour's outage signs nobody out, and an
- * attacker who blocks the issuer keeps a withdrawn key valid for no longer.
+ * While the issuer is unavailable, keys are used until they are this old: an outage of an hour signs nobody out, and an
+ * attacker who blocks the issuer keeps a withdrawn key valid for no longer than that.
  */
 const MAX_AGE_MS = 3_600_000
 
-/** For an unknown key the keys are fetched again only when they are this old, so that tokens do not become fetches. */
+/**
+ * An unknown key triggers another fetch only if the known keys are this old, so that requests with invalid tokens do
+ * not cause a fetch each.
+ */
 const COOLDOWN_MS = 30_000
 
-/** After a failed fetch no other is tried for this long, so that requests do not become fetches. */
+/** After a failed fetch, no other is attempted for this long, so that requests do not cause a fetch each. */
 const PAUSE_MS = 1_000
+
+/** Maximum bytes of a key set, which is enough for some hundred keys: an issuer must not be able to fill the memory. */
+const MAX_BYTES = 1024 * 1024
 
 /** Errors that mean the token is wrong; any other error is a problem of the key set. */
 const TOKENS_FAULT = [jose.JWKSNoMatchingKey, jose.JWKSMultipleMatchingKeys]
 
 /**
- * The public keys of an issuer, fetched when they are needed. Only who needs a fetch ever waits for one, or for the
- * pause after one that failed: a token of a key that is known is verified whatever others send.
+ * The public keys of an issuer, fetched on demand. Only requests that need a fetch wait for one, or for the pause after
+ * a failed one: a token with a known key is verified whatever other clients send.
  *
  * ```
  *   age of the keys  0 ────────── 30 s ─────────────────── 10 min ───────────────────────── 1 h
@@ -34,7 +40,7 @@ const TOKENS_FAULT = [jose.JWKSNoMatchingKey, jose.JWKSMultipleMatchingKeys]
 export class RemoteKeySet {
   readonly #keys: ReturnType<typeof createRemoteJWKSet>
   readonly #log: FastifyBaseLogger
-  /** Written by jose: the keys, and when they came. */
+  /** Written by jose: the keys, and the time at which they were fetched. */
   readonly #fetched: Partial<ExportedJWKSCache> = {}
   #fetchedAt = instant()
   #failure: { error: unknown, failedAt: Instant } | undefined
@@ -43,7 +49,7 @@ export class RemoteKeySet {
     this.#log = log
     this.#keys = createRemoteJWKSet(new URL(url), {
       cacheMaxAge: MAX_AGE_MS,
-      // It would go by the wall clock.
+      // jose would measure it by the wall clock.
       cooldownDuration: Infinity,
       [jwksCache]: this.#fetched as ExportedJWKSCache,
       [customFetch]: (url, options) => this.#fetchUnlessPaused(url, options)
@@ -74,18 +80,20 @@ export class RemoteKeySet {
     }
   }
 
-  /** Where the last fetch failed, the next is not waited for: it might take as long as a fetch may. */
+  /**
+   * If the last fetch failed, the next one runs in the background: it could take as long as the time limit of a fetch.
+   */
   async #refresh (): Promise<void> {
     if (this.#fetched.uat === undefined) return
     const ageMs = since(this.#fetchedAt)
     if (ageMs < REFRESH_MS) return
     if (ageMs >= MAX_AGE_MS) return this.#keys.reload()
-    // The fetch itself reports its failure.
+    // The fetch reports its own failure.
     const refreshed = this.#keys.reload().catch(() => {})
     if (this.#failure === undefined) await refreshed
   }
 
-  /** jose fetches at most once at a time. */
+  /** jose runs at most one fetch at a time. */
   async #fetchUnlessPaused (...[url, options]: Parameters<FetchImplementation>): Promise<Response> {
     if (this.#failure && since(this.#failure.failedAt) < PAUSE_MS) throw this.#failure.error
     try {
@@ -98,8 +106,8 @@ export class RemoteKeySet {
       const { uat } = this.#fetched
       this.#log.warn(
         { err: error, fetchedAt: uat === undefined ? undefined : new Date(uat).toISOString() },
-        'the key set could not be fetched; it is tried again, ' +
-          'and keys that are known are used until they are an hour old'
+        'the key set could not be fetched; retrying. ' +
+          'Cached keys are used until they are an hour old'
       )
       throw error
     }
@@ -107,8 +115,8 @@ export class RemoteKeySet {
 }
 
 /**
- * A point in time by both clocks: setting one back must not prolong the life of a key, and the other one stops while a
- * machine sleeps.
+ * A point in time by both clocks: setting the wall clock back must not prolong the life of a key, and the monotonic
+ * clock stops while a machine sleeps.
  */
 interface Instant { wallMs: number, monotonicMs: number }
 
@@ -116,11 +124,22 @@ const instant = (): Instant => ({ wallMs: Date.now(), monotonicMs: performance.n
 const since = ({ wallMs, monotonicMs }: Instant): number =>
   Math.max(Date.now() - wallMs, performance.now() - monotonicMs)
 
-/** Rejects unless the response is a key set. */
+/** Rejects if the response is not a key set. */
 async function fetchKeySet (url: string, options: RequestInit): Promise<Response> {
   const response = await fetch(url, options)
   if (response.status !== 200) throw new Error(`the key set was answered with status ${response.status}`)
-  const keySet: unknown = await response.json()
+  const keySet: unknown = JSON.parse(await textOf(response))
   createLocalJWKSet(keySet as Parameters<typeof createLocalJWKSet>[0])
   return Response.json(keySet)
+}
+
+async function textOf ({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length
+    if (bytes > MAX_BYTES) throw new Error(`the key set has more than ${MAX_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
 }

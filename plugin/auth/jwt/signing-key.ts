@@ -5,7 +5,7 @@ import type { JwtOptions } from './jwt-options.ts'
 import { readPublicKey } from './public-key.ts'
 import { RemoteKeySet } from './remote-key-set.ts'
 
-/** A key with the algorithms that may be verified with it: a token never chooses its algorithm. */
+/** A key with the algorithms it may be used with: a token never chooses its own algorithm. */
 export interface SigningKey {
   key: JWTVerifyGetKey
   /** Tried if a signature does not match `key`. */
@@ -13,7 +13,7 @@ export interface SigningKey {
   algorithms: string[]
 }
 
-/** Creates the key that the options name; they have been checked. */
+/** Creates the key from the options, which have already been checked. */
 export function createSigningKey (options: JwtOptions, log: FastifyBaseLogger): SigningKey {
   if ('secret' in options) {
     const secret = Buffer.from(options.secret as string)

@@ -2,7 +2,9 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { open } from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
-import { show } from '../../common/show.ts'
+import { checkLmdbRoom } from '../../common/lmdb-room.ts'
+import { checkOptions, folderPath, isFunction } from '../../common/option-check.ts'
+import type { OptionCheck } from '../../common/option-check.ts'
 import { errors } from '../../reply/errors.ts'
 import { MemoryTokenStore } from './memory-token-store.ts'
 import type { TokenTables } from './memory-token-store.ts'
@@ -22,27 +24,32 @@ export interface LmdbTokenStoreOptions {
    * `LmdbLog`, which may use the same folder.
    */
   folder: string
-  /** The clock in Unix ms, for a test. */
+  /** A clock in Unix ms, for tests. */
   now?: (() => number) | undefined
 }
 
 const TABLES = ['tokens', 'sessions', 'revoked', 'marks'] as const satisfies readonly (keyof TokenTables)[]
 type TableName = (typeof TABLES)[number]
 
-/** Where something was changed. */
+/** The table and key of a changed entry. */
 interface Place { table: TableName, key: string }
-/** What stands there now; undefined removes. */
+/** The current value of the entry; undefined deletes it. */
 interface Change extends Place { value: unknown }
 
 interface Files { root: RootDatabase, tables: Record<TableName, Database<unknown, string>> }
 
-/** Only its owner may read it: it contains subjects and topics, but no tokens. */
+/** Readable only by its owner: the file contains subjects and topics, but no tokens. */
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 
+const CHECKS: Readonly<Record<keyof LmdbTokenStoreOptions, OptionCheck>> = {
+  folder: folderPath,
+  now: { range: 'a function', ok: isFunction }
+}
+
 /**
- * Tokens, sessions and revocations of one process in an LMDB file: they survive its restart. Everything is in memory as
- * well; a call settles when its changes are on the disk.
+ * Tokens, sessions and revocations of one process in an LMDB file, which survives a restart. Everything is also kept in
+ * memory; a call settles when its changes are on the disk.
  */
 export class LmdbTokenStore implements TokenStore {
   readonly #folder: string
@@ -50,20 +57,18 @@ export class LmdbTokenStore implements TokenStore {
   #store: MemoryTokenStore | undefined
   #files: Files | undefined
   #tables: TokenTables | undefined
-  /** What was changed and is not written yet, each key once: while the disk is full that is tried again and again. */
+  /** Entries that were changed and not written yet, each once: while the disk is full, writing them is retried. */
   #changed = new Map<string, Place>()
   readonly #writing = new Set<Promise<void>>()
 
   /** Opens nothing yet. Throws `FST_SSE_BAD_OPTION`. */
-  constructor ({ folder, now }: LmdbTokenStoreOptions) {
-    if (typeof folder !== 'string' || folder === '') {
-      throw new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', 'folder', 'the path of a folder', show(folder))
-    }
-    this.#folder = folder
-    this.#now = now
+  constructor (options: LmdbTokenStoreOptions) {
+    checkOptions(options, CHECKS, (...seen) => new errors.FST_SSE_BAD_OPTION('LmdbTokenStore', ...seen))
+    this.#folder = options.folder
+    this.#now = options.now
   }
 
-  /** Rejects with the error of LMDB if the file cannot be read: without its revocations nobody may be admitted. */
+  /** Rejects with the error of LMDB if the file cannot be read: without its revocations, nobody may be admitted. */
   async start (onChange: (change: StoreChange) => void): Promise<void> {
     mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
     this.#files = openFiles(join(this.#folder, 'auth.mdb'))
@@ -134,7 +139,7 @@ export class LmdbTokenStore implements TokenStore {
     return this.#store
   }
 
-  /** Settles when the changes made so far are on the disk. */
+  /** Settles when all changes made so far are on the disk. */
   async #kept<T> (call: (store: MemoryTokenStore) => Promise<T>): Promise<T> {
     const result = await call(this.#open)
     await this.#write()
@@ -150,7 +155,7 @@ export class LmdbTokenStore implements TokenStore {
     try {
       await written
     } catch (cause) {
-      // To be tried with the next ones, as they stand then: what came later may be on the disk already.
+      // Retried with the next changes, using the values at that time: newer values may already be on the disk.
       for (const [name, place] of changed) this.#changed.set(name, place)
       throw Object.assign(new errors.FST_SSE_STORE_UNAVAILABLE((cause as Error).message), { cause })
     } finally {
@@ -162,9 +167,7 @@ export class LmdbTokenStore implements TokenStore {
     return { table, key, value: this.#tables![table].get(key) }
   }
 
-  /**
-   * Expired entries are left to the sweeps: each table begins with what ends first. No stream is open after a restart.
-   */
+  /** Expired entries are left to the sweeps: each table is ordered by expiry. After a restart no stream is open. */
   #load ({ tables }: Files): TokenTables {
     const read = <V>(table: TableName): Map<string, V> => {
       const entries = [...tables[table].getRange()].map(
@@ -206,7 +209,8 @@ class KeptMap<V> extends Map<string, V> {
 }
 
 function openFiles (path: string): Files {
-  // The library starts batches with a promise that nobody handles: a full disk would end the process.
+  checkLmdbRoom(path)
+  // lmdb starts batches with a promise that nobody handles: a full disk would end the process.
   const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
     path,
     noSubdir: true,
@@ -226,8 +230,8 @@ function openFiles (path: string): Files {
 async function commit ({ root, tables }: Files, changes: readonly Change[]): Promise<void> {
   const written = root.transaction(() => {
     for (const { table, key, value } of changes) {
-      // Each rejects on its own if the commit fails, which would end the process; the transaction reports the failure,
-      // too.
+      // Each of these also rejects if the commit fails, which would end the process; the transaction reports the
+      // failure.
       const change = value === undefined ? tables[table].remove(key) : tables[table].put(key, value)
       change.catch(() => {})
     }

@@ -27,7 +27,7 @@ export interface Revocation {
   untilMs: number
 }
 
-/** What a store keeps. Each map is ordered by when its entries end, as nearly as is known. */
+/** The tables of a store. Each map is ordered by expiry, as closely as that is known. */
 export interface TokenTables {
   tokens: Map<string, Token>
   sessions: Map<string, Session>
@@ -37,18 +37,19 @@ export interface TokenTables {
 }
 
 /**
- * Tokens and sessions in the memory of one process: for development, and for apps of one process. Lost when it ends.
+ * Tokens and sessions in the memory of one process, for development and for apps with a single process. Lost when the
+ * process ends.
  */
 export class MemoryTokenStore implements TokenStore {
-  /** For what ends after a time. */
+  /** For durations. */
   readonly #now: () => number
-  /** For times that others have set: when a grant expires, when it was issued. */
+  /** For times set elsewhere: when a grant expires, when it was issued. */
   readonly #wall: () => number
   readonly #tables: TokenTables
   #onChange: (change: StoreChange) => void = () => {}
   #latestRevocationMs = 0
 
-  /** `now` returns Unix ms for a test; `tables` are filled by whoever keeps them elsewhere. */
+  /** `now` returns Unix ms, for tests; `tables` are provided by a store that also keeps them elsewhere. */
   constructor ({ now, tables = newTables() }: { now?: (() => number) | undefined, tables?: TokenTables } = {}) {
     this.#now = now ?? steadyClock()
     this.#wall = now ?? (() => Date.now())
@@ -103,7 +104,8 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   async revokeSubject (subject: string, ttlMs: number): Promise<void> {
-    // By the wall clock, as it is compared with the times at which tokens were issued; never before the last one.
+    // By the wall clock, because it is compared with the times at which tokens were issued; never earlier than the last
+    // one.
     const atMs = this.#latestRevocationMs = Math.max(this.#wall(), this.#latestRevocationMs)
     this.#forget()
     this.#revoked.delete(subject)
@@ -174,7 +176,7 @@ export class MemoryTokenStore implements TokenStore {
     })
   }
 
-  /** Recently used sessions are last, so that the sweep reaches the others first. */
+  /** Moves a session that was just used to the end of the map, so that the sweep reaches the others first. */
   #slide (name: string, { slidingMs }: SessionLimits, changed: Partial<Session> = {}): boolean {
     const session = this.#live(this.#sessions, name)
     if (!session) return false
@@ -189,7 +191,7 @@ export class MemoryTokenStore implements TokenStore {
     return value.record && expiryOf(value.record) <= this.#wall() ? undefined : value
   }
 
-  /** As `#sweep`, and notes how much has been forgotten. */
+  /** Like `#sweep`, but records the latest revocation that was forgotten. */
   #forget (): void {
     const now = this.#now()
     for (const [subject, { atMs, untilMs }] of this.#revoked) {
@@ -200,8 +202,8 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   /**
-   * Deletes expired entries, from the oldest up to the first that has not expired: nothing accumulates, and no call
-   * takes long.
+   * Deletes expired entries from the oldest up to the first that has not expired, so that nothing accumulates and no
+   * call takes long.
    */
   #sweep (map: Map<string, { untilMs: number }>): void {
     const now = this.#now()

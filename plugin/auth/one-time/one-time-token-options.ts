@@ -8,7 +8,7 @@ export interface OneTimeTokenOptions {
   store: TokenStore
   /** Path of the route that issues tokens. Default `/events/auth`. */
   path?: string
-  /** Path of the route that revokes. Default `/events/revoke`. */
+  /** Path of the route for revocation. Default `/events/revoke`. */
   revokePath?: string
   /** How long a token can be redeemed, in ms. Default 30,000. */
   ttlMs?: number
@@ -23,7 +23,7 @@ export interface OneTimeTokenOptions {
   graceMs?: number
   /** How long a revoked subject is remembered, in ms: as long as your longest grant. Default 2,592,000,000, 30 days. */
   revocationMs?: number
-  /** Cookies without `Secure`, for development over plain HTTP. Default false. */
+  /** Send cookies without `Secure`, for development over plain HTTP. Default false. */
   insecure?: boolean
   /** Tokens that one subject may request within `limitWindowMs`. Default 60. */
   maxPerSubject?: number
@@ -60,7 +60,7 @@ export const tokenDefaults = {
   limitWindowMs: 60_000
 } satisfies Omit<ResolvedTokenOptions, 'store'>
 
-/** What each may be, in words and as a test. */
+/** The allowed values of each option, in words and as a test. */
 export const tokenChecks: Record<keyof OneTimeTokenOptions, OptionCheck> = {
   store: { range: 'a token store', ok: value => typeof value === 'object' && value !== null && 'redeem' in value },
   path,

@@ -2,12 +2,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
-import { isPattern, isSubject } from '../grant-init.ts'
-import type { Grant } from '../grant.ts'
+import { isPattern, isSubject } from '../grants/grant-init.ts'
+import type { Grant } from '../grants/grant.ts'
 import type { OneTimeTokens } from './one-time-tokens.ts'
 import { RateLimit } from './rate-limits.ts'
 
-/** As many as one stream may have. */
+/** The maximum number of topics of one stream. */
 const MAX_TOPICS = 44
 
 const TOPICS = `an array of 1 to ${MAX_TOPICS} topics or patterns of topics`
@@ -15,8 +15,8 @@ const SUBJECT = 'a string of 1 to 256 characters'
 const SESSION = 'the "session" that came with a token'
 
 /**
- * The routes of the one-time tokens. Their grant comes from another credential, because a one-time token is for GET
- * only: it cannot issue tokens.
+ * The routes of the one-time tokens. They need a grant from another credential: a one-time token is valid for GET only,
+ * so it cannot issue tokens.
  *
  * - `POST /events/auth` `{ topics? }` → 200 `{ token, expiresIn, session }`, which no cache may store;
  * - `POST /events/revoke` `{ subject }` or `{ session }` → 204, for grants with `revoke`.
@@ -54,8 +54,8 @@ function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRe
 }
 
 /**
- * Undefined if none are named; an unknown field might be a misspelt one, and the token would then allow more than
- * intended.
+ * Undefined if the body names none. An unknown field is rejected: it might be misspelt, and the token would then allow
+ * more than intended.
  */
 function readTopics (body: unknown): string[] | undefined {
   const { topics } = readFields(body, ['topics'])

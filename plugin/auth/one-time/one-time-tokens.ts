@@ -3,7 +3,7 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
-import { Grant } from '../grant.ts'
+import { Grant } from '../grants/grant.ts'
 import { resolveTokenOptions } from './one-time-token-options.ts'
 import type { OneTimeTokenOptions, ResolvedTokenOptions } from './one-time-token-options.ts'
 import { RateLimit } from './rate-limits.ts'
@@ -13,8 +13,7 @@ import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
 import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
 
 /**
- * What a client that requests a token receives; `session` is for `revoke({ session })` and reveals nothing about the
- * token.
+ * The response to a client that requests a token; `session` is for `revoke({ session })` and does not reveal the token.
  */
 export interface IssuedToken { token: string, expiresIn: number, session: string }
 
@@ -27,14 +26,14 @@ export const TOKEN_PARAMETER = 'ot'
 const TOKEN = /^[\w-]{43}$/
 
 /**
- * One-time tokens, and the resume sessions they begin.
+ * One-time tokens, and the resume sessions that they start.
  *
  * ```
  *   issue ─▶ fresh ──redeem──▶ session, its secret in a cookie ──▶ resumed by token + cookie … until it is over
  *              └─ 30 s ─▶ gone        └─ the same client again within 10 s: the same session, with one more secret
  * ```
  *
- * A session has one stream: whoever resumes or repeats it supersedes the older one, on whichever node that is.
+ * A session has one stream: resuming or repeating it supersedes the older stream, on whichever node that is.
  */
 export class OneTimeTokens {
   readonly options: ResolvedTokenOptions
@@ -65,15 +64,15 @@ export class OneTimeTokens {
   /** For `store.touch` while streams are open. */
   get limits (): SessionLimits {
     const { sessionIdleMs: slidingMs, sessionMaxMs, revocationMs, graceMs } = this.options
-    // A session must not outlast the memory that its subject was revoked.
+    // A session must not outlast the record that its subject was revoked.
     return { slidingMs, absoluteMs: Math.min(sessionMaxMs, revocationMs), graceMs }
   }
 
   /**
-   * A token for some of the topics of the grant, or for all of them if none are named; never for publishing, and never
-   * valid longer than the grant. A topic may be a pattern if the grant covers everything it matches. `origin` is that
-   * of the page: a browser of another origin cannot redeem the token. Throws 403 `FST_SSE_FORBIDDEN` for a topic that
-   * the grant does not cover.
+   * Issues a one-time token for some of the topics of the grant, or for all of them if none are named; never for
+   * publishing, and never valid longer than the grant. A topic may be a pattern if the grant covers everything it
+   * matches. `origin` is that of the page: a browser of another origin cannot redeem the token. Throws 403
+   * `FST_SSE_FORBIDDEN` for a topic that the grant does not cover.
    */
   async issue (
     grant: Grant,
@@ -93,13 +92,13 @@ export class OneTimeTokens {
   }
 
   /**
-   * Looks up the token in the request's `ot` and spends nothing. Rejects with 401 `FST_SSE_BAD_TOKEN`, also without a
-   * token or with two, with 429 if the address has presented this one too often, and with 503 if the store is
+   * Looks up the token in the request's `ot` without spending it. Rejects with 401 `FST_SSE_BAD_TOKEN` (also without a
+   * token or with two), with 429 if the address has presented this token too often, and with 503 if the store is
    * unavailable. A token has 256 bits and cannot be guessed, so the limit only protects the store; clients that share
    * an address must not be locked out by it.
    */
   async find (request: FastifyRequest): Promise<FoundToken> {
-    // As the query parser read it.
+    // As read by the query parser.
     const token = (request.query as Record<string, unknown>)[TOKEN_PARAMETER]
     if (typeof token !== 'string' || !TOKEN.test(token)) throw badToken()
     const tokenHash = hashOf(token)
@@ -112,30 +111,30 @@ export class OneTimeTokens {
   }
 
   /**
-   * Spends what was found, once nothing else can reject the stream any more, and sends the session's cookie with the
-   * stream's own headers. Returns the stream's turn: earlier streams of the session are superseded. Rejects with 401
-   * `FST_SSE_BAD_TOKEN` if another request was first; then no header was set, and if the response is not a stream, none
-   * was superseded.
+   * Spends the token that was found, once nothing else can reject the stream, and sets the session's cookie among the
+   * stream's headers. Returns the stream's turn: earlier streams of the session are superseded. Rejects with 401
+   * `FST_SSE_BAD_TOKEN` if another request was faster; in that case no header was set and, if the response is not a
+   * stream, no stream was superseded.
    */
   async redeem ({ presented }: FoundToken, reply: FastifyReply, use: 'stream' | 'answer'): Promise<number> {
     const secret = newSecret()
     const taken = await this.store.redeem(presented, hashOf(secret), this.limits)
-    // A repetition within the grace period is for streams.
+    // Repetition within the grace period is allowed only for streams.
     if (!taken || (use === 'answer' && taken.kind !== 'fresh')) throw await this.#tooLate(presented, use)
     if (taken.hasOlder) await this.store.supersede(presented.tokenHash, taken.turn)
     if (taken.kind !== 'resumed') this.#setCookies(reply, presented, secret, taken.endsInMs)
     return taken.turn
   }
 
-  /** Another request was first. If it came from the same client, its stream may soon be over. */
+  /** Another request was faster. If it came from the same client, its stream may close soon. */
   async #tooLate (presented: PresentedToken, use: 'stream' | 'answer'): Promise<Error> {
     const found = use === 'stream' ? await this.store.find(presented, this.limits) : undefined
     return found ? new errors.FST_SSE_TOKEN_BUSY() : new errors.FST_SSE_BAD_TOKEN('spent by another request meanwhile')
   }
 
   /**
-   * A stream that had its turn is over: within the grace period the same client may now repeat its request. If the
-   * store is unavailable the page needs a new token, or the cookie that it has.
+   * A stream that had its turn has closed: within the grace period the same client may now repeat its request. If the
+   * store is unavailable, the page needs a new token or the cookie that it already has.
    */
   release (session: string, turn: number, log: FastifyBaseLogger): void {
     this.store
@@ -149,14 +148,16 @@ export class OneTimeTokens {
     const found = await this.store.find(presented, this.limits)
     if (!found || !isOfOrigin(request, found.record.origin)) return undefined
     const { kind, record, endsInMs } = found
-    // The store's answer takes time, by which "ends in" would move the end of the grant.
+    // The store's response takes time: `endsInMs` alone would move the end of the grant by that delay.
     const expiresAtMs = Math.min(record.grant.expiresAtMs ?? Infinity, Date.now() + endsInMs)
     return { kind, presented, grant: new Grant({ ...record.grant, expiresAtMs }, 'token', tokenHash) }
   }
 
-  /** To the raw response: Fastify has written its headers there when the stream is admitted. */
+  /**
+   * Written to the raw response, because Fastify's headers have already been copied there when the stream is admitted.
+   */
   #setCookies ({ raw, request }: FastifyReply, { tokenHash }: PresentedToken, secret: string, maxAgeMs: number): void {
-    // A hijacked reply writes its headers when it likes.
+    // A hijacked reply may have sent its headers already.
     if (raw.headersSent) return
     const { insecure: isInsecure } = this.options
     const lines = cookieLines(request, {
@@ -171,14 +172,14 @@ export class OneTimeTokens {
 }
 
 /**
- * From an encapsulated instance with `@fastify/rate-limit`: registered for the whole app its default limit would hold
- * for every route of the app with `config.rateLimit`, and beside the app's own.
+ * Created in an encapsulated instance with `@fastify/rate-limit`: registered for the whole app, its default limit would
+ * apply to every route of the app with `config.rateLimit`, in addition to the app's own limit.
  */
 async function createCounter (app: FastifyInstance): Promise<RateCounter> {
   const counter: Partial<RateCounter> = {}
   await app.register(async instance => {
     await instance.register(rateLimit, { global: false, store: RateWindows })
-    // Not the instance: it has a `then`, which a promise would wait for.
+    // Not the instance itself: it has a `then` method, which a promise would call.
     counter.createRateLimit = options => instance.createRateLimit(options)
   })
   return counter as RateCounter
@@ -195,12 +196,12 @@ function hashOf (text: string): string {
   return createHash('sha256').update(text).digest('base64url')
 }
 
-/** What stays the same when a browser repeats a request automatically. */
+/** What stays the same when a browser automatically repeats a request. */
 function fingerprintOf ({ ip, headers }: FastifyRequest): string {
   return hashOf(JSON.stringify([ip, headers['user-agent'], headers['accept-language']]))
 }
 
-/** A page of the stream's own origin sends no Origin; neither need a client that is not a browser. */
+/** A page of the stream's own origin sends no Origin header, and clients other than browsers may omit it. */
 function isOfOrigin ({ headers }: FastifyRequest, bound: string | undefined): boolean {
   return bound === undefined || headers.origin === undefined || headers.origin === bound
 }

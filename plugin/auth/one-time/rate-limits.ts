@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { errors } from '../../reply/errors.ts'
 
-/** What is counted and for whom; both appear in the message. */
+/** What is counted, and per what; both appear in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }
 
 interface LimiterOptions {
@@ -25,12 +25,12 @@ export interface RateCounter {
 export class RateLimit {
   readonly #init: RateLimitInit
   readonly #limiter: Limiter
-  /** The library takes the key from the request. */
+  /** @fastify/rate-limit reads the key from the request. */
   readonly #keys = new WeakMap<FastifyRequest, string>()
 
   constructor (counter: RateCounter, init: RateLimitInit) {
     this.#init = init
-    // Without a list of those allowed everything there is always a count.
+    // There is no allow list, so the result always contains a count.
     this.#limiter = counter.createRateLimit({
       max: init.max,
       timeWindow: init.windowMs,
@@ -39,13 +39,13 @@ export class RateLimit {
     }) as Limiter
   }
 
-  /** Counts one more. Rejects if there were `max` within the window. */
+  /** Counts one event. Rejects if there were already `max` within the window. */
   async count (request: FastifyRequest, key: string): Promise<void> {
     const { isExceeded, ttlInSeconds } = await this.#ask(request, key, true)
     if (isExceeded) this.#refuse(ttlInSeconds)
   }
 
-  /** Counts nothing. Rejects if there were `max` within the window. */
+  /** Checks without counting. Rejects if there were `max` within the window. */
   async check (request: FastifyRequest, key: string): Promise<void> {
     const { remaining, ttlInSeconds } = await this.#ask(request, key, false)
     if (remaining === 0) this.#refuse(ttlInSeconds)

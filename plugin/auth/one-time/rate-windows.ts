@@ -2,18 +2,18 @@ interface RateWindow { count: number, readonly sinceMs: number }
 
 type Counted = (error: Error | null, result: { current: number, ttl: number }) => void
 
-/** Keys counted at the same time; of more, the one that was counted least recently is forgotten. */
+/** Maximum number of keys; beyond it, the least recently counted key is forgotten. */
 const MAX_WINDOWS = 10_000
 
 /**
- * A store for `@fastify/rate-limit` that counts by the monotonic clock. With the store of the library, a clock that is
- * set back by an hour rejects whoever had reached the limit for an hour.
+ * A store for `@fastify/rate-limit` that counts by the monotonic clock. With the library's own store, if the clock is
+ * set back by an hour, a client that has reached the limit is rejected for an hour.
  */
 export class RateWindows {
-  /** Least recently counted first. */
+  /** The least recently counted key is first. */
   readonly #windows = new Map<string, RateWindow>()
 
-  /** Counts one more, and calls back with the count and the ms that are left of the window. */
+  /** Counts one event, and calls back with the count and the milliseconds left in the window. */
   incr (key: string, callback: Counted, windowMs: number): void {
     const { count, sinceMs } = this.#window(key, windowMs)
     this.#windows.delete(key)
@@ -28,12 +28,12 @@ export class RateWindows {
     callback(null, { current: count, ttl: leftMs(sinceMs, windowMs) })
   }
 
-  /** Each limit counts by itself. */
+  /** Each limit has separate counts. */
   child (): RateWindows {
     return new RateWindows()
   }
 
-  /** The window that is open for a key, or a new one. */
+  /** The current window of a key, or a new one. */
   #window (key: string, windowMs: number): RateWindow {
     const nowMs = performance.now()
     const known = this.#windows.get(key)

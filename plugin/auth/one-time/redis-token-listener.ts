@@ -8,26 +8,26 @@ import type { RedisTrouble } from '../../common/redis/redis-trouble.ts'
 
 export interface TokenListenerInit {
   target: RedisTarget
-  /** The connection for commands. That of a cluster knows the nodes. */
+  /** The connection for commands. In a cluster it knows the nodes. */
   client: Redis | Cluster
   commandTimeoutMs: number
   channel: string
   trouble: RedisTrouble
   onMessage: (text: string) => void
-  /** The connection was lost and is back: messages may be missing. */
+  /** Called when the connection was lost and restored: messages may be missing. */
   onRestored: () => void
 }
 
-/** How long until a channel that could not be listened to is tried again; twice as long each time. */
+/** Delay before subscribing to the channel is tried again; it doubles each time. */
 const FIRST_RETRY_MS = 250
 const MAX_RETRY_MS = 8_000
-/** Names the connection among those of the store. */
+/** The name of this connection in reports of problems. */
 const MESSAGE = 'token message'
 
 /**
- * The connection on which a token store hears what other processes revoke. A cluster passes a message on to all of its
- * nodes: there it listens to any of them, and to another one after each loss. The connection that a cluster's client
- * keeps for messages does not report that it was replaced, and one that is silent is never found.
+ * The connection on which a token store receives revocations from other processes. A cluster forwards a message to all
+ * of its nodes: the listener connects to any of them, and to another one after each loss. The message connection of a
+ * cluster client itself does not report that it was replaced, and never detects that it has fallen silent.
  */
 export class RedisTokenListener {
   readonly #init: TokenListenerInit
@@ -39,20 +39,20 @@ export class RedisTokenListener {
   #wasListening = false
   #isStopped = false
 
-  /** Connects to nothing yet. */
+  /** Does not connect yet. */
   constructor (init: TokenListenerInit) {
     this.#init = init
     this.#connection = createMessageConnection(init.target, init.commandTimeoutMs)
     this.#connection.on('message', (_channel: string, text: string) => init.onMessage(text))
     this.#connection.on('ready', () => { this.#listening = this.#listen() })
     this.#connection.on('close', () => this.#lose())
-    this.#connection.on('error', (error: Error) => this.#report(reasonOf(error), 'failed; it is tried again'))
+    this.#connection.on('error', (error: Error) => this.#report(reasonOf(error), 'failed; retrying'))
     this.#silence = new SilenceWatch(this.#connection, () =>
-      this.#report('the message connection is silent', 'is silent; it is replaced')
+      this.#report('the message connection is silent', 'is silent; replacing it')
     )
   }
 
-  /** Settles when it listens, or when that failed for the first time; in a cluster, not before a node is known. */
+  /** Settles when it is subscribed or when that failed for the first time; in a cluster, not before a node is known. */
   async start (): Promise<void> {
     const { client } = this.#init
     if (client instanceof ClusterClient) await new Promise(resolve => { client.once('ready', resolve) })
@@ -73,7 +73,7 @@ export class RedisTokenListener {
     this.#moveOn()
   }
 
-  /** To another node of a cluster; ioredis reads the options with each connect. */
+  /** Moves on to another node of a cluster; ioredis reads the options with each connect. */
   #moveOn (): void {
     const { client } = this.#init
     if (!(client instanceof ClusterClient)) return
@@ -94,11 +94,11 @@ export class RedisTokenListener {
     this.#wasListening = true
   }
 
-  /** A refusal lasts until somebody changes something. */
+  /** An error reply lasts until somebody changes the configuration. */
   #listenLater (error: Error): void {
-    // Otherwise the connection went away, or does not answer, and 'ready' comes with the next one.
+    // Otherwise the connection was lost or does not answer, and 'ready' follows with the next one.
     if (!isReplyError(error)) return this.#connection.disconnect(!this.#isStopped)
-    this.#init.trouble.begin(MESSAGE, error.message, 'the token store cannot listen for revocations; it tries again')
+    this.#init.trouble.begin(MESSAGE, error.message, 'the token store cannot listen for revocations; retrying')
     this.#timer = setTimeout(() => { this.#listening = this.#listen() }, this.#retryMs).unref()
     this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2)
   }

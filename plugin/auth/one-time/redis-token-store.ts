@@ -1,13 +1,15 @@
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
-import { withoutUndefined } from '../../common/option-check.ts'
+import { checkOptions, withoutUndefined } from '../../common/option-check.ts'
+import type { OptionCheck, OptionError } from '../../common/option-check.ts'
+import { redisChecks } from '../../common/redis/redis-checks.ts'
 import type { Cluster, Redis } from 'ioredis'
 import { RedisLink } from '../../common/redis/redis-link.ts'
 import { parseTarget } from '../../common/redis/redis-target.ts'
-import type { RedisConnection, RedisTarget, RefuseOption } from '../../common/redis/redis-target.ts'
+import type { RedisConnection, RedisTarget } from '../../common/redis/redis-target.ts'
 import { RedisTokenListener } from './redis-token-listener.ts'
-import { defineTokenScripts } from './token-scripts.ts'
-import type { TokenCommands } from './token-scripts.ts'
+import { defineTokenScripts } from './scripts/token-scripts.ts'
+import type { TokenCommands } from './scripts/token-scripts.ts'
 import { isRevoked, MAX_SECRETS } from './token-store.ts'
 import type {
   StoredToken,
@@ -22,28 +24,31 @@ import type {
 
 export interface RedisTokenStoreOptions {
   /**
-   * Where Redis is: a URL, ioredis options (Sentinel is among them), `{ cluster: nodes }`, or a client, whose settings
-   * are taken for connections of the store's own: the client itself might wait for Redis for ever.
+   * How to reach Redis: a URL, ioredis options (including Sentinel), `{ cluster: nodes }`, or a client, whose settings
+   * are used for connections of the store's own: the client itself might wait for Redis indefinitely.
    */
   connection: RedisConnection | Redis | Cluster
-  /** Begins every key, and names the channel. Default `sse:`. */
+  /** Prefix of every key and of the channel name. Default `sse:`. */
   prefix?: string
-  /** A command not answered within this many ms has failed. Default 5,000. */
+  /** A command that is not answered within this many ms has failed. Default 5,000. */
   commandTimeoutMs?: number
 }
 
 const DEFAULTS = { prefix: 'sse:', commandTimeoutMs: 5_000 }
-const MAX_MS = 600_000
-/** Sessions touched at once. */
+const CHECKS: Readonly<Record<keyof RedisTokenStoreOptions, OptionCheck>> = {
+  ...redisChecks,
+  connection: { ...redisChecks.connection, range: 'a URL, ioredis options, { cluster: nodes } or a client' }
+}
+/** Maximum number of sessions extended at once. */
 const CHUNK = 500
-/** Revocations read at once, and forgotten with each that is made. */
+/** Maximum number of revocations read at once, and of those forgotten with each new one. */
 const PAGE = 1_000
 const MAX_FORGOTTEN = 100
 type Client = (Redis | Cluster) & TokenCommands
 
 /**
- * Tokens, sessions and revocations in Redis, for any number of processes. A token and its session share a slot, and one
- * script turns the one into the other. One connection for commands, one for messages.
+ * Tokens, sessions and revocations in Redis, for any number of processes. A token and its session share a slot, so that
+ * one script can turn the token into the session. Uses one connection for commands and one for messages.
  */
 export class RedisTokenStore implements TokenStore {
   readonly #link: RedisLink<Client>
@@ -53,10 +58,11 @@ export class RedisTokenStore implements TokenStore {
   #listener: RedisTokenListener | undefined
   #wasReady = false
 
-  /** Connects to nothing yet. Throws `FST_SSE_BAD_OPTION`. */
+  /** Does not connect yet. Throws `FST_SSE_BAD_OPTION`. */
   constructor (given: RedisTokenStoreOptions) {
-    const { connection, prefix, commandTimeoutMs } = checkOptions(given)
-    this.#target = parseTarget(connection, prefix, refuseOption)
+    checkOptions(given, CHECKS, badOption)
+    const { connection, prefix, commandTimeoutMs } = { ...DEFAULTS, ...withoutUndefined(given) }
+    this.#target = parseTarget(connection, prefix, badOption)
     this.#link = new RedisLink<Client>({
       target: this.#target,
       commandTimeoutMs,
@@ -112,7 +118,7 @@ export class RedisTokenStore implements TokenStore {
 
   async touch (sessions: readonly string[], { slidingMs }: SessionLimits): Promise<Set<string>> {
     const valid = new Set<string>()
-    // In pieces: the last of very many commands sent at once would wait longer than a command may.
+    // In chunks: if very many commands are sent at once, the last would exceed its time limit.
     for (let at = 0; at < sessions.length; at += CHUNK) {
       const chunk = sessions.slice(at, at + CHUNK)
       const replies = await this.#ask(() =>
@@ -156,7 +162,7 @@ export class RedisTokenStore implements TokenStore {
     await this.#tell({ kind: 'superseded', session, turn }, 'keep')
   }
 
-  /** The hash in braces is the hash tag: both keys live on one node of a cluster. */
+  /** The hash in braces is the hash tag: both keys are on the same node of a cluster. */
   #tokenKey (hash: string): string { return `${this.#target.prefix}token:{${hash}}` }
   #sessionKey (hash: string): string { return `${this.#target.prefix}session:{${hash}}` }
   get #revokedKeys (): [at: string, until: string, forgotten: string] {
@@ -164,7 +170,7 @@ export class RedisTokenStore implements TokenStore {
     return [`${prefix}{revoked}:at`, `${prefix}{revoked}:until`, `${prefix}{revoked}:forgotten`]
   }
 
-  /** Messages know no databases: what is revoked in one must not end streams of another. */
+  /** Messages are not tied to a database: revocations in one must not end streams of another. */
   get #channel (): string { return `${this.#target.prefix}auth:db${this.#target.database}` }
 
   async #take (
@@ -191,7 +197,8 @@ export class RedisTokenStore implements TokenStore {
     const [kind, text, endsInMs, turn, openTurn] = reply
     const record = JSON.parse(text) as TokenRecord
     const { subject } = record.grant
-    // Behind the redemption, so that a revocation that comes meanwhile is either seen here or told to the open stream.
+    // Checked after the redemption, so that a concurrent revocation is either seen here or announced to the open
+    // stream.
     const [, , , , atMs] = await this.#ask(() => this.#client.tokenRevoked(...this.#revokedKeys, 'one', subject, 0, 0))
     if (isRevoked(record.grant, atMs === undefined ? undefined : Number(atMs))) return undefined
     return { kind, record, endsInMs: Number(endsInMs), turn: Number(turn), hasOlder: Number(openTurn) > 0 }
@@ -210,20 +217,20 @@ export class RedisTokenStore implements TokenStore {
     )
   }
 
-  /** Where the connection for messages was back first, what was missed can be asked for only now. */
+  /** If the connection for messages was restored first, missed changes can be read only now. */
   #tellReady (onChange: (change: StoreChange) => void): void {
     if (this.#wasReady) onChange({ kind: 'doubt' })
     this.#wasReady = true
   }
 
-  /** A message that cannot be read is of another program, or of a version to come: it changed something. */
+  /** A message that cannot be parsed is from another program or a future version: assume that something changed. */
   #hear (text: string, onChange: (change: StoreChange) => void, logger: TokenStoreLogger): void {
     const change = parseChange(text)
-    if (change.kind === 'doubt') logger.warn({ text: show(text) }, 'redis: the token store heard what it cannot read')
+    if (change.kind === 'doubt') logger.warn({ text: show(text) }, 'redis: the token store received an invalid message')
     onChange(change)
   }
 
-  /** Everything that Redis answers, except a result, means that the store is not available now. */
+  /** Any reply of Redis except a result means that the store is currently unavailable. */
   async #ask<T> (command: () => Promise<T>): Promise<T> {
     try {
       return await this.#link.run(command)
@@ -233,28 +240,7 @@ export class RedisTokenStore implements TokenStore {
   }
 }
 
-const refuseOption: RefuseOption = (name, allowed, seen) => {
-  throw new errors.FST_SSE_BAD_OPTION('RedisTokenStore', name, allowed, seen)
-}
-
-function checkOptions (options: RedisTokenStoreOptions): Required<RedisTokenStoreOptions> {
-  const given = withoutUndefined(options)
-  const { connection, prefix, commandTimeoutMs } = { ...DEFAULTS, ...given }
-  const unknown = Object.keys(given).find(name => name !== 'connection' && !Object.hasOwn(DEFAULTS, name))
-  if (unknown !== undefined) {
-    refuseOption(unknown, `one of connection, ${Object.keys(DEFAULTS).join(', ')}`, 'an unknown option')
-  }
-  if (typeof connection !== 'string' && (typeof connection !== 'object' || connection === null)) {
-    refuseOption('connection', 'a URL, ioredis options, { cluster: nodes } or a client', show(connection))
-  }
-  if (typeof prefix !== 'string' || /[{}\s]/.test(prefix)) {
-    refuseOption('prefix', 'a string without braces and white space', show(prefix))
-  }
-  if (!Number.isInteger(commandTimeoutMs) || commandTimeoutMs < 1 || commandTimeoutMs > MAX_MS) {
-    refuseOption('commandTimeoutMs', `an integer from 1 to ${MAX_MS}`, show(commandTimeoutMs))
-  }
-  return { connection, prefix, commandTimeoutMs }
-}
+const badOption: OptionError = (...seen) => new errors.FST_SSE_BAD_OPTION('RedisTokenStore', ...seen)
 
 function parseChange (text: string): StoreChange {
   try {
@@ -265,7 +251,7 @@ function parseChange (text: string): StoreChange {
     }
     if (kind === 'superseded' && typeof session === 'string' && typeof turn === 'number') return { kind, session, turn }
   } catch {
-    // Not JSON, or null.
+    // Falls through for text that is not JSON, and for null.
   }
   return { kind: 'doubt' }
 }

@@ -1,24 +1,24 @@
 import type { FastifyRequest } from 'fastify'
 
-/** A browser keeps this many of our cookies; setting another one deletes the oldest. */
+/** A browser keeps at most this many of our cookies; setting another one deletes the oldest. */
 export const MAX_COOKIES = 16
 
 const OURS = /^(?:__Host-)?sse-[\w-]{16}$/
 const VALUE = /^([0-9a-z]{1,11})\.([\w-]{43})$/
 
-/** The value of one of our cookies. */
+/** The parsed value of one of our cookies. */
 interface Carried { sinceMs: number, secret: string | undefined }
 
 /**
  * The cookie of one session: named after its token, so that the tabs and streams of one browser do not overwrite each
- * other. `__Host-` keeps other hosts from setting it (RFC 6265bis, 4.1.3.2).
+ * other's cookies. The prefix `__Host-` prevents other hosts from setting it (RFC 6265bis, section 4.1.3.2).
  */
 export function cookieName (tokenHash: string, isInsecure: boolean): string {
   return `${isInsecure ? '' : '__Host-'}sse-${tokenHash.slice(0, 16)}`
 }
 
 /**
- * The secret in the cookie of this name; undefined without one, or if there are two: one of them was set by an
+ * The secret in the cookie of this name; undefined if there is none, or if there are two: one of them was set by an
  * attacker.
  */
 export function readSecret (request: FastifyRequest, name: string): string | undefined {
@@ -42,7 +42,7 @@ export function cookieLines (
   return [line(name, `${nowMs.toString(36)}.${secret}`, Math.ceil(maxAgeMs / 1000)), ...tooMany]
 }
 
-/** A library would silently keep one of two cookies of the same name. */
+/** Parsed here, because a library would silently keep one of two cookies of the same name. */
 function cookiesOf ({ headers: { cookie = '' } }: FastifyRequest): Map<string, Carried> {
   const found = new Map<string, Carried>()
   for (const pair of cookie.split(';')) {
@@ -59,7 +59,7 @@ function attributesFor (request: FastifyRequest, isInsecure: boolean): string {
   return `Path=/; HttpOnly; Secure; ${isCrossSite(request) ? 'SameSite=None; Partitioned' : 'SameSite=Strict'}`
 }
 
-/** Browsers without support for it (Safari before 16.4) at least name the page's origin, if it is another one. */
+/** Browsers without `Sec-Fetch-Site` (Safari before 16.4) at least send the page's origin if it is a different one. */
 function isCrossSite ({ headers, host }: FastifyRequest): boolean {
   const { 'sec-fetch-site': site, origin } = headers
   if (site !== undefined) return site === 'cross-site'

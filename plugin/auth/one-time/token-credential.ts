@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { errors } from '../../reply/errors.ts'
 import { TOKEN_PARAMETER } from './one-time-tokens.ts'
 import type { FoundToken, OneTimeTokens } from './one-time-tokens.ts'
-import type { Credential, CredentialSource, OneTimeUse } from '../credential.ts'
+import type { Credential, CredentialSource, OneTimeUse } from '../credentials/credential.ts'
 
 /** Finds `?ot=…`. A token is looked up first, and spent when nothing else can reject the request. */
 export function tokenSource (tokens: OneTimeTokens): CredentialSource {
@@ -12,7 +12,7 @@ export function tokenSource (tokens: OneTimeTokens): CredentialSource {
   }
 }
 
-/** True for a token of any form: one that is malformed or duplicated is rejected when it is verified. */
+/** True for a token in any form: a malformed or duplicate token is rejected when it is verified. */
 function isPresented ({ query }: FastifyRequest): boolean {
   return typeof query === 'object' && query !== null && TOKEN_PARAMETER in query
 }
@@ -24,7 +24,7 @@ function tokenCredential (tokens: OneTimeTokens, request: FastifyRequest): Crede
     isAskedAgain: false,
     isSelfContained: false,
     async verify () {
-      // A client that can use another method can also send a header; and a handler that changes something must not run
+      // A client that can use another method can also send a header; and a handler with side effects must not run
       // twice.
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw new errors.FST_SSE_UNAUTHORIZED('a one-time token is for GET: send other credentials with other methods')
@@ -38,7 +38,7 @@ function tokenCredential (tokens: OneTimeTokens, request: FastifyRequest): Crede
 function oneTimeUse (tokens: OneTimeTokens, found: FoundToken): OneTimeUse {
   return {
     async spend (reply, use) {
-      // A session resumes streams; any other response is given once.
+      // A session resumes streams; any other response can be requested only once.
       if (use === 'answer' && found.kind !== 'fresh') throw new errors.FST_SSE_BAD_TOKEN('spent')
       return tokens.redeem(found, reply, use)
     },

@@ -1,6 +1,6 @@
-import type { GrantInit } from '../grant.ts'
+import type { GrantInit } from '../grants/grant.ts'
 
-/** What a token is for. Never the token itself: a store only ever sees hashes. */
+/** What a token grants. The token itself is not part of it: a store only ever sees hashes. */
 export interface TokenRecord {
   grant: GrantInit
   /** Origin of the page that requested it; a browser of another origin is rejected. */
@@ -19,58 +19,60 @@ export interface PresentedToken {
 
 /**
  * `fresh`: not redeemed yet. `resumed`: spent, and the cookie has the secret of its session. `repeated`: spent within
- * the grace period, by the same client, and the stream that spent it is over. `busy`: the same while that stream is
- * open. Otherwise nothing is found.
+ * the grace period by the same client, and the stream that spent it has closed. `busy`: like `repeated`, but that
+ * stream is still open. In all other cases nothing is found.
  */
 export interface StoredToken {
   kind: 'fresh' | 'resumed' | 'repeated' | 'busy'
   record: TokenRecord
-  /** The session ends in this many ms at the latest, by the store's clock. */
+  /** The session ends after at most this many ms, by the store's clock. */
   endsInMs: number
 }
 
 export interface RedeemedToken extends StoredToken {
-  /** Orders the session's streams: 1 for the first, one more with each redemption. */
+  /** Orders the streams of the session: 1 for the first, incremented with each redemption. */
   turn: number
   /** True if an older stream of the session may be open, on any node: it must be superseded. */
   hasOlder: boolean
 }
 
 /**
- * How long sessions last: unused, in total, and how long after the redemption a repetition of the request counts. In
- * ms.
+ * Limits of sessions in ms: how long they last unused, how long in total, and for how long after the redemption a
+ * repeated request is accepted.
  */
 export interface SessionLimits { slidingMs: number, absoluteMs: number, graceMs: number }
 
-/** Maximum number of secrets of a session: its first, and one for each repetition. */
+/** Maximum number of secrets of a session: the first one, and one for each repetition. */
 export const MAX_SECRETS = 16
 
-/** Where a store reports its problems, and that they are over; Fastify's logger fits. */
+/** Where a store reports that problems have begun or ended; Fastify's logger fits. */
 export interface TokenStoreLogger {
   warn: (details: object, message: string) => void
   info?: (details: object, message: string) => void
 }
 
 /**
- * Where one-time tokens, resume sessions and revocations are kept. One contract suite runs over every implementation.
- * Times are by the store's own clock. All methods reject with 503 `FST_SSE_STORE_UNAVAILABLE` if the store is
- * unavailable.
+ * Where one-time tokens, resume sessions and revocations are kept. One contract suite runs against every
+ * implementation. Times are by the store's own clock. All methods reject with 503 `FST_SSE_STORE_UNAVAILABLE` if the
+ * store is unavailable.
  */
 export interface TokenStore {
   /**
    * Opens the store. `onChange` is called when anything was revoked or a session superseded, on any node. Settles even
-   * if the store is unavailable, which is then retried indefinitely.
+   * if the store is unavailable; connecting is then retried indefinitely.
    */
   start: (onChange: (change: StoreChange) => void, logger: TokenStoreLogger) => Promise<void>
   stop: () => Promise<void>
   /** Keeps a fresh token until it is redeemed, `ttlMs` have passed or its grant has expired. */
   issue: (tokenHash: string, record: TokenRecord, ttlMs: number) => Promise<void>
-  /** Looks up a token and spends nothing; undefined if it is unknown, spent without its session, revoked or too old. */
+  /**
+   * Looks up a token without spending it; undefined if it is unknown, spent without its session, revoked or too old.
+   */
   find: (presented: PresentedToken, limits: SessionLimits) => Promise<StoredToken | undefined>
   /**
-   * Spends a fresh token atomically (one winner among any number of concurrent requests) and starts its session with
-   * the new secret; or resumes or repeats it: the session is extended, and for `repeated` accepts the new secret as
-   * well, up to 16 of them. The session then has an open stream. Undefined as in `find`, and for a token that is
+   * Spends a fresh token atomically (exactly one of any number of concurrent requests succeeds) and starts its session
+   * with the new secret; or resumes or repeats it: the session is extended and, for `repeated`, accepts the new secret
+   * as well, up to 16 of them. The session then has an open stream. Undefined as in `find`, and for a token that is
    * `busy`.
    */
   redeem: (
@@ -78,24 +80,24 @@ export interface TokenStore {
     newSecretHash: string,
     limits: SessionLimits
   ) => Promise<RedeemedToken | undefined>
-  /** The stream of this turn is over; does nothing if a later one is open. */
+  /** The stream of this turn has closed; does nothing if a later one is open. */
   release: (session: string, turn: number) => Promise<void>
   /**
-   * Extends sessions while their streams are open; returns those that still exist. Revoked subjects are not checked.
+   * Extends sessions while their streams are open; returns those that still exist. Does not check for revoked subjects.
    */
   touch: (sessions: readonly string[], limits: SessionLimits) => Promise<Set<string>>
-  /** Ends the session; its token too if it is not redeemed yet. */
+  /** Ends the session, and invalidates its token if that has not been redeemed yet. */
   revokeSession: (session: string) => Promise<void>
-  /** Everything that was granted to the subject before now ends; remembered for `ttlMs`. */
+  /** Ends everything that was granted to the subject before now; remembered for `ttlMs`. */
   revokeSubject: (subject: string, ttlMs: number) => Promise<void>
   /**
-   * Subjects revoked since then (all by default), and when, in Unix ms. The cost depends on the size of the result and
-   * not of the store: nodes ask repeatedly. A later revocation never has an earlier time.
+   * Subjects revoked since then (all by default), with the times in Unix ms. The cost depends on the size of the
+   * result, not of the store: nodes ask repeatedly. A later revocation never has an earlier time.
    */
   revokedSubjects: (sinceMs?: number) => Promise<Map<string, number>>
   /** The time of the latest revocation that is no longer remembered; 0 if none has been forgotten. */
   forgottenMs: () => Promise<number>
-  /** Informs every node that a session continues with the stream of this turn: earlier ones end. */
+  /** Informs every node that a session continues with the stream of this turn: earlier ones must end. */
   supersede: (session: string, turn: number) => Promise<void>
 }
 
@@ -106,7 +108,9 @@ export type StoreChange =
   /** Changes may have been missed, after a reconnect: everything must be checked against the store. */
   | { kind: 'doubt' }
 
-/** True if the grant was issued before its subject was revoked; a grant without a time of issue always was. */
+/**
+ * True if the grant was issued before its subject was revoked; a grant without an issue time always counts as older.
+ */
 export function isRevoked ({ issuedAtMs = 0 }: GrantInit, revokedAtMs: number | undefined): boolean {
   return revokedAtMs !== undefined && issuedAtMs <= revokedAtMs
 }

@@ -1,17 +1,18 @@
 import { browser } from '../browser.ts'
 import type { SubscribeOptions } from '../options.ts'
-import type { ConnectionRequest, Transport } from '../transport.ts'
+import type { ConnectionRequest, Transport } from '../connection/transport.ts'
 import { Leader } from './leader.ts'
 import { Member } from './member.ts'
+import { isTabMessage } from './protocol.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 
-/** How long a new leader waits for members that are alive and do not answer, such as frozen tabs. */
+/** How long a new leader waits for members that exist but do not answer, such as frozen tabs. */
 const ANSWER_MS = 1_000
 
 /**
- * A transport over the connection that all tabs of an origin share. The tab that holds the lock `<name>:leader` leads:
- * it has the connection. Each subscription holds a lock of its own, so that one that is gone, however it went, is
- * noticed.
+ * A transport over the connection that all tabs of an origin share. The tab that holds the lock `<name>:leader` is the
+ * leader and has the connection. Each subscription holds a lock of its own, so that the others notice when it is gone,
+ * for whatever reason.
  */
 export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
   return (request, sink, signal) => new Promise(resolve => {
@@ -25,14 +26,14 @@ export function tabTransport (options: SubscribeOptions<never>, transport: Trans
   })
 }
 
-/** Subscriptions to the same address with the same cookies share a connection, whatever their topics. */
+/** Subscriptions to the same URL with the same cookies share a connection, whatever their topics. */
 function nameOf ({ url, withCredentials }: ConnectionRequest): string {
   const address = new URL(url)
   for (const parameter of ['topic', 'envelope']) address.searchParams.delete(parameter)
   return `resumable-sse:${withCredentials}:${address.href}`
 }
 
-/** What ties one member to the others: channel, locks, and the leader when it is this tab's turn. */
+/** Connects one member to the others: the channel, the locks, and the leader if this tab has become it. */
 class TabLink {
   readonly #name: string
   readonly #member: Member
@@ -42,11 +43,11 @@ class TabLink {
   readonly #closing = new AbortController()
   readonly #locks = browser.navigator!.locks!
   #leader: Leader | undefined
-  /** Who leads, as far as this tab has heard. */
+  /** The leader, as far as this tab knows. */
   #leaderId: string | undefined
-  /** Members that joined a leader which has not begun yet. */
+  /** Members that joined before this leader started. */
   #early: Map<string, TabMessage & { kind: 'join' }> | undefined
-  /** Called when one more of them has joined. */
+  /** Called when another one of them has joined. */
   #onEarly = (): void => {}
 
   constructor (name: string, member: Member, options: SubscribeOptions<never>, transport: Transport) {
@@ -55,10 +56,13 @@ class TabLink {
     this.#options = options
     this.#transport = transport
     this.#channel = new BroadcastChannel(name)
-    this.#channel.onmessage = event => this.#receive((event as { data: TabMessage }).data)
+    this.#channel.onmessage = event => {
+      const { data } = event as { data: unknown }
+      if (isTabMessage(data)) this.#receive(data)
+    }
   }
 
-  /** Joins the leader there is, and queues to be the next one. */
+  /** Joins the current leader, and queues to become the next one. */
   start (): void {
     this.#hold(this.#lockOf(this.#member.id), () => {
       this.#channel.postMessage(this.#member.join)
@@ -78,7 +82,7 @@ class TabLink {
     return `${this.#name}:member:${member}`
   }
 
-  /** Holds a lock from when it is granted to the end. */
+  /** Holds a lock from the time it is granted until the end. */
   #hold (name: string, onGranted: () => void): void {
     const { signal } = this.#closing
     const untilClosed = (): Promise<void> => new Promise(resolve => {
@@ -102,7 +106,7 @@ class TabLink {
     for (const member of early.keys()) this.#watch(member)
   }
 
-  /** Settles when all members that are alive have joined, or after a while. */
+  /** Settles when all existing members have joined, or after a time limit. */
   async #everybodyJoined (): Promise<void> {
     const { held = [] } = await this.#locks.query()
     const prefix = this.#lockOf('')
@@ -118,7 +122,7 @@ class TabLink {
     })
   }
 
-  /** Its lock is granted to us when the member is gone. */
+  /** Its lock is granted to this tab when the member is gone. */
   #watch (member: string): void {
     if (member === this.#member.id) return
     const { signal } = this.#closing

@@ -1,9 +1,9 @@
-import { Connector } from '../connector.ts'
-import type { ConnectorListener } from '../connector.ts'
+import { Connector } from '../connection/connector.ts'
+import type { ConnectorListener } from '../connection/connector-listener.ts'
 import { tagOf } from '../cursor.ts'
 import type { ErrorDetail, Published } from '../events.ts'
 import type { SubscribeOptions } from '../options.ts'
-import type { Transport } from '../transport.ts'
+import type { Transport } from '../connection/transport.ts'
 import { compare, formatCursor, parseId, readPositions } from './position.ts'
 import type { Position } from './position.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
@@ -12,19 +12,19 @@ type Join = TabMessage & { kind: 'join' }
 
 /**
  * The tab that has the connection. It subscribes to the topics of all members, from the earliest of their positions,
- * and passes on what comes. Members drop what they have already seen.
+ * and forwards all events. Members drop those they have already seen.
  */
 export class Leader {
   readonly #options: SubscribeOptions<never>
   readonly #transport: Transport
   readonly #send: (message: LeaderMessage) => void
   readonly #members = new Map<string, readonly string[]>()
-  /** Members that the stream has not been open with yet: when the server rejects it, it is for them. */
+  /** Members that joined since the stream was last open: if the server rejects the stream, they are the cause. */
   readonly #unproven = new Set<string>()
-  /** Where the stream is, by topic. */
+  /** The position of the stream in each topic. */
   readonly #positions = new Map<string, Position>()
   readonly #tags = new Map<string, string>()
-  /** One change of the stream after the other. */
+  /** Changes of the stream run one after another. */
   #changing: Promise<void> = Promise.resolve()
   #connector: Connector | undefined
   #isStopped = false
@@ -35,7 +35,7 @@ export class Leader {
     this.#send = send
   }
 
-  /** Admits members; the stream begins again when they want more than it has. */
+  /** Admits members; the stream starts again if they need more than it contains. */
   join (...joins: readonly Join[]): void {
     this.#changing = this.#changing.then(async () => {
       await this.#learnTags(joins.flatMap(({ topics }) => topics))
@@ -43,7 +43,7 @@ export class Leader {
     })
   }
 
-  /** Its topics stay until the stream begins again for another reason. */
+  /** The topics of the member stay until the stream starts again for another reason. */
   leave (member: string): void {
     this.#members.delete(member)
     this.#unproven.delete(member)
@@ -61,7 +61,7 @@ export class Leader {
     }
     const isMore = joins.map(join => this.#wantsMore(join)).includes(true)
     if (isMore) this.#restart()
-    // While it is not open, `open` is still to come.
+    // If the stream is not open yet, its `open` is sent later.
     else if (this.#connector?.state === 'open') this.#opened(joins.map(({ member }) => member))
   }
 
@@ -69,9 +69,12 @@ export class Leader {
     for (const topic of topics) if (!this.#tags.has(topic)) this.#tags.set(topic, await tagOf(topic) ?? '')
   }
 
-  /** True when there is a topic that the stream has not, or from an earlier place. That place becomes the stream's. */
+  /**
+   * True if a topic is not in the stream, or is wanted from an earlier position, which then becomes the stream's. Also
+   * if a topic has ended: only a new stream shows whether it was deleted, and thereby reopened, since then.
+   */
   #wantsMore ({ topics, positions }: Join): boolean {
-    let isMore = false
+    let isMore = this.#connector?.hasFinished(topics) === true
     for (const topic of topics) {
       const wanted = positions.get(topic)
       const position = this.#positions.get(topic)
@@ -127,8 +130,8 @@ export class Leader {
   }
 
   /**
-   * A stream that was rejected because of the newest members goes on without them. `cause` may be something that cannot
-   * be cloned.
+   * If a stream was rejected because of the newest members, it continues without them. `cause` is not sent, because it
+   * may be impossible to clone.
    */
   #fail ({ cause, ...detail }: ErrorDetail): void {
     const newest = this.#unproven.size
@@ -138,7 +141,7 @@ export class Leader {
     this.#unproven.clear()
     for (const member of members) this.#members.delete(member)
     this.#send({ kind: 'failed', detail, members })
-    // The connector closes after this call.
+    // Runs later, because the connector closes after this call.
     this.#changing = this.#changing.then(() => { if (!this.#isStopped) this.#restart() })
   }
 
@@ -149,7 +152,7 @@ export class Leader {
     this.#send({ kind: 'published', event, position })
   }
 
-  /** Whose event it is cannot be known. */
+  /** Without a topic it is unknown which members an event is for. */
   #giveUp (): void {
     this.#connector!.close()
     this.#send({
@@ -158,7 +161,7 @@ export class Leader {
     })
   }
 
-  /** The cursor says where each topic is, those without an event yet included. */
+  /** Reads the position of each topic from the cursor, including topics without an event so far. */
   #learnPositions (): void {
     const { cursor, topics } = this.#connector!
     for (const [topic, position] of readPositions(cursor, topics)) this.#positions.set(topic, position)

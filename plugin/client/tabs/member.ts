@@ -1,11 +1,12 @@
+import { IN_BAND } from '../../common/in-band.ts'
 import { tagOf } from '../cursor.ts'
 import type { GapDetail } from '../events.ts'
-import type { ConnectionRequest, ConnectionSink, Outcome } from '../transport.ts'
+import type { ConnectionRequest, ConnectionSink, Outcome } from '../connection/transport.ts'
 import { compare, formatCursor, parseId, readPositions } from './position.ts'
 import type { Position } from './position.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 
-/** One subscription of one tab: takes of the leader's stream what belongs to it, each event once. */
+/** One subscription of one tab: picks from the leader's stream what belongs to it, and delivers each event once. */
 export class Member {
   readonly id: string
   readonly topics: readonly string[]
@@ -14,7 +15,7 @@ export class Member {
   readonly #finish: (outcome: Outcome) => void
   readonly #tags: ReadonlyMap<string, string>
   readonly #positions: Map<string, Position>
-  /** The leader has answered: what it said before was not meant for us. */
+  /** True once the leader has answered: its earlier messages were for others. */
   #isJoined = false
 
   private constructor (
@@ -45,12 +46,12 @@ export class Member {
     return new Member(id, topics, request, new Map(tags), sink, finish)
   }
 
-  /** What the leader needs to know. */
+  /** What the leader needs to know about this member. */
   get join (): TabMessage & { kind: 'join' } {
     return { kind: 'join', member: this.id, topics: this.topics, positions: this.#positions }
   }
 
-  /** There is another leader, or none. */
+  /** The leader has changed or is gone. */
   detach (): void {
     if (this.#isJoined) this.#sink.interrupted()
     this.#isJoined = false
@@ -67,23 +68,23 @@ export class Member {
     if (message.kind === 'interrupted') this.#sink.interrupted()
     else if (message.kind === 'published') this.#publish(message)
     else if (message.kind === 'gap') this.#gap(message.detail)
-    else if (message.kind === 'expiring') this.#pass('stream.expiring', message.detail)
+    else if (message.kind === 'expiring') this.#pass(IN_BAND.expiring, message.detail)
     else if (this.topics.includes(message.topic)) {
-      this.#pass('stream.end', { topic: message.topic, reason: message.reason })
+      this.#pass(IN_BAND.end, { topic: message.topic, reason: message.reason })
     }
   }
 
   #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
     if (!members.includes(this.id)) return
-    // A stream that begins with gaps has no positions yet. Ours are never moved: what we have not seen is still to
-    // come.
+    // A stream that starts with gaps has no positions yet. Our own are never moved: events that we have not seen are
+    // still to come.
     for (const topic of this.topics) {
       const position = positions.get(topic)
       if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
     }
     this.#isJoined = true
     this.#sink.open()
-    this.#pass('stream.open', {})
+    this.#pass(IN_BAND.open, {})
   }
 
   #publish ({ event, position }: LeaderMessage & { kind: 'published' }): void {
@@ -97,7 +98,7 @@ export class Member {
     this.#sink.message({ id: this.#cursor, event: event.event, data: text })
   }
 
-  /** A gap that lies before another member's events may not be one for us. */
+  /** A gap before events of another member need not be a gap for this one. */
   #gap (detail: GapDetail): void {
     const { topic, after, resumedAt } = detail
     if (!this.topics.includes(topic)) return
@@ -108,7 +109,7 @@ export class Member {
     if (last && begin && !next && compare(last, begin) > 0) return
     const isOurs = !last || !begin || compare(last, begin) === 0
     const { missed, ...rest } = detail
-    this.#pass('stream.gap', isOurs ? detail : rest)
+    this.#pass(IN_BAND.gap, isOurs ? detail : rest)
   }
 
   #pass (event: string, data: object): void {
@@ -118,7 +119,7 @@ export class Member {
   #fail ({ detail, members }: LeaderMessage & { kind: 'failed' }): void {
     if (members && !members.includes(this.id)) return
     const { status = 0, message, willRetry } = detail
-    if (willRetry) this.#pass('stream.error', detail)
+    if (willRetry) this.#pass(IN_BAND.error, detail)
     else this.#finish({ kind: 'rejected', status, message })
   }
 

@@ -1,11 +1,12 @@
 /**
- * One topic's place: the id of the last event, `<ms>-<n>`. Within a topic ids rise, over deletions and failovers, too.
+ * The position in one topic: the id of its last event, `<ms>-<n>`. Within a topic ids increase, even across deletions
+ * and failovers.
  */
 export interface Position { readonly ms: number, readonly n: number }
 
 const TAG_LENGTH = 6
 
-/** An event's own id; undefined for anything else. */
+/** Parses the id of an event; undefined for anything else. */
 export function parseId (id: string): Position | undefined {
   const [, ms, n] = /^(\d{1,16})-(\d{1,16})$/.exec(id) ?? []
   return ms === undefined ? undefined : { ms: Number(ms), n: Number(n) }
@@ -15,14 +16,14 @@ export function formatId ({ ms, n }: Position): string {
   return `${ms}-${n}`
 }
 
-/** Negative when `a` comes before `b`. */
+/** Negative if `a` comes before `b`. */
 export function compare (a: Position, b: Position): number {
   return a.ms - b.ms || a.n - b.n
 }
 
 /**
- * The positions of a cursor, by topic. `topics` are those of the connection, sorted. Empty for a cursor that is not
- * theirs.
+ * The positions in a cursor, by topic. `topics` are those of the connection, sorted. Empty for a cursor of other
+ * topics.
  */
 export function readPositions (cursor: string, topics: readonly string[]): Map<string, Position> {
   const plain = parseId(cursor)
@@ -37,7 +38,9 @@ function parsePart (part: string): Position {
   return { ms: ms!, n: n! }
 }
 
-/** The cursor of these topics, where they have a position: a plain id for an only topic, else by tags. */
+/**
+ * The cursor of those of the topics that have a position: a plain id for a single topic, otherwise positions by tag.
+ */
 export function formatCursor (
   topics: readonly string[],
   positions: ReadonlyMap<string, Position>,

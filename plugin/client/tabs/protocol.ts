@@ -1,11 +1,11 @@
 import type { ErrorDetail, ExpiringDetail, GapDetail, Published } from '../events.ts'
 import type { Position } from './position.ts'
 
-/** What tabs say to each other over a BroadcastChannel. All of it can be cloned. */
+/** Messages between tabs over a BroadcastChannel. All of them can be cloned. */
 export type TabMessage =
-  /** A new leader: everybody is to join it, and hears nobody else from now on. */
+  /** A new leader: everybody must join it, and ignores all others from now on. */
   | { readonly kind: 'lead', readonly leader: string }
-  /** To the leader: who I am, what I want, and where I am. */
+  /** To the leader: the sender's name, what it wants, and its positions. */
   | {
     readonly kind: 'join'
     readonly member: string
@@ -13,7 +13,7 @@ export type TabMessage =
     readonly positions: ReadonlyMap<string, Position>
   }
   | { readonly kind: 'leave', readonly member: string }
-  /** By the leader alone. */
+  /** Sent only by the leader. */
   | LeaderMessage & { readonly leader: string }
 
 export type LeaderMessage =
@@ -23,8 +23,45 @@ export type LeaderMessage =
   | { readonly kind: 'published', readonly event: Published, readonly position: Position | undefined }
   | { readonly kind: 'gap', readonly detail: GapDetail }
   | { readonly kind: 'end', readonly topic: string, readonly reason: string }
-  /** The server answered 204: nothing remains for these members. */
+  /** The server responded with 204: nothing remains for these members. */
   | { readonly kind: 'finished', readonly members: readonly string[] }
   | { readonly kind: 'expiring', readonly detail: ExpiringDetail }
-  /** For these members, or for all of them. */
+  /** For these members, or for all. */
   | { readonly kind: 'failed', readonly detail: Omit<ErrorDetail, 'cause'>, readonly members?: readonly string[] }
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText)
+const isTextOrNull = (value: unknown): boolean => value === null || isText(value)
+const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null
+const isPosition = (value: unknown): boolean =>
+  isFields(value) && typeof value['ms'] === 'number' && typeof value['n'] === 'number'
+const arePositions = (value: unknown): boolean => value instanceof Map && [...value.values()].every(isPosition)
+const isGap = (value: unknown): boolean =>
+  isFields(value) && isTextOrNull(value['after']) && isTextOrNull(value['resumedAt'])
+const isPublished = (value: unknown): boolean =>
+  isFields(value) && ['id', 'event', 'data'].every(name => isText(value[name]))
+
+/** Checks of the fields that are read, by kind of message. */
+const CHECKS: ReadonlyMap<unknown, (message: Fields) => boolean> = new Map([
+  ['lead', ({ leader }: Fields) => isText(leader)],
+  ['join', ({ member, topics, positions }) => isText(member) && isTexts(topics) && arePositions(positions)],
+  ['leave', ({ member }) => isText(member)],
+  ['open', ({ positions, members }) => arePositions(positions) && isTexts(members)],
+  ['interrupted', () => true],
+  ['published', ({ event, position }) => isPublished(event) && (position === undefined || isPosition(position))],
+  ['gap', ({ detail }) => isGap(detail)],
+  ['end', ({ topic, reason }) => isText(topic) && isText(reason)],
+  ['finished', ({ members }) => isTexts(members)],
+  ['expiring', ({ detail }) => isFields(detail)],
+  ['failed', ({ detail, members }) => isFields(detail) && (members === undefined || isTexts(members))]
+])
+
+/**
+ * False for anything else on the channel, such as a message of a tab with another version of this client: an error
+ * while reading one message would keep the leader from admitting any tab from then on.
+ */
+export function isTabMessage (data: unknown): data is TabMessage {
+  return isFields(data) && CHECKS.get(data['kind'])?.(data) === true
+}

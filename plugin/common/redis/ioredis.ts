@@ -1,5 +1,5 @@
 import type * as IoRedis from 'ioredis'
 import { requirePeer } from '../peer.ts'
 
-/** The classes of ioredis, an optional peer; their types are imported from ioredis itself. */
+/** The classes of ioredis, an optional peer dependency; their types are imported from ioredis itself. */
 export const { Cluster: ClusterClient, Redis: RedisClient } = requirePeer<typeof IoRedis>('ioredis', 'Redis')

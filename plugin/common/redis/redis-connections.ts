@@ -5,16 +5,18 @@ import { sendOnce } from './send-once.ts'
 
 const FIRST_RETRY_MS = 50
 const MAX_RETRY_MS = 2_000
-/** A connection that was not retried for this long begins with the shortest delay again. */
+/** After this long without a retry, a connection starts with the shortest delay again. */
 const CALM_MS = 10_000
-/** A connection that is given up is destroyed after this time: over a silent network it would never close by itself. */
+/**
+ * A connection that is being closed is destroyed after this time: over a dead network it would never close by itself.
+ */
 const DISCONNECT_MS = 200
 const MAX_CONNECT_MS = 5_000
 
 /**
- * Delays before the retries of one connection: they grow from 50 ms to 2 s, and retries never end, because a log on the
- * network that is away is waited for. ioredis' own count begins again whenever a connection is ready, so that one which
- * is closed at once would be retried 20 times a second.
+ * Delays between the retries of one connection: they grow from 50 ms to 2 s, and retries never stop, because a log
+ * whose server is unreachable waits until it is back. ioredis resets its own counter whenever a connection is ready, so
+ * a server that closes each connection at once would be retried 20 times a second.
  */
 export function createBackOff (): () => number {
   let delayMs = 0
@@ -28,8 +30,8 @@ export function createBackOff (): () => number {
 }
 
 /**
- * What holds for every connection. A command is sent once: a publish whose fate is unknown must not be sent again by
- * the client library, or it could be in the log twice. Without a connection a command fails at once.
+ * Settings of every connection. A command is sent only once: if the client library sent a publish again whose outcome
+ * is unknown, the events could be in the log twice. Without a connection a command fails immediately.
  */
 function common (commandTimeoutMs: number) {
   return {
@@ -41,20 +43,20 @@ function common (commandTimeoutMs: number) {
     connectTimeout: Math.min(commandTimeoutMs, MAX_CONNECT_MS),
     disconnectTimeout: DISCONNECT_MS,
     commandTimeout: commandTimeoutMs,
-    // A Sentinel that is frozen accepts a connection and answers nothing.
+    // A frozen Sentinel accepts connections but never answers.
     sentinelCommandTimeout: Math.min(commandTimeoutMs, MAX_CONNECT_MS),
     retryStrategy: createBackOff(),
     sentinelRetryStrategy: createBackOff(),
-    // A master that became a replica: its connection is of no use any more.
+    // A master that became a replica rejects writes: connect again, to the new master.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
-    // The scripts' replies are numbers and lists; the prefix is in the names already.
+    // The scripts expect numbers and arrays as replies, and key names that already have the prefix.
     stringNumbers: false,
     replyMapping: 'legacy' as const,
     keyPrefix: ''
   }
 }
 
-/** The connection for commands; except in a cluster, those of one turn of the event loop are sent together. */
+/** The connection for commands. Except in a cluster, commands of the same tick of the event loop are sent together. */
 export function createCommandConnection (
   { options: given, cluster, database }: RedisTarget,
   commandTimeoutMs: number
@@ -78,10 +80,10 @@ function clusterOptions ({
   return {
     lazyConnect: true,
     enableOfflineQueue,
-    // A pipeline does not follow a slot that moves; a command by itself does.
+    // A pipeline does not follow a slot that has moved; a single command does.
     enableAutoPipelining: false,
     clusterRetryStrategy,
-    // RedisLink refreshes the slots: the timer of ioredis is set again when a refresh ends after disconnect(), and
+    // RedisLink refreshes the slots instead: ioredis starts its timer again if a refresh ends after disconnect(), which
     // keeps the process alive.
     slotsRefreshInterval: 0,
     keyPrefix: '',
@@ -90,8 +92,9 @@ function clusterOptions ({
 }
 
 /**
- * A connection for messages, to one server (or to whichever the Sentinels name); it never subscribes by itself. What it
- * asks has a time limit, too: a frozen server accepts a connection and never greets it. Messages belong to no database.
+ * A connection for messages, to one server (or to whichever the Sentinels name); it does not resubscribe automatically.
+ * Its commands have a time limit, too: a frozen server accepts a connection and never completes the handshake. Messages
+ * are not tied to a database.
  */
 export function createMessageConnection ({ options }: Pick<RedisTarget, 'options'>, commandTimeoutMs: number): Redis {
   return guardHandshake(
@@ -107,8 +110,8 @@ export function createMessageConnection ({ options }: Pick<RedisTarget, 'options
 }
 
 /**
- * ioredis goes on when SELECT fails or is not answered, and its commands then reach database 0. A connection whose
- * handshake has failed in any way is given up and tried again.
+ * ioredis continues when SELECT fails or is not answered, and its commands then reach database 0. So a connection whose
+ * handshake failed in any way is closed and opened again.
  */
 function guardHandshake (connection: Redis): Redis {
   return connection.on('error', () => { if (connection.status === 'connect') connection.disconnect(true) })

@@ -1,18 +1,21 @@
-/** What ioredis says when there was no answer in time. */
+/** The message of ioredis for a command that was not answered in time. */
 export const TIMED_OUT = 'Command timed out'
-/**
- * What ioredis says of every command on a connection that is closed, of those that were sent and of those that were
- * not.
- */
+/** The message of ioredis for every command on a closed connection, whether or not it had been sent. */
 export const CLOSED = 'Connection is closed.'
 
-/** True when Redis answered with an error; false where there was no answer. */
+/** True if Redis answered with an error; false if there was no answer. */
 export function isReplyError ({ name }: Error): boolean {
   return name === 'ReplyError'
 }
 
+/** True if the server as a whole rejects writes, or rejects those of this user; false for an error of a single key. */
+export function isWriteRefusal (error: Error): boolean {
+  return isReplyError(error) && /^(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM)\b/.test(error.message)
+}
+
 /**
- * The reason that Redis or the network gave, in one line; ioredis puts that of a cluster's nodes into `lastNodeError`.
+ * The reason that Redis or the network gave, on one line; ioredis puts the reason of a cluster node into
+ * `lastNodeError`.
  */
 export function reasonOf (error: Error & { lastNodeError?: Error | null, errors?: Error[] }): string {
   const { message } = error.lastNodeError ?? error.errors?.[0] ?? error
@@ -20,8 +23,8 @@ export function reasonOf (error: Error & { lastNodeError?: Error | null, errors?
 }
 
 /**
- * True for the message of a command that there was no connection to send on; redirections come before a command is
- * done.
+ * True for the message of a command that was not sent because there was no connection; redirections are answered before
+ * a command is executed.
  */
 export function isNotSent (message: string): boolean {
   return /^Stream isn't writeable|^Cluster isn't ready|^Failed to refresh slots cache|^None of startup nodes|^Too many Cluster redirections/.test(
@@ -29,7 +32,7 @@ export function isNotSent (message: string): boolean {
   )
 }
 
-/** True for the message of a command whose connection was lost before the answer. */
+/** True for the message of a command whose connection was lost before it was answered. */
 export function isCutOff (message: string): boolean {
   return /^Connection is closed|^Reached the max retries|^Command aborted/.test(message)
 }

@@ -1,35 +1,40 @@
 import { ClusterClient } from './ioredis.ts'
 import type { Cluster, Redis } from 'ioredis'
 import { createCommandConnection } from './redis-connections.ts'
-import { isCutOff, isNotSent, isReplyError, reasonOf, TIMED_OUT } from './redis-errors.ts'
+import { isCutOff, isNotSent, isReplyError, isWriteRefusal, reasonOf, TIMED_OUT } from './redis-errors.ts'
 import { SilenceWatch } from './redis-silence.ts'
 import type { RedisTarget } from './redis-target.ts'
 import { RedisTrouble } from './redis-trouble.ts'
 import type { TroubleLogger } from './redis-trouble.ts'
+import { WriteRefusal, WRITES } from './write-refusal.ts'
 
 export interface RedisLinkInit<C> {
   target: RedisTarget
   commandTimeoutMs: number
   /** Adds the scripts to the connection. */
   define: (client: Redis | Cluster) => C
-  /** Runs a script that reads: what Redis refuses the user is known at once, not with the first publish. */
+  /** Runs a script that only reads, so that missing permissions show at the start and not with the first publish. */
   probe: (client: C) => Promise<unknown>
 }
 
 /**
- * A start waits for Redis this long, well below Fastify's 10 s for a plugin; then the application starts without it.
+ * How long a start waits for Redis, well below the 10 s that Fastify allows a plugin; after that the application starts
+ * without it.
  */
 const START_MS = 3_000
 const LOWEST_VERSION = 7
-/** How often a cluster is asked which node has which slots: a promoted replica is found although no command fails. */
+/**
+ * How often a cluster is asked which node has which slots, so that a promoted replica is found even if no command
+ * fails.
+ */
 const SLOTS_REFRESH_MS = 2_000
-/** What Redis refuses is asked for again after this long. */
+/** How long until a server that was rejected is checked again. */
 const RECHECK_MS = 1_000
 const COMMAND = 'command'
 const RIGHTS = 'rights'
 
 /**
- * The connection for commands of a log or a token store, and what is wrong with it: not connected, silent, refused by
+ * The connection for commands of a log or a token store, and its current problem: not connected, silent, rejected by
  * Redis, or a server that is too old.
  */
 export class RedisLink<C extends Redis | Cluster> {
@@ -37,28 +42,33 @@ export class RedisLink<C extends Redis | Cluster> {
   readonly trouble: RedisTrouble
   readonly #init: RedisLinkInit<C>
   readonly #watches = new Map<Redis, SilenceWatch>()
+  readonly #refusal: WriteRefusal
   #timesReady = 0
   #checked: Promise<void> | undefined
   #again: NodeJS.Timeout | undefined
   #slotsRefresh: NodeJS.Timeout | undefined
   #tooOld: string | undefined
+  #isStopped = false
 
-  /** Connects to nothing yet. */
+  /** Does not connect yet. */
   constructor (init: RedisLinkInit<C>) {
     this.#init = init
     this.trouble = new RedisTrouble(init.target.address)
+    this.#refusal = new WriteRefusal(this.trouble)
     this.client = init.define(createCommandConnection(init.target, init.commandTimeoutMs))
   }
 
-  /** True when commands are accepted. */
-  get isReady (): boolean { return this.client.status === 'ready' && this.trouble.problem === undefined }
+  /** True if commands are accepted, even while Redis rejects writes: stored data can still be read. */
+  get isReady (): boolean {
+    return this.client.status === 'ready' && this.trouble.names.every(name => name === WRITES)
+  }
 
-  /** Times the connection was lost and came back. */
+  /** How many times the connection was lost and restored. */
   get reconnects (): number { return Math.max(0, this.#timesReady - 1) }
 
   /**
-   * Connects, together with `others`. Settles when everything works, and after 3 s at the latest: what is away then is
-   * tried again for as long as it takes.
+   * Connects, together with `others`. Settles when everything works, after 3 s at the latest; whatever is unavailable
+   * then is retried indefinitely.
    */
   async start (logger: TroubleLogger, others: () => Promise<unknown>): Promise<void> {
     this.trouble.start(logger)
@@ -72,22 +82,39 @@ export class RedisLink<C extends Redis | Cluster> {
       this.client.status !== 'ready' &&
       this.trouble.problem === undefined
     ) {
-      this.trouble.begin(COMMAND, `no answer within ${START_MS} ms`, 'there is no answer yet; it is tried again')
+      this.trouble.begin(COMMAND, `no reply within ${START_MS} ms`, 'no reply yet; retrying')
     }
   }
 
-  /** Throws what `run` throws, and an error of its own for a server that cannot be used. */
+  /** Rejects with the error of the command; after `stop`, or for a server that is too old, with an error of its own. */
   async run<T> (command: () => Promise<T>): Promise<T> {
+    // ioredis has the same message for a command that was not sent and for one whose connection was lost.
+    if (this.#isStopped) throw new Error('the connection to Redis was closed by its owner: nothing was sent')
     if (this.#tooOld !== undefined) throw new Error(this.#tooOld)
     return command()
   }
 
-  /** True when Redis may have carried out a command that failed with this error of ioredis. */
+  /**
+   * The same for a command that writes `key`: if Redis rejects the write, its reason is reported until a write
+   * succeeds.
+   */
+  async write<T> (key: string, command: () => Promise<T>): Promise<T> {
+    try {
+      const reply = await this.run(command)
+      this.#refusal.end(key)
+      return reply
+    } catch (error) {
+      if (isWriteRefusal(error as Error)) this.#refusal.begin(key, reasonOf(error as Error))
+      throw error
+    }
+  }
+
+  /** True if Redis may have executed a command that failed with this error of ioredis. */
   mayBeDone ({ message }: Error): boolean {
     return message === TIMED_OUT || isCutOff(message)
   }
 
-  /** What an error of ioredis means, and whether the command may have been done all the same. */
+  /** Explains an error of ioredis, including whether the command may have been executed anyway. */
   explain ({ message }: Error): string {
     const { target: { address }, commandTimeoutMs } = this.#init
     const reason = this.trouble.problem
@@ -95,17 +122,19 @@ export class RedisLink<C extends Redis | Cluster> {
       return `there is no connection to Redis at ${address}: ${reason ?? 'is it running, and is its URL right?'}`
     }
     if (message === TIMED_OUT) {
-      return `${message}: no answer from Redis within ${commandTimeoutMs} ms; it may have been done all the same`
+      return `${message}: no reply from Redis within ${commandTimeoutMs} ms; the command may have been executed`
     }
     if (isCutOff(message)) {
       return `the connection to Redis at ${address} was lost${reason === undefined ? '' : ` (${reason})`}; ` +
-        'it may have been done all the same'
+        'the command may have been executed'
     }
     return message
   }
 
   stop (): void {
+    this.#isStopped = true
     this.trouble.stop()
+    this.#refusal.stop()
     clearTimeout(this.#again)
     clearInterval(this.#slotsRefresh)
     for (const watch of this.#watches.values()) watch.stop()
@@ -114,10 +143,10 @@ export class RedisLink<C extends Redis | Cluster> {
   }
 
   #listen (client: Redis | Cluster): void {
-    client.on('error', (error: Error) => this.#fail(COMMAND, 'the command connection failed; it is tried again', error))
+    client.on('error', (error: Error) => this.#fail(COMMAND, 'the command connection failed; retrying', error))
     client.on('close', () => {
       if (this.trouble.problem === undefined) {
-        this.#fail(COMMAND, 'the command connection was closed; it is tried again')
+        this.#fail(COMMAND, 'the command connection was closed; retrying')
       }
     })
     client.on('ready', () => {
@@ -134,7 +163,7 @@ export class RedisLink<C extends Redis | Cluster> {
       if (cluster.status === 'ready') cluster.refreshSlotsCache()
     }, SLOTS_REFRESH_MS).unref()
     cluster.on('node error', (error: Error, name: string) =>
-      this.#fail(name, `the command connection to ${name} failed; it is tried again`, error)
+      this.#fail(name, `the command connection to ${name} failed; retrying`, error)
     )
     cluster.on('+node', (node: Redis) => {
       node.on('ready', () => this.trouble.end(nameOf(node)))
@@ -144,7 +173,7 @@ export class RedisLink<C extends Redis | Cluster> {
       this.#watches.get(node)?.stop()
       this.#watches.delete(node)
     })
-    // What is said of a node that is not in the cluster any more, or works, is over.
+    // A problem of a node is over if the node has left the cluster or works again.
     cluster.on('refresh', () => {
       const troubled = new Set(cluster.nodes().filter(({ status }) => status !== 'ready').map(nameOf))
       for (const name of this.trouble.names) if (name.includes(':') && !troubled.has(name)) this.trouble.end(name)
@@ -155,20 +184,20 @@ export class RedisLink<C extends Redis | Cluster> {
     const onSilent = (): void =>
       this.#fail(
         this.client === connection ? COMMAND : nameOf(connection),
-        'the command connection is silent; it is replaced'
+        'the command connection is silent; replacing it'
       )
     this.#watches.set(connection, new SilenceWatch(connection, onSilent))
   }
 
   #fail (name: string, message: string, error?: Error): void {
-    const reason = error === undefined ? message.replace(/; it is .*$/, '') : reasonOf(error)
-    // What ioredis says of a connection that it gives up would hide the reason for it.
+    const reason = error === undefined ? message.replace(/; (?:retrying|replacing it)$/, '') : reasonOf(error)
+    // The message of ioredis for a connection that it closes must not hide the reason for closing it.
     if (!(isNotSent(reason) || isCutOff(reason)) || this.trouble.problem === undefined) {
       this.trouble.begin(name, reason, message)
     }
   }
 
-  /** Asks what must hold for this server, again until it does. */
+  /** Checks the requirements for this server, and repeats the check until they are met. */
   async #check (): Promise<void> {
     clearTimeout(this.#again)
     try {
@@ -177,16 +206,19 @@ export class RedisLink<C extends Redis | Cluster> {
       await this.#init.probe(this.client)
       this.trouble.end(RIGHTS)
     } catch (error) {
-      // A connection that was lost has trouble of its own; the next one is checked again.
+      // A lost connection is reported separately, and the next one is checked again.
       if (!isRefusal(error as Error)) return
-      this.trouble.begin(RIGHTS, (error as Error).message, 'Redis refuses what is needed; it is tried again')
+      this.trouble.begin(RIGHTS, (error as Error).message, 'Redis rejects required commands; retrying')
       this.#again = setTimeout(() => {
         if (this.client.status === 'ready') this.#checked = this.#check()
       }, RECHECK_MS).unref()
     }
   }
 
-  /** Why this server cannot be used. A user who may not ask is told by the scripts, which need INFO themselves. */
+  /**
+   * Why this server cannot be used: it is too old. A user without permission for INFO gets an error from the scripts,
+   * which need it themselves.
+   */
   async #findTooOld (): Promise<string | undefined> {
     const info = await (this.client as Redis).info('server').catch((error: Error) => {
       if (isRefusal(error)) return ''
@@ -200,7 +232,7 @@ export class RedisLink<C extends Redis | Cluster> {
 
 class TooOldError extends Error {}
 
-/** Redis answered, and the answer is no. */
+/** True if Redis answered with an error. */
 function isRefusal (error: Error): boolean {
   return isReplyError(error) || error instanceof TooOldError
 }
@@ -209,7 +241,7 @@ function nameOf ({ options: { host, port } }: Redis): string {
   return `${host}:${port}`
 }
 
-/** True when the promise has not settled after this long. */
+/** True if the promise has not settled after this many milliseconds. */
 async function isLate (promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<boolean>(resolve => { timer = setTimeout(() => resolve(true), ms) })

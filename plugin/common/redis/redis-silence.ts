@@ -1,29 +1,30 @@
 import type { Redis } from 'ioredis'
 
 const PING_MS = 2_000
-/** Nothing was heard for this long after a ping: the connection is silent. */
+/** A connection is silent if nothing was received for this long after a ping. */
 const SILENT_MS = 4_000
 /**
- * What is sent only to see whether it is answered: pings, and the canary of the log. Anything else may take its time.
+ * Commands that are sent only to see whether they are answered: pings, and the probe of the log. Any other command may
+ * take longer.
  */
 const PROBES = new Set(['ping', 'publish', 'spublish'])
 
 /**
- * Finds a connection that has fallen silent and replaces it. A network that drops packets resets nothing: commands
- * would time out one after the other until the kernel gives up, after a quarter of an hour. Each connection pings for
- * itself, so that a healthy one is never blamed for another.
+ * Detects a connection that has fallen silent, and replaces it. A network that drops packets resets no connections:
+ * commands would time out one after another until the kernel gives up, after about 15 minutes. Each connection sends
+ * its own pings, so that a healthy one is never blamed for another.
  *
- * A ping waits behind the commands that were sent before it, and a large one may take longer than a ping. So a
- * connection is silent only when nothing at all comes, and not while a command waits within its time-out
+ * A ping waits behind the commands that were sent before it, and a large command may take longer than a ping. So a
+ * connection counts as silent only if nothing at all is received, and not while a command is within its time-out
  * (`commandTimeout` of the connection).
  */
 export class SilenceWatch {
   readonly #connection: Redis
   readonly #onSilent: () => void
   readonly #timer: NodeJS.Timeout
-  /** When the first ping since the server was last heard was sent, on the monotonic clock. */
+  /** When the first ping was sent since the server last sent something; on the monotonic clock. */
   #askedAt: number | undefined
-  /** When a command was first seen waiting since then. */
+  /** When a pending command was first seen since then. */
   #busyAt: number | undefined
 
   /** `onSilent` is called before the connection is replaced. */
@@ -43,13 +44,13 @@ export class SilenceWatch {
 
   readonly #forget = (): void => { this.#askedAt = this.#busyAt = undefined }
 
-  /** Whatever the server says shows that it is there: an answer, a part of one, a message. */
+  /** Any data shows that the server is alive: an answer, a part of one, or a message. */
   readonly #listen = (): void => { this.#connection.stream.on('data', this.#forget) }
 
   #look (): void {
     if (this.#connection.status !== 'ready') return
     if (this.#isBusy()) this.#busyAt ??= performance.now()
-    // After a turn in which this process was busy for long, the answer may be waiting to be read: that comes before
+    // After a long synchronous task in this process the answer may be waiting to be read: that happens before
     // setImmediate.
     if (this.#isSilent()) setImmediate(() => { if (this.#isSilent()) this.#replace() })
     else this.#ping()
@@ -68,7 +69,7 @@ export class SilenceWatch {
 
   #ping (): void {
     this.#askedAt ??= performance.now()
-    // An error is an answer, too; that there was none in time is seen here.
+    // An error is an answer, too; a missing answer is detected by this watch.
     this.#connection.ping().catch(() => {})
   }
 

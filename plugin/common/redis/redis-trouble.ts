@@ -1,28 +1,28 @@
-/** Where trouble with Redis is reported; a part of Fastify's logger. */
+/** The part of Fastify's logger to which Redis problems are reported. */
 export interface TroubleLogger {
   info?: (details: object, message: string) => void
   warn: (details: object, message: string) => void
 }
 
-/** Trouble is over once it has not come back for this long: a connection that flaps is one trouble. */
+/** A problem counts as solved if it has not recurred for this long: a flapping connection is one problem. */
 const SETTLED_MS = 1_000
 
 /**
- * What keeps a log or a token store from Redis, by connection. However many connections, topics and retries there are,
- * the log has one line when the first of all begins to fail and one when all of them work again; in between `problem`
- * is the reason.
+ * The current problems of a log or a token store with Redis, by connection. However many connections, topics and
+ * retries there are, the application's log has one line when the first connection fails and one when all of them work
+ * again; in between, `problem` is the reason.
  */
 export class RedisTrouble {
   readonly #reasons = new Map<string, string>()
   readonly #address: string
   #logger: TroubleLogger | undefined
 
-  /** Where Redis is, for the log. */
+  /** `address` says which Redis it is, for the log. */
   constructor (address: string) {
     this.#address = address
   }
 
-  /** The newest reason among the connections that do not work; undefined when all of them do. */
+  /** The most recent reason among the connections that do not work; undefined if all of them work. */
   get problem (): string | undefined { return [...this.#reasons.values()].at(-1) }
 
   /** Names of the connections that do not work. */
@@ -33,7 +33,10 @@ export class RedisTrouble {
     this.#logger = logger
   }
 
-  /** A connection does not work; `message` says which, for the log. Called again, it changes the reason. */
+  /**
+   * Reports that a connection does not work; `message` is the log line that names it. A further call changes the
+   * reason.
+   */
   begin (name: string, reason: string, message: string): void {
     if (!this.#logger) return
     this.#reasons.delete(name)
@@ -41,7 +44,7 @@ export class RedisTrouble {
     outageOf(this.#logger).begin(this, { problem: reason, address: this.#address }, message)
   }
 
-  /** The connection works, or is of no interest any more. */
+  /** Reports that the connection works, or is no longer used. */
   end (name: string): void {
     if (this.#reasons.delete(name) && this.#reasons.size === 0) outageOf(this.#logger!).end(this)
   }
@@ -55,7 +58,7 @@ export class RedisTrouble {
 }
 
 /**
- * Outages under way, by the logger that has their first line: the log and the token store of an application share one.
+ * Current outages, by the logger that has their first line: the log and the token store of an application share one.
  */
 const outages = new Map<TroubleLogger, Outage>()
 
@@ -63,7 +66,7 @@ function outageOf (logger: TroubleLogger): Outage {
   return outages.get(logger) ?? new Outage(logger)
 }
 
-/** From the first connection that fails to the last that works again. */
+/** From the first failing connection until all connections work again. */
 class Outage {
   readonly #logger: TroubleLogger
   readonly #troubles = new Set<RedisTrouble>()
@@ -94,7 +97,7 @@ class Outage {
     }, SETTLED_MS).unref()
   }
 
-  /** Its owner stops: whether the trouble is over is not known. */
+  /** Called when the owner stops: it is unknown whether the problem is solved. */
   leave (trouble: RedisTrouble): void {
     this.#troubles.delete(trouble)
     if (this.#troubles.size > 0) return

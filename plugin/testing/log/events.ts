@@ -1,11 +1,11 @@
-import { ORIGIN } from '../../topics/event-id.ts'
-import type { EventId } from '../../topics/event-id.ts'
+import { ORIGIN } from '../../topics/ids/event-id.ts'
+import type { EventId } from '../../topics/ids/event-id.ts'
 import type { LogEntry, NewEvent, TopicListener, TopicLog } from '../../topics/log/topic-log.ts'
 
-/** More than any test has. */
+/** Limits above what any test needs. */
 export const ALL = { count: 1_000, bytes: 1024 * 1024 }
 
-/** An event as a log gets it. */
+/** An event as it is passed to a log. */
 export function newEvent (data: string, event?: string, retry?: number): NewEvent {
   return { data, event, retry }
 }
@@ -15,7 +15,7 @@ export function newEvents (count: number, prefix = 'e'): NewEvent[] {
   return Array.from({ length: count }, (_, at) => newEvent(`${prefix}${at + 1}`))
 }
 
-/** Everything after a position, page by page. */
+/** All events after a position, read page by page. */
 export async function readAll (log: TopicLog, topic: string, after: EventId = ORIGIN): Promise<LogEntry[]> {
   const all: LogEntry[] = []
   for (;;) {
@@ -25,12 +25,12 @@ export async function readAll (log: TopicLog, topic: string, after: EventId = OR
   }
 }
 
-/** Their numbers. */
+/** The numbers of the entries. */
 export const numbers = (entries: readonly LogEntry[]): number[] => entries.map(entry => entry.id.n)
-/** Their data. */
+/** The data of the entries. */
 export const dataOf = (entries: readonly LogEntry[]): string[] => entries.map(entry => entry.data)
 
-/** Collects what a log tells of a topic. */
+/** Records what a log reports about a topic. */
 export class Recorder implements TopicListener {
   readonly entries: LogEntry[] = []
   closed = 0

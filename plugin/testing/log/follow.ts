@@ -1,11 +1,12 @@
-import { formatEventId } from '../../topics/event-id.ts'
+import { formatEventId } from '../../topics/ids/event-id.ts'
 import { equal, same, until } from '../assert.ts'
 import { newEvent, newEvents, numbers, Recorder } from './events.ts'
 import type { TopicLogContract } from './contract.ts'
 
-/** What a listener of a topic hears. */
+/** What a listener of a topic receives. */
 export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
-  // The publisher was told that its events, which were stored, had failed; in Redis the error of one ended the process.
+  // Regression: the publish was reported as failed although its events were stored; with Redis, an exception in a
+  // listener ended the process.
   test('a listener that throws fails neither a publish nor the listeners of other topics', async t => {
     const log = await makeLog(t)
     const calls: string[] = []
@@ -14,7 +15,12 @@ export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
       throw new Error(name)
     }
     const recorder = new Recorder()
-    await log.follow('a', { onEntries: fail('entries'), onClosed: fail('closed'), onDoubt: fail('doubt'), onStop: fail('stop') })
+    await log.follow('a', {
+      onEntries: fail('entries'),
+      onClosed: fail('closed'),
+      onDoubt: fail('doubt'),
+      onStop: fail('stop')
+    })
     await log.follow('b', recorder)
     await log.append('a', newEvents(1))
     await log.close('a')
@@ -59,8 +65,8 @@ export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
     equal(recorder.entries.length, 1)
   })
 
-  // A topic whose last reader left and whose next one came in the same turn of the loop: the old follower's leaving
-  // took the new one's place away, and nobody heard anything any more.
+  // Regression: the last reader of a topic left and the next one arrived in the same tick; the departure of the old
+  // follower removed the new one, which then received nothing.
   test('a topic can be followed again, and a follower that leaves late does not take the new one along', async t => {
     const log = await makeLog(t)
     const old = new Recorder()

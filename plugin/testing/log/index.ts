@@ -7,8 +7,9 @@ import { testRead } from './read.ts'
 import { testRetention } from './retention.ts'
 
 /**
- * The contract of a `TopicLog`, as tests: whatever passes them can take the place of the logs of this package. They wait
- * for what a log does by its own clock, a few seconds in all; for what never happens they wait until your runner's limit.
+ * The contract of a `TopicLog`, as tests: an implementation that passes them can replace the logs of this package. They
+ * wait a few seconds in total for effects that depend on the log's clock; if an expected effect never happens, they
+ * wait until the time limit of your test runner.
  */
 export function testTopicLog<T> (contract: TopicLogContract<T>): void {
   testAppend(contract)

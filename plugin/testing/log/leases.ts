@@ -3,6 +3,8 @@ import { dataOf, newEvents, readAll, Recorder } from './events.ts'
 import type { TopicLogContract } from './contract.ts'
 
 const LONG_MS = 600_000
+const TTL_MS = 500
+const KEPT_MS = 1_000
 const LOST = { code: 'TOPICS_LEASE_LOST', statusCode: 409 }
 
 /** The lease of a topic's producer. */
@@ -51,6 +53,44 @@ export function testLeases<T> ({ test, makeLog }: TopicLogContract<T>): void {
     await rejects(log.append('a', newEvents(1)), { code: 'TOPICS_CLOSED' })
   })
 
+  test('a topic is not forgotten before the lease of its producer has run out, and then it is lost first', async t => {
+    const log = await makeLog(t)
+    const { fence } = await log.lease('a', { ...take, leaseMs: KEPT_MS, ttlMs: KEPT_MS })
+    await log.append('a', newEvents(1), { lease: { fence, accepted: 0 } })
+    let look = await log.lease('a', { do: 'look' })
+    await until(async () => (look = await log.lease('a', { do: 'look' })).outcome !== 'ok')
+    match(look, { outcome: 'closed', reason: 'lost' })
+    equal((await readAll(log, 'a')).length, 1)
+    await until(async () => !(await log.locate('a', { ms: 0, n: 0 })).ends.isClosed)
+    equal((await readAll(log, 'a')).length, 0)
+  })
+
+  test('a topic whose lease has run out was lost, also when it is closed before anybody has looked', async t => {
+    const log = await makeLog(t)
+    await log.lease('a', { ...take, leaseMs: 50 })
+    await until(async () => (await log.locate('a', { ms: 0, n: 0 })).ends.isClosed)
+    await log.close('a')
+    match(await log.lease('a', { do: 'look' }), { outcome: 'closed', reason: 'lost' })
+  })
+
+  test('a lease that the log has lost is restored, unless it knows of a later one', async t => {
+    const log = await makeLog(t)
+    const held = { fence: 5, holder: 'one', leaseMs: LONG_MS, accepted: 3 }
+    const restore = { do: 'restore', ...held, ttlMs: 2 * LONG_MS } as const
+    match(await log.lease('a', restore), { outcome: 'ok', fence: 5, holder: 'one', accepted: 3, mustStop: false })
+    equal((await log.locate('a', { ms: 0, n: 0 })).ends.expireAfterMs, 2 * LONG_MS)
+    await log.append('a', newEvents(1), { lease: { fence: 5, accepted: 3 } })
+    match(await log.lease('a', restore), { outcome: 'ok', accepted: 4 })
+    match(await log.lease('a', { ...restore, fence: 6 }), { outcome: 'superseded', fence: 5 })
+    await log.delete('a')
+    match(await log.lease('a', restore), { outcome: 'superseded', fence: 5, holder: '' })
+    const { ttlMs, ...asBefore } = restore
+    match(await log.lease('a', { ...asBefore, fence: 6 }), { outcome: 'ok', fence: 6 })
+    equal((await log.locate('a', { ms: 0, n: 0 })).ends.expireAfterMs, ttlMs)
+    await log.close('a')
+    match(await log.lease('a', { ...restore, fence: 7 }), { outcome: 'closed', fence: 6 })
+  })
+
   test('a close and a delete take the lease away, and a deleted topic has its next producer', async t => {
     const log = await makeLog(t)
     const closed = await log.lease('a', take)
@@ -76,5 +116,42 @@ export function testLeases<T> ({ test, makeLog }: TopicLogContract<T>): void {
     await log.lease('a', { do: 'end', fence, reason: 'stopped', message: '' })
     await until(() => recorder.closed === 1)
     match(await log.lease('a', { do: 'stop', fence: undefined }), { outcome: 'closed', reason: 'stopped' })
+  })
+
+  test('a lease is continued by its holder only, with a new fencing number, and its events count on', async t => {
+    const log = await makeLog(t)
+    const first = await log.lease('a', { ...take, resumeAfter: 0 })
+    await log.append('a', newEvents(3), { lease: { fence: first.fence, accepted: 0 } })
+    const refused = await log.lease('a', { ...take, holder: 'two', resumeAfter: 0 })
+    match(refused, { outcome: 'held', holder: 'one', accepted: 3 })
+    match(await log.lease('a', take), { outcome: 'held', fence: first.fence })
+    match(await log.lease('a', { ...take, resumeAfter: 4 }), { outcome: 'missing', fence: first.fence, accepted: 3 })
+    match(await log.lease('b', { ...take, resumeAfter: 1 }), { outcome: 'missing', fence: 0, isClosed: false })
+    const second = await log.lease('a', { ...take, leaseMs: 2 * LONG_MS, resumeAfter: 2 })
+    match(second, { outcome: 'ok', accepted: 3, leaseMs: 2 * LONG_MS, mustStop: false })
+    equal(second.fence > first.fence, true)
+    await rejects(log.append('a', newEvents(1), { lease: { fence: first.fence, accepted: 3 } }), LOST)
+    await log.append('a', newEvents(1), { lease: { fence: second.fence, accepted: 3 } })
+    await log.lease('a', { do: 'stop', fence: second.fence })
+    match(await log.lease('a', { ...take, resumeAfter: 0 }), { outcome: 'ok', accepted: 4, mustStop: true })
+    const other = { ...take, holder: 'two', takeOver: true, resumeAfter: 0 }
+    match(await log.lease('a', other), { outcome: 'ok', holder: 'two', accepted: 0, mustStop: false })
+  })
+
+  test('a topic is kept for as long as its producer asked, from the last request of that producer on', async t => {
+    const log = await makeLog(t)
+    const { fence } = await log.lease('a', { ...take, ttlMs: TTL_MS })
+    await log.append('a', newEvents(1), { lease: { fence, accepted: 0 } })
+    const ends = async () => (await log.locate('a', { ms: 0, n: 0 })).ends
+    match(await ends(), { count: 1, expireAfterMs: TTL_MS })
+    // Twice as long as an idle topic is kept: the events of a producer that has nothing to append must not expire.
+    for (const until = Date.now() + 2 * TTL_MS; Date.now() < until;) await log.lease('a', { do: 'renew', fence })
+    match(await ends(), { count: 1 })
+    match(await log.lease('a', { do: 'end', fence, reason: 'done', message: '' }), { outcome: 'ok' })
+    match(await ends(), { count: 1, isClosed: true })
+    await until(async () => (await ends()).count === 0)
+    match(await ends(), { isClosed: false, last: { ms: 0, n: 0 } })
+    await log.append('a', newEvents(1))
+    equal((await ends()).expireAfterMs === TTL_MS, false)
   })
 }

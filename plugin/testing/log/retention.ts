@@ -1,13 +1,13 @@
-import { ORIGIN } from '../../topics/event-id.ts'
+import { ORIGIN } from '../../topics/ids/event-id.ts'
 import type { TopicEnds } from '../../topics/log/topic-log.ts'
 import { equal, match, same, until } from '../assert.ts'
 import { newEvents, numbers, readAll } from './events.ts'
 import type { TopicLogContract } from './contract.ts'
 
-/** Of a topic that is looked at while it lives: long enough for a busy machine. */
+/** Lifetime of a topic that is inspected before it expires: long enough for a busy machine. */
 const LIFE_MS = 1_000
 
-/** What goes, and what is remembered of it. */
+/** What retention deletes, and what the log remembers about it. */
 export function testRetention<T> ({ test, makeLog }: TopicLogContract<T>): void {
   test('the oldest events go when there are too many, also within one batch', async t => {
     const log = await makeLog(t, [{ topics: 'few.*', maxEvents: 3 }])

@@ -2,9 +2,9 @@ import { equal, match, ok, same, until } from '../assert.ts'
 import { begin, LIMITS, newHash, presented, recordOf, told, TTL_MS } from './records.ts'
 import type { TokenStoreContract } from './contract.ts'
 
-/** Sessions and subjects that are revoked. */
+/** Revocation of sessions and subjects. */
 export function testRevocation<T> ({ test, stage }: TokenStoreContract<T>): void {
-  test('a session that is revoked is gone, its token too when it is not redeemed yet, and everybody is told', async t => {
+  test('a revoked session is gone, with a token not yet redeemed, and all listeners are notified', async t => {
     const { store, changes } = await stage(t)
     const { session, secret } = await begin(store)
     const fresh = newHash()
@@ -14,12 +14,12 @@ export function testRevocation<T> ({ test, stage }: TokenStoreContract<T>): void
     equal(await store.redeem(presented(fresh), newHash(), LIMITS), undefined)
     same(await store.touch([session], LIMITS), new Set())
     await until(() => told(changes).length >= 2)
-    // On a cluster they may be told by two nodes, in any order.
+    // On a cluster two nodes may announce them, in any order.
     const names = new Set(told(changes).map(change => change.kind === 'session revoked' ? change.session : change.kind))
     same(names, new Set([session, fresh]))
   })
 
-  test('a subject that is revoked: what it was granted before is void, what comes later and what others have is not', async t => {
+  test('a revoked subject: what it was granted before is void, later grants and those of others are not', async t => {
     const { store, changes } = await stage(t)
     const [ann, bob] = [await begin(store), await begin(store, recordOf('bob'))]
     const [fresh, undated, later] = [newHash(), newHash(), newHash()]
@@ -56,7 +56,8 @@ export function testRevocation<T> ({ test, stage }: TokenStoreContract<T>): void
     await store.revokeSubject('dora', 1_000_000)
   })
 
-  // Every node asked for all of them every 30 s, in one script: 300,000 subjects held Redis for 0.65 s each time.
+  // Regression: every node read all revocations every 30 s, in one script: 300,000 subjects blocked Redis for 0.65 s
+  // each time.
   test('revocations are asked for since a time, and one that is forgotten leaves its time', async t => {
     const { store, age } = await stage(t)
     equal(await store.forgottenMs(), 0)
@@ -83,7 +84,7 @@ export function testRevocation<T> ({ test, stage }: TokenStoreContract<T>): void
     same([...(await store.revokedSubjects()).keys()], ['ann'])
   })
 
-  test('superseding is told with the turn of the stream that stays', async t => {
+  test('listeners of a superseded session receive the turn of the stream that stays', async t => {
     const { store, changes } = await stage(t)
     await store.supersede('a session', 7)
     await until(() => told(changes).length >= 1)

@@ -3,7 +3,7 @@ import { equal, match, ok, same } from '../assert.ts'
 import { begin, LIMITS, newHash, presented, recordOf, TTL_MS } from './records.ts'
 import type { TokenStoreContract } from './contract.ts'
 
-/** Sessions that resume, and how they end. */
+/** How sessions are resumed, and how they end. */
 export function testSessions<T> ({ test, stage }: TokenStoreContract<T>): void {
   test('a spent token is resumed with its session\'s secret by whomever, and by no other secret', async t => {
     const { store, age } = await stage(t)
@@ -25,7 +25,8 @@ export function testSessions<T> ({ test, stage }: TokenStoreContract<T>): void {
     const { session, secret } = await begin(store)
     const again = newHash()
     match(await store.find(presented(session), LIMITS), { kind: 'busy' })
-    equal(await store.redeem(presented(session), newHash(), LIMITS), undefined, 'whoever has seen its URL cannot take its place')
+    const stolen = await store.redeem(presented(session), newHash(), LIMITS)
+    equal(stolen, undefined, 'whoever has seen its URL cannot take its place')
     await store.release(newHash(), 1)
     await store.release(session, 7)
     match(await store.find(presented(session), LIMITS), { kind: 'busy' })
@@ -35,7 +36,9 @@ export function testSessions<T> ({ test, stage }: TokenStoreContract<T>): void {
     equal(await store.redeem(presented(session, { fingerprint: 'another' }), newHash(), LIMITS), undefined)
     await age(LIMITS.graceMs + 1)
     equal(await store.find(presented(session), LIMITS), undefined)
-    for (const secretHash of [secret, again]) match(await store.find(presented(session, { secretHash }), LIMITS), { kind: 'resumed' })
+    for (const secretHash of [secret, again]) {
+      match(await store.find(presented(session, { secretHash }), LIMITS), { kind: 'resumed' })
+    }
   })
 
   test('each redemption of a session has its turn, and looking it up takes none', async t => {
@@ -103,7 +106,7 @@ export function testSessions<T> ({ test, stage }: TokenStoreContract<T>): void {
     same(await store.touch(both, LIMITS), new Set())
   })
 
-  test('of many sessions those that are there are told', async t => {
+  test('of many sessions, those that exist are reported', async t => {
     const { store } = await stage(t)
     const begun = await Promise.all(Array.from({ length: 1_100 }, () => begin(store)))
     const sessions = begun.map(({ session }) => session)

@@ -3,7 +3,7 @@ import { equal, match, ok, same } from '../assert.ts'
 import { LIMITS, newHash, presented, recordOf, TTL_MS } from './records.ts'
 import type { TokenStoreContract } from './contract.ts'
 
-/** Tokens, and that each is redeemed once. */
+/** Tokens, each of which is redeemed at most once. */
 export function testTokens<T> ({ test, stage }: TokenStoreContract<T>): void {
   test('a token is found as often as it is looked for, with what it was issued with, and redeemed once', async t => {
     const { store } = await stage(t)
@@ -39,7 +39,9 @@ export function testTokens<T> ({ test, stage }: TokenStoreContract<T>): void {
     const { store } = await stage(t)
     const hash = newHash()
     await store.issue(hash, recordOf('ann'), TTL_MS)
-    const racers = Array.from({ length: 50 }, (_, at) => store.redeem(presented(hash, { fingerprint: `client ${at}` }), newHash(), LIMITS))
+    const racers = Array.from({ length: 50 }, (_, at) =>
+      store.redeem(presented(hash, { fingerprint: `client ${at}` }), newHash(), LIMITS)
+    )
     const taken = await Promise.all(racers)
     same(taken.filter(Boolean).map(found => found?.kind), ['fresh'])
   })

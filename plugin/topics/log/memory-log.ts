@@ -1,9 +1,14 @@
-import { errors } from '../errors.ts'
-import { compareEventIds, idsFrom, isSameEventId, ORIGIN } from '../event-id.ts'
-import type { EventId } from '../event-id.ts'
-import { positionBeforeFirst } from '../resume.ts'
-import { createRetention, rememberedMs } from '../retention.ts'
-import type { RetentionOf, RetentionRule } from '../retention.ts'
+import { checkOptions, isFunction } from '../../common/option-check.ts'
+import type { OptionCheck } from '../../common/option-check.ts'
+import { badOption } from '../errors.ts'
+import { compareEventIds, idsFrom, isSameEventId, ORIGIN } from '../ids/event-id.ts'
+import type { EventId } from '../ids/event-id.ts'
+import { positionBeforeFirst } from '../ids/resume.ts'
+import { retentionRules } from '../retention.ts'
+import type { RetentionRule } from '../retention.ts'
+import { appendError } from './append-error.ts'
+import { entryBytes } from './entry-bytes.ts'
+import { firstWhere } from './first-where.ts'
 import { fingerprintOf, keyNameOf } from './idempotency.ts'
 import type { KeyedAppend } from './idempotency.ts'
 import {
@@ -11,14 +16,16 @@ import {
   applyLease,
   closeTopic,
   countAppend,
-  endingOf,
   expireLease,
+  forgottenState,
   OPEN,
   reopenTopic,
   replyOf,
   tellLease
 } from './lease.ts'
 import type { LeaseReply, LeaseRequest, LeaseState } from './lease.ts'
+import { endedMs, idleSince, Lifetimes } from './lifetimes.ts'
+import type { Living } from './lifetimes.ts'
 import { TopicListeners } from './topic-listeners.ts'
 import type {
   Appended,
@@ -35,46 +42,50 @@ import type {
 } from './topic-log.ts'
 
 export interface MemoryLogOptions {
-  /** Retention by topic pattern; the first rule that matches counts. */
+  /** Retention by topic pattern; the first matching rule applies. */
   retention?: readonly RetentionRule[]
   /** The clock, in Unix ms. Default `Date.now`. */
   now?: () => number
 }
 
-interface Topic {
-  /** Retained entries begin at `head`; what lies before is let go in one piece now and then. */
+const CHECKS: Readonly<Record<keyof MemoryLogOptions, OptionCheck>> = {
+  retention: retentionRules,
+  now: { range: 'a function', ok: isFunction }
+}
+
+interface Topic extends Living {
+  /** Retained entries start at `head`; the entries before it are removed together from time to time. */
   entries: LogEntry[]
   head: number
   last: EventId
   bornMs: number
-  /** 1 ms after the last entry of the life before this one, 0 when there was none. */
   forgottenMs: number
-  /** Whether it is closed, and the lease of its producer. */
   state: LeaseState
-  /** Clock of the last append, close or request of a producer. */
   touchedAt: number
-  /** What was appended with an idempotency key, by the name of the key, oldest first. */
+  /** Appends with an idempotency key, by the name of the key, oldest first. */
   keys: Map<string, KeyedAppend & { usedAt: number }>
 }
 
-/** Dropped entries are let go when they outnumber the kept ones, and there are more than this. */
+/** Dropped entries are removed when they outnumber the retained ones and there are more than this. */
 const MIN_COMPACTED = 1_000
-/** Topics looked at for idle expiry per append: enough to go through all of them while as many appends come. */
+/** Topics checked for idle expiry per append: enough to check all of them within as many appends. */
 const SWEPT_PER_APPEND = 2
-/** Stale idempotency keys dropped each time a topic is looked at: more than one append adds. */
+/** Stale idempotency keys removed each time a topic is accessed: more than one append adds. */
 const KEYS_PER_SWEEP = 2
 
-/** The reference implementation: everything in the memory of one process, gone with it. */
+/** The reference implementation: everything is in the memory of one process and lost with it. */
 export class MemoryLog implements TopicLog {
   readonly #topics = new Map<string, Topic>()
   readonly #listeners = new TopicListeners()
-  readonly #retentionOf: RetentionOf
+  readonly #lifetimes: Lifetimes
   readonly #now: () => number
   #sweep: Iterator<[string, Topic]> | undefined
 
   /** Throws `TOPICS_BAD_OPTION`. */
-  constructor ({ retention, now = Date.now }: MemoryLogOptions = {}) {
-    this.#retentionOf = createRetention(retention)
+  constructor (options: MemoryLogOptions = {}) {
+    checkOptions(options, CHECKS, badOption)
+    const { retention, now = Date.now } = options
+    this.#lifetimes = new Lifetimes(retention, now)
     this.#now = now
   }
 
@@ -88,14 +99,11 @@ export class MemoryLog implements TopicLog {
     const key = keyNameOf(options)
     const fingerprint = key === undefined ? '' : fingerprintOf(events)
     const earlier = this.#earlier(name, topic, key)
-    if (earlier && earlier.fingerprint !== fingerprint) {
-      throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, name)
-    }
+    if (earlier && earlier.fingerprint !== fingerprint) throw appendError('reused', name, options.idempotencyKey)
     if (earlier) return { ids: idsFrom(earlier.first, earlier.count), isRepeat: true }
     const admitted = admitAppend(topic.state, options.lease, events.length)
     if (admitted === 'repeat') return { ids: [], isRepeat: true }
-    if (admitted === 'superseded') throw new errors.TOPICS_LEASE_LOST(name)
-    if (admitted === 'closed') throw new errors.TOPICS_CLOSED(name)
+    if (admitted !== 'append') throw appendError(admitted, name, options.idempotencyKey)
     topic.state = { ...topic.state, lease: countAppend(topic.state.lease, options.lease, events.length, this.#now()) }
     const entries = this.#number(topic, events)
     for (const entry of entries) topic.entries.push(entry)
@@ -117,7 +125,7 @@ export class MemoryLog implements TopicLog {
     let bytes = 0
     for (let at = firstAfter(entries, head, after); at < entries.length && page.length < limit.count; at++) {
       const entry = entries[at]!
-      bytes += Buffer.byteLength(entry.data)
+      bytes += entryBytes(entry)
       if (page.length > 0 && bytes > limit.bytes) break
       page.push(entry)
     }
@@ -157,10 +165,13 @@ export class MemoryLog implements TopicLog {
   }
 
   async lease (name: string, request: LeaseRequest): Promise<LeaseReply> {
-    const topic = this.#topic(name)
+    const topic = this.#peek(name)
     const { outcome, state, news } = applyLease(topic.state, request, this.#now())
-    topic.state = state
-    if (request.do !== 'look') topic.touchedAt = this.#now()
+    // A request without effect creates no topic: its name may have been made up by a client.
+    if (outcome === 'ok' && request.do !== 'look') {
+      this.#topics.set(name, topic)
+      Object.assign(topic, { state, touchedAt: this.#now() })
+    }
     if (news) this.#listeners.tell(name, listener => tellLease(listener, news, state.lease.fence))
     return replyOf(outcome, state, this.#now())
   }
@@ -175,32 +186,23 @@ export class MemoryLog implements TopicLog {
     this.#listeners.clear()
   }
 
-  /** The topic as it is now: without entries that are too old, and empty when it has expired. */
+  /** The current state of the topic: without entries that are too old, and empty if it has expired. */
   #peek (name: string): Topic {
     const topic = this.#topics.get(name)
-    if (topic && !this.#hasExpired(name, topic)) {
+    if (topic && !this.#lifetimes.hasExpired(name, topic)) {
       this.#trim(name, topic)
-      topic.state = expireLease(topic.state, this.#now())
-      return topic
+      const touchedAt = idleSince(topic)
+      const state = expireLease(topic.state, this.#now())
+      return state === topic.state ? topic : Object.assign(topic, { state, touchedAt })
     }
-    if (!topic) return emptyTopic(this.#now(), 0)
+    if (!topic) return emptyTopic(this.#now(), 0, OPEN)
     this.#forget(name, topic)
-    return emptyTopic(this.#now(), endedMs(topic))
+    return emptyTopic(this.#now(), endedMs(topic), OPEN)
   }
 
-  #endsOf (name: string, { entries, head, last, bornMs, forgottenMs, state }: Topic): TopicEnds {
-    const { expireAfterMs } = this.#retentionOf(name)
-    return {
-      first: entries[head]?.id,
-      last,
-      count: entries.length - head,
-      bornMs,
-      forgottenMs,
-      expireAfterMs,
-      nowMs: this.#now(),
-      ...endingOf(state, this.#now()),
-      jumps: []
-    }
+  #endsOf (name: string, topic: Topic): TopicEnds {
+    const { entries, head } = topic
+    return this.#lifetimes.endsOf(name, topic, { first: entries[head]?.id, count: entries.length - head })
   }
 
   #topic (name: string): Topic {
@@ -209,43 +211,34 @@ export class MemoryLog implements TopicLog {
     return topic
   }
 
-  #hasExpired (name: string, topic: Topic): boolean {
-    const { expireAfterMs } = this.#retentionOf(name)
-    return expireAfterMs > 0 && this.#now() - topic.touchedAt >= expireAfterMs
-  }
-
   #earlier (name: string, topic: Topic, key: string | undefined): KeyedAppend | undefined {
     this.#dropStaleKeys(name, topic)
     const used = key === undefined ? undefined : topic.keys.get(key)
-    return used && !this.#isStale(name, used) ? used : undefined
+    return used && !this.#lifetimes.isStale(name, used) ? used : undefined
   }
 
-  /** The newest key stands last, also where one of the same name has become stale. */
+  /** The newest key is last, even if it replaces a stale one of the same name. */
   #remember ({ keys }: Topic, key: string, used: KeyedAppend & { usedAt: number }): void {
     keys.delete(key)
     keys.set(key, used)
   }
 
-  #isStale (name: string, { usedAt }: { usedAt: number }): boolean {
-    return this.#now() - usedAt >= this.#retentionOf(name).idempotencyMs
-  }
-
   #dropStaleKeys (name: string, { keys }: Topic): void {
     let dropped = 0
     for (const [key, used] of keys) {
-      if (dropped++ === KEYS_PER_SWEEP || !this.#isStale(name, used)) return
+      if (dropped++ === KEYS_PER_SWEEP || !this.#lifetimes.isStale(name, used)) return
       keys.delete(key)
     }
   }
 
-  /** Gives each event its id: one time for all, never before the last one's, and the next numbers. */
+  /** Assigns ids to events: the same time for all, never earlier than the last one, and consecutive numbers. */
   #number (topic: Topic, events: readonly NewEvent[]): LogEntry[] {
     const ms = Math.max(topic.last.ms, topic.forgottenMs + 1, this.#now())
     return events.map((event, at) => ({ ...event, id: { ms, n: topic.last.n + 1 + at } }))
   }
 
   #trim (name: string, topic: Topic): void {
-    const { maxEvents, maxAgeMs } = this.#retentionOf(name)
+    const { maxEvents, maxAgeMs } = this.#lifetimes.retentionOf(name)
     topic.head = Math.max(topic.head, topic.entries.length - maxEvents)
     if (maxAgeMs > 0) topic.head = firstAfter(topic.entries, topic.head, { ms: this.#now() - maxAgeMs, n: Infinity })
     if (topic.head < MIN_COMPACTED || topic.head < topic.entries.length / 2) return
@@ -253,7 +246,7 @@ export class MemoryLog implements TopicLog {
     topic.head = 0
   }
 
-  /** Idle topics and stale keys are dropped although nobody asks for them, a few per append and without a timer. */
+  /** Drops idle topics and stale keys that nobody accesses, a few per append and without a timer. */
   #sweepSome (): void {
     this.#sweep ??= this.#topics.entries()
     for (let swept = 0; swept < SWEPT_PER_APPEND; swept++) {
@@ -263,39 +256,25 @@ export class MemoryLog implements TopicLog {
         return
       }
       const [name, topic] = value
-      if (this.#hasExpired(name, topic)) this.#forget(name, topic)
+      if (this.#lifetimes.hasExpired(name, topic)) this.#forget(name, topic)
       else this.#dropStaleKeys(name, topic)
     }
   }
 
-  /** Of an expired topic only its end is remembered, for a while; then nothing. */
   #forget (name: string, topic: Topic): void {
-    if (!this.#hasExpired(name, topic)) return
-    const idleMs = this.#now() - topic.touchedAt
-    if (idleMs >= rememberedMs(this.#retentionOf(name).expireAfterMs)) this.#topics.delete(name)
-    else if (topic.last.n > 0 || topic.state.isClosed) {
-      this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic)))
+    const fate = this.#lifetimes.fateOf(name, topic)
+    if (fate === 'drop') this.#topics.delete(name)
+    else if (fate === 'end') {
+      this.#topics.set(name, emptyTopic(topic.touchedAt, endedMs(topic), forgottenState(topic.state)))
     }
   }
 }
 
-/** What is remembered of a topic that is forgotten. */
-function endedMs ({ last, forgottenMs }: Pick<Topic, 'last' | 'forgottenMs'>): number {
-  return last.n > 0 ? last.ms + 1 : forgottenMs
+function emptyTopic (touchedAt: number, forgottenMs: number, state: LeaseState): Topic {
+  return { entries: [], head: 0, last: ORIGIN, bornMs: 0, forgottenMs, state, touchedAt, keys: new Map() }
 }
 
-function emptyTopic (touchedAt: number, forgottenMs: number): Topic {
-  return { entries: [], head: 0, last: ORIGIN, bornMs: 0, forgottenMs, state: OPEN, touchedAt, keys: new Map() }
-}
-
-/** Index of the first entry after a position, from `head` on, by halving. */
+/** Index of the first entry after a position, from `head` on. */
 function firstAfter (entries: readonly LogEntry[], head: number, position: EventId): number {
-  let low = head
-  let high = entries.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compareEventIds(entries[middle]!.id, position) > 0) high = middle
-    else low = middle + 1
-  }
-  return low
+  return firstWhere(head, entries.length, index => compareEventIds(entries[index]!.id, position) > 0)
 }

@@ -1,24 +1,24 @@
 import type { LogLogger, TopicListener } from './topic-log.ts'
 
 /**
- * The listeners of a log, one for each followed topic. One that throws harms neither the log, which has stored the
- * events by then, nor the listeners of other topics; the log's logger reports it.
+ * The listeners of a log, one for each followed topic. An exception in a listener affects neither the log, which has
+ * already stored the events, nor the listeners of other topics; it is reported to the log's logger.
  */
 export class TopicListeners {
   readonly #listeners = new Map<string, TopicListener>()
   #logger: LogLogger | undefined
 
-  /** Reports to this logger from now on; before that, nothing is reported. */
+  /** Reports to this logger from now on; before this call nothing is reported. */
   start (logger: LogLogger | undefined): void {
     this.#logger = logger
   }
 
-  /** Takes the place of the topic's listener. */
+  /** Replaces the topic's listener. */
   set (topic: string, listener: TopicListener): void {
     this.#listeners.set(topic, listener)
   }
 
-  /** False, and nothing changes, when the topic has another listener. */
+  /** Returns false, and changes nothing, if the topic has another listener. */
   delete (topic: string, listener: TopicListener): boolean {
     return this.#listeners.get(topic) === listener && this.#listeners.delete(topic)
   }

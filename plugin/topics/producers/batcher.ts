@@ -1,16 +1,16 @@
 /** How items are gathered into batches. */
 export interface BatchLimits {
-  /** Items in one batch, at most. */
+  /** Maximum number of items in one batch. */
   batchEvents: number
   /** How long the first item of a batch waits for others, in ms. */
   batchMs: number
 }
 
-/** Bytes of a batch from which it does not wait for more. */
+/** A batch of at least this many bytes does not wait for more. */
 const MAX_BATCH_BYTES = 1024 * 1024
 
 /**
- * Gathers items and hands them on in batches, one at a time. While a batch is being written the next one fills; once
+ * Collects items and passes them on in batches, one at a time. While a batch is being written the next one fills; when
  * that one is full too, `add` waits, so a source is never more than two batches ahead of the log.
  */
 export class Batcher<T extends { readonly bytes: number }> {
@@ -23,7 +23,7 @@ export class Batcher<T extends { readonly bytes: number }> {
   #writing: Promise<void> | undefined
   #failure: { error: unknown } | undefined
 
-  /** When `write` rejects, so does everything after it. */
+  /** If `write` rejects, all later calls do, too. */
   constructor (limits: BatchLimits, write: (batch: readonly T[]) => Promise<void>) {
     this.#limits = limits
     this.#write = write
@@ -43,7 +43,7 @@ export class Batcher<T extends { readonly bytes: number }> {
     if (this.#isFull) this.#begin()
   }
 
-  /** Writes what is left; settles when everything is written. */
+  /** Writes the remaining items; settles when everything is written. */
   async flush (): Promise<void> {
     while (this.#writing || this.#items.length > 0) {
       if (!this.#writing) this.#begin()

@@ -1,22 +1,23 @@
-import type { Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
 import { CommandError } from '../command.ts'
 
 /** A line of input without its line break, numbered from 1. */
 export interface Line { number: number, text: string }
 
 /** Maximum length of a line, in characters: the largest value of MAX_EVENT_BYTES. */
-const MAX_LINE = 16_777_216
+export const MAX_LINE = 16_777_216
 
 /**
  * The lines of each chunk, as soon as they are complete; the text after the last line break is a line, too. LF and CR
  * LF end a line. Rejects with a `CommandError` if a line is too long for any event.
  */
-export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
+export async function * linesOf (input: AsyncIterable<Buffer>): AsyncGenerator<Line[]> {
   let number = 1
   let rest: string[] = []
   let length = 0
-  for await (const chunk of input.setEncoding('utf8') as AsyncIterable<string>) {
-    const [first, ...others] = chunk.split('\n') as [string, ...string[]]
+  const decoder = new StringDecoder()
+  for await (const chunk of input) {
+    const [first, ...others] = decoder.write(chunk).split('\n') as [string, ...string[]]
     rest.push(first)
     length += first.length
     if (length > MAX_LINE) throw new CommandError(`line ${number} has more than ${MAX_LINE} characters`)
@@ -26,6 +27,6 @@ export async function * linesOf (input: Readable): AsyncGenerator<Line[]> {
     rest = [others.at(-1)!]
     length = rest[0]!.length
   }
-  const text = rest.join('')
+  const text = rest.join('') + decoder.end()
   if (text !== '') yield [{ number, text }]
 }

@@ -2,91 +2,76 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
-import { parseDuration } from '../../config/duration.ts'
-import { describeAnswer, request, RequestError } from '../request.ts'
+import { printable } from '../printable.ts'
+import { request, RequestError } from '../request.ts'
 import type { Answer } from '../request.ts'
+import { Away, DEFAULT_WAIT, describe, isTemporary, waitOf } from '../retry.ts'
+import { eventReader, greetTyping } from './input.ts'
+import type { InputEvent } from './input.ts'
 import { linesOf } from './lines.ts'
-import type { Line } from './lines.ts'
+import { checkLive, LIVE_FLAGS, publishLive } from './live.ts'
 
 /** Maximum number of events of one publish. */
 const MAX_BATCH_EVENTS = 1_000
 
-/** As long as a restart behind a proxy takes on a busy machine. */
-const DEFAULT_WAIT = '60s'
-/** Pauses between tries, in ms: the first one, then doubled up to the last one. */
-const FIRST_PAUSE_MS = 200
-const LAST_PAUSE_MS = 2_000
-/** Applies to Retry-After as well. */
-const MAX_PAUSE_MS = 60_000
 /** A try without a response within this time has failed. */
 const TRY_TIMEOUT_MS = 60_000
 
-/** `resumable-sse publish TOPIC [DATA]`. Prints the id of each event. */
+/** `resumable-sse publish TOPIC [DATA]`. Prints the id of each event; with `--live`, what is said of it there. */
 export const publish: Command = {
   usage: 'TOPIC [DATA]',
   summary: 'Publish DATA, or each line of stdin as it arrives, and print the ids.',
   flags: {
     event: { value: 'NAME', meaning: 'Name of the events.' },
     ndjson: { value: undefined, meaning: 'Each line of stdin is JSON: {"event"?, "data", "retry"?}.' },
+    sse: { value: undefined, meaning: 'stdin is the event stream of another server, such as the output of curl -N.' },
     wait: {
       value: 'DURATION',
       meaning: `How long to wait while the service is unavailable: 0, 30s, 10m, 2h or 1d; default ${DEFAULT_WAIT}.`
     },
+    ...LIVE_FLAGS,
     ...CLIENT_FLAGS
   },
   async run (call, terminal) {
     const { topic, data } = operands(call)
+    if (call.switches.has('live')) return await publishLive(call, topic, terminal)
     const publisher = new Publisher(call, topic, terminal)
     if (data !== undefined) await publisher.publish([JSON.stringify({ event: call.values.get('event'), data })])
     else await publishLines(call, terminal, publisher)
   }
 }
 
-function operands ({ others, switches }: Call): { topic: string, data: string | undefined } {
+/** The switches that are about stdin. */
+const READS_STDIN = ['live', 'ndjson', 'sse']
+
+function operands (call: Call): { topic: string, data: string | undefined } {
+  const { others, switches } = call
   const [topic, data, ...more] = others
   if (topic === undefined) throw new UsageError('publish needs a topic')
   if (more.length > 0) throw new UsageError('publish accepts one DATA argument: quote data that contains spaces')
-  if (data !== undefined && switches.has('ndjson')) throw new UsageError('--ndjson reads stdin: omit DATA')
+  const read = READS_STDIN.find(name => switches.has(name))
+  if (data !== undefined && read !== undefined) throw new UsageError(`--${read} reads stdin: omit DATA`)
+  if (switches.has('ndjson') && switches.has('sse')) throw new UsageError('--ndjson and --sse cannot be combined')
+  checkLive(call)
   return { topic, data }
 }
 
 /** Lines that arrive together are one batch. Further lines wait in stdin until it is published. */
 async function publishLines (call: Call, { stdin, stderr }: Terminal, publisher: Publisher): Promise<void> {
-  if ((stdin as { isTTY?: boolean }).isTTY) {
-    stderr.write('resumable-sse: each line you type is published; press Ctrl-D to end\n')
-  }
-  const toEvent = call.switches.has('ndjson') ? eventOfJson : eventOfText
+  const toEvent = eventReader(call)
+  greetTyping(stdin, stderr)
   for await (const lines of linesOf(stdin)) {
-    const filled = call.switches.has('ndjson') ? lines.filter(({ text }) => text.trim() !== '') : lines
     // All lines first: if one is not an event, none of the lines that arrived with it is published.
-    const events = filled.map(line => toEvent(line, call.values.get('event')))
+    const events = lines.flatMap(toEvent)
     for (let at = 0; at < events.length; at += MAX_BATCH_EVENTS) {
-      const end = Math.min(at + MAX_BATCH_EVENTS, events.length)
-      await publisher.publish(events.slice(at, end), nameOf(filled[at]!, filled[end - 1]!))
+      const batch = events.slice(at, at + MAX_BATCH_EVENTS)
+      await publisher.publish(batch.map(({ json }) => json), nameOf(batch[0]!, batch.at(-1)!))
     }
   }
 }
 
-function nameOf (first: Line, last: Line): string {
+function nameOf (first: InputEvent, last: InputEvent): string {
   return first.number === last.number ? `line ${first.number}: ` : `lines ${first.number} to ${last.number}: `
-}
-
-function eventOfText ({ text }: Line, event: string | undefined): string {
-  return JSON.stringify({ event, data: text })
-}
-
-/** The line unchanged: the format of numbers and the order of keys are kept. A name is added if it has none. */
-function eventOfJson ({ number, text }: Line, event: string | undefined): string {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    throw new CommandError(`line ${number} is not JSON: ${(error as Error).message}`)
-  }
-  const isNamed = typeof value !== 'object' || value === null || Array.isArray(value) || Object.hasOwn(value, 'event')
-  if (event === undefined || isNamed) return text
-  const members = text.trim().slice(1)
-  return `{"event":${JSON.stringify(event)}${Object.keys(value as object).length > 0 ? ',' : ''}${members}`
 }
 
 /** Publishes batches one after the other, each exactly once. */
@@ -122,8 +107,7 @@ class Publisher {
       )
       if (isAcknowledged(answer)) {
         if (isAway.hasBegun) stderr.write('resumable-sse: the service is available again, publishing continues\n')
-        const { ids } = JSON.parse(answer.text) as { ids: string[] }
-        stdout.write(ids.map(id => `${id}\n`).join(''))
+        stdout.write(idsIn(answer).map(id => `${printable(id)}\n`).join(''))
         return
       }
       const isFirst = !isAway.hasBegun
@@ -137,67 +121,15 @@ class Publisher {
   }
 }
 
-/** How long the service has been unavailable, and whether the events may have been published anyway. */
-class Away {
-  readonly #waitMs: number
-  #since: number | undefined
-  #pauseMs = FIRST_PAUSE_MS
-  #mayBeDone = false
-
-  constructor (waitMs: number) {
-    this.#waitMs = waitMs
-  }
-
-  get hasBegun (): boolean { return this.#since !== undefined }
-
-  /** After a failed try: how long to wait before the next one, in ms; undefined if there should be none. */
-  next (answer: Answer | RequestError): number | undefined {
-    if (!isTemporary(answer)) return undefined
-    this.#mayBeDone ||= mayBeDone(answer)
-    this.#since ??= performance.now()
-    const leftMs = this.#since + this.#waitMs - performance.now()
-    if (leftMs <= 0) return undefined
-    const pauseMs = Math.max(this.#pauseMs, retryAfterMs(answer))
-    this.#pauseMs = Math.min(2 * this.#pauseMs, LAST_PAUSE_MS)
-    return Math.min(pauseMs, leftMs, MAX_PAUSE_MS)
-  }
-
-  /** Ends the message if the service did not come back. All other errors mean that nothing was published. */
-  get outcome (): string {
-    const outcome = this.#mayBeDone ? 'the events may have been published' : 'nothing was published'
-    return `; gave up after ${this.#waitMs / 1_000} s: ${outcome}`
-  }
-}
-
 function isAcknowledged (answer: Answer | RequestError): answer is Answer {
   return !(answer instanceof RequestError) && answer.status === 201
 }
 
-/** 408 and 429 invite another try; so does every 5xx, which a proxy returns while the service restarts. */
-function isTemporary (answer: Answer | RequestError): boolean {
-  return answer instanceof RequestError
-    ? answer.isTemporary
-    : answer.status >= 500 || answer.status === 429 || answer.status === 408
-}
-
-function mayBeDone (answer: Answer | RequestError): boolean {
-  return answer instanceof RequestError ? answer.mayBeDone : answer.status >= 500
-}
-
-function retryAfterMs (answer: Answer | RequestError): number {
-  const seconds = answer instanceof RequestError ? 0 : Number(answer.headers.get('retry-after') ?? 0)
-  return Number.isFinite(seconds) ? 1_000 * seconds : 0
-}
-
-function describe (answer: Answer | RequestError): string {
-  return answer instanceof RequestError ? answer.message : describeAnswer(answer)
-}
-
-function waitOf ({ values }: Call): number {
-  const text = values.get('wait') ?? DEFAULT_WAIT
-  const ms = text === '0' ? 0 : parseDuration(text)
-  if (ms === undefined) {
-    throw new UsageError(`--wait must be 0 or a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(text)}`)
+/** The ids of the events; throws for an answer that is not one of the service. */
+function idsIn ({ text }: Answer): string[] {
+  try {
+    return (JSON.parse(text) as { ids: unknown[] }).ids.map(String)
+  } catch {
+    throw new CommandError('published, but the answer has no ids: is this resumable-sse?')
   }
-  return ms
 }

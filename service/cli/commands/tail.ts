@@ -1,17 +1,17 @@
 import { once } from 'node:events'
-import { fetchTransport, subscribe } from 'fastify-resumable-sse/client'
+import type * as Client from 'fastify-resumable-sse/client'
 import type { StreamItem, Subscription, SubscriptionError } from 'fastify-resumable-sse/client'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
 import { printable } from '../printable.ts'
 import { describeAnswer, readAnswer, RequestError } from '../request.ts'
 
-/** Somebody waits in front of the terminal: the service is tried again at least this often. */
+/** The longest pause between attempts: somebody is waiting in front of the terminal. */
 const MAX_WAIT_MS = 10_000
 const OK = 200
 const FINISHED = 204
 
-/** `resumable-sse tail TOPIC…`. Prints each event; reconnects by itself, and continues after the last one. */
+/** `resumable-sse tail TOPIC…`. Prints each event; reconnects automatically, and continues after the last one. */
 export const tail: Command = {
   usage: 'TOPIC…',
   summary: 'Print the events of topics, each once, over reconnects and restarts. Ends when all topics are finished.',
@@ -23,23 +23,23 @@ export const tail: Command = {
     ...CLIENT_FLAGS
   },
   async run (call, terminal) {
-    await new Tail(call, terminal).run()
+    await new Tail(call, terminal, await import('fastify-resumable-sse/client')).run()
   }
 }
 
-/** One subscription of the library's client, which reconnects; this prints what it delivers and says how it is. */
+/** One subscription of the library's client, which reconnects; this class prints the events and reports the state. */
 class Tail {
   readonly #subscription: Subscription
   readonly #url: string
   readonly #isJson: boolean
   readonly #terminal: Terminal
   readonly #topics: readonly string[]
-  /** What the service answered last, when that was no stream. */
+  /** The description of the last error response. */
   #answer: string | undefined
-  /** Why another try would not help, where the client cannot know. */
+  /** The reason why another attempt would not help, if the client cannot know it. */
   #failure: CommandError | undefined
 
-  constructor (call: Call, terminal: Terminal) {
+  constructor (call: Call, terminal: Terminal, { fetchTransport, subscribe }: typeof Client) {
     const { urlOf, headers } = serviceOf(call)
     this.#topics = topicsOf(call)
     this.#url = urlOf(`/events?${queryOf(call)}`)
@@ -56,7 +56,7 @@ class Tail {
     this.#listen()
   }
 
-  /** Settles when all topics are finished or the command is to end; rejects when another try would not help. */
+  /** Settles when all topics have ended or the command should end; rejects if another attempt would not help. */
   async run (): Promise<void> {
     try {
       for await (const item of this.#subscription) await this.#take(item)
@@ -76,7 +76,7 @@ class Tail {
     })
   }
 
-  /** Notes the code of an error response, and ends the subscription where a request can never succeed. */
+  /** Records the error code of a response, and ends the subscription if the request can never succeed. */
   async #fetch (input: string | URL | Request, init?: RequestInit): Promise<Response> {
     this.#answer = undefined
     let response: Response
@@ -98,7 +98,7 @@ class Tail {
     this.#subscription.close()
   }
 
-  /** In the words of the service, code included, where it has answered. */
+  /** In the service's own words, including the code, if there was a response. */
   #describe ({ message, status }: { message: string, status?: number | undefined }): string {
     return status === undefined || this.#answer === undefined ? printable(message) : this.#answer
   }
@@ -108,21 +108,21 @@ class Tail {
       const { kind, ...gap } = item
       this.#tell(`stream.gap ${JSON.stringify(gap)}`)
     } else if (item.kind === 'end') {
-      // Without a topic the service answered 204: each topic has been reported already.
+      // Without a topic the service responded with 204: each topic has been reported already.
       if (item.topic !== undefined) this.#tell(describeEnd(item.topic, item.reason))
     } else {
       await this.#print(item)
     }
   }
 
-  /** Waits for whoever reads the output: the client reads no more of the stream meanwhile. */
+  /** Waits until stdout accepts more; in the meantime the client does not read from the stream. */
   async #print (event: StreamItem & { kind: 'event' }): Promise<void> {
     const { stdout, signal } = this.#terminal
     const hasRoom = stdout.write(`${this.#isJson ? asJson(event) : this.#asLine(event)}\n`)
     if (!hasRoom) await once(stdout, 'drain', { signal }).catch(() => {})
   }
 
-  /** One line, so that no publisher can forge another. With several topics each line has its topic. */
+  /** One line per event, so that no publisher can forge another line. With several topics each line names its topic. */
   #asLine ({ lastEventId, topic = UNKNOWN, event, data }: StreamItem & { kind: 'event' }): string {
     return [lastEventId, ...(this.#topics.length > 1 ? [topic] : []), event, data].map(printable).join(' ')
   }
@@ -132,10 +132,10 @@ class Tail {
   }
 }
 
-/** The topic of an event of several, from a server that does not say it. */
+/** Shown if a server does not send the topics of events. */
 const UNKNOWN = '?'
 
-/** `JSON.stringify` leaves C1 controls as they are. */
+/** `JSON.stringify` does not escape C1 control characters. */
 function asJson ({ lastEventId, topic = UNKNOWN, event, data }: StreamItem & { kind: 'event' }): string {
   return printable(JSON.stringify({ id: lastEventId, topic, event, data }))
 }
@@ -144,7 +144,7 @@ function describeEnd (topic: string, reason: string): string {
   return `topic ${topic} is finished${reason === 'closed' ? '' : ` (${reason})`}: these were all its events`
 }
 
-/** Sorted and without duplicates, as the service has them in its cursors. */
+/** Sorted and without duplicates, as in the service's cursors. */
 function topicsOf ({ others }: Call): string[] {
   const pattern = others.find(topic => topic.includes('*'))
   if (others.length === 0 || others.includes('')) throw new UsageError('tail needs a topic')

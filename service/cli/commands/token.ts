@@ -1,4 +1,3 @@
-import { SignJWT } from 'jose'
 import { CommandError, UsageError } from '../command.ts'
 import type { Call, Command } from '../command.ts'
 import { variables } from '../../config/config.ts'
@@ -8,7 +7,7 @@ import { list } from '../../config/variable.ts'
 
 const DEFAULT_LIFETIME = '1h'
 
-/** `resumable-sse token`: a token as the issuer of an application would sign it, for trials and tools. */
+/** `resumable-sse token`: creates a token as the issuer of an application would, for trials and tools. */
 export const token: Command = {
   usage: '[flags]',
   summary: 'Sign a token with JWT_SECRET, or the secret in JWT_SECRET_FILE, and print it.',
@@ -36,6 +35,7 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   if (!ms) {
     throw new UsageError(`--expires-in must be a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(lifetime)}`)
   }
+  const { SignJWT } = await import('jose')
   const jwt = new SignJWT({ [env.JWT_CLAIM || variables.JWT_CLAIM.default]: { subscribe, publish } })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject(values.get('sub') ?? 'cli')
@@ -49,7 +49,7 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   return jwt.sign(secretOf(env))
 }
 
-/** It must be the secret that the service uses, so it is read in the same way. */
+/** Read in the same way as by the service, because it must be the same secret. */
 function secretOf (env: Call['env']): Uint8Array {
   const { value, problems } = readVariable('JWT_SECRET', { env, flags: new Map() })
   if (typeof value !== 'string') {

@@ -1,7 +1,7 @@
 import { CallError } from '../page/api.ts'
 import type { Api } from '../page/api.ts'
 
-/** Between two requests. */
+/** The interval between requests. */
 const POLL_MS = 2_000
 
 export interface PollerListener {
@@ -9,10 +9,7 @@ export interface PollerListener {
   failed (error: CallError): void
 }
 
-/**
- * Asks the service again and again while the page is visible, and at once when there is another token. One request at
- * a time.
- */
+/** Polls the service while the page is visible, and immediately when the token changes. One request at a time. */
 export class Poller {
   readonly #api: Api
   readonly #path: string
@@ -28,7 +25,7 @@ export class Poller {
     api.token.onChange(() => this.start())
   }
 
-  /** Asks now, and from then on. */
+  /** Sends a request now, and then repeatedly. */
   start (): void {
     clearTimeout(this.#timer)
     if (document.visibilityState === 'visible' && !this.#isAsking) void this.#ask()

@@ -1,11 +1,11 @@
 import { numberOf } from '../page/format.ts'
 
-/** Samples of a plot, and how many of the newest make the rate. */
+/** Number of samples in a plot, and how many of the newest determine the rate. */
 export const SAMPLES = 60
 const RECENT = 5
-/** After a failover of Redis the numbers of a topic jump by a million or more; those are no events. */
+/** After a failover of Redis the numbers of a topic jump by a million or more; such jumps are not events. */
 const MAX_EVENTS_PER_SAMPLE = 500_000
-/** Topics whose samples are kept. */
+/** Maximum number of topics with samples. */
 const MAX_TOPICS = 1_000
 
 interface Series { number: number, readonly perSecond: number[] }
@@ -16,7 +16,7 @@ export class Rates {
   #sampledAt: number | undefined
 
   /**
-   * Takes the newest id of each topic, null for none; a topic that is missing had no event. `nowMs` is of a monotonic
+   * Adds the newest id of each topic, null for none; a topic that is missing had no event. `nowMs` is from a monotonic
    * clock.
    */
   sample (newest: ReadonlyMap<string, string | null>, nowMs: number): void {
@@ -25,7 +25,7 @@ export class Rates {
     for (const [topic, id] of newest) if (!this.#series.has(topic)) this.#begin(topic, id)
     for (const [topic, series] of this.#series) {
       const number = numberOf(newest.get(topic) ?? '') ?? series.number
-      // Another process may answer, and know less of the topic.
+      // Another process may respond that knows fewer events of the topic.
       const events = Math.max(0, number - series.number)
       series.number = Math.max(number, series.number)
       series.perSecond.push(seconds === 0 || events > MAX_EVENTS_PER_SAMPLE ? 0 : events / seconds)
@@ -33,13 +33,13 @@ export class Rates {
     }
   }
 
-  /** Events per second of late. */
+  /** The current rate in events per second. */
   rateOf (topic: string): number {
     const recent = this.samplesOf(topic).slice(-RECENT)
     return recent.length === 0 ? 0 : recent.reduce((sum, each) => sum + each, 0) / recent.length
   }
 
-  /** Events per second, sample by sample, the oldest first. */
+  /** Events per second for each sample, oldest first. */
   samplesOf (topic: string): readonly number[] {
     return this.#series.get(topic)?.perSecond ?? []
   }

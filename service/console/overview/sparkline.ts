@@ -4,7 +4,7 @@ const SVG = 'http://www.w3.org/2000/svg'
 const WIDTH = 96
 const HEIGHT = 20
 
-/** A small plot, as high as its highest sample. Decoration: the rate is beside it as text. */
+/** A small plot, scaled to its highest sample. It is decoration: the rate is shown next to it as text. */
 export class Sparkline {
   readonly node = document.createElementNS(SVG, 'svg')
   readonly #area = document.createElementNS(SVG, 'path')
@@ -19,7 +19,7 @@ export class Sparkline {
     this.node.append(this.#area, this.#line)
   }
 
-  /** Shows samples, the newest at the right edge. */
+  /** Shows samples, with the newest at the right edge. */
   show (samples: readonly number[]): void {
     const highest = Math.max(1e-9, ...samples)
     const step = WIDTH / (SAMPLES - 1)

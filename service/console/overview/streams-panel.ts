@@ -15,14 +15,14 @@ interface Stream {
 }
 interface StreamList { readonly open: number, readonly lagging: number, readonly streams: readonly Stream[] }
 
-/** Rows in the page. */
+/** Maximum number of rows in the page. */
 const MAX_ROWS = 50
-/** Streams asked for. */
+/** Number of streams requested. */
 const LIMIT = 500
-/** Topics of a stream that are named. */
+/** Maximum number of topics shown for a stream. */
 const MAX_NAMED = 3
 
-/** The open streams of the process that answers, those that lag first. */
+/** The open streams of the process that responds, with the most lagging first. */
 export class StreamsPanel {
   readonly #rows = byId('streams')
   readonly #message = byId('streams-message')

@@ -17,14 +17,14 @@ interface Row {
   readonly toggle: HTMLButtonElement
 }
 
-/** Rows in the page. */
+/** Maximum number of rows in the page. */
 const MAX_ROWS = 60
 
 export interface TopicsPanelInit {
   readonly api: Api
-  /** Topics that the page tails. */
+  /** Topics that the page is subscribed to. */
   readonly tailed: () => readonly string[]
-  /** Adds a topic to the tail, or removes it. */
+  /** Adds a topic to the subscription, or removes it. */
   readonly toggle: (topic: string) => void
 }
 
@@ -48,7 +48,7 @@ export class TopicsPanel {
     }).start()
   }
 
-  /** The page tails other topics. */
+  /** Called when the page subscribes to other topics. */
   refresh (): void {
     const tailed = this.#init.tailed()
     for (const [topic, { toggle }] of this.#rows) toggle.setAttribute('aria-pressed', String(tailed.includes(topic)))
@@ -56,7 +56,7 @@ export class TopicsPanel {
 
   #show ({ topics, total }: TopicList): void {
     this.#rates.sample(new Map(topics.map(({ topic, last }) => [topic, last])), performance.now())
-    // In the order of their names: no row moves away under a finger because another topic is active.
+    // Ordered by name, so that rows do not move while somebody is about to tap one.
     const shown = [...topics].sort((a, b) => a.topic < b.topic ? -1 : 1)
     this.#keepOnly(new Set(shown.map(({ topic }) => topic)))
     shown.forEach((each, at) => this.#place(this.#update(each), at))

@@ -1,9 +1,9 @@
 import type { PageToken } from './token.ts'
 
-/** The answer to a call; `body` is parsed JSON, or undefined. */
+/** The response to a call; `body` is parsed JSON, or undefined. */
 export interface Answer { readonly status: number, readonly body: unknown }
 
-/** A call that failed, in words for people. `status` is undefined when there was no answer. */
+/** A call that failed, with a message for users. `status` is undefined if there was no response. */
 export class CallError extends Error {
   readonly status: number | undefined
 
@@ -14,8 +14,8 @@ export class CallError extends Error {
 }
 
 /**
- * Calls of the service, by the page's user. Paths are relative to the page, as a proxy may serve all of it below a
- * path.
+ * Calls to the service on behalf of the page's user. Paths are relative to the page, because a proxy may serve
+ * everything below a path.
  */
 export class Api {
   /** The credentials of the page's user. */
@@ -25,7 +25,7 @@ export class Api {
     this.token = token
   }
 
-  /** Rejects with a `CallError` for any answer from 400 on, and for none. */
+  /** Rejects with a `CallError` for any status from 400 on, and if there is no response. */
   async call (path: string, { method = 'GET', body }: { method?: string, body?: string } = {}): Promise<Answer> {
     const type: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' }
     const headers = { ...this.token.headers(), ...type, accept: 'application/json' }
@@ -51,7 +51,7 @@ export function urlOf (path: string): URL {
   return new URL(path, document.baseURI)
 }
 
-/** What to do about an error, for those that the user of the page can do something about; else what it says. */
+/** How to fix an error, for errors that the user can fix; otherwise its message. */
 export function explain ({ message, status }: Pick<CallError, 'message' | 'status'>, hasToken: boolean): string {
   if (status === 401 && hasToken) return 'The token is invalid or has expired: enter another one.'
   if (status === 401) return 'This service asks for credentials: enter a token.'

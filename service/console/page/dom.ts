@@ -1,4 +1,4 @@
-/** The element with this id, which is of this type. Throws when the page has none. */
+/** The element with this id and of this type. Throws if the page has none. */
 export function byId<Type extends Element = HTMLElement> (
   id: string, type: new () => Type = HTMLElement as never
 ): Type {
@@ -7,7 +7,7 @@ export function byId<Type extends Element = HTMLElement> (
   return found
 }
 
-/** A new element with attributes and children. Text goes in as text: nothing here reads markup. */
+/** Creates an element with attributes and children. Strings become text nodes: nothing here parses markup. */
 export function element<Name extends keyof HTMLElementTagNameMap> (
   name: Name, attributes: Readonly<Record<string, string>> = {}, ...children: (Node | string)[]
 ): HTMLElementTagNameMap[Name] {
@@ -17,14 +17,14 @@ export function element<Name extends keyof HTMLElementTagNameMap> (
   return made
 }
 
-/** Sets a text only where it differs, so that a screen reader hears of changes alone. */
+/** Sets a text only if it differs, so that a screen reader announces only changes. */
 export function setText (node: Element, text: string): void {
   if (node.textContent !== text) node.textContent = text
 }
 
 type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement
 
-/** The field of a form with this name. Throws when it has none. */
+/** The field of a form with this name. Throws if it has none. */
 export function fieldOf (form: HTMLFormElement, name: string): Field {
   const field = form.elements.namedItem(name)
   const isField = [HTMLInputElement, HTMLSelectElement, HTMLTextAreaElement].some(type => field instanceof type)
@@ -33,8 +33,8 @@ export function fieldOf (form: HTMLFormElement, name: string): Field {
 }
 
 /**
- * Copies a text, and says so on the button for a moment. Pages that are neither HTTPS nor localhost have no
- * clipboard: the text is selected.
+ * Copies a text, and confirms it on the button for a moment. Pages that are served neither over HTTPS nor from
+ * localhost have no clipboard: the text is selected instead.
  */
 export async function copy (button: HTMLButtonElement, source: Element): Promise<void> {
   const label = button.textContent

@@ -1,4 +1,4 @@
-/** Texts for people, in one place. */
+/** All formatting of values for users. */
 
 const KIB = 1024
 
@@ -9,7 +9,7 @@ export function formatBytes (bytes: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`
 }
 
-/** A span of time, in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
+/** A duration in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
 export function formatSpan (ms: number): string {
   const seconds = Math.max(0, ms) / 1_000
   if (seconds < 10) return `${seconds.toFixed(1)} s`
@@ -33,13 +33,13 @@ export function countOf (count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** The time of day, to the millisecond: events of a burst are told apart by it. */
+/** The time of day to the millisecond, so that events of a burst can be distinguished. */
 export function formatTime (ms: number): string {
   const date = new Date(ms)
   return `${date.toLocaleTimeString('en-GB')}.${String(date.getMilliseconds()).padStart(3, '0')}`
 }
 
-/** JSON with line breaks; undefined for a text that is none. */
+/** JSON with line breaks and indentation; undefined for text that is not JSON. */
 export function prettyJson (text: string): string | undefined {
   try {
     return JSON.stringify(JSON.parse(text), null, 2)
@@ -48,12 +48,12 @@ export function prettyJson (text: string): string | undefined {
   }
 }
 
-/** Size of a text as UTF-8. */
+/** The size of a text in UTF-8 bytes. */
 export function bytesOf (text: string): number {
   return new TextEncoder().encode(text).length
 }
 
-/** Milliseconds since 1970 in an event's own id; undefined for an id of another form. */
+/** The milliseconds since 1970 in an event's own id; undefined for an id of another form. */
 export function timeOf (id: string): number | undefined {
   const [, ms] = /^(\d{1,16})-\d{1,16}$/.exec(id) ?? []
   return ms === undefined ? undefined : Number(ms)

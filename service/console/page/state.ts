@@ -1,20 +1,20 @@
 /**
- * What a reload, and a link to the console, keeps. It lives in the fragment of the URL, which is not sent to servers.
- * Never a token.
+ * What a reload of the console and a link to it preserve. Stored in the fragment of the URL, which is not sent to
+ * servers. Never contains a token.
  */
 export interface PageState {
   readonly topics: readonly string[]
-  /** Where a client without a cursor begins: a key of `STARTS`. */
+  /** Where a client without a cursor starts: a key of `STARTS`. */
   readonly start: string
-  /** A cursor, for the start `after`. */
+  /** The cursor for the start `after`. */
   readonly cursor: string
   readonly filter: string
   readonly search: string
-  /** Whether the page connects by itself. */
+  /** True if the page does not connect automatically. */
   readonly isStopped: boolean
 }
 
-/** Where to begin, as the query of the stream says it. */
+/** Where to start, as query parameters of the stream. */
 export const STARTS: Readonly<Record<string, string>> = {
   now: '',
   last: 'last=20',
@@ -23,16 +23,16 @@ export const STARTS: Readonly<Record<string, string>> = {
   after: ''
 }
 
-/** What the service accepts on one stream. */
+/** The service's limit for one stream. */
 export const MAX_TOPICS = 44
 const MAX_LENGTH = 1_024
 
-/** Names of topics, separated by white space or commas. */
+/** Topic names, separated by white space or commas. */
 export function readTopics (text: string): string[] {
   return [...new Set(text.split(/[\s,]+/).filter(topic => topic !== ''))].slice(0, MAX_TOPICS)
 }
 
-/** Reads the fragment of a URL. What is missing or wrong has its default. */
+/** Parses the fragment of a URL. Missing and invalid values get their defaults. */
 export function readState (fragment: string): PageState {
   const parameters = new URLSearchParams(fragment.replace(/^#/, ''))
   const textOf = (name: string): string => (parameters.get(name) ?? '').slice(0, MAX_LENGTH)
@@ -47,7 +47,7 @@ export function readState (fragment: string): PageState {
   }
 }
 
-/** The state as a fragment; defaults are left out. */
+/** Formats the state as a fragment; defaults are omitted. */
 export function formatState ({ topics, start, cursor, filter, search, isStopped }: PageState): string {
   const parameters = new URLSearchParams()
   for (const topic of topics) parameters.append('topic', topic)
@@ -59,7 +59,7 @@ export function formatState ({ topics, start, cursor, filter, search, isStopped 
   return parameters.toString()
 }
 
-/** The state of the page, kept in its URL. */
+/** Keeps the state of the page in its URL. */
 export class StateKeeper {
   #state = readState(location.hash)
 
@@ -71,7 +71,7 @@ export class StateKeeper {
     history.replaceState(null, '', fragment === '' ? location.pathname : `#${fragment}`)
   }
 
-  /** Reads the URL again, after somebody has changed it. */
+  /** Parses the URL again, after the user has changed it. */
   reread (): PageState {
     this.#state = readState(location.hash)
     return this.#state

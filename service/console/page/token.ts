@@ -1,8 +1,8 @@
 const KEY = 'resumable-sse:console-token'
 
 /**
- * The token of the page's user, in the memory of the page; in the sessionStorage of the tab as well, if the user asks
- * for it. It is in no URL and in no log.
+ * The token of the page's user, kept in the memory of the page and, if the user asks for it, in the sessionStorage of
+ * the tab. It is never put into a URL or a log.
  */
 export class PageToken {
   #token = readStorage() ?? ''
@@ -21,13 +21,13 @@ export class PageToken {
     this.#listeners.push(listener)
   }
 
-  /** Headers of a request. */
+  /** The authentication headers of a request. */
   headers (): Record<string, string> {
     return this.isSet ? { authorization: `Bearer ${this.#token}` } : {}
   }
 }
 
-/** A browser may deny a page its storage. */
+/** A browser may deny a page access to its storage. */
 function readStorage (): string | undefined {
   try {
     return sessionStorage.getItem(KEY) ?? undefined
@@ -41,6 +41,6 @@ function writeStorage (token: string): void {
     if (token === '') sessionStorage.removeItem(KEY)
     else sessionStorage.setItem(KEY, token)
   } catch {
-    // It is then kept until the page is closed.
+    // The token is then kept only until the page is closed.
   }
 }

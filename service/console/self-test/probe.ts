@@ -4,13 +4,13 @@ import { urlOf } from '../page/api.ts'
 import type { Api } from '../page/api.ts'
 import { WatchedFetch } from '../tail/watched-fetch.ts'
 
-/** What the events of a test carry. */
+/** The data of a test event. */
 interface Payload { readonly run: string, readonly n: number }
 
-/** How a stream ended: when, by the monotonic clock, and why, as the browser says it. */
+/** How a stream ended: when, by the monotonic clock, and the browser's reason. */
 export interface Cut { readonly atMs: number, readonly why: string }
 
-/** A stream on the topic of the test, and the events that the test publishes to it. */
+/** A stream of the test's topic, and the events that the test publishes to it. */
 export class Probe {
   readonly watched = new WatchedFetch()
   readonly #api: Api
@@ -22,9 +22,9 @@ export class Probe {
   #published = 0
   /** Settles when the first message of the first stream has arrived. */
   readonly opened: Promise<true>
-  /** Settles when a stream ends for the first time. */
+  /** Settles when a stream has ended for the first time. */
   readonly cut: Promise<Cut>
-  /** Settles when the service rejects the stream for good, with its message. */
+  /** Settles with the service's message if it rejects the stream permanently. */
   readonly rejected: Promise<string>
 
   constructor (api: Api, topic: string) {
@@ -47,11 +47,11 @@ export class Probe {
     this.#subscription.addEventListener('message', ({ data }) => this.#take(data))
   }
 
-  /** Numbers of the events that arrived, in their order. */
+  /** Numbers of the events that have arrived, in order of arrival. */
   get arrived (): readonly number[] { return this.#arrived }
   get published (): number { return this.#published }
 
-  /** Publishes an event with this much padding. Settles when it was acknowledged; `arrival` settles when it arrives. */
+  /** Publishes an event with this much padding. Settles when it is acknowledged; `arrival` settles when it arrives. */
   async publish (paddingBytes = 0): Promise<{ arrival: Promise<true> }> {
     const n = this.#published++
     const arrival = new Promise<true>(resolve => this.#waiting.set(n, () => resolve(true)))
@@ -88,13 +88,13 @@ export class Probe {
   }
 }
 
-/** A text that no proxy can compress to much less, of at most 64 KiB. */
+/** Random text of at most 64 KiB, which no proxy can compress much. */
 function randomText (bytes: number): string {
   const random = crypto.getRandomValues(new Uint8Array(Math.ceil(bytes * 3 / 4)))
   return btoa(String.fromCharCode(...random))
 }
 
-/** Others may publish to the topic as well. */
+/** Other clients may publish to the topic, too. */
 function parse (text: string): Partial<Payload> | null | undefined {
   try {
     return JSON.parse(text) as Partial<Payload> | null

@@ -6,7 +6,7 @@ import type { Finding } from './self-test.ts'
 
 const WORDS: Readonly<Record<Finding['level'], string>> = { good: 'OK', bad: 'Problem', note: 'Note' }
 
-/** The form that starts the test, and its findings. */
+/** The form that starts the test, and its results. */
 export class SelfTestPanel {
   readonly #form = byId('self-test', HTMLFormElement)
   readonly #findings = byId('findings')

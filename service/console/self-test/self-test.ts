@@ -10,23 +10,26 @@ export interface Finding { readonly level: 'good' | 'bad' | 'note', readonly tex
 export interface SelfTestInit {
   readonly api: Api
   readonly topic: string
-  /** How long the stream is left idle to see whether something cuts it, in ms. 0 leaves that part out. */
+  /** How long the stream is left idle to see whether anything disconnects it, in ms; 0 skips this part. */
   readonly holdMs: number
   readonly onFinding: (finding: Finding) => void
-  /** What is being done now. */
+  /** Reports the current step. */
   readonly onStep: (text: string) => void
 }
 
-/** What arrives later than this was held back: no network that a person would test takes 5 s. */
+/**
+ * An event that takes longer than this was held back by a proxy: no network that somebody would test has a latency of 5
+ * s.
+ */
 const PATIENCE_MS = 5_000
 const PINGS = 5
-/** Published to fill the buffer of a proxy, in events of this size. nginx has 8 buffers of 4 or 8 KiB by default. */
+/** Size of the events that are published to fill a proxy's buffer. By default nginx has 8 buffers of 4 or 8 KiB. */
 const FILLER_BYTES = 16 * 1024
 const MAX_FILLERS = 20
 const FILLER_WAIT_MS = 300
-/** Late enough for a person to notice. */
+/** A delay that a user would notice. */
 const LATE_MS = 1_000
-/** More than two of the service's default heartbeats. */
+/** More than two of the service's default heartbeat intervals. */
 const HEARTBEATS_MS = 35_000
 
 const BUFFERING = 'Switch buffering and compression off for /events, in nginx with "proxy_buffering off" and ' +
@@ -37,9 +40,9 @@ const CUTTING = 'Set the idle timeout of the proxy above HEARTBEAT_MS (15 s by d
   '"proxy_read_timeout". See docs/proxies.md.'
 
 /**
- * Does a proxy between this page and the service buffer or cut streams? Opens a stream, publishes events and waits
- * for each; then leaves the stream idle to see whether it is cut; then reconnects to see that it resumes without
- * loss.
+ * Tests whether a proxy between this page and the service buffers or cuts streams. Opens a stream, publishes events and
+ * waits for each; then leaves the stream idle to see whether it is cut; then reconnects to check that it resumes
+ * without loss.
  */
 export async function runSelfTest (init: SelfTestInit): Promise<void> {
   const probe = new Probe(init.api, init.topic)
@@ -76,7 +79,7 @@ class SelfTest {
     await this.#resume()
   }
 
-  /** One event after the other, each published when the one before has arrived. False when one did not arrive. */
+  /** Publishes events one after another, each after the previous one has arrived. False if one did not arrive. */
   async #ping (): Promise<boolean> {
     const delaysMs: number[] = []
     for (let at = 0; at < PINGS; at++) {
@@ -93,7 +96,7 @@ class SelfTest {
     return true
   }
 
-  /** Publishes more and more, until a full buffer releases something. */
+  /** Publishes more and more data, until a full buffer is flushed. */
   async #fill (): Promise<void> {
     for (let at = 1; at <= MAX_FILLERS; at++) {
       this.#init.onStep(`Filling the buffer: ${formatBytes(at * FILLER_BYTES)}…`)
@@ -122,7 +125,7 @@ class SelfTest {
     this.#find('bad', 'No heartbeat arrived: HEARTBEAT_MS is longer than that, or a proxy holds heartbeats back.')
   }
 
-  /** What is published around a reconnect must arrive, once and in order. */
+  /** Events published around a reconnect must arrive once and in order. */
   async #resume (): Promise<void> {
     this.#init.onStep('Reconnecting…')
     this.#probe.reconnect()
@@ -139,7 +142,9 @@ class SelfTest {
     const [entry] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[]
     const protocol = entry?.nextHopProtocol
     if (protocol === 'http/1.1') this.#find('note', HTTP1)
-    if (protocol === 'h2' || protocol === 'h3') this.#find('note', `HTTP/${protocol[1]}: all streams share a connection.`)
+    if (protocol === 'h2' || protocol === 'h3') {
+      this.#find('note', `HTTP/${protocol[1]}: all streams share a connection.`)
+    }
   }
 
   #find (level: Finding['level'], text: string): void {

@@ -1,15 +1,15 @@
 import type { Item } from './item.ts'
 
-/** Says whether an item is shown. */
+/** Decides whether an item is shown. */
 export type Filter = (item: Item) => boolean
 
 type Field = 'topic' | 'event' | 'id' | 'data'
 const FIELDS: readonly Field[] = ['topic', 'event', 'id', 'data']
 
 /**
- * Reads a filter: words that must all occur, in any letter case, in the topic, name, id or data of an event.
- * `topic:news` looks in the topic alone, `event:`, `id:` and `data:` likewise, and `-word` must not occur. Gaps and
- * notices are always shown: whoever filters must still see that something is missing.
+ * Parses a filter: words that must all occur, in any letter case, in the topic, name, id or data of an event.
+ * `topic:news` searches only the topic, and `event:`, `id:` and `data:` likewise; `-word` must not occur. Gaps and
+ * notices are always shown, because users must see that something is missing.
  */
 export function parseFilter (text: string): Filter {
   const conditions = text.toLowerCase().split(/\s+/).filter(word => word !== '' && word !== '-').map(conditionOf)
@@ -25,9 +25,9 @@ function conditionOf (word: string): Filter {
   return item => fields.some(name => item[name].toLowerCase().includes(value)) !== isExcluded
 }
 
-/** Where a text occurs in another one, in any letter case: the parts, every second of which is a match. */
+/** Splits a text at the occurrences of another one, in any letter case; every second part is a match. */
 export function splitAt (text: string, search: string): string[] {
-  // Lower case may have another length: then matches would be marked at the wrong place.
+  // Converting to lower case may change the length of a text: matches would then be marked in the wrong places.
   const haystack = text.toLowerCase()
   if (search === '' || haystack.length !== text.length) return [text]
   const parts: string[] = []

@@ -2,7 +2,7 @@ import { byId, copy, setText } from '../page/dom.ts'
 import { bytesOf, formatBytes, formatSpan, formatTime, prettyJson, timeOf } from '../page/format.ts'
 import type { Item } from './item.ts'
 
-/** One event in full: id, age, size, and its data as indented JSON where it is JSON. */
+/** One event in full: id, age, size, and its data, indented if it is JSON. */
 export class Inspector {
   readonly #panel = byId('inspector')
   readonly #onClose: () => void
@@ -32,7 +32,7 @@ export class Inspector {
     this.#panel.hidden = false
     byId('events').classList.add('inspecting')
     byId('inspector-title').focus({ preventScroll: true })
-    // On a narrow screen it is below the list.
+    // On a narrow screen the panel is below the list.
     const { top } = this.#panel.getBoundingClientRect()
     if (top < 0 || top > innerHeight / 2) this.#panel.scrollIntoView({ block: 'nearest' })
   }
@@ -44,7 +44,7 @@ export class Inspector {
     this.#onClose()
   }
 
-  /** By the clock of this machine, against that of the log. */
+  /** The age is the difference between the clock of this machine and that of the log. */
   #showAge (): void {
     if (this.#item === undefined) return
     const publishedMs = timeOf(this.#item.id)

@@ -5,14 +5,14 @@ import type { Item } from './item.ts'
 import type { ItemStore } from './item-store.ts'
 import { createRow, rowId } from './row.ts'
 
-/** Rows in the page: a browser lays out so many at once without a pause that one sees. */
+/** Maximum number of rows in the page: a browser lays out this many without a noticeable pause. */
 const MAX_ROWS = 500
 
 const NOTHING = 'Nothing yet. Subscribe to a topic, or publish an event.'
 
 /**
- * The newest items as rows, newest first: a list box, in which one row is active. Rows are added once per frame,
- * however many events arrive; a hidden page adds none.
+ * The newest items as rows, newest first: a list box with one active row. Rows are added once per frame, however many
+ * events arrive; a hidden page adds none.
  */
 export class ItemList {
   readonly #store: ItemStore
@@ -20,7 +20,7 @@ export class ItemList {
   readonly #shown = byId('shown')
   readonly #hint = byId('no-rows')
   readonly #onOpen: (item: Item) => void
-  /** Rows in the page, newest first. */
+  /** The rows in the page, newest first. */
   #rows: HTMLElement[] = []
   #filterText = ''
   #search = ''
@@ -37,7 +37,7 @@ export class ItemList {
   }
 
   get isPaused (): boolean { return this.#isPaused }
-  /** Items that came since the pause, and are not shown yet. */
+  /** The number of items that arrived during the pause and are not shown yet. */
   get heldBack (): number { return this.#store.nextSeq - this.#renderedSeq }
 
   pause (isPaused: boolean): void {
@@ -50,15 +50,15 @@ export class ItemList {
     this.#redraw()
   }
 
-  /** Marks a text. */
+  /** Highlights a text. */
   search (text: string): void {
     this.#search = text.toLowerCase()
     this.#redraw()
   }
 
   /**
-   * Makes the next row that the search finds active, downwards or upwards, and goes around at the ends. Returns its
-   * place among all found.
+   * Makes the next match of the search the active row, downwards or upwards, and wraps around. Returns its position
+   * among all matches.
    */
   step (direction: 1 | -1): { at: number, of: number } {
     const found = this.#rows.filter(row => row.classList.contains('found'))
@@ -74,7 +74,7 @@ export class ItemList {
     return this.#rows.filter(row => row.classList.contains('found')).length
   }
 
-  /** Items were added: their rows come with the next frame. */
+  /** Items were added: their rows are added in the next frame. */
   schedule (): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
@@ -97,7 +97,7 @@ export class ItemList {
     return this.#activeSeq === undefined ? '' : rowId(this.#activeSeq)
   }
 
-  /** Adds what is new, and drops the oldest rows. */
+  /** Adds new rows, and removes the oldest ones. */
   #update (): void {
     const isShown = parseFilter(this.#filterText)
     const fresh = this.#store.items.filter(item => item.seq >= this.#renderedSeq && isShown(item))
@@ -109,7 +109,7 @@ export class ItemList {
     this.#describe()
   }
 
-  /** Draws all rows again, as far as they were drawn before. */
+  /** Renders all current rows again. */
   #redraw (): void {
     const isShown = parseFilter(this.#filterText)
     const last = this.#isPaused ? this.#renderedSeq : this.#store.nextSeq
@@ -144,7 +144,7 @@ export class ItemList {
 
   #click ({ target }: MouseEvent): void {
     const row = (target as Element).closest<HTMLElement>('.row')
-    // Somebody who selects text does not want another row.
+    // A user who selects text does not want to select another row.
     if (row === null || getSelection()?.type === 'Range') return
     this.#activate(row)
     this.#open(row)
@@ -169,7 +169,7 @@ export class ItemList {
   }
 }
 
-/** The row that a key leads to; undefined for other keys. */
+/** The row that a key moves to; undefined for other keys. */
 function targetOf (key: string, at: number, count: number): number | undefined {
   const last = count - 1
   switch (key) {

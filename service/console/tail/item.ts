@@ -1,16 +1,16 @@
-/** What a row shows: a published event, or what happened to the stream. */
+/** The content of a row: a published event, or a change of the stream. */
 export interface Item {
-  /** Counts all items of the page, from 0. */
+  /** Sequence number among all items of the page, from 0. */
   readonly seq: number
   /** `event`: published; `gap`: events are missing; `notice`: opened, ended, lost, about to expire. */
   readonly kind: 'event' | 'gap' | 'notice'
-  /** When the page got it, in Unix ms. */
+  /** When the page received it, in Unix ms. */
   readonly atMs: number
-  /** Empty where it is of no topic. */
+  /** Empty if it belongs to no topic. */
   readonly topic: string
   /** The event's own id. */
   readonly id: string
-  /** The event's name; for the rest a word for what it is. */
+  /** The event's name; for gaps and notices a word that describes them. */
   readonly event: string
   readonly data: string
   /** The cursor after it. */
@@ -19,7 +19,7 @@ export interface Item {
 
 export type NewItem = Omit<Item, 'seq' | 'atMs'>
 
-/** A notice or a gap without what only events have. */
+/** Creates a notice or a gap, with empty values for the fields of events. */
 export function noticeOf (kind: 'gap' | 'notice', event: string, data: string, topic = ''): NewItem {
   return { kind, topic, id: '', event, data, cursor: '' }
 }

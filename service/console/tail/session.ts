@@ -5,26 +5,26 @@ import { noticeOf } from './item.ts'
 import type { NewItem } from './item.ts'
 import { WatchedFetch } from './watched-fetch.ts'
 
-/** What a session is told to do. */
+/** Settings of a session. */
 export interface SessionInit {
   readonly url: URL
   readonly topics: readonly string[]
-  /** Where to begin; empty for what the URL says. */
+  /** Where to start; empty for the start given in the URL. */
   readonly cursor: string
   readonly token: string
 }
 
-/** Who hears of a session. */
+/** Receives the events of a session. */
 export interface SessionListener {
   item (item: NewItem): void
   state (state: SubscriptionState, text: string): void
-  /** It is over; `failure` is what ended it against its will. */
+  /** The session has ended; `failure` is the error if it did not end on request. */
   closed (failure: ErrorDetail | undefined): void
 }
 
 /**
- * One subscription of the page, over as many connections as it takes. The client of the library reconnects; this
- * counts and words it.
+ * One subscription of the page, over any number of successive connections. The library's client reconnects; this class
+ * counts and describes what happens.
  */
 export class Session {
   readonly #subscription: Subscription
@@ -52,12 +52,12 @@ export class Session {
   get topics (): readonly string[] { return this.#subscription.topics }
   get cursor (): string { return this.#subscription.lastEventId }
   get state (): SubscriptionState { return this.#subscription.state }
-  /** Streams after the first one. */
+  /** The number of streams after the first one. */
   get reconnects (): number { return Math.max(0, this.#opened - 1) }
   get gaps (): number { return this.#gaps }
   get events (): number { return this.#events }
 
-  /** Other topics; those that stay keep their place. */
+  /** Changes the topics; topics that remain keep their positions. */
   setTopics (topics: readonly string[]): void {
     const before = this.topics
     const added = topics.filter(topic => !before.includes(topic))
@@ -95,12 +95,12 @@ export class Session {
     subscription.addEventListener('state', ({ detail }) => this.#stateChanged(detail.state, detail.retryInMs))
   }
 
-  /** Settles with the subscription. */
+  /** Settles when the subscription ends. */
   async #read (): Promise<void> {
     try {
       for await (const item of this.#subscription) this.#take(item)
     } catch {
-      // The event `error` has said it.
+      // Already reported through the event `error`.
     }
   }
 

@@ -15,13 +15,13 @@ import { Toolbar } from './toolbar.ts'
 export interface TailPanelInit {
   readonly api: Api
   readonly keeper: StateKeeper
-  /** The service asks for credentials. */
+  /** The service requires credentials. */
   readonly onUnauthorized: (why: string) => void
-  /** Other topics are tailed. */
+  /** The topics have changed. */
   readonly onTopics: () => void
 }
 
-/** Subscribes, and shows what arrives. */
+/** Subscribes, and shows the events. */
 export class TailPanel {
   readonly #init: TailPanelInit
   readonly #form = byId('listen', HTMLFormElement)
@@ -29,7 +29,7 @@ export class TailPanel {
   readonly #list: ItemList
   readonly #toolbar: Toolbar
   #session: Session | undefined
-  /** Counts the sessions: what an earlier one still reports is dropped. */
+  /** Number of the current session: reports of earlier ones are ignored. */
   #generation = 0
 
   constructor (init: TailPanelInit) {
@@ -55,7 +55,7 @@ export class TailPanel {
     return this.#session?.state === 'closed' ? [] : this.#session?.topics ?? []
   }
 
-  /** Shows a state in the fields, and filters by it. */
+  /** Shows a state in the fields, and applies its filter. */
   show (state: PageState): void {
     fieldOf(this.#form, 'topics').value = state.topics.join(' ')
     fieldOf(this.#form, 'start').value = state.start
@@ -65,7 +65,10 @@ export class TailPanel {
     this.#showCurl()
   }
 
-  /** Subscribes as the state says. A running subscription that only gets other topics keeps its place in the others. */
+  /**
+   * Subscribes according to the state. If only the topics change, a running subscription keeps its positions in the
+   * others.
+   */
   connect (): void {
     this.#generation++
     this.#session?.stop()
@@ -85,7 +88,7 @@ export class TailPanel {
     this.#session?.stop()
   }
 
-  /** Adds a topic, or removes it; the others keep their place. */
+  /** Adds a topic, or removes it; the others keep their positions. */
   toggle (topic: string): void {
     const before = this.topics
     const others = before.filter(each => each !== topic)

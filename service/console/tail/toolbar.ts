@@ -47,7 +47,7 @@ export class Toolbar {
     for (const id of ['drop', 'stop']) byId(id, HTMLButtonElement).disabled = !isConnected
   }
 
-  /** How much a pause holds back. */
+  /** Shows how many items a pause holds back. */
   showHeldBack (text: string): void {
     setText(byId('held-back'), this.#list.isPaused ? `Paused, ${text}.` : '')
   }

@@ -1,14 +1,16 @@
-/** A `fetch` that notes what a subscription does not show: when bytes arrive, heartbeats included, and how many. */
+/**
+ * A `fetch` that records what a subscription does not expose: when bytes arrive, including heartbeats, and how many.
+ */
 export class WatchedFetch {
   #bytes = 0
   #lastByteAt: number | undefined
 
-  /** Bytes of all bodies. */
+  /** Total bytes of all bodies. */
   get bytes (): number { return this.#bytes }
   /** By the monotonic clock, in ms; undefined before the first byte. */
   get lastByteAt (): number | undefined { return this.#lastByteAt }
 
-  /** Stands in for the global one. */
+  /** Replaces the global function. */
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     const response = await fetch(input, init)
     this.#lastByteAt = undefined

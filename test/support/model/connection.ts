@@ -1,15 +1,15 @@
 import { EventEmitter } from 'node:events'
 import { createParser } from 'eventsource-parser'
 import { defaults } from '../../../plugin/reply/options.ts'
-import { SseStream } from '../../../plugin/reply/stream.ts'
-import type { RawResponse } from '../../../plugin/reply/transport.ts'
+import { SseStream } from '../../../plugin/reply/stream/stream.ts'
+import type { RawResponse } from '../../../plugin/reply/response/transport.ts'
 import { encodeEvent } from '../../../plugin/reply/wire.ts'
-import type { TopicSource } from '../../../plugin/topics/subscription.ts'
+import type { TopicSource } from '../../../plugin/topics/subscription/subscription.ts'
 
-/** What a client reads through, whichever way; `stop` makes it take nothing until `go`. */
+/** A client's connection, of any kind; `stop` makes it read nothing until `go`. */
 export interface ModelConnection {
   readonly isOpen: boolean
-  /** It was told that nothing follows: 204 for a stream. */
+  /** True if the client was told that nothing follows: 204 for a stream. */
   readonly isRefused: boolean
   readonly failure: unknown
   cut: () => void
@@ -17,12 +17,12 @@ export interface ModelConnection {
   go: () => void
 }
 
-/** One event as the client's parser gives it. */
+/** One event as the client's parser returns it. */
 export interface Received { id: string | undefined, event: string | undefined, data: string }
 
 /**
- * The client's end of a response, with a network that can be stopped: what is written then waits, and is lost when the
- * connection is cut. It stands for the socket only; the stream above it is the real one.
+ * The client's end of a response, with a network that can be stopped: data written then waits, and is lost if the
+ * connection is cut. It replaces only the socket; the stream above is real.
  */
 class Network extends EventEmitter {
   destroyed = false
@@ -69,11 +69,11 @@ class Network extends EventEmitter {
   }
 }
 
-/** A client's connection to a subscription, without HTTP: the real stream and reader over a network of the test's own. */
+/** A client's connection to a subscription, without HTTP: the real stream and reader over a simulated network. */
 export class Connection implements ModelConnection {
   readonly #network: Network
   readonly #stream: SseStream
-  /** The server answered 204: the client is told to stop. */
+  /** The server responded with 204: the client must stop. */
   isRefused = false
 
   constructor (subscription: TopicSource, lastEventId: string | undefined, onEvent: (event: Received) => void) {
@@ -116,7 +116,7 @@ export class Connection implements ModelConnection {
       await running
       this.#stream.end()
     } catch (error) {
-      // What a client sees of a log that is away before the first byte: told to come back.
+      // If the log is unavailable before the first byte, the client is asked to reconnect.
       this.cut()
       if ((error as { statusCode?: number }).statusCode !== 503) throw error
     }

@@ -1,17 +1,25 @@
 import { errors } from '../../../plugin/topics/errors.ts'
-import type { EventId } from '../../../plugin/topics/event-id.ts'
+import type { EventId } from '../../../plugin/topics/ids/event-id.ts'
 import type { LeaseReply, LeaseRequest } from '../../../plugin/topics/log/lease.ts'
-import type { Appended, LogEntry, LogLogger, Location, TopicEnds, TopicListener, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
+import type {
+  Appended,
+  LogEntry,
+  LogLogger,
+  Location,
+  TopicEnds,
+  TopicListener,
+  TopicLog
+} from '../../../plugin/topics/log/topic-log.ts'
 import type { Random } from './random.ts'
 
-/** How badly a log behaves; probabilities per message or command. */
+/** How unreliable a log is; probabilities per message or command. */
 export interface Faults { dropped: number, repeated: number, held: number, refused: number, unanswered: number }
 
 export const NO_FAULTS: Faults = { dropped: 0, repeated: 0, held: 0, refused: 0, unanswered: 0 }
 
 /**
- * Ways to break what the promise stands on, so that it can be shown that the model test notices: the resume rule finds
- * every cursor in order; a repair finds nothing that is missing.
+ * Ways to break the rules on which the guarantee depends, to show that the model test notices: the resume rule accepts
+ * every cursor; a resync finds nothing missing.
  */
 const SABOTAGE = {
   'resume rule': (location: Location): Location => ({ ...location, exists: true }),
@@ -20,8 +28,8 @@ const SABOTAGE = {
 export type Sabotage = keyof typeof SABOTAGE
 
 /**
- * A log whose network is bad: messages to followers get lost, come twice or late; commands are refused, or done without
- * an answer. What was lost is doubted later, as after a reconnect. The log behind it is real.
+ * A log with an unreliable network: messages to followers get lost, arrive twice or late; commands are rejected, or
+ * executed without an answer. Lost messages cause a resync later, as after a reconnect. The underlying log is real.
  */
 export class FaultyLog implements TopicLog {
   faults: Faults = NO_FAULTS
@@ -37,7 +45,7 @@ export class FaultyLog implements TopicLog {
     this.#sabotage = sabotage
   }
 
-  /** The network is good again, and what was lost is doubted. */
+  /** The network works again, and a resync is triggered for anything lost. */
   recover (): void {
     this.faults = NO_FAULTS
     for (const listener of this.#followed.values()) listener.recover()

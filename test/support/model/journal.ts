@@ -1,20 +1,20 @@
-import { parseCursor, topicTag } from '../../../plugin/topics/cursor.ts'
-import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../plugin/topics/event-id.ts'
-import type { EventId } from '../../../plugin/topics/event-id.ts'
+import { parseCursor, topicTag } from '../../../plugin/topics/ids/cursor.ts'
+import { compareEventIds, formatEventId, isSameEventId, ORIGIN, parseEventId } from '../../../plugin/topics/ids/event-id.ts'
+import type { EventId } from '../../../plugin/topics/ids/event-id.ts'
 import type { TopicEnds } from '../../../plugin/topics/log/topic-log.ts'
 import type { Gap } from '../../../plugin/common/in-band.ts'
-import { numberAfter } from '../../../plugin/topics/resume.ts'
+import { numberAfter } from '../../../plugin/topics/ids/resume.ts'
 import type { Received } from './connection.ts'
 
-/** What the log is known to hold or have held: data by topic and id. */
+/** Everything that the log contains or has contained: data by topic and id. */
 export type Truth = ReadonlyMap<string, ReadonlyMap<string, string>>
 
-/** What a client received of a topic. */
+/** What a client received from a topic. */
 export type Step = { kind: 'event', id: EventId, data: string } | { kind: 'gap', gap: Gap }
 
 /**
- * What one client has received of one topic, from its first position on, and the promise checked against it: every event
- * exactly once and in order, or covered by a gap; and no gap where nothing was lost.
+ * Records what one client has received from one topic, from its first position on, and checks it against the guarantee:
+ * every event exactly once and in order, or covered by a gap; and no gap if nothing was lost.
  */
 class TopicJournal {
   readonly topic: string
@@ -25,7 +25,7 @@ class TopicJournal {
     this.topic = topic
   }
 
-  /** Everything that is wrong, in words; empty when the promise is kept. */
+  /** All violations, described in words; empty if the guarantee was kept. */
   check (ends: TopicEnds, truth: ReadonlyMap<string, string>): string[] {
     const problems: string[] = []
     const complain = (what: string): void => { problems.push(`${this.topic}: ${what}`) }
@@ -39,59 +39,87 @@ class TopicJournal {
         continue
       }
       const { id, data } = step
-      if (at && compareEventIds(id, at) <= 0) complain(`${formatEventId(id)} came again, or late, after ${formatEventId(at)}`)
-      else if (at && !isOpenGap && !mayFollow(at, id, ends)) complain(`between ${formatEventId(at)} and ${formatEventId(id)} something is missing, and nothing was told`)
-      if (truth.has(formatEventId(id)) && truth.get(formatEventId(id)) !== data) complain(`${formatEventId(id)} says ${data}, not ${truth.get(formatEventId(id))}`)
+      if (at &&
+        compareEventIds(id, at) <= 0) complain(`${formatEventId(id)} came again, or late, after ${formatEventId(at)}`)
+      else if (at && !isOpenGap && !mayFollow(at, id, ends)) {
+        complain(
+        `between ${formatEventId(at)} and ${formatEventId(id)} something is missing, and nothing was told`
+        )
+      }
+      if (truth.has(formatEventId(id)) && truth.get(formatEventId(id)) !== data) {
+        complain(`${formatEventId(id)} says ${data}, not ${truth.get(formatEventId(id))}`)
+      }
       at = id
       isOpenGap = false
     }
-    if (at && at.n !== ends.last.n && !(isOpenGap && ends.count === 0)) complain(`ends at ${formatEventId(at)}, the log at ${formatEventId(ends.last)}`)
+    if (at && at.n !== ends.last.n && !(isOpenGap && ends.count === 0)) {
+      complain(`ends at ${formatEventId(at)}, the log at ${formatEventId(ends.last)}`)
+    }
     return problems
   }
 
-  #checkGap ({ after, resumedAt, reason, missed }: Gap, at: EventId | undefined, { first, count, jumps }: TopicEnds, complain: (what: string) => void): void {
+  #checkGap (
+    { after, resumedAt, reason, missed }: Gap,
+    at: EventId | undefined,
+    { first, count, jumps }: TopicEnds,
+    complain: (what: string) => void
+  ): void {
     const from = at && formatEventId(at)
-    if (after !== null && at !== undefined && parseEventId(after)?.n !== at.n) complain(`a gap after ${after} was told to a client at ${from}`)
-    // A topic that was forgotten begins anew; every other gap leads forward, or the client would get again what it has.
+    if (after !== null && at !== undefined && parseEventId(after)?.n !== at.n) {
+      complain(`a gap after ${after} was told to a client at ${from}`)
+    }
+    // A forgotten topic starts again; every other gap leads forward, or the client would receive events again.
     const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
-    if (at && resumed && reason !== 'expired' && resumed.n <= at.n) complain(`a gap (${reason}) led back from ${from} to ${resumedAt}`)
+    if (at && resumed && reason !== 'expired' && resumed.n <= at.n) {
+      complain(`a gap (${reason}) led back from ${from} to ${resumedAt}`)
+    }
     if (reason !== 'trimmed' || !at) return
     const next = resumedAt === null ? at.n + missed! + 1 : parseEventId(resumedAt)!.n
-    // What was trimmed, or given, in a line that was lost since says nothing of the one that survived.
+    // If events were trimmed, or received, in a history that a failover has since discarded, that says nothing about
+    // the current one.
     if (jumps.some(jump => jump.from.n < next && next < jump.to)) return
-    // Nor does what an append trimmed that was lost since: the one that left `count` events from `next` on.
+    // The same applies to what was trimmed by an append that was lost later: the one that left `count` events from
+    // `next` on.
     if (jumps.some(jump => jump.from.n < next - 1 + count && next - 1 + count < jump.to)) return
-    if (next <= numberAfter(at.n, { jumps })) complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
-    // In a later life of the topic the numbers say nothing about this one.
+    if (next <= numberAfter(at.n, { jumps })) {
+      complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
+    }
+    // In a later life of the topic the numbers are unrelated to this one.
     const isSameLife = first && (!resumed || first.ms <= resumed.ms)
-    if (isSameLife && first.n < next) complain(`a gap up to ${resumedAt} was told, and ${formatEventId(first)} is still there`)
+    if (isSameLife && first.n < next) {
+      complain(`a gap up to ${resumedAt} was told, and ${formatEventId(first)} is still there`)
+    }
   }
 }
 
-/** The next number; or the one after a jump, or one that was given in between and lost with a failover. */
+/** True for the next number, the one after a skip, or one that was assigned in between and lost in a failover. */
 function mayFollow (at: EventId, id: EventId, { jumps }: TopicEnds): boolean {
   return id.n === at.n + 1 || jumps.some(jump => jump.from.n <= at.n && at.n < jump.to && id.n <= jump.to)
 }
 
-/** Where a client stands after it was told a gap: just before the event that follows; after a fork, at the last event that is left. */
-function positionAfter ({ reason, resumedAt, missed }: Gap, at: EventId | undefined, { jumps }: TopicEnds): EventId | undefined {
+/** The client's position after a gap: just before the event that follows; after a fork, at the last remaining event. */
+function positionAfter (
+  { reason, resumedAt, missed }: Gap,
+  at: EventId | undefined,
+  { jumps }: TopicEnds
+): EventId | undefined {
   const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
   if (resumed) return { ms: resumed.ms, n: resumed.n - 1 }
   if (!at) return at
-  // Its numbers begin anew, from where is not known yet.
+  // Its numbers start again, from a position that is not known yet.
   if (reason === 'expired') return ORIGIN
   if (reason === 'fork') return jumps.find(jump => jump.from.n < at.n && at.n < jump.to)?.from ?? at
   return missed === undefined ? at : { ms: at.ms, n: at.n + missed }
 }
 
-/** All that one client has received, over all its connections. */
+/** Everything that one client has received, over all its connections. */
 export class Journal {
   readonly #topics: ReadonlyMap<string, TopicJournal>
-  /** What the client would send as Last-Event-ID. */
+  /** The Last-Event-ID that the client would send. */
   cursor: string | undefined
   readonly ended = new Set<string>()
   readonly problems: string[] = []
-  /** Forks it was told of. */
+  /** Number of forks that were reported to it. */
   forks = 0
 
   constructor (topics: readonly string[]) {
@@ -107,7 +135,9 @@ export class Journal {
   }
 
   check (ends: ReadonlyMap<string, TopicEnds>, truth: Truth): string[] {
-    const found = [...this.#topics].flatMap(([topic, journal]) => journal.check(ends.get(topic)!, truth.get(topic) ?? new Map()))
+    const found = [...this.#topics].flatMap(
+      ([topic, journal]) => journal.check(ends.get(topic)!, truth.get(topic) ?? new Map())
+    )
     return [...this.problems, ...found]
   }
 
@@ -115,7 +145,7 @@ export class Journal {
     return this.#topics.get(topic)!
   }
 
-  /** How many events of a topic the client has, and where it stands. */
+  /** The number of events that the client has from a topic, and its position. */
   lastOf (topic: string): EventId | undefined {
     return this.cursor === undefined ? undefined : this.#positionIn(this.cursor, topic)
   }
@@ -126,7 +156,10 @@ export class Journal {
       const position = this.#positionIn(id, topic)
       if (position === undefined) this.problems.push(`stream.open says nothing of ${topic}: ${id}`)
       else if (this.cursor === undefined) journal.start = position
-      else if (!isSamePlace(position, this.#positionIn(this.cursor, topic))) this.problems.push(`stream.open moved ${topic} from ${this.cursor} to ${id}`)
+      else if (!isSamePlace(
+        position,
+        this.#positionIn(this.cursor, topic)
+      )) this.problems.push(`stream.open moved ${topic} from ${this.cursor} to ${id}`)
     }
   }
 

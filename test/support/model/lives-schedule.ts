@@ -1,8 +1,8 @@
-import { isBefore, isSameEventId, parseEventId } from '../../../plugin/topics/event-id.ts'
-import type { EventId } from '../../../plugin/topics/event-id.ts'
+import { isBefore, isSameEventId, parseEventId } from '../../../plugin/topics/ids/event-id.ts'
+import type { EventId } from '../../../plugin/topics/ids/event-id.ts'
 import { MemoryLog } from '../../../plugin/topics/index.ts'
 import type { TopicEnds } from '../../../plugin/topics/index.ts'
-import { endOf } from '../../../plugin/topics/resume.ts'
+import { endOf } from '../../../plugin/topics/ids/resume.ts'
 import { FaultyLog, NO_FAULTS } from './faulty-log.ts'
 import type { Step } from './journal.ts'
 import { Random } from './random.ts'
@@ -12,8 +12,9 @@ import type { ModelClient } from './world.ts'
 const EXPIRE_AFTER_MS = 1_000
 
 /**
- * One schedule over several lives of the topics: they are closed, deleted, opened again and forgotten, messages to followers
- * are lost, and clients begin with `last` or `since` and lose their connection at any time. Returns what is wrong.
+ * One schedule over several lives of the topics: they are closed, deleted, opened again and forgotten, messages to
+ * followers are lost, and clients start with `last` or `since` and lose their connection at any time. Returns all
+ * violations.
  */
 export async function runLivesSchedule (seed: number): Promise<string[]> {
   const random = new Random(seed)
@@ -22,7 +23,7 @@ export async function runLivesSchedule (seed: number): Promise<string[]> {
   const retention = [{ topics: '*', maxEvents: random.pick([3, 1_000]), expireAfterMs: EXPIRE_AFTER_MS }]
   const log = new FaultyLog(new MemoryLog({ retention, now: () => 1_000_000 + aheadMs }), random)
   world.addInstance(log, random.pick([1, 200, 100_000]))
-  // What is kept in memory for a moment of real time goes with the clock that is set.
+  // Clears data that is cached for a moment of real time, because the clock is set.
   const forget = (): void => {
     aheadMs += EXPIRE_AFTER_MS
     for (const topic of TOPICS) world.instances[0]!.hub.pages.forget(topic)
@@ -48,18 +49,24 @@ export async function runLivesSchedule (seed: number): Promise<string[]> {
   }
   await world.rest()
   log.recover()
-  // Whoever is about to get 204 gets it before the topics are open again.
+  // Clients that are about to receive 204 get it before the topics are open again.
   for (let turn = 0; turn < 20; turn++) await pause(0)
   // A topic that is open again has an end that every client can reach.
   for (const topic of TOPICS) await log.delete(topic)
   for (const client of world.clients) if (client.connection?.isRefused) client.disconnect()
   const ends = await world.arrive()
-  const problems = world.clients.flatMap((client, at) => checkClient(client, ends, world).map(problem => `client ${at} ${problem}`))
+  const problems = world.clients.flatMap(
+    (client, at) => checkClient(client, ends, world).map(problem => `client ${at} ${problem}`)
+  )
   await world.stop()
   return problems
 }
 
-function checkClient ({ journal, topics, connection }: ModelClient, ends: ReadonlyMap<string, TopicEnds>, world: World): string[] {
+function checkClient (
+  { journal, topics, connection }: ModelClient,
+  ends: ReadonlyMap<string, TopicEnds>,
+  world: World
+): string[] {
   const failures = connection?.failure ? [String(connection.failure)] : []
   return [...failures, ...journal.problems, ...topics.flatMap(topic => {
     const ids = [...world.truth.get(topic)?.keys() ?? []].map(id => parseEventId(id)!)
@@ -67,23 +74,33 @@ function checkClient ({ journal, topics, connection }: ModelClient, ends: Readon
   })]
 }
 
-/** Ids rise over all lives: whatever lies between two steps was received, or a gap was reported there. */
-function checkTopic ({ start, steps }: { start: EventId | undefined, steps: readonly Step[] }, ids: readonly EventId[], end: EventId): string[] {
+/** Ids increase over all lives: everything between two steps was received, or a gap was reported there. */
+function checkTopic (
+  { start, steps }: { start: EventId | undefined, steps: readonly Step[] },
+  ids: readonly EventId[],
+  end: EventId
+): string[] {
   const problems: string[] = []
   let at = start
   let isGap = start === undefined
   for (const step of steps) {
     if (step.kind === 'gap') {
       isGap = true
-      if (step.gap.reason === 'unknown' || step.gap.reason === 'fork') problems.push(`a gap ${JSON.stringify(step.gap)}: every cursor is one that was given`)
+      if (step.gap.reason === 'unknown' || step.gap.reason === 'fork') {
+        problems.push(`a gap ${JSON.stringify(step.gap)}: every cursor is one that was given`)
+      }
       continue
     }
     const missing = ids.filter(id => (at === undefined || isBefore(at, id)) && isBefore(id, step.id))
     if (at && !isBefore(at, step.id)) problems.push(`${step.data} came again, or late`)
-    if (missing.length > 0 && !isGap) problems.push(`${missing.length} events are missing before ${step.data}, and nothing was reported`)
+    if (missing.length > 0 && !isGap) {
+      problems.push(`${missing.length} events are missing before ${step.data}, and nothing was reported`)
+    }
     at = step.id
     isGap = false
   }
-  if (at && !isSameEventId(at, end) && ids.some(id => isBefore(at!, id))) problems.push(`ends at ${at.ms}-${at.n}, the log at ${end.ms}-${end.n}`)
+  if (at && !isSameEventId(at, end) && ids.some(id => isBefore(at!, id))) {
+    problems.push(`ends at ${at.ms}-${at.n}, the log at ${end.ms}-${end.n}`)
+  }
   return problems
 }

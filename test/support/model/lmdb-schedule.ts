@@ -2,21 +2,24 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { LmdbLog } from '../../../plugin/topics/log/lmdb/index.ts'
-import { silentLogger } from '../redis-server.ts'
+import { silentLogger } from '../redis/redis-server.ts'
 import { FaultyLog } from './faulty-log.ts'
 import { Random } from './random.ts'
 import { runSchedule, someFaults } from './schedule.ts'
 import type { Fault } from './schedule.ts'
 import { TOPICS, World } from './world.ts'
 
-/** One schedule on an LMDB log with a bad network and restarts of the process; returns what is wrong. */
+/** One schedule on an LMDB log with an unreliable network and process restarts; returns all violations. */
 export async function runLmdbSchedule (seed: number): Promise<string[]> {
   const random = new Random(seed)
   const world = new World(random)
   const folder = await mkdtemp(join(tmpdir(), 'model-'))
   const maxEvents = random.pick([3, 10, 1_000])
   const open = async (): Promise<FaultyLog> => {
-    const log = new FaultyLog(new LmdbLog({ folder, durability: 'process', retention: [{ topics: '*', maxEvents }] }), random)
+    const log = new FaultyLog(
+      new LmdbLog({ folder, durability: 'process', retention: [{ topics: '*', maxEvents }] }),
+      random
+    )
     await log.start(silentLogger)
     world.addInstance(log, random.pick([1, 200, 100_000]))
     return log

@@ -7,11 +7,13 @@ import type { Fault } from './schedule.ts'
 import { TOPICS, World } from './world.ts'
 import type { ClientKind } from './world.ts'
 
-/** One schedule on a memory log with a bad network; returns what is wrong. */
+/** One schedule on a memory log with an unreliable network; returns all violations. */
 export async function runMemorySchedule (seed: number, sabotage?: Sabotage, kinds?: ClientKind[]): Promise<string[]> {
   const random = new Random(seed)
   const world = new World(random, kinds)
-  const log = new FaultyLog(new MemoryLog({ retention: [{ topics: '*', maxEvents: random.pick([3, 10, 1_000]) }] }), random, sabotage)
+  const log = new FaultyLog(new MemoryLog({
+    retention: [{ topics: '*', maxEvents: random.pick([3, 10, 1_000]) }]
+  }), random, sabotage)
   world.addInstance(log, random.pick([1, 200, 100_000]))
   const faults: Fault[] = [
     () => { log.faults = someFaults(world) },

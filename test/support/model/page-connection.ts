@@ -3,7 +3,7 @@ import type { TopicPage } from '../../../plugin/topics/index.ts'
 import type { ModelConnection, Received } from './connection.ts'
 import type { Instance } from './world.ts'
 
-/** A client that reads one topic page by page, from its beginning to where it is closed, and asks again at its end. */
+/** A client that reads one topic page by page, from its start until it is closed, and reads again at its end. */
 export class PageConnection implements ModelConnection {
   isOpen = true
   isRefused = false
@@ -12,7 +12,13 @@ export class PageConnection implements ModelConnection {
   #cursor: string | undefined
   readonly #onEvent: (event: Received) => void
 
-  constructor ({ log }: Instance, topic: string, cursor: string | undefined, limit: number, onEvent: (event: Received) => void) {
+  constructor (
+    { log }: Instance,
+    topic: string,
+    cursor: string | undefined,
+    limit: number,
+    onEvent: (event: Received) => void
+  ) {
     this.#cursor = cursor
     this.#onEvent = onEvent
     this.#run(() => readTopic(log, topic, { after: this.#cursor, limit })).catch((error: unknown) => {
@@ -32,10 +38,12 @@ export class PageConnection implements ModelConnection {
     }
   }
 
-  /** Everything of a page arrives together, or the client has left before. */
+  /** All of a page arrives together, or the client has left before. */
   #take ({ events, cursor, gap, isClosed }: TopicPage): void {
     if (!this.isOpen) return
-    if (gap) this.#onEvent({ id: events.length === 0 ? cursor : undefined, event: 'stream.gap', data: JSON.stringify(gap) })
+    if (gap) {
+      this.#onEvent({ id: events.length === 0 ? cursor : undefined, event: 'stream.gap', data: JSON.stringify(gap) })
+    }
     for (const { id, data } of events) this.#onEvent({ id, event: undefined, data })
     if (this.#cursor === undefined && events.length === 0) this.#onEvent({ id: cursor, event: 'stream.open', data: '' })
     this.#cursor = cursor

@@ -1,4 +1,4 @@
-/** A seeded source of chance (mulberry32): the same seed gives the same schedule. */
+/** A seeded random number generator (mulberry32): the same seed produces the same schedule. */
 export class Random {
   #state: number
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 up to, but not including, 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   next (): number {
     this.#state = (this.#state + 0x6D2B79F5) >>> 0
     let mixed = this.#state
@@ -15,7 +15,7 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
   }
 
-  /** An integer from `min` to `max`, both included. */
+  /** An integer from `min` to `max`, inclusive. */
   integer (min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1))
   }
@@ -28,7 +28,7 @@ export class Random {
     return things[this.integer(0, things.length - 1)]!
   }
 
-  /** A subset with at least one member, in the given order. */
+  /** A subset with at least one member, in the original order. */
   some<T> (things: readonly T[]): T[] {
     const chosen = things.filter(() => this.chance(0.5))
     return chosen.length > 0 ? chosen : [this.pick(things)]

@@ -2,29 +2,29 @@ import { randomUUID } from 'node:crypto'
 import { RedisLog } from '../../../plugin/topics/log/redis/index.ts'
 import type { RedisConnection } from '../../../plugin/topics/log/redis/index.ts'
 import { until } from '../log-contract.ts'
-import { silentLogger } from '../redis-server.ts'
-import type { RedisServer } from '../redis-server.ts'
-import type { TcpProxy } from '../tcp-proxy.ts'
+import { silentLogger } from '../redis/redis-server.ts'
+import type { RedisServer } from '../redis/redis-server.ts'
+import type { TcpProxy } from '../network/tcp-proxy.ts'
 import { Random } from './random.ts'
 import { runSchedule } from './schedule.ts'
 import type { Fault } from './schedule.ts'
 import { pause, TOPICS, World } from './world.ts'
 
-/** What a schedule on Redis runs on. */
+/** The environment of a schedule on Redis. */
 export interface RedisStage {
   connection: RedisConnection
-  /** Faults that this stage can make. */
+  /** The faults that are possible in it. */
   faults: (world: World, prefix: string) => Fault[]
-  /** Gaps of reason `fork` that clients were told so far. */
+  /** Number of gaps with reason `fork` reported to clients so far. */
   forksTold: number
-  /** Makes everything good again. */
+  /** Repairs everything. */
   recover: () => Promise<void>
 }
 
-/** Longer than any answer takes on a busy machine, shorter than a fault lasts. */
+/** Longer than any answer takes on a busy machine, and shorter than a fault lasts. */
 export const COMMAND_TIMEOUT_MS = 400
 
-/** One schedule on two processes' worth of Redis logs, with real faults; returns what is wrong. */
+/** One schedule on Redis logs for two processes, with real faults; returns all violations. */
 export async function runRedisSchedule (stage: RedisStage, seed: number): Promise<string[]> {
   const random = new Random(seed)
   const world = new World(random)
@@ -32,12 +32,20 @@ export async function runRedisSchedule (stage: RedisStage, seed: number): Promis
   const maxEvents = random.pick([3, 20, 1_000])
   const logs: RedisLog[] = []
   for (let count = 0; count < 2; count++) {
-    const log = new RedisLog({ connection: stage.connection, prefix, commandTimeoutMs: COMMAND_TIMEOUT_MS, canaryMs: 100, retention: [{ topics: '*', maxEvents }] })
+    const log = new RedisLog({
+      connection: stage.connection,
+      prefix,
+      commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      canaryMs: 100,
+      retention: [{ topics: '*', maxEvents }]
+    })
     await log.start(silentLogger)
     world.addInstance(log, random.pick([1, 200, 100_000]))
     logs.push(log)
   }
-  const problems = await runSchedule(world, [...stage.faults(world, prefix), addClient], random.integer(15, 40), async () => {
+  const problems = await runSchedule(world, [
+    ...stage.faults(world, prefix), addClient
+  ], random.integer(15, 40), async () => {
     await stage.recover()
     await until(() => logs.every(log => log.isHealthy))
   })
@@ -48,7 +56,7 @@ export async function runRedisSchedule (stage: RedisStage, seed: number): Promis
 
 const addClient: Fault = world => { if (world.clients.length < 6) world.addClient() }
 
-/** Faults of one server that keeps everything it acknowledged. */
+/** Faults of a single server that keeps everything it has acknowledged. */
 export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisStage {
   const recover = async (): Promise<void> => {
     proxy.unsilence()
@@ -69,7 +77,10 @@ export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisS
       recover,
       recover,
       async () => { if (server.isUp) await server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')) },
-      async () => { if (server.isUp && random.chance(0.2)) await server.with(client => client.del(`${prefix}{${random.pick(TOPICS)}}:log`)) }
+      async () => {
+        if (server.isUp &&
+        random.chance(0.2)) await server.with(client => client.del(`${prefix}{${random.pick(TOPICS)}}:log`))
+      }
     ]
   }
 }
@@ -77,7 +88,7 @@ export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisS
 /** About a second. */
 const MAX_ROUNDS_UNTIL_SEEN = 500
 
-/** A master and a replica that may be behind when it is promoted: what it lacks is lost. */
+/** A master and a replica that may lag behind when it is promoted: events that it lacks are lost. */
 export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpProxy): RedisStage {
   let [master, replica] = servers
   const promote = async (): Promise<void> => {
@@ -98,14 +109,19 @@ export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpPr
     },
     faults: ({ random }) => [
       async world => {
-        // The replica falls behind; what is published and delivered meanwhile is lost with the master.
+        // The replica lags behind; events published and delivered meanwhile are lost with the master.
         await replica.with(client => client.replicaof('127.0.0.1', '1'))
         for (const client of world.clients) client.connect(random.pick(world.instances))
         for (const topic of TOPICS) world.begin(world.publish(topic, random.integer(1, 3)))
         const before = world.received
         await world.rest()
-        // Lost before anybody has it, or after: who has it must be told. Nobody may be there to get it.
-        const [wanted, rounds] = random.chance(0.5) ? [before + 1, MAX_ROUNDS_UNTIL_SEEN] : [Infinity, random.integer(0, 70)]
+        // Lost before a client has received it, or after, in which case the client must be notified. There may be no
+        // client.
+        const [wanted, rounds] = random.chance(0.5)
+          ? [
+              before + 1, MAX_ROUNDS_UNTIL_SEEN
+            ]
+          : [Infinity, random.integer(0, 70)]
         for (let round = 0; round < rounds && world.received < wanted; round++) await pause(round)
         await promote()
       },
@@ -115,7 +131,7 @@ export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpPr
   }
 }
 
-/** Makes one server the replica of another and waits until it has everything. */
+/** Makes one server the replica of another and waits until it is in sync. */
 export async function follow (replica: RedisServer, master: RedisServer): Promise<void> {
   await replica.with(async client => {
     await client.replicaof('127.0.0.1', `${master.port}`)

@@ -3,11 +3,16 @@ import type { Faults } from './faulty-log.ts'
 import { pause, TOPICS } from './world.ts'
 import type { World } from './world.ts'
 
-/** What a schedule may do beside publishing and connecting; a fault that the environment makes. */
+/** What a schedule may do in addition to publishing and connecting; a fault caused by the environment. */
 export type Fault = (world: World) => Promise<void> | void
 
-/** Runs a random schedule of steps, lets everything settle, and returns what is wrong. */
-export async function runSchedule (world: World, faults: readonly Fault[], steps: number, recover: Fault): Promise<string[]> {
+/** Runs a random schedule of steps, lets everything settle, and returns all violations. */
+export async function runSchedule (
+  world: World,
+  faults: readonly Fault[],
+  steps: number,
+  recover: Fault
+): Promise<string[]> {
   const { random } = world
   for (let count = random.integer(1, 4); count > 0; count--) world.addClient()
   for (let step = 0; step < steps; step++) {

@@ -1,5 +1,6 @@
 /**
- * The seeds of a run: `MODEL_SEED=n` reruns one, `MODEL_SCHEDULES=n` runs so many, `MODEL_FACTOR=n` so many times the usual.
+ * The seeds of a run: `MODEL_SEED=n` repeats one, `MODEL_SCHEDULES=n` runs n of them, `MODEL_FACTOR=n` n times the
+ * usual number.
  */
 export function seeds (usual: number): number[] {
   if (process.env.MODEL_SEED !== undefined) return [Number(process.env.MODEL_SEED)]
@@ -7,8 +8,12 @@ export function seeds (usual: number): number[] {
   return Array.from({ length: count }, (_, at) => at + 1)
 }
 
-/** Runs the schedules and gathers what is wrong, by how to run it again; stops after `most`. */
-export async function whatIsWrong (seeds: readonly number[], run: (seed: number) => Promise<string[]>, most = 3): Promise<Record<string, string[]>> {
+/** Runs the schedules and collects all violations, each with the command to repeat it; stops after `most`. */
+export async function whatIsWrong (
+  seeds: readonly number[],
+  run: (seed: number) => Promise<string[]>,
+  most = 3
+): Promise<Record<string, string[]>> {
   const wrong: Record<string, string[]> = {}
   for (const seed of seeds) {
     const problems = await run(seed)

@@ -1,8 +1,8 @@
-import { formatEventId, ORIGIN } from '../../../plugin/topics/event-id.ts'
-import { Hub } from '../../../plugin/topics/hub.ts'
+import { formatEventId, ORIGIN } from '../../../plugin/topics/ids/event-id.ts'
+import { Hub } from '../../../plugin/topics/feed/hub.ts'
 import { retryUntilAvailable } from '../../../plugin/topics/retry.ts'
-import { createSubscription } from '../../../plugin/topics/subscription.ts'
-import type { SubscribeOptions } from '../../../plugin/topics/start.ts'
+import { createSubscription } from '../../../plugin/topics/subscription/subscription.ts'
+import type { SubscribeOptions } from '../../../plugin/topics/subscription/subscribe-options.ts'
 import type { TopicEnds, TopicLog } from '../../../plugin/topics/log/topic-log.ts'
 import { Connection } from './connection.ts'
 import type { ModelConnection, Received } from './connection.ts'
@@ -24,7 +24,7 @@ export class ModelClient {
   readonly journal: Journal
   connection: ModelConnection | undefined
   isFinished = false
-  /** Events it has got so far, those of the stream itself not counted. */
+  /** Number of events received so far, without in-band events. */
   received = 0
 
   readonly #kind: ClientKind
@@ -50,7 +50,9 @@ export class ModelClient {
   #open (instance: Instance, onEvent: (event: Received) => void): ModelConnection {
     const { cursor } = this.journal
     if (this.#kind === 'loop') return new LoopConnection(instance, this.topics, cursor, onEvent)
-    if (this.#kind === 'pages') return new PageConnection(instance, this.topics[0]!, cursor, 1 + this.received % 5, onEvent)
+    if (this.#kind === 'pages') {
+      return new PageConnection(instance, this.topics[0]!, cursor, 1 + this.received % 5, onEvent)
+    }
     const subscription = createSubscription({ hub: instance.hub, topics: this.topics, options: this.#options })
     return new Connection(subscription, cursor, onEvent)
   }
@@ -61,13 +63,13 @@ export class ModelClient {
   }
 }
 
-/** Publishers, clients and what is true; the schedule drives it. */
+/** Publishers, clients and the expected state; driven by the schedule. */
 export class World {
   readonly random: Random
   instances: Instance[] = []
   readonly clients: ModelClient[] = []
   readonly truth = new Map<string, Map<string, string>>()
-  /** Publishes whose fate is not known yet; they are repeated with their key. */
+  /** Publishes with an unknown outcome; they are repeated with their key. */
   #open: { topic: string, data: string[], key: string }[] = []
   #running: Promise<void>[] = []
   #published = 0
@@ -87,7 +89,7 @@ export class World {
     return instance
   }
 
-  /** Events that all clients have got so far. */
+  /** Number of events that all clients have received so far. */
   get received (): number { return this.clients.reduce((sum, { received }) => sum + received, 0) }
 
   addClient (options?: SubscribeOptions): ModelClient {
@@ -98,12 +100,12 @@ export class World {
     return client
   }
 
-  /** Lets something go on beside the schedule. */
+  /** Starts something that runs in parallel with the schedule. */
   begin (work: Promise<void>): void {
     this.#running.push(work)
   }
 
-  /** Waits for what goes on beside the schedule. */
+  /** Waits for everything that runs in parallel with the schedule. */
   async rest (): Promise<void> {
     await Promise.all(this.#running.splice(0))
   }
@@ -113,7 +115,7 @@ export class World {
     await this.#append({ topic, data, key: `${this.#scope}-${this.#published}` })
   }
 
-  /** Repeats one publish whose fate is not known. */
+  /** Repeats one publish with an unknown outcome. */
   async retry (): Promise<void> {
     const publish = this.#open.shift()
     if (publish) await this.#append(publish)
@@ -123,21 +125,29 @@ export class World {
     while (this.#open.length > 0) await this.retry()
   }
 
-  /** Asked again where the log does not answer in time: the machine is busy, and nothing is at fault any more. */
+  /** Retried if the log does not answer in time: the machine is busy, and there are no faults any more. */
   async ends (): Promise<Map<string, TopicEnds>> {
     const { log } = this.instances[0]!
-    const located = await Promise.all(TOPICS.map(topic => retryUntilAvailable(() => log.locate(topic, ORIGIN), () => false, () => {})))
+    const located = await Promise.all(
+      TOPICS.map(topic => retryUntilAvailable(() => log.locate(topic, ORIGIN), () => false, () => {}))
+    )
     return new Map(TOPICS.map((topic, at) => [topic, located[at]!.ends]))
   }
 
-  /** Connects everybody and waits until each client has reached the end of its topics; returns what is wrong. */
+  /** Connects all clients and waits until each has reached the end of its topics; returns all violations. */
   async settle (): Promise<string[]> {
     const ends = await this.arrive()
-    const failures = this.clients.flatMap(client => client.connection?.failure ? [String(client.connection.failure)] : [])
-    return [...failures, ...this.clients.flatMap((client, at) => client.journal.check(ends, this.truth).map(problem => `client ${at} ${problem}`))]
+    const failures = this.clients.flatMap(client => client.connection?.failure
+      ? [
+          String(client.connection.failure)
+        ]
+      : [])
+    return [...failures, ...this.clients.flatMap((client, at) => client.journal
+      .check(ends, this.truth)
+      .map(problem => `client ${at} ${problem}`))]
   }
 
-  /** Connects everybody and waits until each client has reached the end of its topics, if it ever does. */
+  /** Connects all clients and waits until each has reached the end of its topics, if it ever does. */
   async arrive (): Promise<Map<string, TopicEnds>> {
     await this.settlePublishes()
     for (const topic of TOPICS) await this.publishAnyway(topic)
@@ -160,7 +170,7 @@ export class World {
     for (const { log } of this.instances) await log.stop()
   }
 
-  /** A last event, so that every client has an end to reach; a closed topic has its end already. */
+  /** Publishes a last event, so that every client has an end to reach; a closed topic already has one. */
   async publishAnyway (topic: string): Promise<void> {
     const { isClosed } = (await this.ends()).get(topic)!
     if (isClosed) return
@@ -171,7 +181,11 @@ export class World {
   async #append (publish: { topic: string, data: string[], key: string }): Promise<void> {
     const { topic, data, key } = publish
     try {
-      const { ids } = await this.random.pick(this.instances).log.append(topic, data.map(text => ({ data: text, event: undefined, retry: undefined })), { idempotencyKey: key })
+      const { ids } = await this.random.pick(this.instances).log.append(
+        topic,
+        data.map(text => ({ data: text, event: undefined, retry: undefined })),
+        { idempotencyKey: key }
+      )
       const known = this.truth.get(topic) ?? new Map<string, string>()
       this.truth.set(topic, known)
       ids.forEach((id, at) => known.set(formatEventId(id), data[at]!))
@@ -194,7 +208,7 @@ function hasArrived (client: ModelClient, ends: ReadonlyMap<string, TopicEnds>):
   })
 }
 
-/** A turn of the loop; a few ms when it takes longer. */
+/** Waits for a tick of the event loop; for a few ms in later rounds. */
 export function pause (round: number): Promise<void> {
   return new Promise(resolve => { if (round < 50) setImmediate(resolve); else setTimeout(resolve, 2) })
 }

@@ -6,18 +6,18 @@ import type { Server } from 'node:net'
 import { join, relative } from 'node:path'
 import { errors } from '../../errors.ts'
 
-/** A claim to the folder: `owner.<number>.sock`. Only the one with the highest number counts. */
+/** A claim to the folder: `owner.<number>.sock`. Only the claim with the highest number counts. */
 const CLAIM = /^owner\.(\d{1,15})\.sock$/
 
 /**
- * Makes sure that one process at a time uses a folder. The owner listens on a socket in it: unlike a file with a
- * process id, a socket left behind by a killed process can be told from one in use, across containers too.
+ * Ensures that only one process at a time uses a folder. The owner listens on a socket in it: unlike a file with a
+ * process id, a socket left behind by a killed process can be distinguished from one in use, even across containers.
  *
- * A socket that is left behind cannot be replaced in one step: of two processes that find it, the slower one would
- * remove the socket of the faster one. So nothing is replaced. Each claim has a new name, one above the highest there
- * is, and is made by `link`, which fails when the name is taken. A claim is valid when no higher one exists afterwards.
- * Only names below another one are ever removed, so the highest number never goes down, and a process that looked too
- * long ago either meets a name that is taken or finds a higher one.
+ * A socket that was left behind cannot be replaced atomically: of two processes that find it, the slower one would
+ * remove the socket of the faster one. So nothing is replaced. Each claim has a new name, one above the highest
+ * existing number, and is created by `link`, which fails if the name is taken. A claim is valid if no higher one exists
+ * afterwards. Only names below another one are ever removed, so the highest number never decreases, and a process that
+ * looked too long ago either meets a name that is taken or finds a higher one.
  */
 export class FolderOwner {
   readonly #folder: string
@@ -28,7 +28,7 @@ export class FolderOwner {
     this.#folder = folder
   }
 
-  /** Rejects with `TOPICS_LOG_IN_USE` when another process, or another log of this one, has the folder. */
+  /** Rejects with `TOPICS_LOG_IN_USE` if another process, or another log in this one, owns the folder. */
   async take (): Promise<void> {
     const directory = openSync(this.#folder, 'r')
     const folder = shortPath(this.#folder, directory)
@@ -41,7 +41,7 @@ export class FolderOwner {
     }
   }
 
-  /** The last claim stays as a file that nobody listens on: its number is what the next one goes by. */
+  /** The last claim remains as a socket file without a listener: the next claim continues from its number. */
   async release (): Promise<void> {
     const [server, directory] = [this.#server, this.#directory]
     this.#server = this.#directory = undefined
@@ -55,8 +55,8 @@ export class FolderOwner {
 }
 
 /**
- * The shortest path to a folder: the path of a socket has about 100 bytes on every system, and what is beyond is cut
- * off without an error. On Linux an open directory has a short one.
+ * The shortest path to a folder: the path of a socket is limited to about 100 bytes on every system, and truncated
+ * beyond that without an error. On Linux an open directory has a short path.
  */
 function shortPath (folder: string, directory: number): string {
   const paths = [folder, relative('', folder) || '.', `/proc/self/fd/${directory}`]
@@ -65,7 +65,7 @@ function shortPath (folder: string, directory: number): string {
     .sort((one, other) => Buffer.byteLength(one) - Buffer.byteLength(other))[0]!
 }
 
-/** The listening server of a claim that is valid; undefined when another process owns the folder. */
+/** The listening server of a valid claim; undefined if another process owns the folder. */
 async function claim (folder: string): Promise<Server | undefined> {
   const socket = join(folder, `owner.${randomBytes(6).toString('hex')}.new`)
   const server = createServer(connection => connection.destroy()).unref()
@@ -80,13 +80,19 @@ async function claim (folder: string): Promise<Server | undefined> {
       }
       if (isClaimed(folder, socket, highest + 1)) return server
     }
+  } catch (error) {
+    server.close()
+    throw error
   } finally {
     // The claim is a second name of the same socket.
     rmSync(socket, { force: true })
   }
 }
 
-/** Makes a claim; false when it was made by another process meanwhile, or is no longer the highest one. */
+/**
+ * Creates a claim; returns false if another process has created it in the meantime, or if it is no longer the highest
+ * one.
+ */
 function isClaimed (folder: string, socket: string, number: number): boolean {
   const path = claimPath(folder, number)
   try {
@@ -107,12 +113,14 @@ const claimPath = (folder: string, number: number): string => join(folder, `owne
 const claimsIn = (folder: string): number[] =>
   readdirSync(folder).flatMap(name => Number(CLAIM.exec(name)?.[1] ?? NaN) || [])
 
-/** What says that nobody listens; a socket that is busy or not ours to ask is somebody's all the same. */
+/** What says that nobody listens; a socket that is busy is somebody's all the same. */
 const NOBODY: unknown[] = ['ENOENT', 'ECONNREFUSED']
 
+/** Rejects for a socket that this process may not access: like the files, it belongs to another user. */
 async function isAnswered (path: string): Promise<boolean> {
   const socket = connect(path)
-  const failure = await once(socket, 'connect').then(() => undefined, (error: NodeJS.ErrnoException) => error.code)
+  const failure = await once(socket, 'connect').then(() => undefined, (error: NodeJS.ErrnoException) => error)
   socket.destroy()
-  return !NOBODY.includes(failure)
+  if (failure?.code === 'EACCES') throw failure
+  return !NOBODY.includes(failure?.code)
 }

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs'
 
-/** Where things stand in a meta page: a file begins with two of them, and the newer one counts. Little endian. */
+/** Offsets in a meta page, little endian: a file starts with two of them, and the newer one counts. */
 const META = {
   bytes: 168,
   flagsAt: 18,
@@ -14,13 +14,13 @@ const META_FLAG = 0x08
 const MAGIC = 0xBEEFC0DE
 const VERSION = 2
 const PAGE_SIZES = [4_096, 8_192, 16_384, 32_768, 65_536]
-/** Root of a tree that is empty. */
+/** The root of an empty tree. */
 const NO_PAGE = 0xFFFF_FFFF_FFFF_FFFFn
 
 /**
- * Makes sure that a file is one that LMDB can open; one that is not there yet is. The library takes the process along
- * otherwise: a file that it refuses is freed twice (SIGSEGV), and a page beyond the end of the file is SIGBUS. So a
- * file that was cut off is made as long as it says: the pages it lacks are empty then, which LMDB finds.
+ * Checks that LMDB can open a file, or that it does not exist yet. Otherwise the library crashes the process: a file
+ * that it rejects is freed twice (SIGSEGV), and a page beyond the end of the file causes SIGBUS. So a truncated file is
+ * extended to its declared length: the missing pages are then empty, which LMDB detects.
  */
 export function checkLmdbFile (path: string): void {
   if (!existsSync(path)) return

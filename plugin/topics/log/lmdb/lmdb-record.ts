@@ -1,17 +1,18 @@
 import { crc32 } from 'node:zlib'
 import { errors } from '../../errors.ts'
 
-/** Bytes of the sum before the JSON. */
+/** Size of the checksum before the JSON. */
 const SUM_BYTES = 4
 
 /**
- * How a record stands in the files: JSON behind its CRC-32, so that bytes damaged on the disk are found and never
- * believed. JSON rather than the library's MessagePack, which has no sum and reads damaged bytes as other values.
+ * The format of a record in the files: JSON preceded by its CRC-32, so that bytes damaged on the disk are detected and
+ * never used. JSON instead of the library's MessagePack, which has no checksum and decodes damaged bytes as other
+ * values.
  */
 export class RecordEncoder {
   readonly #folder: string
 
-  /** The folder is named in the errors. */
+  /** The folder is included in error messages. */
   constructor (folder: string) {
     this.#folder = folder
   }
@@ -24,10 +25,7 @@ export class RecordEncoder {
     return record
   }
 
-  /**
-   * Throws `TOPICS_LOG_CORRUPT`. The buffer is one that the library uses again: only its first `length` bytes are the
-   * record.
-   */
+  /** Throws `TOPICS_LOG_CORRUPT`. The library reuses the buffer: only its first `length` bytes are the record. */
   decode (buffer: Buffer): unknown {
     const body = buffer.subarray(SUM_BYTES, buffer.length)
     if (buffer.length <= SUM_BYTES || buffer.readUInt32LE() !== crc32(body)) {

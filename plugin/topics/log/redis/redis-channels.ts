@@ -12,20 +12,20 @@ import { RedisSubscriber } from './redis-subscriber.ts'
 
 export interface RedisChannelsInit {
   target: RedisTarget
-  /** The connection for commands: it sends the canary, and that of a cluster knows where each channel is. */
+  /** The connection for commands: it sends the probe and, in a cluster, knows where each channel is. */
   client: Redis | Cluster
   trouble: RedisTrouble
   commandTimeoutMs: number
   canaryMs: number
 }
 
-/** What a log hears from Redis: one channel for each followed topic, and the topic's listener. */
+/** The messages that a log receives from Redis: one channel for each followed topic, with the topic's listener. */
 export class RedisChannels {
   readonly #init: RedisChannelsInit
   readonly #listeners = new TopicListeners()
   #subscriber: RedisSubscriber | RedisClusterSubscriber | undefined
 
-  /** Connects to nothing yet. */
+  /** Does not connect yet. */
   constructor (init: RedisChannelsInit) {
     this.#init = init
   }
@@ -33,13 +33,13 @@ export class RedisChannels {
   /** True when messages arrive; false before the start. */
   get isHealthy (): boolean { return this.#subscriber?.isHealthy === true }
 
-  /** Before the start nothing is known. */
+  /** Unknown before the start. */
   get health (): Pick<LogHealth, 'canaryAgeMs' | 'reconnects' | 'replaced'> {
     const { canaryAgeMs = Infinity, reconnects = 0, replaced = 0 } = this.#subscriber ?? {}
     return { canaryAgeMs, reconnects, replaced }
   }
 
-  /** Settles also when Redis is away: it is tried again. */
+  /** Also settles if Redis is unavailable; connecting is then retried. */
   async start (logger: LogLogger): Promise<void> {
     this.#listeners.start(logger)
     this.#subscriber = this.#createSubscriber()
@@ -50,22 +50,25 @@ export class RedisChannels {
     this.#subscriber?.stop()
   }
 
-  /** Messages know no databases: two logs that share a server and a prefix, but no keys, must not hear each other. */
+  /**
+   * Messages are not tied to a database: two logs that share a server and a prefix, but no keys, must not receive each
+   * other's messages.
+   */
   nameOf (topic: string): string {
     const { prefix, database } = this.#init.target
     return `${prefix}{${topic}}:db${database}`
   }
 
-  /** Rejects when the connection is away; the listener is there all the same until `unfollow`. */
+  /** Rejects if there is no connection; the listener is registered anyway, until `unfollow`. */
   async follow (topic: string, listener: TopicListener): Promise<void> {
     this.#listeners.set(topic, listener)
     await this.#subscriber?.subscribe(this.nameOf(topic))
   }
 
-  /** Does nothing when the topic has another listener. */
+  /** Does nothing if the topic has another listener. */
   async unfollow (topic: string, listener: TopicListener): Promise<void> {
     if (!this.#listeners.delete(topic, listener)) return
-    // Without a connection there is nothing to unsubscribe from, and a new one does not subscribe to it.
+    // Without a connection there is no subscription to cancel, and a new connection does not subscribe to it.
     await this.#subscriber?.unsubscribe(this.nameOf(topic)).catch(() => {})
   }
 

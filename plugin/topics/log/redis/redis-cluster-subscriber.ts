@@ -15,22 +15,22 @@ interface Route { slot: number, node: string }
 
 interface Move { channel: string, route: Route, node: string }
 
-/** Channels moved at one time after a failover. */
+/** Channels moved concurrently after a failover. */
 const CHUNK = 500
 
 /**
  * Listens to a cluster: sharded messages stay on the node that has the slot, so there is one connection to each node
- * that has a followed topic. When slots move, or a replica takes over, the topics' channels follow them.
+ * that has a followed topic. If slots move, or a replica takes over, the topics' channels follow them.
  */
 export class RedisClusterSubscriber {
   readonly #init: ClusterSubscriberInit
   readonly #nodes = new Map<string, RedisSubscriber>()
   readonly #routes = new Map<string, Route>()
-  /** Nodes that gave a slot away: they dropped its channels, also where the slot has come back since. */
+  /** Nodes that gave a slot away: they dropped its channels, even if the slot has come back since. */
   readonly #suspects = new Set<string>()
   #watch: NodeJS.Timeout | undefined
   #isRerouting = false
-  /** Of the nodes that were left. */
+  /** Totals of nodes that are no longer used. */
   #past = { reconnects: 0, replaced: 0 }
 
   constructor (init: ClusterSubscriberInit) {
@@ -38,13 +38,13 @@ export class RedisClusterSubscriber {
     init.cluster.on('refresh', () => { void this.#reroute() })
   }
 
-  /** Times a connection was lost and came back. */
+  /** How many times a connection was lost and restored. */
   get reconnects (): number { return this.#sum('reconnects') }
 
-  /** Deaf connections replaced so far. */
+  /** Number of deaf connections that were replaced. */
   get replaced (): number { return this.#sum('replaced') }
 
-  /** The longest any node's canary has not been heard, in ms. */
+  /** The longest time in ms since the probe of any node was received. */
   get canaryAgeMs (): number {
     return Math.max(0, ...[...this.#nodes.values()].map(node => node.canaryAgeMs))
   }
@@ -60,7 +60,7 @@ export class RedisClusterSubscriber {
     this.#watch = setInterval(() => { void this.#reroute() }, this.#init.canary.intervalMs).unref()
   }
 
-  /** Rejects when the node that has the channel cannot be reached; nothing is subscribed then. */
+  /** Rejects if the node that has the channel is unreachable; nothing is subscribed then. */
   async subscribe (channel: string): Promise<void> {
     const slot = slotOf(channel)
     const node = this.#nodeOf(slot)
@@ -90,14 +90,14 @@ export class RedisClusterSubscriber {
     return [...this.#nodes.values()].reduce((sum, node) => sum + node[what], this.#past[what])
   }
 
-  /** Brings every channel to the node that has its slot now; what cannot be brought is tried again at the next look. */
+  /** Moves every channel to the node that currently has its slot; failed moves are retried at the next check. */
   async #reroute (): Promise<void> {
     if (this.#isRerouting) return
     this.#isRerouting = true
     try {
       const moves = this.#misplaced()
       for (let at = 0; at < moves.length; at += CHUNK) {
-        // One that fails must not keep the others in the wrong place.
+        // One failure must not leave the other channels in the wrong place.
         await Promise.allSettled(
           moves.slice(at, at + CHUNK).map(({ channel, route, node }) => this.#move(channel, route, node))
         )
@@ -122,19 +122,19 @@ export class RedisClusterSubscriber {
     try {
       await this.#listen(node, channel)
     } catch {
-      // Nowhere for now; the next look finds it in the wrong place and tries again.
+      // On no node for now; the next check finds it in the wrong place and tries again.
       route.node = ''
       return
     }
-    // Unsubscribed meanwhile.
+    // It was unsubscribed in the meantime.
     if (this.#routes.get(channel) !== route) return this.#leave(node, channel)
     route.node = node
     this.#init.onRestored([channel])
-    // The old node may go on as a replica, and would keep the subscription.
+    // The old node may continue as a replica, and would keep the subscription.
     if (old !== node) await this.#leave(old, channel)
   }
 
-  /** A node that could not be reached and is no master any more would be tried for ever. */
+  /** An unreachable node that is no longer a master would be retried indefinitely. */
   #dropUnused (): void {
     const masters = new Set(this.#init.cluster.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`))
     for (const [name, node] of this.#nodes) if (node.size === 0 && !masters.has(name)) this.#drop(name, node)
@@ -142,14 +142,14 @@ export class RedisClusterSubscriber {
 
   #suspect (node: string): void {
     this.#suspects.add(node)
-    // Ends in 'refresh', and that in a new look at the routes.
+    // Ends with 'refresh', which triggers another check of the routes.
     this.#init.cluster.refreshSlotsCache()
   }
 
   /** A node without channels needs no connection. */
   async #leave (name: string, channel: string): Promise<void> {
     const node = this.#nodes.get(name)
-    // A node that is gone has forgotten its subscribers by itself.
+    // A node that is gone has lost its subscribers anyway.
     await node?.unsubscribe(channel).catch(() => {})
     if (node?.size === 0) this.#drop(name, node)
   }
@@ -192,7 +192,10 @@ export class RedisClusterSubscriber {
     return made
   }
 
-  /** A channel whose slot the node has; any, when it has none: then it hears nothing, and its channels move away. */
+  /**
+   * A channel whose slot the node has; any channel if it has none: then it receives nothing, and its channels move
+   * away.
+   */
   #canaryChannel (node: string): string {
     const { canary: { prefix }, cluster: { slots } } = this.#init
     let at = 0

@@ -1,19 +1,19 @@
 import { MAX_RETRY_MS } from '../../../reply/wire.ts'
-import type { EventId } from '../../event-id.ts'
+import type { EventId } from '../../ids/event-id.ts'
 import { EVENT_PATTERN } from '../../new-event.ts'
 import type { LogEntry } from '../topic-log.ts'
 
-/** The fields of an event as Redis has them. */
+/** The fields of an event as stored in Redis. */
 export interface RedisFields { event: string | undefined, data: string, retry: string | undefined }
 
 const EVENT = new RegExp(EVENT_PATTERN)
-/** What stands for what cannot be read, as in a decoder of UTF-8. No client listens to an event of this name. */
+/** Replaces unreadable content, as in a UTF-8 decoder. No client listens to an event with this name. */
 const UNREADABLE = '\ufffd'
 
 /**
- * An event from Redis. `publish()` checks what it appends, but a program of another kind may have run the script, or
- * written by itself. What cannot go on the wire is replaced, because it must fail for neither the process nor the
- * readers of all that follows.
+ * Converts an event from Redis. `publish()` checks what it appends, but a different program may have run the script or
+ * written entries itself. Anything that cannot be sent is replaced, because it must not fail the process or the readers
+ * of all later events.
  */
 export function toLogEntry (id: EventId, { event, data, retry }: RedisFields): LogEntry {
   return {

@@ -3,14 +3,15 @@ import { ClusterClient } from '../../../common/redis/ioredis.ts'
 import { RedisLink } from '../../../common/redis/redis-link.ts'
 import { parseTarget } from '../../../common/redis/redis-target.ts'
 import type { RedisTarget } from '../../../common/redis/redis-target.ts'
-import { errors } from '../../errors.ts'
-import { formatEventId, idsFrom, ORIGIN } from '../../event-id.ts'
-import type { EventId } from '../../event-id.ts'
-import { endOf } from '../../resume.ts'
+import { badOption, errors } from '../../errors.ts'
+import { formatEventId, idsFrom, ORIGIN } from '../../ids/event-id.ts'
+import type { EventId } from '../../ids/event-id.ts'
+import { endOf } from '../../ids/resume.ts'
 import { createRetention } from '../../retention.ts'
 import type { Retention, RetentionOf } from '../../retention.ts'
-import { fingerprintOf, keyNameOf } from '../idempotency.ts'
-import type { AppendLease, LeaseReply, LeaseRequest } from '../lease.ts'
+import { appendError } from '../append-error.ts'
+import { keyNameOf } from '../idempotency.ts'
+import type { LeaseReply, LeaseRequest } from '../lease.ts'
 import type {
   Appended,
   AppendOptions,
@@ -25,39 +26,41 @@ import type {
   TopicListener,
   TopicLog
 } from '../topic-log.ts'
+import { RedisAppends } from './redis-appends.ts'
 import { RedisChannels } from './redis-channels.ts'
-import { checkOptions, refuseOption } from './redis-log-options.ts'
+import { resolveRedisLogOptions } from './redis-log-options.ts'
 import type { RedisLogOptions, RedisLogSettings } from './redis-log-options.ts'
 import { ReplicaWait } from './redis-replicas.ts'
 import { leaseArgs, toEntry, toLeaseReply, toLocation } from './redis-replies.ts'
-import { defineScripts } from './redis-scripts.ts'
-import type { ScriptCommands } from './redis-scripts.ts'
+import { defineScripts } from './scripts/redis-scripts.ts'
+import type { ScriptCommands } from './scripts/redis-scripts.ts'
 import { firstFrom, numberBefore, numberBelow, seekNumber } from './redis-seek.ts'
 import { slotOf } from './slot.ts'
 
-/** Any topic will do to see whether the scripts may run. */
+/** Any topic will do to check whether the scripts may run. */
 const PROBED_TOPIC = 'probe'
 
 type Client = (Redis | Cluster) & ScriptCommands
 /**
- * A topic is a Redis stream; one script appends and announces. Per process there is one connection for commands and one
- * for messages, whatever the number of clients.
+ * The log in Redis. A topic is a Redis stream; one script appends events and announces them. A process has one
+ * connection for commands and one for messages, however many clients it has.
  */
 export class RedisLog implements TopicLog {
   readonly #link: RedisLink<Client>
   readonly #client: Client
   readonly #target: RedisTarget
-  readonly #options: Omit<RedisLogSettings, 'connection' | 'prefix'>
+  readonly #options: Omit<RedisLogSettings, 'connection' | 'prefix' | 'retention'>
   readonly #retentionOf: RetentionOf
   readonly #waits = new WeakMap<Redis, ReplicaWait>()
   readonly #publish: 'PUBLISH' | 'SPUBLISH'
   readonly #channels: RedisChannels
+  readonly #appends: RedisAppends
 
-  /** Connects to nothing yet. Throws `TOPICS_BAD_OPTION`. */
-  constructor ({ retention, ...given }: RedisLogOptions) {
-    const { connection, prefix, ...options } = checkOptions(given)
+  /** Does not connect yet. Throws `TOPICS_BAD_OPTION`. */
+  constructor (given: RedisLogOptions) {
+    const { connection, prefix, retention, ...options } = resolveRedisLogOptions(given)
     this.#options = options
-    this.#target = parseTarget(connection, prefix, refuseOption)
+    this.#target = parseTarget(connection, prefix, badOption)
     this.#retentionOf = createRetention(retention)
     this.#publish = this.#target.cluster ? 'SPUBLISH' : 'PUBLISH'
     this.#link = new RedisLink<Client>({
@@ -76,12 +79,17 @@ export class RedisLog implements TopicLog {
       commandTimeoutMs,
       canaryMs
     })
+    this.#appends = new RedisAppends({
+      client: this.#client,
+      keyOf: (topic, what) => this.#key(topic, what),
+      headOf: topic => [this.#channels.nameOf(topic), this.#publish, ...retentionArgs(this.#retentionOf(topic))]
+    })
   }
 
-  /** True when Redis accepts commands and its messages arrive. */
+  /** True if Redis accepts commands and its messages arrive. */
   get isHealthy (): boolean { return this.#link.isReady && this.#channels.isHealthy }
 
-  /** Before the start nothing is known. */
+  /** Unknown before the start. */
   get health (): LogHealth {
     const { canaryAgeMs, reconnects, replaced } = this.#channels.health
     const {
@@ -97,49 +105,21 @@ export class RedisLog implements TopicLog {
     }
   }
 
-  /** Settles when Redis answers, and after 3 s at the latest: the log then becomes available later. */
+  /** Settles when Redis answers, after 3 s at the latest: the log then becomes available later. */
   async start (logger: LogLogger): Promise<void> {
     this.#client.on('ready', () => { void this.#warnOfEviction(logger) })
     await this.#link.start(logger, () => this.#channels.start(logger))
   }
 
   async append (topic: string, events: readonly NewEvent[], options: AppendOptions = {}): Promise<Appended> {
-    const key = keyNameOf(options)
-    const args = this.#appendArgs(topic, events, options.lease)
-    if (key !== undefined) args.push(fingerprintOf(events))
-    const [outcome, ms, n, count] = await this.#ask(() =>
-      key === undefined
-        ? this.#client.topicAppend(this.#key(topic, 'log'), this.#key(topic, 'meta'), args)
-        : this.#client.topicAppendOnce(
-          this.#key(topic, 'log'),
-          this.#key(topic, 'meta'),
-          this.#key(topic, `key:${key}`),
-          args
-        )
-    )
-    if (outcome === 'reused') throw new errors.TOPICS_IDEMPOTENCY_KEY_REUSED(options.idempotencyKey, topic)
-    if (outcome === 'superseded') throw new errors.TOPICS_LEASE_LOST(topic)
-    if (outcome === 'closed') throw new errors.TOPICS_CLOSED(topic)
+    const terms = { key: keyNameOf(options), lease: options.lease }
+    const { outcome, first, count } = await this.#write(topic, () => this.#appends.append(topic, events, terms))
+    if (outcome === 'reused' || outcome === 'superseded' || outcome === 'closed') {
+      throw appendError(outcome, topic, options.idempotencyKey)
+    }
     await this.#waitForReplicas(topic)
     if (outcome === 'done') return { ids: [], isRepeat: true }
-    return { ids: idsFrom({ ms: Number(ms), n: Number(n) }, Number(count)), isRepeat: outcome === 'repeat' }
-  }
-
-  /**
-   * For one argument of a command, which ioredis flattens: spread into the call, a large batch overflows the stack. All
-   * are strings, as what throws while ioredis queues a command mixes up the answers of all others that are queued with
-   * it.
-   */
-  #appendArgs (topic: string, events: readonly NewEvent[], lease: AppendLease | undefined): string[] {
-    const args = [
-      this.#channels.nameOf(topic),
-      this.#publish,
-      ...retentionArgs(this.#retentionOf(topic)),
-      lease?.fence ?? '',
-      lease?.accepted ?? ''
-    ]
-    for (const { event, data, retry } of events) args.push(event ?? '', data, retry ?? '')
-    return args.map(String)
+    return { ids: idsFrom(first, count), isRepeat: outcome === 'repeat' }
   }
 
   async read (topic: string, after: EventId, { count, bytes }: PageLimit): Promise<LogEntry[]> {
@@ -148,7 +128,7 @@ export class RedisLog implements TopicLog {
         this.#client.topicPage(this.#key(topic, 'log'), from, count, bytes)
       )
       const page = entries.flatMap(([id, fields]) => toEntry(id, fields))
-      // A page of nothing but another program's entries is not the end.
+      // A page that contains only entries of another program is not the end.
       if (page.length > 0 || next === '') return page
       from = next
     }
@@ -165,7 +145,7 @@ export class RedisLog implements TopicLog {
         expireAfterMs
       )
     )
-    return toLocation(reply, expireAfterMs)
+    return toLocation(reply)
   }
 
   async seek (topic: string, start: SeekStart): Promise<EventId> {
@@ -191,20 +171,26 @@ export class RedisLog implements TopicLog {
   }
 
   async close (topic: string): Promise<void> {
+    this.#appends.flush(topic)
     const { expireAfterMs } = this.#retentionOf(topic)
     const keys = [this.#key(topic, 'log'), this.#key(topic, 'meta')] as const
     await this.#ask(() => this.#client.topicClose(...keys, this.#channels.nameOf(topic), this.#publish, expireAfterMs))
   }
 
   async lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
+    this.#appends.flush(topic)
     const { expireAfterMs } = this.#retentionOf(topic)
     const args = [this.#channels.nameOf(topic), this.#publish, expireAfterMs, ...leaseArgs(request)].map(String)
-    return toLeaseReply(
-      await this.#ask(() => this.#client.topicLease(this.#key(topic, 'log'), this.#key(topic, 'meta'), args))
-    )
+    const keys = [this.#key(topic, 'log'), this.#key(topic, 'meta')] as const
+    const reply = toLeaseReply(await this.#ask(() => this.#client.topicLease(...keys, args)))
+    // A repeated end finds the topic closed. A lease needs no wait: its holder restores it.
+    const isDone = reply.outcome === 'ok' || reply.outcome === 'closed'
+    if (isDone && (request.do === 'end' || request.do === 'stop')) await this.#waitForReplicas(topic)
+    return reply
   }
 
   async delete (topic: string): Promise<void> {
+    this.#appends.flush(topic)
     await this.#ask(() =>
       this.#client.topicDelete(
         this.#key(topic, 'log'),
@@ -215,12 +201,22 @@ export class RedisLog implements TopicLog {
     )
   }
 
+  /**
+   * Checks whether Redis would accept a publish: the user has the permissions, the server is not a replica, its memory
+   * is not full, and `replicas` are connected. Nothing stays in Redis. Rejects with `TOPICS_LOG_UNAVAILABLE`.
+   */
+  async checkWrites (): Promise<void> {
+    const channel = this.#channels.nameOf(PROBED_TOPIC)
+    await this.#ask(() => this.#client.topicCheck(this.#key(PROBED_TOPIC, 'check'), channel, this.#publish))
+    await this.#waitForReplicas(PROBED_TOPIC)
+  }
+
   async stop (): Promise<void> {
     this.#channels.stop()
     this.#link.stop()
   }
 
-  /** The topic in braces is the hash tag: all keys of a topic are on one node of a cluster. */
+  /** The topic in braces is the hash tag: all keys of a topic are on the same node of a cluster. */
   #key (topic: string, what: string): string { return `${this.#target.prefix}{${topic}}:${what}` }
 
   async #waitForReplicas (topic: string): Promise<void> {
@@ -237,7 +233,7 @@ export class RedisLog implements TopicLog {
         )
       }
     } catch (error) {
-      // The master has them, whatever became of the question how many others do.
+      // The master has the events, even if it is unknown how many replicas have them.
       throw Object.assign(error as Error, { mayBeDone: true })
     }
   }
@@ -248,7 +244,9 @@ export class RedisLog implements TopicLog {
     return wait
   }
 
-  /** The connection that a topic's commands go through: WAIT counts the replicas that have what was written on it. */
+  /**
+   * The connection for commands about a topic: WAIT counts the replicas that have what was written on that connection.
+   */
   #connectionOf (topic: string): Redis {
     const client: Redis | Cluster = this.#client
     if (!(client instanceof ClusterClient)) return client
@@ -258,7 +256,7 @@ export class RedisLog implements TopicLog {
     return node
   }
 
-  /** With eviction on, Redis drops topics when memory is short, and nobody is told. */
+  /** With eviction enabled, Redis silently deletes topics when memory is short. */
   async #warnOfEviction (logger: LogLogger): Promise<void> {
     try {
       const policy = /maxmemory_policy:(\S+)/.exec(await this.#client.info('memory'))?.[1]
@@ -270,14 +268,22 @@ export class RedisLog implements TopicLog {
         )
       }
     } catch {
-      // Not allowed to ask, or the connection went away again: asked again when it is back.
+      // No permission to ask, or the connection was lost again: repeated when it is back.
     }
   }
 
-  /** Everything that Redis answers, except a result, means that the log is not available now. */
   async #ask<T> (command: () => Promise<T>): Promise<T> {
+    return this.#orUnavailable(this.#link.run(command))
+  }
+
+  async #write<T> (topic: string, command: () => Promise<T>): Promise<T> {
+    return this.#orUnavailable(this.#link.write(topic, command))
+  }
+
+  /** Any reply of Redis except a result means that the log is currently unavailable. */
+  async #orUnavailable<T> (reply: Promise<T>): Promise<T> {
     try {
-      return await this.#link.run(command)
+      return await reply
     } catch (cause) {
       throw Object.assign(new errors.TOPICS_LOG_UNAVAILABLE(this.#link.explain(cause as Error)), {
         cause,

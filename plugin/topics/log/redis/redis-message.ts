@@ -1,15 +1,15 @@
-import { parseEventId } from '../../event-id.ts'
-import type { EventId } from '../../event-id.ts'
+import { parseEventId } from '../../ids/event-id.ts'
+import type { EventId } from '../../ids/event-id.ts'
 import type { LogEntry } from '../topic-log.ts'
 import { toLogEntry } from './redis-entry.ts'
 
-/** What a script tells the followers of a topic. */
+/** A message of a script to the followers of a topic. */
 export type RedisMessage =
   | { kind: 'entries', entries: LogEntry[] }
   | { kind: 'closed' }
   /** The producer with this lease was asked to stop. */
   | { kind: 'stop', fence: number }
-  /** Something changed that the message does not hold; also what a message that cannot be read means. */
+  /** Something changed that the message does not contain; also the meaning of an unreadable message. */
   | { kind: 'doubt' }
 
 const LF = 10
@@ -17,7 +17,7 @@ const STOP = /^S (\d{1,16})$/
 const HEAD = /^E (\d+) (\d+) (\d{1,10})$/
 const ENTRY_HEAD = /^(\d{1,10}) (\d{1,10}) (.*)$/
 
-/** Reads `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n`, `S <fence>\n` or `D\n`. */
+/** Parses `E <ms> <n> <count>\n(<event bytes> <data bytes> <retry>\n<event><data>)…`, `C\n`, `S <fence>\n` or `D\n`. */
 export function parseRedisMessage (message: Buffer): RedisMessage {
   const end = message.indexOf(LF)
   const head = message.toString('latin1', 0, end)

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
 
 /**
- * Waits for the replicas of one connection's server. WAIT holds up every command behind it, and counts all that was
- * written before it: so there is one at a time, and the writes that come meanwhile share the next.
+ * Waits for the replicas of one connection's server. WAIT blocks all later commands and counts everything written
+ * before it, so there is one at a time, and writes made meanwhile share the next one.
  */
 export class ReplicaWait {
   readonly #connection: Redis
@@ -13,7 +13,7 @@ export class ReplicaWait {
     this.#connection = connection
   }
 
-  /** How many replicas have everything written so far, once `replicas` have it or the time is over. */
+  /** The number of replicas that have everything written so far, as soon as it is `replicas` or the time is over. */
   wait (replicas: number, timeoutMs: number): Promise<number> {
     this.#next ??= this.#takeTurn(replicas, timeoutMs)
     return this.#next

@@ -1,10 +1,10 @@
-import { parseEventId } from '../../event-id.ts'
+import { parseEventId } from '../../ids/event-id.ts'
 import type { EndReason, LeaseReply, LeaseRequest } from '../lease.ts'
 import type { Jump, LogEntry, Location } from '../topic-log.ts'
 import { toLogEntry } from './redis-entry.ts'
-import type { LeaseScriptReply, LocateReply } from './redis-scripts.ts'
+import type { LeaseScriptReply, LocateReply } from './scripts/redis-scripts.ts'
 
-/** Entries that another program put there with ids or fields of its own are none of ours. */
+/** Undefined for entries that another program wrote, with ids or fields of its own. */
 export function toEntry (idText: string, fields: readonly string[]): LogEntry[] {
   const id = parseEventId(idText)
   const values = new Map<string, string>()
@@ -14,11 +14,9 @@ export function toEntry (idText: string, fields: readonly string[]): LogEntry[] 
   return [toLogEntry(id, { data, event: values.get('event'), retry: values.get('retry') })]
 }
 
-/** What `locate.lua` replied. */
-export function toLocation (
-  [ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until]: LocateReply,
-  expireAfterMs: number
-): Location {
+/** Converts the reply of `locate.lua`. */
+export function toLocation (reply: LocateReply): Location {
+  const [ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until, expire] = reply
   return {
     ends: {
       first: parseEventId(first),
@@ -26,7 +24,7 @@ export function toLocation (
       count,
       bornMs: Number(born),
       forgottenMs: Number(past),
-      expireAfterMs,
+      expireAfterMs: Number(expire),
       nowMs: Number(now),
       isClosed: closed === 1,
       reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
@@ -49,13 +47,20 @@ function toJumps (text: string): Jump[] {
 
 /** The arguments of `lease.lua` for a request. */
 export function leaseArgs (request: LeaseRequest): (string | number)[] {
-  if (request.do === 'take') return ['take', request.holder, request.leaseMs, request.takeOver ? 1 : 0]
+  if (request.do === 'take') {
+    const { holder, leaseMs, takeOver, resumeAfter, ttlMs } = request
+    return ['take', holder, leaseMs, takeOver ? 1 : 0, resumeAfter ?? '', ttlMs ?? '']
+  }
+  if (request.do === 'restore') {
+    const { fence, holder, leaseMs, accepted, ttlMs } = request
+    return ['restore', fence, holder, leaseMs, accepted, ttlMs ?? '']
+  }
   if (request.do === 'renew') return ['renew', request.fence]
   if (request.do === 'end') return ['end', request.fence, request.reason, request.message]
   return request.do === 'stop' ? ['stop', request.fence ?? ''] : ['look']
 }
 
-/** What `lease.lua` replied. */
+/** Converts the reply of `lease.lua`. */
 export function toLeaseReply ([
   outcome,
   fence,
@@ -65,7 +70,8 @@ export function toLeaseReply ([
   mustStop,
   closed,
   reason,
-  message
+  message,
+  leaseMs
 ]: LeaseScriptReply): LeaseReply {
   return {
     outcome,
@@ -74,6 +80,7 @@ export function toLeaseReply ([
     message: message || undefined,
     fence: Number(fence),
     holder,
+    leaseMs: Number(leaseMs),
     remainingMs: Number(remaining),
     accepted: Number(accepted),
     mustStop: mustStop === 1

@@ -1,18 +1,19 @@
 import type { Cluster, Redis } from 'ioredis'
-import { parseEventId } from '../../event-id.ts'
-import type { EventId } from '../../event-id.ts'
-import { positionBeforeFirst } from '../../resume.ts'
+import { parseEventId } from '../../ids/event-id.ts'
+import type { EventId } from '../../ids/event-id.ts'
+import { positionBeforeFirst } from '../../ids/resume.ts'
 import type { TopicEnds } from '../topic-log.ts'
 
-/** Finds the first entry from an id on, undefined when there is none. */
+/** Finds the first entry from an id on; undefined if there is none. */
 type Next = (from: string) => Promise<EventId | undefined>
 
 /**
- * Redis finds entries by id only, and an id begins with the time. Numbers are dense and rise with it, so the entry with
- * a number is found by trying times: in turn where it should be if events came evenly, and in the middle. Each try
- * reads one entry, so the cost grows with the logarithm of the time span, not with the number or size of the events.
+ * Redis finds entries only by id, and an id starts with the time. Numbers are consecutive and increase with the time,
+ * so the entry with a given number is found by trying times: alternately the time at which it should be if events were
+ * evenly distributed, and the middle of the range. Each attempt reads one entry, so the cost grows with the logarithm
+ * of the time span, not with the number or size of the events.
  *
- * Resolves to the position of that number; where its entry is not retained any more, to the one before the first entry.
+ * Resolves to the position of that number; if its entry is no longer retained, to the position before the first entry.
  */
 export async function seekNumber (n: number, ends: TopicEnds, next: Next): Promise<EventId> {
   const { first, last } = ends
@@ -29,7 +30,7 @@ export async function seekNumber (n: number, ends: TopicEnds, next: Next): Promi
   return { ms: low.ms, n }
 }
 
-/** The number of the entry that exactly `count` entries come after. */
+/** The number of the entry that is followed by exactly `count` entries. */
 export function numberBelow (count: number, { last, jumps }: TopicEnds): number {
   let n = last.n
   let left = count
@@ -47,7 +48,7 @@ export function numberBefore (n: number, { jumps }: TopicEnds): number {
   return jumps.find(jump => jump.to === n)?.from.n ?? n - 1
 }
 
-/** The first entry of ours from an id on; what another program put into the stream is passed over. */
+/** The first entry of this library from an id on; those of other programs are skipped. */
 export async function firstFrom (client: Redis | Cluster, key: string, from: string): Promise<EventId | undefined> {
   for (let start = from; ;) {
     const [entry] = await client.xrange(key, start, '+', 'COUNT', 1)

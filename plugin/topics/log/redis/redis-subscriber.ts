@@ -4,25 +4,25 @@ import { SilenceWatch } from '../../../common/redis/redis-silence.ts'
 import type { RedisTrouble } from '../../../common/redis/redis-trouble.ts'
 
 export interface RedisSubscriberInit {
-  /** A connection of its own, not yet connected, that keeps no offline queue and does not resubscribe by itself. */
+  /** A separate connection, not connected yet, without an offline queue and without automatic resubscription. */
   connection: Redis
-  /** Names it in the log. */
+  /** The name of the connection in the log. */
   name: string
-  /** Sharded messages, of a cluster's node. Default false. */
+  /** True for sharded messages, on a node of a cluster. Default false. */
   isSharded?: boolean
   canary: Canary
   trouble: RedisTrouble
   onMessage: (channel: string, message: Buffer) => void
-  /** The connection was lost and is back; messages of these channels may be missing. */
+  /** Called when the connection was lost and restored; messages of these channels may be missing. */
   onRestored: (channels: readonly string[]) => void
-  /** A cluster's node gave a slot away, and with it some of the channels. */
+  /** Called when a cluster node gave away a slot, and with it some of the channels. */
   onMoved?: () => void
 }
 
-/** A message that goes through Redis and back. */
+/** The probe: a message that is sent through Redis and back. */
 export interface Canary {
   intervalMs: number
-  /** The channel to listen on, asked again for every connection: in a cluster it must be one that the node has. */
+  /** The channel of the probe, requested for every connection: in a cluster it must be one that the node has. */
   channel: () => string
   send: (channel: string) => Promise<unknown>
 }
@@ -30,26 +30,26 @@ export interface Canary {
 /** Channels subscribed with one command after a reconnect. */
 const CHUNK = 500
 /**
- * A canary that Redis has passed on and that was not heard after this many intervals and this long is lost: a busy
- * machine hears late.
+ * A probe that Redis has forwarded but that was not received after this many intervals and this long is lost: a busy
+ * machine receives late.
  */
 const LOST_INTERVALS = 2
 const LOST_MS = 1_000
-/** What was not heard for this many intervals, and this long, makes the connection unhealthy. */
+/** If no probe was received for this many intervals, and this long, the connection is unhealthy. */
 const UNHEALTHY_INTERVALS = 3
 const UNHEALTHY_MS = 3_000
-/** Redis refused to let it listen: asked again after this long, twice as long each time. */
+/** Delay before a rejected subscription is tried again; it doubles each time. */
 const FIRST_RETRY_MS = 250
 const MAX_RETRY_MS = 8_000
 
-/** A canary on its way, when Redis confirmed it, and the intervals since then. */
+/** A probe on its way: when Redis confirmed it, and the intervals since then. */
 interface Flight { confirmedAt?: number, intervals: number }
 
 /**
- * The one connection on which this process hears of its topics. It subscribes again after every reconnect, and then
- * reports that something may be missing. A canary goes through Redis and back: a connection that looks alive but is
- * deaf, as a failover can leave one, is found and replaced. A canary that Redis did not confirm says nothing about this
- * connection.
+ * The only connection on which this process receives messages about its topics. It subscribes again after every
+ * reconnect, and then reports that messages may be missing. A probe is sent through Redis and back, to detect and
+ * replace a connection that looks alive but receives nothing, as after some failovers. A probe that Redis did not
+ * confirm says nothing about this connection.
  */
 export class RedisSubscriber {
   readonly #init: RedisSubscriberInit
@@ -83,24 +83,24 @@ export class RedisSubscriber {
     })
     connection.on('close', () => this.#lose())
     connection.on('error', (error: Error) =>
-      this.#report(reasonOf(error), `the ${name} connection failed; it is tried again`)
+      this.#report(reasonOf(error), `the ${name} connection failed; retrying`)
     )
-    this.#silence = new SilenceWatch(connection, () => this.#replace('silent'))
+    this.#silence = new SilenceWatch(connection, () => this.#replace('is silent'))
   }
 
-  /** Topics and what else is listened to on this connection, the canary not counted. */
+  /** Number of channels on this connection, without that of the probe. */
   get size (): number { return this.#channels.size }
 
-  /** Ms since the canary was last heard. */
+  /** Milliseconds since the probe was last received. */
   get canaryAgeMs (): number { return Math.round(performance.now() - this.#heardAt) }
 
-  /** Times the connection was lost and came back. */
+  /** How many times the connection was lost and restored. */
   get reconnects (): number { return this.#reconnects }
 
-  /** Deaf and silent connections replaced so far. */
+  /** Number of deaf and silent connections that were replaced. */
   get replaced (): number { return this.#replaced }
 
-  /** True when messages arrive: subscribed, and the canary heard lately. */
+  /** True if messages arrive: it is subscribed, and the probe was received recently. */
   get isHealthy (): boolean {
     return (
       this.#isReady && this.canaryAgeMs < Math.max(UNHEALTHY_MS, UNHEALTHY_INTERVALS * this.#init.canary.intervalMs)
@@ -108,8 +108,8 @@ export class RedisSubscriber {
   }
 
   /**
-   * Connects and starts the canary; called again, waits for the same. Settles also when Redis is away: it is tried
-   * again.
+   * Connects and starts the probe; further calls wait for the same. Also settles if Redis is unavailable; connecting is
+   * then retried.
    */
   start (): Promise<void> {
     this.#started ??= this.#start()
@@ -122,7 +122,7 @@ export class RedisSubscriber {
     await this.#restored
   }
 
-  /** Rejects when the connection is away; nothing is subscribed then. */
+  /** Rejects if there is no connection; nothing is subscribed then. */
   async subscribe (channel: string): Promise<void> {
     this.#channels.add(channel)
     try {
@@ -155,7 +155,7 @@ export class RedisSubscriber {
     this.#flight = undefined
   }
 
-  /** One command for many channels; a node of a cluster accepts those of one slot at a time. */
+  /** One command for many channels; a cluster node accepts only those of one slot at a time. */
   async #listen (channels: readonly string[]): Promise<void> {
     const { connection, isSharded } = this.#init
     if (isSharded) await Promise.all(channels.map(channel => connection.ssubscribe(channel)))
@@ -184,16 +184,13 @@ export class RedisSubscriber {
     this.#wasReady = true
   }
 
-  /**
-   * A refusal lasts until somebody changes something: another connection would get the same answer, as often as it is
-   * made.
-   */
+  /** A rejection lasts until somebody changes the configuration: any further connection would be rejected as well. */
   #restoreLater (error: Error): void {
     const { connection, name, onMoved } = this.#init
-    // Otherwise the connection went away again, and 'ready' comes with the next one.
+    // Otherwise the connection was lost again, and 'ready' follows with the next one.
     if (!isReplyError(error)) return connection.disconnect(true)
     if (error.message.startsWith('MOVED')) onMoved?.()
-    else this.#report(error.message, `the ${name} connection is not allowed to listen; it is tried again`)
+    else this.#report(error.message, `the ${name} connection is not allowed to subscribe; retrying`)
     clearTimeout(this.#retry)
     this.#retry = setTimeout(() => {
       if (connection.status === 'ready') this.#restored = this.#restore()
@@ -204,7 +201,7 @@ export class RedisSubscriber {
   #lose (): void {
     clearTimeout(this.#retry)
     if (this.#isReady) {
-      this.#report('the connection was closed', `the ${this.#init.name} connection was closed; it is tried again`)
+      this.#report('the connection was closed', `the ${this.#init.name} connection was closed; retrying`)
     }
     this.#isReady = false
   }
@@ -216,14 +213,14 @@ export class RedisSubscriber {
   #sing (): void {
     if (!this.#isReady) return
     if (this.#isDeaf()) {
-      this.#replace('deaf')
+      this.#replace('receives no messages')
       this.#init.connection.disconnect(true)
     } else if (this.#flight === undefined) {
       this.#send()
     }
   }
 
-  /** One at a time; one that Redis did not confirm is given up, and the command connection reports why. */
+  /** One at a time; a probe that Redis did not confirm is abandoned, and the command connection reports the reason. */
   #send (): void {
     const flight: Flight = { intervals: 0 }
     this.#flight = flight
@@ -236,16 +233,16 @@ export class RedisSubscriber {
   #isDeaf (): boolean {
     const flight = this.#flight
     if (flight?.confirmedAt === undefined) return false
-    // Counted in intervals, too: between two of them the process has read what was waiting for it.
+    // Counted in intervals, too: between two of them the process has read everything that was waiting.
     return ++flight.intervals > LOST_INTERVALS && performance.now() - flight.confirmedAt >= LOST_MS
   }
 
-  #replace (what: 'deaf' | 'silent'): void {
+  #replace (what: 'receives no messages' | 'is silent'): void {
     this.#replaced++
     this.#isReady = false
     this.#report(
-      `the ${this.#init.name} connection is ${what}`,
-      `the ${this.#init.name} connection is ${what}; it is replaced`
+      `the ${this.#init.name} connection ${what}`,
+      `the ${this.#init.name} connection ${what}; replacing it`
     )
   }
 }

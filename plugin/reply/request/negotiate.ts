@@ -1,0 +1,41 @@
+import { createRequire } from 'node:module'
+import type Negotiator from 'negotiator'
+import type { FastifyRequest } from 'fastify'
+
+const require = createRequire(import.meta.url)
+const SSE = 'text/event-stream'
+
+/**
+ * True if the Accept header allows `text/event-stream` (RFC 9110, section 12.5.1): no header, a wildcard or the type
+ * itself, without `q=0`. The most specific range decides.
+ */
+export function acceptsSse (accept: string | undefined): boolean {
+  if (accept === undefined || accept === SSE || accept === '*/*') return true
+  // Loaded on demand: the headers of EventSource, curl and fetch are handled above.
+  const Accept = require('negotiator') as typeof Negotiator
+  return new Accept({ headers: { accept } }).mediaType([SSE]) !== undefined
+}
+
+/**
+ * True for what EventSource sends: a GET whose Accept header names `text/event-stream` itself. An error response would
+ * end it, so it is asked to retry instead. Clients that send another method, or no such header, read the status.
+ */
+export function isEventSource ({ method, headers: { accept } }: FastifyRequest): boolean {
+  return (
+    method === 'GET' &&
+    accept !== undefined &&
+    /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept) &&
+    acceptsSse(accept)
+  )
+}
+
+/**
+ * The client's `Last-Event-ID`; undefined if missing or empty. Node reads header bytes as latin1 while browsers send
+ * UTF-8, so it is decoded again. Several headers of this name are joined by ", ", as Node does: `app.topics` continues
+ * after the last one that is a cursor, see `readCursor()`.
+ */
+export function readLastEventId (request: FastifyRequest): string | undefined {
+  const value = [request.headers['last-event-id'] ?? []].flat().join(', ')
+  if (value === '') return undefined
+  return Buffer.from(value, 'latin1').toString('utf8')
+}

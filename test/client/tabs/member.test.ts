@@ -1,0 +1,126 @@
+import t from 'tap'
+import type { GapDetail } from '../../../plugin/client/index.ts'
+import { Member } from '../../../plugin/client/tabs/member.ts'
+import { formatCursor, parseId, readPositions } from '../../../plugin/client/tabs/position.ts'
+import type { ConnectionSink, Outcome, WireMessage } from '../../../plugin/client/connection/transport.ts'
+
+/** Creates a member for these topics with this cursor, and records what its subscription receives. */
+async function join (
+  topics: readonly string[],
+  cursor = ''
+): Promise<{ member: Member, messages: WireMessage[], calls: string[], outcomes: Outcome[] }> {
+  const messages: WireMessage[] = []
+  const calls: string[] = []
+  const outcomes: Outcome[] = []
+  const sink: ConnectionSink = {
+    open: () => { calls.push('open') },
+    interrupted: () => {
+      calls.push('interrupted')
+    },
+    message: message => { messages.push(message) },
+    retry () {},
+    chunk () {},
+    comment () {},
+    ready: () => undefined
+  }
+  const url = new URL('http://x.test/events')
+  for (const topic of topics) url.searchParams.append('topic', topic)
+  if (topics.length > 1) url.searchParams.set('envelope', 'true')
+  const member = await Member.create('me', {
+    url, cursor, token: undefined, tokenParameter: undefined, headers: {}, withCredentials: false
+  }, sink, outcome => outcomes.push(outcome))
+  return { member, messages, calls, outcomes }
+}
+
+const at = (id: string) => parseId(id)!
+const open = { kind: 'open', positions: new Map([['a', at('1-5')], ['b', at('1-5')]]), members: ['me'] } as const
+const published = (topic: string | undefined, id: string) => ({
+  kind: 'published', event: { topic, id, event: 'message', data: id, lastEventId: '' }, position: parseId(id)
+}) as const
+
+t.test('messages sent before the member was admitted are ignored', async t => {
+  const { member, messages, calls } = await join(['a'], '1-3')
+  member.receive(published('a', '1-9'))
+  member.receive({ ...open, members: ['another'] })
+  member.receive({ kind: 'interrupted' })
+  member.detach()
+  t.same([messages, calls], [[], []])
+  member.receive(open)
+  t.same(calls, ['open'])
+  t.match(messages, [{ event: 'stream.open', id: '1-3' }], 'its own position, not that of the stream')
+  member.detach()
+  t.same(calls, ['open', 'interrupted'])
+})
+
+t.test('each event is received once, and only those of its topics', async t => {
+  const { member, messages } = await join(['a', 'c'])
+  member.receive(open)
+  for (const [topic, id] of [
+    ['a', '1-5'], ['a', '1-6'], ['b', '1-6'], ['a', '1-6'], ['a', '1-4'], [undefined, '1-7'], ['c', 'x'], ['a', '2-1']
+  ] as const) member.receive(published(topic, id))
+  t.same(messages.slice(1).map(({ data }) => (JSON.parse(data) as { id: string }).id), ['1-6', 'x', '2-1'])
+})
+
+t.test('a gap is reported to the members that miss something, and `missed` only to those that miss exactly that number', async t => {
+  const gap: GapDetail = { topic: 'a', reason: 'trimmed', after: '1-2', resumedAt: '1-6', missed: 3 }
+  const { missed, ...uncounted } = gap
+  const unread = { ...gap, after: null }
+  const empty = { ...gap, resumedAt: null }
+  const cases: [string, string, GapDetail, GapDetail | undefined][] = [
+    ['the one whose gap it is', '1-2', gap, gap],
+    ['behind it by less', '1-4', gap, uncounted],
+    ['just before its end', '1-5', gap, undefined],
+    ['after it', '1-7', gap, undefined],
+    ['without a place', '', gap, gap],
+    ['a cursor that could not be read', '1-2', unread, unread],
+    ['nothing is left, and it was there', '1-2', empty, empty],
+    ['nothing is left, and it had more', '1-3', empty, undefined],
+    ['of another topic', '1-2', { ...gap, topic: 'z' }, undefined]
+  ]
+  t.equal(missed, 3)
+  for (const [name, cursor, detail, expected] of cases) {
+    const { member, messages } = await join(['a'], cursor)
+    member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
+    member.receive({ kind: 'gap', detail })
+    t.same(messages.slice(1).map(({ data }) => JSON.parse(data) as unknown), expected ? [expected] : [], name)
+  }
+})
+
+t.test('ends and failures of other members are ignored', async t => {
+  const { member, messages, outcomes, calls } = await join(['a'])
+  member.receive(open)
+  member.receive({ kind: 'end', topic: 'b', reason: 'closed' })
+  member.receive({ kind: 'finished', members: ['another'] })
+  member.receive({ kind: 'failed', detail: { message: 'no', willRetry: false, status: 403 }, members: ['another'] })
+  t.same([messages.length, outcomes], [1, []])
+  member.receive({ kind: 'interrupted' })
+  member.receive({ kind: 'expiring', detail: { expiresIn: 3 } })
+  member.receive({ kind: 'failed', detail: { message: 'oops', willRetry: true } })
+  t.same(calls, ['open', 'interrupted'])
+  t.match(messages.slice(1), [{ event: 'stream.expiring', data: '{"expiresIn":3}' }, { event: 'stream.error' }])
+  member.receive({ kind: 'failed', detail: { message: 'no', willRetry: false } })
+  t.same(outcomes, [{ kind: 'rejected', status: 0, message: 'no' }])
+})
+
+t.test('cursors are parsed into positions and formatted from them', async t => {
+  const tags = new Map([['a', 'tagaaa'], ['b', 'tagbbb']])
+  t.same([...readPositions('tagaaars-7,tagbbb1-1', ['a', 'b'])], [['a', at('1000-7')], ['b', at('1-1')]])
+  for (const cursor of ['', '1-1', 'tagaaa1-1']) {
+    t.same([...readPositions(cursor, ['a', 'b'])], [], `${cursor} is not a cursor of two topics`)
+  }
+  t.same([...readPositions('1-1', ['a'])], [['a', at('1-1')]])
+  t.equal(formatCursor(['a', 'b'], new Map([['b', at('1000-7')]]), tags), 'tagbbbrs-7')
+  t.equal(formatCursor(['a'], new Map(), tags), '')
+  t.equal(formatCursor(['a'], new Map([['a', at('5-6')]]), tags), '5-6')
+  t.equal(parseId('x'), undefined)
+})
+
+t.test('without SHA-256 a tab has no cursor over several topics, but still receives events', async t => {
+  const { crypto } = globalThis
+  Object.defineProperty(globalThis, 'crypto', { value: {}, configurable: true })
+  t.teardown(() => Object.defineProperty(globalThis, 'crypto', { value: crypto, configurable: true }))
+  const { member, messages } = await join(['a'])
+  member.receive(open)
+  member.receive(published('a', '1-6'))
+  t.match(messages, [{ event: 'stream.open' }, { id: '1-6', data: '1-6' }])
+})

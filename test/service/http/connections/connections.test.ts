@@ -1,0 +1,130 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { connectionLimit, openFilesLimit } from '../../../../service/http/connections/connection-limit.ts'
+import { connect, get, open } from '../../../support/client.ts'
+import { run } from '../../../support/commands.ts'
+import { metricsOf } from '../../../support/service/metrics.ts'
+import { TestService } from '../../../support/service/service-app.ts'
+import { when } from '../../../support/when.ts'
+
+// Regression: connections without a stream were not counted, so 110 idle sockets silently locked everybody out of a
+// process with `ulimit -n 120`, and 10,000 requests pipelined behind one stream used 100 MB.
+
+const EVENTS = '/events?topic=news'
+const PIPELINED = 10_000
+
+const cut = async (origin: string, reason: string): Promise<number | undefined> =>
+  (await metricsOf(origin)).get(`sse_connections_cut_total{reason="${reason}"}`)
+
+/** Counts the requests that reach the service. */
+function countRequests ({ app }: TestService): () => number {
+  let count = 0
+  app.server.on('request', () => { count++ })
+  return () => count
+}
+
+t.test('a connection that pipelines requests behind a stream is closed, and the number of them that are processed does not grow with the number sent', async t => {
+  const service = await TestService.start(t, { MAX_STREAMS: '5' })
+  const requests = countRequests(service)
+  const counted: number[] = []
+  for (const pipelined of [1_000, PIPELINED]) {
+    const { socket, inbox, send } = await connect(t, service.origin)
+    send(get(EVENTS))
+    await inbox.until('stream.open')
+    const before = requests()
+    send(get(EVENTS).repeat(pipelined))
+    await inbox.ended()
+    counted.push(requests() - before)
+    socket.destroy()
+  }
+  t.ok(
+    counted[1]! < 3 * Math.max(counted[0]!, 1_500),
+    `no more than about one chunk is processed: ${counted.join(', ')}`
+  )
+  t.equal(await cut(service.origin, 'pipelining'), 2)
+  await when(() => service.app.topics.counts.topics === 0)
+})
+
+t.test('a stream is recognised however its path is written', async t => {
+  const service = await TestService.start(t)
+  const paths = ['/%65vents?topic=news', '/events#topic=news', `${service.origin}${EVENTS}`]
+  for (const path of paths) {
+    const { inbox, send } = await connect(t, service.origin)
+    send(get(path))
+    await inbox.until('stream.open')
+    send(get('/healthz').repeat(10))
+    await inbox.ended()
+  }
+  t.equal(await cut(service.origin, 'pipelining'), paths.length)
+})
+
+t.test('a few requests may wait behind a stream, and other responses are sent first', async t => {
+  const service = await TestService.start(t)
+  const { inbox, send } = await connect(t, service.origin)
+  send(get('/healthz') + get('/healthz') + get(EVENTS) + get('/healthz').repeat(4))
+  const text = await inbox.until('stream.open')
+  t.equal(text.match(/HTTP\/1\.1 200/g)?.length, 3)
+  await service.publish('news', { data: 'goes on' })
+  await inbox.until('data: goes on')
+  t.equal(await cut(service.origin, 'pipelining'), 0)
+})
+
+t.test('any number of requests without a stream may be pipelined: all get a response, and only some of them wait at a time', async t => {
+  const service = await TestService.start(t)
+  let [open, most] = [0, 0]
+  service.app.server.on('request', (request, response) => {
+    most = Math.max(most, ++open)
+    response.once('close', () => { open-- })
+  })
+  const { inbox, send } = await connect(t, service.origin)
+  send(get('/topics/news').repeat(PIPELINED) + get('/healthz', { headers: 'Connection: close\r\n' }))
+  const text = await inbox.ended()
+  t.equal(text.match(/HTTP\/1\.1 200/g)?.length, PIPELINED + 1)
+  t.ok(most < PIPELINED / 4, `at most ${most} at a time`)
+  t.equal(await cut(service.origin, 'pipelining'), 0)
+})
+
+t.test('more connections than streams are allowed, but their number is limited', t => {
+  t.equal(connectionLimit(20_000, undefined), 25_000)
+  t.equal(connectionLimit(10, undefined), 1_010)
+  t.equal(
+    connectionLimit(20_000, 1_024),
+    960,
+    'the limit of the system, except for the files that the process itself needs'
+  )
+  t.equal(connectionLimit(0, 10), 1)
+  t.equal(connectionLimit(0, undefined), Infinity)
+  t.end()
+})
+
+t.test('the limit on open files is read from the system where available', t => {
+  const folder = t.testdir()
+  const read = (text: string): number | undefined => {
+    const file = join(folder, 'limits')
+    writeFileSync(file, text)
+    return openFilesLimit(file)
+  }
+  t.equal(read(
+    'Limit     Soft Limit   Hard Limit   Units\nMax open files            1024                 524288               ' +
+      'files     \n'
+  ), 1_024)
+  t.equal(read('Max open files            unlimited            unlimited            files     \n'), undefined)
+  t.equal(openFilesLimit(join(folder, 'not there')), undefined)
+  t.end()
+})
+
+t.test('at its limit the process closes further connections, logs this once, and keeps the existing ones', async t => {
+  const service = run(t, 'sh', [
+    '-c',
+    `ulimit -n 120; exec "${process.execPath}" --conditions=resumable-sse-source --import ./test/type-stripping/register.js service/cli.ts`
+  ], { LOG: 'memory', LOG_LEVEL: 'warn', PORT: '0' })
+  await service.until(({ err }) => err.includes('listens on'))
+  const [, origin = ''] = /listens on (\S+)/.exec(service.err)!
+  const { inbox } = await open(t, `${origin}${EVENTS}`)
+  await inbox.until('stream.open')
+  for (let at = 0; at < 60; at++) await connect(t, origin)
+  await service.until(({ out }) => out.includes('connection limit reached'))
+  t.match(JSON.parse(service.out.trim()), { level: 40, maxConnections: 56 })
+  t.notOk(inbox.isOver)
+})
