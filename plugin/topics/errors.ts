@@ -123,6 +123,13 @@ export const errors = {
     'the log in %s is damaged (%s): restore it from a backup, or start with an empty folder',
     500
   ),
+  /** The files of an LMDB log were written by a version with another format. */
+  TOPICS_LOG_FORMAT: defineError(
+    'TOPICS_LOG_FORMAT',
+    'the log in %s has %s, and this version reads format %s: ' +
+      'start the version that wrote it, or start with an empty folder',
+    500
+  ),
   /**
    * The log is unreachable or temporarily rejects the operation; nothing was acknowledged. With `mayBeDone: true` the
    * operation may have been executed anyway, otherwise it was not.

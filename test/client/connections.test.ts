@@ -97,14 +97,14 @@ t.test('other responses end it with an error that contains the status and the re
   }
 })
 
-t.test('204 ends it, and so does the end of each topic', async t => {
+t.test('204 ends it, and so does the end of a stream after the end of each topic', async t => {
   const done = await ScriptedServer.start(t, status(204))
   const subscription = start(t, done)
   const items: StreamItem[] = []
   for await (const item of subscription) items.push(item)
   t.same(items, [{ kind: 'end', reason: 'closed' }])
 
-  const finishing = await ScriptedServer.start(t, streaming(
+  const finishing = await ScriptedServer.start(t, ending(
     'event: stream.end\ndata: {"topic":"a"}\n\ndata: x\n\nevent: stream.end\ndata: {"topic":"b","reason":"done"}\n\n'
   ))
   const both = start(t, finishing, { topics: ['a', 'b'] })
@@ -126,6 +126,8 @@ t.test('a topic with an event or a gap after its end, or without an end in the n
   for (const steps of [
     [streaming(open + end('a') + event('1') + end('b') + event('last'))],
     [streaming(open + end('a') + gap + end('b') + event('last'))],
+    // Deleted between the two ends: only the server knows.
+    [streaming(open + end('a') + end('b') + event('last'))],
     [ending(open + end('a')), streaming(open + end('b') + event('last'))]
   ]) {
     const server = await ScriptedServer.start(t, ...steps)

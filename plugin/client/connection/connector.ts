@@ -169,7 +169,7 @@ export class Connector {
     return {
       open: unlessAborted(() => this.#open()),
       message: unlessAborted((message: WireMessage) => this.#receive(message)),
-      interrupted: unlessAborted(() => this.#change('connecting')),
+      interrupted: unlessAborted(() => this.#isFinished ? this.close() : this.#change('connecting')),
       retry: unlessAborted((ms: number) => { this.#backoff.askedFor(ms) }),
       chunk: () => this.#stall.chunk(),
       comment: () => this.#stall.comment(),
@@ -220,7 +220,14 @@ export class Connector {
   #finish (detail: EndDetail): void {
     this.#finished.add(detail.topic!)
     this.#listener.ended({ ...detail, reason: detail.reason ?? 'closed' })
-    if (this.#topics.length > 0 && this.#topics.every(topic => this.#finished.has(topic))) this.close()
+  }
+
+  /**
+   * True if the server has ended all topics. It then ends the stream as well, unless one of them has been deleted in
+   * the meantime, and thereby reopened: only the end of the stream shows that nothing will follow.
+   */
+  get #isFinished (): boolean {
+    return this.#topics.length > 0 && this.#topics.every(topic => this.#finished.has(topic))
   }
 
   /** Fetches a new token and opens a new stream with it, before the old token expires. */
@@ -234,6 +241,10 @@ export class Connector {
 
   #judge (outcome: Outcome): number {
     if (outcome.kind === 'rejected') return this.#judgeAnswer(outcome)
+    if (outcome.kind === 'ended' && this.#isFinished) {
+      this.close()
+      return 0
+    }
     if (!this.#isOpen) return this.#fail({ cause: outcome.cause }, this.#backoff.afterFailure())
     const waitMs = this.#backoff.afterStream()
     return outcome.cause === undefined ? waitMs : this.#fail({ cause: outcome.cause }, waitMs)

@@ -15,6 +15,8 @@ export class Member {
   readonly #finish: (outcome: Outcome) => void
   readonly #tags: ReadonlyMap<string, string>
   readonly #positions: Map<string, Position>
+  /** Topics whose end the leader has reported, without an event or a gap since then. */
+  readonly #ended = new Set<string>()
   /** True once the leader has answered: its earlier messages were for others. */
   #isJoined = false
 
@@ -69,9 +71,14 @@ export class Member {
     else if (message.kind === 'published') this.#publish(message)
     else if (message.kind === 'gap') this.#gap(message.detail)
     else if (message.kind === 'expiring') this.#pass(IN_BAND.expiring, message.detail)
-    else if (this.topics.includes(message.topic)) {
-      this.#pass(IN_BAND.end, { topic: message.topic, reason: message.reason })
-    }
+    else if (this.topics.includes(message.topic)) this.#endTopic(message)
+  }
+
+  /** The leader's stream goes on for others, so the last end is the end of this member's part of it. */
+  #endTopic ({ topic, reason }: LeaderMessage & { kind: 'end' }): void {
+    this.#ended.add(topic)
+    this.#pass(IN_BAND.end, { topic, reason })
+    if (this.topics.every(each => this.#ended.has(each))) this.#finish({ kind: 'ended' })
   }
 
   #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
@@ -83,6 +90,7 @@ export class Member {
       if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
     }
     this.#isJoined = true
+    this.#ended.clear()
     this.#sink.open()
     this.#pass(IN_BAND.open, {})
   }
@@ -90,6 +98,7 @@ export class Member {
   #publish ({ event, position }: LeaderMessage & { kind: 'published' }): void {
     const { topic } = event
     if (topic === undefined || !this.topics.includes(topic)) return
+    this.#ended.delete(topic)
     const last = this.#positions.get(topic)
     if (position && last && compare(position, last) <= 0) return
     if (position) this.#positions.set(topic, position)
@@ -102,6 +111,7 @@ export class Member {
   #gap (detail: GapDetail): void {
     const { topic, after, resumedAt } = detail
     if (!this.topics.includes(topic)) return
+    this.#ended.delete(topic)
     const last = this.#positions.get(topic)
     const next = resumedAt === null ? undefined : parseId(resumedAt)
     const begin = after === null ? undefined : parseId(after)

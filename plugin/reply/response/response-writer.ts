@@ -53,8 +53,8 @@ export class ResponseWriter {
   get isOpen (): boolean { return this.#writes !== undefined }
 
   get isFull (): boolean {
-    const { highWaterMarkBytes } = this.#options
-    return this.bufferedBytes >= highWaterMarkBytes && (this.#needDrain || !this.isOpen)
+    // In this order: to count the bytes is expensive, and most clients have taken everything.
+    return (this.#needDrain || !this.isOpen) && this.bufferedBytes >= this.#options.highWaterMarkBytes
   }
 
   /** Bytes pending in this process, including those written in the current tick of the event loop. */
@@ -149,7 +149,7 @@ export class ResponseWriter {
     this.#bytes += sizeOf(frame)
     const mayFill = this.#needDrain || writes.waitingBytes + sizeOf(frame) >= highWaterMarkBytes
     const isBelowMark = writes.write(frame, mayFill)
-    if (!isBelowMark || writes.waitingBytes >= highWaterMarkBytes) this.#needDrain = true
+    if (!isBelowMark || (mayFill && writes.waitingBytes >= highWaterMarkBytes)) this.#needDrain = true
   }
 
   /** Also called for bytes that were never sent because the client disconnected. */

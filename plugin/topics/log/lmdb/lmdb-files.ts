@@ -11,6 +11,7 @@ import type { LeaseState } from '../lease.ts'
 import type { Living } from '../lifetimes.ts'
 import type { LogEntry, NewEvent } from '../topic-log.ts'
 import { checkLmdbFile } from './lmdb-check.ts'
+import { checkFormat } from './lmdb-format.ts'
 import { RecordEncoder } from './lmdb-record.ts'
 
 const { open } = requirePeer<typeof Lmdb>('lmdb', 'LmdbLog')
@@ -24,7 +25,7 @@ export type Stored = [ms: number, event: string | null, data: string, retry: num
 /** What is stored for an idempotency key. */
 export interface Used extends KeyedAppend { usedAt: number }
 
-/** The open files: three databases in one. */
+/** The open files: three databases in one, and a fourth with the number of the format. */
 export interface LmdbFiles {
   root: RootDatabase
   entries: Database<Stored, [topic: string, n: number]>
@@ -44,19 +45,26 @@ export function openFiles (folder: string): LmdbFiles {
   const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
     path,
     noSubdir: true,
-    maxDbs: 3,
+    maxDbs: 4,
     eventTurnBatching: false,
     permissionsMode: FILE_MODE
   }
   const root = open(options)
   const encoder = new RecordEncoder(folder)
   const named = (name: string) => ({ name, encoder })
-  return {
+  const files = {
     root,
-    entries: root.openDB(named('entries')),
-    topics: root.openDB(named('topics')),
-    keys: root.openDB(named('keys'))
+    entries: root.openDB<Stored, [topic: string, n: number]>(named('entries')),
+    topics: root.openDB<Meta, string>(named('topics')),
+    keys: root.openDB<Used, [topic: string, key: string]>(named('keys'))
   }
+  try {
+    checkFormat(folder, files)
+  } catch (error) {
+    void root.close()
+    throw error
+  }
+  return files
 }
 
 /** A transaction in progress. */
@@ -122,7 +130,7 @@ export function toLogError (folder: string, cause: unknown): unknown {
  */
 export function toStartError (folder: string, cause: unknown): unknown {
   const { code, syscall, message } = cause as NodeJS.ErrnoException
-  if (cause instanceof errors.TOPICS_LOG_IN_USE) return cause
+  if (cause instanceof errors.TOPICS_LOG_IN_USE || cause instanceof errors.TOPICS_LOG_FORMAT) return cause
   if (isDiskFull(cause as NodeJS.ErrnoException)) {
     const error = new errors.TOPICS_LOG_UNAVAILABLE(`the disk of ${folder} is full (${code}): free some space`)
     return Object.assign(error, { cause })
