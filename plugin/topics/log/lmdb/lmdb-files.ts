@@ -59,7 +59,7 @@ export function openFiles (folder: string): LmdbFiles {
     keys: root.openDB<Used, [topic: string, key: string]>(named('keys'))
   }
   try {
-    checkFormat(folder, files)
+    checkFormat(folder, root, files.topics)
   } catch (error) {
     void root.close()
     throw error

@@ -1,5 +1,5 @@
+import type { Database, RootDatabase } from 'lmdb'
 import { errors } from '../../errors.ts'
-import type { LmdbFiles } from './lmdb-files.ts'
 
 /** The number of the format in which records are written. Increase it whenever an older version cannot read them. */
 const FORMAT = 1
@@ -11,7 +11,7 @@ const FORMAT_KEY = 'number'
  * would start, and each call would fail with an error that does not name the cause. New files get the current number.
  * Throws `TOPICS_LOG_FORMAT`.
  */
-export function checkFormat (folder: string, { root, topics }: LmdbFiles): void {
+export function checkFormat (folder: string, root: RootDatabase, topics: Database<unknown, string>): void {
   const formats = root.openDB<number, string>({ name: 'format', encoding: 'json' })
   const found = formats.get(FORMAT_KEY)
   if (found === FORMAT) return
