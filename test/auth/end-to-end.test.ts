@@ -1,8 +1,8 @@
 import t from 'tap'
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { Grant } from '../../plugin/auth/index.ts'
-import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 const alice = new Grant({ subject: 'alice', subscribe: ['news'] }, 'cookie')
 

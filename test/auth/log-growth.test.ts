@@ -9,7 +9,7 @@ import { redactUrls, searchFor } from '../../plugin/auth/credentials/credentials
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 import { startService } from '../support/commands.ts'
-import { bearer, forge, SECRET } from '../support/tokens.ts'
+import { bearer, forge, SECRET } from '../support/auth/tokens.ts'
 
 // Regression: one GET with `?ot=e` ten times ended the process. Each credential was replaced in the result of the
 // previous replacement, and "[redacted]" contains an e and a d: every repetition made the line five times as long,

@@ -4,17 +4,17 @@ import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../../plugin/index.ts'
 import { auth } from '../../plugin/auth/index.ts'
-import { listenTo, ask } from '../support/auth-app.ts'
+import { listenTo, ask } from '../support/auth/auth-app.ts'
 import { startService } from '../support/commands.ts'
 import { Inbox } from '../support/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
 import { ROOT } from '../support/documents/markdown.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 // A person who reads the logs of an app must not be able to open its streams: tokens live longer than it takes to read
 // a line.
 t.test('a process logs no credential at trace level, on any path', async t => {
-  const child = spawn(process.execPath, [...process.execArgv, ROOT + 'test/support/auth-program.ts'], {
+  const child = spawn(process.execPath, [...process.execArgv, ROOT + 'test/support/auth/auth-program.ts'], {
     stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, SECRET }
   })
   const written = new Inbox()

@@ -8,7 +8,7 @@ import type { AuthOptions } from '../../plugin/auth/index.ts'
 import { authChecks } from '../../plugin/auth/options.ts'
 import { buildApp } from '../support/app.ts'
 import { tableRows } from '../support/documents/markdown.ts'
-import { KEYS, SECRET } from '../support/tokens.ts'
+import { KEYS, SECRET } from '../support/auth/tokens.ts'
 
 const jwt = { secret: SECRET }
 const verify = (): null => null

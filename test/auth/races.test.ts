@@ -7,11 +7,11 @@ import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { GrantedStreams } from '../../plugin/auth/grants/granted-streams.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import type { Deferred } from '../../plugin/common/deferred.ts'
-import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
+import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
 import { fetchAll } from '../support/client.ts'
 import { until } from '../support/log-contract.ts'
-import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
-import { bearer, nowS, SECRET, sign } from '../support/tokens.ts'
+import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/auth/token-app.ts'
+import { bearer, nowS, SECRET, sign } from '../support/auth/tokens.ts'
 
 /** A store whose next redemption waits: before it is carried out, or after that, while its answer is on the way. */
 class SlowStore extends MemoryTokenStore {

@@ -8,7 +8,7 @@ import { startCluster } from '../support/redis/redis-cluster.ts'
 import { RedisServer, silentLogger } from '../support/redis/redis-server.ts'
 import { stageRedisStore } from '../support/redis/redis-token-stage.ts'
 import { TcpProxy } from '../support/network/tcp-proxy.ts'
-import { LIMITS, newHash, presented, recordOf } from '../support/token-store-contract.ts'
+import { LIMITS, newHash, presented, recordOf } from '../support/auth/token-store-contract.ts'
 
 const AWAY = { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 }
 

@@ -13,10 +13,10 @@ import type { TopicSource } from '../../plugin/topics/index.ts'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { AuthOptions, GrantInit } from '../../plugin/auth/index.ts'
 import { buildApp, listen } from '../support/app.ts'
-import { ask, listenTo, startAuthApp } from '../support/auth-app.ts'
-import type { AuthApp, Headers } from '../support/auth-app.ts'
+import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
+import type { AuthApp, Headers } from '../support/auth/auth-app.ts'
 import { connect, fetchAll } from '../support/client.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 const sessions: Record<string, GrantInit> = {
   s1: { subject: 'alice', subscribe: ['news'] }, s2: { subject: 'bob', expiresAtMs: 1 }

@@ -6,13 +6,13 @@ import type { Test } from 'tap'
 import { MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { RedisTokenStore } from '../../plugin/auth/redis.ts'
 import type { TokenStore } from '../../plugin/auth/index.ts'
-import { ask } from '../support/auth-app.ts'
+import { ask } from '../support/auth/auth-app.ts'
 import { connect, fetchAll, get } from '../support/client.ts'
 import type { Opened } from '../support/client.ts'
 import { Inbox } from '../support/inbox.ts'
 import { logInto } from '../support/log.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/token-app.ts'
+import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/auth/token-app.ts'
 
 // One test per attack, with the attack described above it. Real sockets are used; another client means another address.
 

@@ -9,7 +9,7 @@ import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { listen } from '../support/app.ts'
 import { fetchAll } from '../support/client.ts'
 import { openHttp2, openSession } from '../support/network/http2-client.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 // Regression: `grant: true` was silently ignored if the auth plugin did not see the route: it was not awaited (the
 // usual Fastify idiom), registered later, registered in another scope, or not at all. JSON routes then answered

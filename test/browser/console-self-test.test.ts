@@ -5,7 +5,7 @@ import { ConsolePage } from '../support/browser/console.ts'
 import { Nginx } from '../support/network/nginx.ts'
 import { stablePort } from '../support/network/ports.ts'
 import { TestService } from '../support/service/service-app.ts'
-import { SECRET, sign } from '../support/tokens.ts'
+import { SECRET, sign } from '../support/auth/tokens.ts'
 
 // The self-test ("Is a proxy buffering or cutting my streams?") without a proxy and through real ones.
 

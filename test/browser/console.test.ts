@@ -3,7 +3,7 @@ import { openBrowser } from '../support/browser/browser.ts'
 import { ConsolePage } from '../support/browser/console.ts'
 import { TestService } from '../support/service/service-app.ts'
 import { ServiceProcess } from '../support/service/service-process.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 const browser = await openBrowser(t)
 

@@ -12,7 +12,7 @@ import type {
 } from '../../plugin/client/index.ts'
 import { TestService } from '../support/service/service-app.ts'
 import { ending, ScriptedServer, status, streaming } from '../support/network/scripted-server.ts'
-import { bearer, SECRET, sign } from '../support/tokens.ts'
+import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 import { provideLocks, withoutLocks } from '../support/browser/web-locks.ts'
 
 /** A subscription in one tab, with everything that it reports. */

@@ -5,7 +5,7 @@ import { originIn, run } from '../support/commands.ts'
 import { blocksOf, ROOT } from '../support/documents/markdown.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 import { call } from '../support/service/service-app.ts'
-import { Session, stepsOf } from '../support/session.ts'
+import { Session, stepsOf } from '../support/auth/session.ts'
 
 t.test('the session in the README runs and prints what the README shows', async t => {
   const steps = stepsOf('README.md', 'Run the service')

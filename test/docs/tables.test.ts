@@ -24,7 +24,7 @@ import { errors as topicsErrors } from '../../plugin/topics/errors.ts'
 import { RETENTION_DEFAULTS } from '../../plugin/topics/retention.ts'
 import { readDoc, ROOT, tableRows } from '../support/documents/markdown.ts'
 import { withFigures } from '../../scripts/readme-figures.js'
-import { SECRET } from '../support/tokens.ts'
+import { SECRET } from '../support/auth/tokens.ts'
 
 // Each table must match the code: changing one without the other fails here.
 

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { slotOf } from '../../plugin/topics/log/redis/slot.ts'
 import { failOver } from '../support/model/cluster-stage.ts'
-import { startRedisStage } from '../support/model/producer-redis-stage.ts'
-import { runProducerRounds } from '../support/model/producer-round.ts'
-import type { ProducerStage } from '../support/model/producer-round.ts'
+import { startRedisStage } from '../support/model/producers/producer-redis-stage.ts'
+import { runProducerRounds } from '../support/model/producers/producer-round.ts'
+import type { ProducerStage } from '../support/model/producers/producer-round.ts'
 import { seeds } from '../support/model/seeds.ts'
 import { moveSlot, startCluster } from '../support/redis/redis-cluster.ts'
 

@@ -1,8 +1,8 @@
 import t from 'tap'
-import type { NodeSaid } from '../support/model/producer-node.ts'
-import { ProducerProcess } from '../support/model/producer-process.ts'
-import { runProducerRounds } from '../support/model/producer-round.ts'
-import type { ProducerStage } from '../support/model/producer-round.ts'
+import type { NodeSaid } from '../support/model/producers/producer-node.ts'
+import { ProducerProcess } from '../support/model/producers/producer-process.ts'
+import { runProducerRounds } from '../support/model/producers/producer-round.ts'
+import type { ProducerStage } from '../support/model/producers/producer-round.ts'
 import { seeds } from '../support/model/seeds.ts'
 
 /** Two producers and the reader in one process, the owner of the files, which is killed and stopped. */

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { LocalHost, shared } from '../support/model/producer-host.ts'
-import { runProducerRounds } from '../support/model/producer-round.ts'
-import type { ProducerStage } from '../support/model/producer-round.ts'
+import { LocalHost, shared } from '../support/model/producers/producer-host.ts'
+import { runProducerRounds } from '../support/model/producers/producer-round.ts'
+import type { ProducerStage } from '../support/model/producers/producer-round.ts'
 import { seeds } from '../support/model/seeds.ts'
 
 const LANES = 10

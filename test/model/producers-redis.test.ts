@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startRedisStage } from '../support/model/producer-redis-stage.ts'
-import { runProducerRounds } from '../support/model/producer-round.ts'
+import { startRedisStage } from '../support/model/producers/producer-redis-stage.ts'
+import { runProducerRounds } from '../support/model/producers/producer-round.ts'
 import { seeds } from '../support/model/seeds.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 import { TcpProxy } from '../support/network/tcp-proxy.ts'

@@ -5,7 +5,7 @@ import { MemoryLog } from '../../plugin/topics/index.ts'
 import type { TopicLog } from '../../plugin/topics/index.ts'
 import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { runProducersSchedule } from '../support/model/producers-schedule.ts'
+import { runProducersSchedule } from '../support/model/producers/producers-schedule.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 import { RedisServer, silentLogger } from '../support/redis/redis-server.ts'
 

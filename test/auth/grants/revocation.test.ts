@@ -7,7 +7,7 @@ import { Revocation } from '../../../plugin/auth/grants/revocation.ts'
 import { MemoryTokenStore } from '../../../plugin/auth/one-time/memory-token-store.ts'
 import type { TokenStore } from '../../../plugin/auth/index.ts'
 import { buildApp } from '../../support/app.ts'
-import { LIMITS } from '../../support/token-store-contract.ts'
+import { LIMITS } from '../../support/auth/token-store-contract.ts'
 
 function revocationOf (app: FastifyInstance, store: TokenStore, revocationMs: number): Revocation {
   const streams = new GrantedStreams(app.sse.streams, 0)

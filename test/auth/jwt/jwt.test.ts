@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { ask, listenTo, startAuthApp } from '../../support/auth-app.ts'
-import { bearer, KEYS, SECRET, sign } from '../../support/tokens.ts'
+import { ask, listenTo, startAuthApp } from '../../support/auth/auth-app.ts'
+import { bearer, KEYS, SECRET, sign } from '../../support/auth/tokens.ts'
 
 t.test('a bearer token opens the stream of the topics it names, and no other', async t => {
   const { app, origin } = await startAuthApp(t, { jwt: { secret: SECRET } })

@@ -5,7 +5,7 @@ import { LmdbTokenStore } from '../../../plugin/auth/one-time/lmdb-token-store.t
 import { MemoryTokenStore } from '../../../plugin/auth/one-time/memory-token-store.ts'
 import type { StoreChange, TokenStore } from '../../../plugin/auth/one-time/token-store.ts'
 import { silentLogger } from '../../support/redis/redis-server.ts'
-import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../../support/token-store-contract.ts'
+import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../../support/auth/token-store-contract.ts'
 
 t.test('the memory store satisfies the contract', async t => {
   testTokenStoreContract(t, async t => {

@@ -7,13 +7,13 @@ import { MemoryTokenStore } from '../../../plugin/auth/index.ts'
 import { OneTimeTokens } from '../../../plugin/auth/one-time/one-time-tokens.ts'
 import { tokenChecks, tokenDefaults } from '../../../plugin/auth/one-time/one-time-token-options.ts'
 import { buildApp } from '../../support/app.ts'
-import { ask, startAuthApp } from '../../support/auth-app.ts'
+import { ask, startAuthApp } from '../../support/auth/auth-app.ts'
 import { fetchAll } from '../../support/client.ts'
 import type { Opened } from '../../support/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
 import { until } from '../../support/log-contract.ts'
-import { cookiesOf, ELSEWHERE, issueToken, post, redeem, startTokenApp } from '../../support/token-app.ts'
-import { bearer, nowS, SECRET, sign } from '../../support/tokens.ts'
+import { cookiesOf, ELSEWHERE, issueToken, post, redeem, startTokenApp } from '../../support/auth/token-app.ts'
+import { bearer, nowS, SECRET, sign } from '../../support/auth/tokens.ts'
 
 t.test('a token is issued for some topics of the grant, and no cache may store it', async t => {
   const { origin } = await startTokenApp(t)

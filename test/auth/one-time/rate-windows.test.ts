@@ -1,8 +1,8 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import { RateWindows } from '../../../plugin/auth/one-time/rate-windows.ts'
-import { ask } from '../../support/auth-app.ts'
-import { startTokenApp } from '../../support/token-app.ts'
+import { ask } from '../../support/auth/auth-app.ts'
+import { startTokenApp } from '../../support/auth/token-app.ts'
 
 /** Counts one event, or only reads. */
 function use (windows: RateWindows, how: 'incr' | 'read', key: string): { current: number, ttl: number } {

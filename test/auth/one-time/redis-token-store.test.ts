@@ -9,8 +9,8 @@ import { startCluster } from '../../support/redis/redis-cluster.ts'
 import { MASTER_NAME, SentinelGroup } from '../../support/redis/redis-sentinel.ts'
 import { RedisServer } from '../../support/redis/redis-server.ts'
 import { stageRedisStore } from '../../support/redis/redis-token-stage.ts'
-import { testTokenStoreContract } from '../../support/token-store-contract.ts'
-import type { StoreStage } from '../../support/token-store-contract.ts'
+import { testTokenStoreContract } from '../../support/auth/token-store-contract.ts'
+import type { StoreStage } from '../../support/auth/token-store-contract.ts'
 
 t.test('the Redis store satisfies the contract', async t => {
   const server = await RedisServer.start(t)

@@ -4,7 +4,7 @@ import t from 'tap'
 import { createBanner } from '../../../service/cli/banner.ts'
 import { run, startService } from '../../support/commands.ts'
 import { certificateFiles } from '../../support/network/http2-client.ts'
-import { KEYS, sign } from '../../support/tokens.ts'
+import { KEYS, sign } from '../../support/auth/tokens.ts'
 
 // The output of the command when it listens is pasted into a terminal unchanged.
 

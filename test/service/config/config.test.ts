@@ -10,7 +10,7 @@ import type { ConfigError } from '../../../service/config/read-config.ts'
 import { problemsOf } from '../../support/config.ts'
 import type { Env } from '../../support/config.ts'
 import { certificateFiles } from '../../support/network/http2-client.ts'
-import { KEYS, SECRET } from '../../support/tokens.ts'
+import { KEYS, SECRET } from '../../support/auth/tokens.ts'
 
 const { cert, key } = certificateFiles(t)
 const publicKey = join(t.testdir({ 'es256.pem': KEYS.ES256.pem }), 'es256.pem')

@@ -10,7 +10,7 @@ import topics, { MemoryLog } from '../../../plugin/topics/index.ts'
 import { openPage } from './browser.ts'
 import { makeCertificate } from '../network/http2-client.ts'
 import { stablePort } from '../network/ports.ts'
-import { bearer, SECRET, sign } from '../tokens.ts'
+import { bearer, SECRET, sign } from '../auth/tokens.ts'
 
 /** Host names of this machine for the browser: two sites, and a neighbour on the first one's domain. */
 export const HOSTS = ['app.test', 'www.app.test', 'events.test']

@@ -5,7 +5,7 @@ import type { RedisTokenStoreOptions } from '../../../plugin/auth/one-time/redis
 import type { StoreChange, TokenRecord } from '../../../plugin/auth/one-time/token-store.ts'
 import { silentLogger } from './redis-server.ts'
 import type { RedisServer } from './redis-server.ts'
-import type { StoreStage } from '../token-store-contract.ts'
+import type { StoreStage } from '../auth/token-store-contract.ts'
 
 /**
  * A started Redis store. `servers` are those that have keys; it has a separate prefix, so that no other store is aged.

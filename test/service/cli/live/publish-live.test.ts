@@ -9,7 +9,7 @@ import { ScriptedServer } from '../../../support/network/scripted-server.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 import { ServiceProcess } from '../../../support/service/service-process.ts'
 import { CommandCall, runCommand } from '../../../support/terminal.ts'
-import { SECRET, sign } from '../../../support/tokens.ts'
+import { SECRET, sign } from '../../../support/auth/tokens.ts'
 
 // `resumable-sse publish --live` against the real service; its behaviour under faults is in
 // publish-live-faults.test.ts.

@@ -7,7 +7,7 @@ import { operationsOf, readOpenapi } from '../../../support/service/openapi.ts'
 import type { OpenapiDocument, Operation } from '../../../support/service/openapi.ts'
 import { randomFrom, seedFrom } from '../../../support/random.ts'
 import { TestService } from '../../../support/service/service-app.ts'
-import { bearer, SECRET, sign } from '../../../support/tokens.ts'
+import { bearer, SECRET, sign } from '../../../support/auth/tokens.ts'
 
 // The document at /openapi.json matches the service: it is valid, its examples are accepted, responses match their
 // schemas, and the service rejects what its schemas reject.

@@ -4,7 +4,7 @@ import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
 import { testLogContract, until } from '../../../support/log-contract.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 import { stageRedisStore } from '../../../support/redis/redis-token-stage.ts'
-import { testTokenStoreContract } from '../../../support/token-store-contract.ts'
+import { testTokenStoreContract } from '../../../support/auth/token-store-contract.ts'
 import { VALKEY_SERVER } from '../../../support/redis/valkey.js'
 
 t.test('Valkey satisfies the contracts of the topics and of the token store, as Redis does', async t => {
