@@ -137,6 +137,8 @@ for (const [name, prepare] of Object.entries(LOGS)) {
       t.equal((await app.topics.info('c')).message, 'x'.repeat(1_000))
       await (await app.topics.produce('d', fail(known), { describeError: () => { throw new Error('again') } })).done
       t.equal((await app.topics.info('d')).message, 'Internal Server Error')
+      await (await app.topics.produce('e', fail(known), { describeError: () => 5 as never })).done
+      t.match(await app.topics.info('e'), { reason: 'failed', message: 'no such model' })
       const { inbox } = await open(t, `${await listen(app)}/b`)
       t.match(
         await inbox.ended(),

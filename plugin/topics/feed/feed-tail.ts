@@ -32,6 +32,9 @@ export function isFinished ({ closed, positions }: FeedPlace): boolean {
   return closed.size === positions.length
 }
 
+/** More batches are not kept, whatever their bytes: each one also has a place, and its frame may be empty. */
+const MAX_BATCHES = 4_096
+
 /** The newest batches of a feed. */
 export class FeedTail {
   #batches: Batch[] = []
@@ -64,10 +67,12 @@ export class FeedTail {
     this.#bytes += batch.bytes = memoryOf(batch.frame)
   }
 
-  /** Drops the oldest batches until at most this many bytes, or this many batches, remain. */
+  /** Drops the oldest batches until at most this many bytes, or this many batches, remain; of 0 bytes, none remain. */
   dropTo (maxBytes: number, minBatches: number): void {
+    const maxBatches = maxBytes === 0 ? 0 : MAX_BATCHES
+    const count = this.#batches.length
     let drop = 0
-    while (this.#bytes > maxBytes && drop < this.#batches.length - minBatches) {
+    while ((this.#bytes > maxBytes || count - drop > maxBatches) && drop < count - minBatches) {
       this.#bytes -= this.#batches[drop++]!.bytes
     }
     if (drop > 0) this.#batches = this.#batches.slice(drop)

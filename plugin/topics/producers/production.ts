@@ -198,7 +198,8 @@ export class Production {
 
   #describe (error: unknown): string {
     try {
-      return this.#init.options.describeError?.(error) ?? reportOf(error).message
+      const text: unknown = this.#init.options.describeError?.(error)
+      return typeof text === 'string' ? text : reportOf(error).message
     } catch {
       return reportOf(undefined).message
     }
