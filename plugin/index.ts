@@ -15,7 +15,8 @@ import { StreamRegistry } from './reply/stream/open-streams.ts'
 import { HeartbeatTimer } from './reply/stream/heartbeat.ts'
 import { checkGrantRoutes } from './reply/request/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
-import { abandonStream, asksForRetry, startReply } from './reply/reply.ts'
+import { startReply } from './reply/reply.ts'
+import { abandonStream, asksForRetry, decorateState } from './reply/reply-state.ts'
 import { keepEventSources } from './reply/route-errors.ts'
 import { OpenConnections } from './reply/response/open-connections.ts'
 import type { SseSource } from './reply/source.ts'
@@ -51,6 +52,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   const registry = new StreamRegistry()
   const heartbeats = new HeartbeatTimer()
 
+  decorateState(app)
   app.decorate('sse', { streams: registry })
   app.decorateReply('sse', function (this: FastifyReply, source?: unknown, callOptions?: SseOptions) {
     return startReply({ reply: this, source, callOptions, settings: routes.of(this.request), registry, heartbeats })

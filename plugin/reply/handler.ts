@@ -1,4 +1,4 @@
-import type { FastifyReply, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
 import { errors } from './errors.ts'
 import { isThenable } from './source-kind.ts'
 import { SseStream } from './stream/stream.ts'
@@ -13,11 +13,18 @@ export interface HandlerListener {
   returnedNothing: () => void
 }
 
-const listeners = new WeakMap<FastifyReply, HandlerListener>()
+const LISTENER = Symbol('fastify-resumable-sse.handler-listener')
+
+type WatchedReply = FastifyReply & { [LISTENER]?: HandlerListener | null }
+
+/** Declares the property that holds the listener of a reply. */
+export function decorateListener (app: FastifyInstance): void {
+  app.decorateReply(LISTENER, null)
+}
 
 /** Notifies the listener, instead of Fastify, of how the handler of this request ends. */
-export function watchHandlerOf (reply: FastifyReply, listener: HandlerListener): void {
-  listeners.set(reply, listener)
+export function watchHandlerOf (reply: WatchedReply, listener: HandlerListener): void {
+  reply[LISTENER] = listener
 }
 
 /**
@@ -48,7 +55,7 @@ export function watchHandler (route: RouteOptions): void {
  * has taken the reply there is nothing that it would wait for.
  */
 function returned (reply: FastifyReply): FastifyReply | undefined {
-  return listeners.delete(reply) ? undefined : reply
+  return takeListener(reply) === undefined ? reply : undefined
 }
 
 function checkReturned (reply: FastifyReply, value: unknown): unknown {
@@ -69,9 +76,9 @@ function checkNoStream (reply: FastifyReply, value: unknown): unknown {
 }
 
 /** The listener, which is removed: the handler has ended, and there is nothing else to notify it of. */
-function takeListener (reply: FastifyReply): HandlerListener | undefined {
-  const listener = listeners.get(reply)
-  listeners.delete(reply)
+function takeListener (reply: WatchedReply): HandlerListener | undefined {
+  const listener = reply[LISTENER] ?? undefined
+  reply[LISTENER] = null
   return listener
 }
 

@@ -4,7 +4,7 @@ import { checkAdmission, ownerOf } from './request/admission.ts'
 import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
-import { acceptsSse, isEventSource, readLastEventId } from './request/negotiate.ts'
+import { acceptsSse, readLastEventId } from './request/negotiate.ts'
 import { negotiateGzip } from './gzip/negotiate-gzip.ts'
 import { retryMsAfter } from './route-errors.ts'
 import { FINAL_ID } from './wire.ts'
@@ -23,6 +23,7 @@ import type { Failing, PayloadOwner } from './response/payload.ts'
 import { watchHandlerOf } from './handler.ts'
 import type { HandlerListener } from './handler.ts'
 import { isErrorStatusToRetry, reportOf } from './error-report.ts'
+import { asksForRetry, forbidRetry, isStarted, setStream } from './reply-state.ts'
 import { DEFAULT_STALL_MS } from './stream/heartbeat.ts'
 import type { HeartbeatTimer } from './stream/heartbeat.ts'
 import type { StreamRegistry } from './stream/open-streams.ts'
@@ -69,7 +70,7 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
   const { reply, source } = init
   const owner = new StreamReply(init, settings, negotiateGzip(reply, settings.options.gzipMinBytes))
   const { stream } = owner
-  started.set(reply, owner)
+  setStream(reply, owner)
   setHeaders(reply)
   if (reply.request.method === 'HEAD') {
     stream.close('end')
@@ -84,15 +85,6 @@ function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyRe
   return source === undefined ? stream : reply
 }
 
-/** Replies that are turned into a stream. */
-const started = new WeakMap<FastifyReply, StreamReply>()
-
-/** Abandons the stream of a reply, if there is one that has sent nothing, in favour of another response. */
-export function abandonStream (reply: FastifyReply): void {
-  started.get(reply)?.payload?.abandon()
-  started.delete(reply)
-}
-
 /** The client reconnects after a final end, as EventSource does: nothing is started for it. */
 function finish (stream: SseStream, source: unknown): void {
   dispose(source)
@@ -100,7 +92,7 @@ function finish (stream: SseStream, source: unknown): void {
 }
 
 function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
-  if (started.has(reply)) throw new errors.FST_SSE_ALREADY_STARTED('turned into an event stream')
+  if (isStarted(reply)) throw new errors.FST_SSE_ALREADY_STARTED('turned into an event stream')
   if (reply.sent) throw new errors.FST_SSE_ALREADY_STARTED('sent')
   if (reply.statusCode < 200 || reply.statusCode > 299 || reply.statusCode === 204 || reply.statusCode === 205) {
     throw new errors.FST_SSE_BAD_STATUS(reply.statusCode)
@@ -125,17 +117,6 @@ function setHeaders (reply: FastifyReply): void {
   for (const [name, value] of STREAM_DEFAULTS) {
     if (!reply.hasHeader(name)) reply.header(name, value)
   }
-}
-
-/** Replies whose client is not an EventSource, whatever its `Accept` header says. */
-const ofOtherProtocols = new WeakSet<FastifyReply>()
-
-/**
- * True if the client would treat a status other than 200 as permanent, so that a temporary error must be sent as a
- * stream.
- */
-export function asksForRetry (reply: FastifyReply): boolean {
-  return isEventSource(reply.request) && !ofOtherProtocols.has(reply)
 }
 
 /**
@@ -217,7 +198,7 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
     this.#registry.remove(this.stream)
   }
 
-  onHandedBack (): void { started.delete(this.#reply) }
+  onHandedBack (): void { setStream(this.#reply, null) }
 
   onCommitted (): void { this.payload = undefined }
 
@@ -237,7 +218,7 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
   mayRefuse (error: unknown): boolean {
     const { stream } = this
     const reply = this.#reply
-    if (stream.control === 'none') ofOtherProtocols.add(reply)
+    if (stream.control === 'none') forbidRetry(reply)
     if (!isErrorStatusToRetry(error) || !asksForRetry(reply)) return false
     this.#isTold = true
     // Clients can run into a limit at any time, so they must not be able to fill the log.

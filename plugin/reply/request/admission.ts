@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { SseStream } from '../stream/stream.ts'
 import type { StreamOwner } from '../stream/stream-init.ts'
 
@@ -26,26 +26,33 @@ export interface Admission {
   admit?: (stream: SseStream, reply: FastifyReply) => Promise<void>
 }
 
-const admissions = new WeakMap<FastifyRequest, Admission[]>()
+const ADMISSIONS = Symbol('fastify-resumable-sse.admissions')
+
+type AdmittedRequest = FastifyRequest & { [ADMISSIONS]?: Admission[] | null }
+
+/** Declares the property that holds the admissions of a request. */
+export function decorateAdmissions (app: FastifyInstance): void {
+  app.decorateRequest(ADMISSIONS, null)
+}
+
+function admissionsOf (request: AdmittedRequest): readonly Admission[] { return request[ADMISSIONS] ?? [] }
 
 /** Adds an admission; they are called in the order in which they were added. */
-export function addAdmission (request: FastifyRequest, admission: Admission): void {
-  const known = admissions.get(request)
-  if (known) known.push(admission)
-  else admissions.set(request, [admission])
+export function addAdmission (request: AdmittedRequest, admission: Admission): void {
+  request[ADMISSIONS] = [...admissionsOf(request), admission]
 }
 
 /** The owner given by the first admission that has one; undefined if none does. */
 export function ownerOf (request: FastifyRequest): StreamOwner | undefined {
-  return admissions.get(request)?.find(({ owner }) => owner)?.owner
+  return admissionsOf(request).find(({ owner }) => owner)?.owner
 }
 
 /** Throws the error of the first check that fails. */
 export function checkAdmission (request: FastifyRequest, topics: readonly string[]): void {
-  for (const admission of admissions.get(request) ?? []) admission.check?.(topics)
+  for (const admission of admissionsOf(request)) admission.check?.(topics)
 }
 
 /** Settles when all admissions accept the stream; rejects with the first error, without calling further ones. */
 export async function admitStream (stream: SseStream, reply: FastifyReply): Promise<void> {
-  for (const admission of admissions.get(reply.request) ?? []) await admission.admit?.(stream, reply)
+  for (const admission of admissionsOf(reply.request)) await admission.admit?.(stream, reply)
 }
