@@ -13,6 +13,12 @@ export const errors = {
   ),
   /** A subscription names no topic, or too many for one connection. */
   TOPICS_BAD_TOPIC_COUNT: defineError('TOPICS_BAD_TOPIC_COUNT', 'a stream must have 1 to %s topics, saw %s', 400),
+  /** A handler returned a subscription instead of streaming it. */
+  TOPICS_NOT_STREAMED: defineError(
+    'TOPICS_NOT_STREAMED',
+    'a subscription cannot be sent as JSON: return reply.sse(app.topics.subscribe(…)) from the handler',
+    500
+  ),
   /** Two topics of one connection have the same tag in its cursor. */
   TOPICS_SAME_TAG: defineError(
     'TOPICS_SAME_TAG',

@@ -47,6 +47,8 @@ export interface TopicSubscription<E extends SseEvents = AnyEvents>
    * start; later outages are waited for.
    */
   [Symbol.asyncIterator]: () => AsyncIterator<SubscriptionItem, undefined>
+  /** Throws `TOPICS_NOT_STREAMED`: a handler must return `reply.sse(subscription)`, not the subscription. */
+  toJSON: () => never
 }
 
 /**
@@ -60,8 +62,14 @@ export function createSubscription<E extends SseEvents = AnyEvents> (init: Subsc
     control: init.options.control,
     // The log's frames are sent unchanged: the types of the events do not matter from here on.
     open: stream => open(init, stream as SseStream),
+    toJSON: refuseJson,
     [Symbol.asyncIterator]: () => iterate(init)
   }
+}
+
+/** A handler that returns the subscription itself would respond with its fields, and nothing would stream. */
+function refuseJson (): never {
+  throw new errors.TOPICS_NOT_STREAMED()
 }
 
 async function open (init: SubscriptionInit, stream: SseStream): Promise<SourceRun | undefined> {

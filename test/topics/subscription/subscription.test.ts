@@ -311,3 +311,11 @@ t.test('with an envelope each event contains its topic; id, name and retry are u
   )
   for (const stream of [wrapped, plain, again]) stream.close()
 })
+
+// Regression: the response was the JSON of its fields, with status 200.
+t.test('a subscription that a handler returns without reply.sse() is an error that says what to return', async t => {
+  const app = await buildTopicsApp(t)
+  app.get('/forgotten', () => app.topics.subscribe('a'))
+  const response = await app.inject('/forgotten')
+  t.match(response.json(), { statusCode: 500, code: 'TOPICS_NOT_STREAMED', message: /return reply\.sse\(/ })
+})
