@@ -8,8 +8,10 @@ export interface EventSourceLike {
   close (): void
 }
 
-interface LockManagerLike {
-  request (name: string, options: { signal: AbortSignal }, whileHeld: () => Promise<void>): Promise<void>
+export interface LockManagerLike {
+  request (
+    name: string, options: { signal: AbortSignal } | { steal: true }, whileHeld: () => Promise<void>
+  ): Promise<void>
   query (): Promise<{ held?: { name?: string }[] }>
 }
 

@@ -12,8 +12,11 @@ import type {
 } from '../../plugin/client/index.ts'
 import { TestService } from '../support/service/service-app.ts'
 import { ending, ScriptedServer, status, streaming } from '../support/network/scripted-server.ts'
+import type { LockManagerLike } from '../../plugin/client/browser.ts'
 import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 import { provideLocks, withoutLocks } from '../support/browser/web-locks.ts'
+
+const Original = BroadcastChannel
 
 /** A subscription in one tab, with everything that it reports. */
 class Tab {
@@ -341,4 +344,68 @@ t.test('a subscription that is closed at once leaves nothing behind', async t =>
   const next = new Tab(t, { url, topics: ['a'] })
   await next.ready
   t.equal(await streams(service), 1)
+})
+
+/** A BroadcastChannel whose page can be suspended: nothing arrives and nothing leaves until it continues. */
+class SuspendableChannel {
+  static readonly all: SuspendableChannel[] = []
+  onmessage: ((event: { data: unknown }) => void) | undefined
+  readonly #channel: InstanceType<typeof Original>
+  readonly #pending: (() => void)[] = []
+  #isSuspended = false
+
+  constructor (name: string) {
+    this.#channel = new Original(name)
+    this.#channel.onmessage = (event: unknown) => this.#run(() => this.onmessage?.(event as { data: unknown }))
+    SuspendableChannel.all.push(this)
+  }
+
+  postMessage (message: unknown): void { this.#run(() => { this.#channel.postMessage(message) }) }
+  close (): void { this.#channel.close() }
+  suspend (): void { this.#isSuspended = true }
+
+  continue (): void {
+    this.#isSuspended = false
+    for (const run of this.#pending.splice(0)) run()
+  }
+
+  #run (action: () => void): void {
+    if (this.#isSuspended) this.#pending.push(action)
+    else action()
+  }
+}
+
+// Regression: the other tabs received nothing until the suspended one continued or was closed.
+t.test('a leader whose page is suspended is replaced, and no tab loses or repeats an event, nor when it continues', async t => {
+  provideLocks(t)
+  t.intercept(globalThis, 'BroadcastChannel', { value: SuspendableChannel })
+  const service = await TestService.start(t, { HEARTBEAT_MS: '100' })
+  const options = { url: `${service.origin}/events`, topics: ['a'] }
+  const leader = new Tab(t, options)
+  await leader.ready
+  const other = new Tab(t, { ...options, stallTimeoutMs: 1_000 })
+  await other.ready
+  SuspendableChannel.all[0]!.suspend()
+  await say(service, 'a', '1')
+  await other.until(() => other.events.length === 1)
+  SuspendableChannel.all[0]!.continue()
+  await say(service, 'a', '2')
+  await Promise.all([leader, other].map(tab => tab.until(() => tab.events.length === 2)))
+  t.same([leader.datas, other.datas], [['1', '2'], ['1', '2']])
+  t.equal(await streams(service), 1)
+})
+
+t.test('a lock whose holder never answers is taken from it', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t, { HEARTBEAT_MS: '100' })
+  const url = `${service.origin}/events`
+  const { locks } = (globalThis as unknown as { navigator: { locks: LockManagerLike } }).navigator
+  const holder = locks.request(
+    `resumable-sse:false:${url}:leader`, { signal: new AbortController().signal }, () => new Promise(() => {})
+  )
+  const tab = new Tab(t, { url, topics: ['a'], stallTimeoutMs: 1_000 })
+  await t.rejects(holder, { name: 'AbortError' })
+  await tab.ready
+  await say(service, 'a', '1')
+  await tab.until(() => tab.events.length === 1)
 })

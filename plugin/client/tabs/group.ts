@@ -2,6 +2,7 @@ import { browser } from '../browser.ts'
 import type { SubscribeOptions } from '../options.ts'
 import type { ConnectionRequest, Transport } from '../connection/transport.ts'
 import { Leader } from './leader.ts'
+import { LeaderWatch } from './leader-watch.ts'
 import { Member } from './member.ts'
 import { isTabMessage } from './protocol.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
@@ -42,6 +43,7 @@ class TabLink {
   readonly #channel: InstanceType<typeof BroadcastChannel>
   readonly #closing = new AbortController()
   readonly #locks = browser.navigator!.locks!
+  readonly #watch: LeaderWatch
   #leader: Leader | undefined
   /** The leader, as far as this tab knows. */
   #leaderId: string | undefined
@@ -55,6 +57,7 @@ class TabLink {
     this.#member = member
     this.#options = options
     this.#transport = transport
+    this.#watch = new LeaderWatch(() => this.#ask(), () => this.#takeOver(), options.stallTimeoutMs)
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = event => {
       const { data } = event as { data: unknown }
@@ -65,15 +68,16 @@ class TabLink {
   /** Joins the current leader, and queues to become the next one. */
   start (): void {
     this.#hold(this.#lockOf(this.#member.id), () => {
-      this.#channel.postMessage(this.#member.join)
-      this.#hold(`${this.#name}:leader`, () => { void this.#lead() })
+      this.#post(this.#member.join)
+      this.#queueForLead()
     })
   }
 
   close (): void {
     if (this.#closing.signal.aborted) return
-    this.#channel.postMessage({ kind: 'leave', member: this.#member.id } satisfies TabMessage)
+    this.#post({ kind: 'leave', member: this.#member.id })
     this.#closing.abort()
+    this.#watch.stop()
     this.#leader?.stop()
     this.#channel.close()
   }
@@ -82,28 +86,69 @@ class TabLink {
     return `${this.#name}:member:${member}`
   }
 
-  /** Holds a lock from the time it is granted until the end. */
-  #hold (name: string, onGranted: () => void): void {
+  #post (message: TabMessage): void {
+    this.#channel.postMessage(message)
+  }
+
+  /** Holds a lock from the time it is granted until the end, or until another tab takes it. */
+  #hold (name: string, onGranted: () => void, onTaken?: () => void): void {
     const { signal } = this.#closing
-    const untilClosed = (): Promise<void> => new Promise(resolve => {
+    const untilClosed = (): Promise<void> => this.#untilClosed(onGranted)
+    this.#locks.request(name, { signal }, untilClosed).catch(() => { if (!signal.aborted) onTaken?.() })
+  }
+
+  async #untilClosed (onGranted: () => void): Promise<void> {
+    const { signal } = this.#closing
+    if (signal.aborted) return
+    await new Promise<void>(resolve => {
       signal.addEventListener('abort', () => resolve(), { once: true })
       onGranted()
     })
-    this.#locks.request(name, { signal }, untilClosed).catch(() => {})
+  }
+
+  get #leaderLock (): string { return `${this.#name}:leader` }
+
+  #queueForLead (): void {
+    this.#hold(this.#leaderLock, () => { void this.#lead() }, () => {
+      this.#stopLeading()
+      this.#queueForLead()
+    })
+  }
+
+  get #isLeading (): boolean { return this.#leaderId === this.#member.id }
+
+  #ask (): void {
+    if (this.#isLeading) this.#watch.heard()
+    else this.#post({ kind: 'ask' })
+  }
+
+  /** The leader does not answer: its lock is taken from it. The request that queues for the lock stays in the queue. */
+  #takeOver (): void {
+    const untilClosed = (): Promise<void> => this.#untilClosed(() => { void this.#lead() })
+    this.#locks.request(this.#leaderLock, { steal: true }, untilClosed).catch(() => this.#stopLeading())
+  }
+
+  /** Another tab has taken over, because this one was suspended: it becomes a member like any other. */
+  #stopLeading (): void {
+    if (!this.#isLeading || this.#closing.signal.aborted) return
+    this.#leader?.stop()
+    this.#leader = this.#early = this.#leaderId = undefined
+    this.#member.detach()
+    this.#post(this.#member.join)
   }
 
   async #lead (): Promise<void> {
     this.#member.detach()
     this.#leaderId = this.#member.id
     this.#early = new Map([[this.#member.id, this.#member.join]])
-    this.#channel.postMessage({ kind: 'lead', leader: this.#member.id } satisfies TabMessage)
+    this.#post({ kind: 'lead', leader: this.#member.id })
     await this.#everybodyJoined()
-    if (this.#closing.signal.aborted) return
     const early = this.#early
+    if (this.#closing.signal.aborted || early === undefined) return
     this.#early = undefined
     this.#leader = new Leader(this.#options, this.#transport, message => this.#send(message))
     this.#leader.join(...early.values())
-    for (const member of early.keys()) this.#watch(member)
+    for (const member of early.keys()) this.#watchMember(member)
   }
 
   /** Settles when all existing members have joined, or after a time limit. */
@@ -123,7 +168,7 @@ class TabLink {
   }
 
   /** Its lock is granted to this tab when the member is gone. */
-  #watch (member: string): void {
+  #watchMember (member: string): void {
     if (member === this.#member.id) return
     const { signal } = this.#closing
     this.#locks.request(this.#lockOf(member), { signal }, async () => this.#leader?.leave(member)).catch(() => {})
@@ -138,18 +183,27 @@ class TabLink {
     if (message.kind === 'lead') this.#follow(message.leader)
     else if (message.kind === 'join') this.#admit(message)
     else if (message.kind === 'leave') this.#leader?.leave(message.member)
+    else if (message.kind === 'ask') this.#answer()
     else this.#obey(message)
   }
 
   #obey (message: LeaderMessage & { leader: string }): void {
     this.#leaderId ??= message.leader
-    if (message.leader === this.#leaderId) this.#member.receive(message)
+    if (message.leader !== this.#leaderId) return
+    this.#watch.heard()
+    this.#member.receive(message)
+  }
+
+  #answer (): void {
+    if (this.#isLeading) this.#send({ kind: 'alive' })
   }
 
   #follow (leader: string): void {
+    this.#stopLeading()
+    this.#watch.heard()
     this.#leaderId = leader
     this.#member.detach()
-    this.#channel.postMessage(this.#member.join)
+    this.#post(this.#member.join)
   }
 
   #admit (join: TabMessage & { kind: 'join' }): void {
@@ -157,6 +211,6 @@ class TabLink {
     this.#onEarly()
     if (!this.#leader) return
     this.#leader.join(join)
-    this.#watch(join.member)
+    this.#watchMember(join.member)
   }
 }

@@ -63,10 +63,10 @@ export class Member {
     if (message.kind === 'open') return this.#open(message)
     if (message.kind === 'failed') return this.#fail(message)
     if (message.kind === 'finished') return this.#end(message)
-    if (this.#isJoined) this.#follow(message)
+    if (this.#isJoined && message.kind !== 'alive') this.#follow(message)
   }
 
-  #follow (message: Exclude<LeaderMessage, { kind: 'open' | 'failed' | 'finished' }>): void {
+  #follow (message: Exclude<LeaderMessage, { kind: 'open' | 'failed' | 'finished' | 'alive' }>): void {
     if (message.kind === 'interrupted') this.#sink.interrupted()
     else if (message.kind === 'published') this.#publish(message)
     else if (message.kind === 'gap') this.#gap(message.detail)

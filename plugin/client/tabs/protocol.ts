@@ -13,10 +13,13 @@ export type TabMessage =
     readonly positions: ReadonlyMap<string, Position>
   }
   | { readonly kind: 'leave', readonly member: string }
+  /** To the leader: answer, so that the sender knows that your page is not suspended. */
+  | { readonly kind: 'ask' }
   /** Sent only by the leader. */
   | LeaderMessage & { readonly leader: string }
 
 export type LeaderMessage =
+  | { readonly kind: 'alive' }
   /** The stream is open, from positions that suit these members. */
   | { readonly kind: 'open', readonly positions: ReadonlyMap<string, Position>, readonly members: readonly string[] }
   | { readonly kind: 'interrupted' }
@@ -48,6 +51,8 @@ const CHECKS: ReadonlyMap<unknown, (message: Fields) => boolean> = new Map([
   ['lead', ({ leader }: Fields) => isText(leader)],
   ['join', ({ member, topics, positions }) => isText(member) && isTexts(topics) && arePositions(positions)],
   ['leave', ({ member }) => isText(member)],
+  ['ask', () => true],
+  ['alive', () => true],
   ['open', ({ positions, members }) => arePositions(positions) && isTexts(members)],
   ['interrupted', () => true],
   ['published', ({ event, position }) => isPublished(event) && (position === undefined || isPosition(position))],

@@ -1,43 +1,54 @@
 import type { Test } from 'tap'
 
 interface Waiting { grant: () => void }
+type LockOptions = { signal: AbortSignal } | { steal: true }
+/** A lock: the requests that wait for it, and how it is taken from its holder. */
+interface Lock { queue: Waiting[], take: () => void }
 
 /**
  * Web Locks within one process, for Node versions that lack them; exclusive locks only. Pages with real ones are tested
  * in test/browser.
  */
 class WebLocks {
-  readonly #held = new Map<string, Waiting[]>()
+  readonly #held = new Map<string, Lock>()
 
-  async request (name: string, { signal }: { signal: AbortSignal }, whileHeld: () => Promise<void>): Promise<void> {
-    await this.#granted(name, signal)
-    try {
-      await whileHeld()
-    } finally {
-      const next = this.#held.get(name)!.shift()
-      if (next) next.grant()
-      else this.#held.delete(name)
-    }
+  async request (name: string, options: LockOptions, whileHeld: () => Promise<void>): Promise<void> {
+    const lock = 'steal' in options ? this.#steal(name) : await this.#granted(name, options.signal)
+    const taken = new Promise<'taken'>(resolve => { lock.take = () => resolve('taken') })
+    const end = await Promise.race([whileHeld(), taken])
+    if (end === 'taken') throw new DOMException('The lock was stolen', 'AbortError')
+    const next = lock.queue.shift()
+    if (next) next.grant()
+    else this.#held.delete(name)
   }
 
   async query (): Promise<{ held: { name: string }[] }> {
     return { held: [...this.#held.keys()].map(name => ({ name })) }
   }
 
-  #granted (name: string, signal: AbortSignal): Promise<void> {
+  #steal (name: string): Lock {
+    const lock = this.#held.get(name) ?? this.#create(name)
+    lock.take()
+    return lock
+  }
+
+  #create (name: string): Lock {
+    const lock = { queue: [], take: () => {} }
+    this.#held.set(name, lock)
+    return lock
+  }
+
+  #granted (name: string, signal: AbortSignal): Promise<Lock> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
-      const queue = this.#held.get(name)
-      if (!queue) {
-        this.#held.set(name, [])
-        return resolve()
-      }
-      const waiting = { grant: resolve }
-      queue.push(waiting)
+      const lock = this.#held.get(name)
+      if (!lock) return resolve(this.#create(name))
+      const waiting = { grant: () => resolve(lock) }
+      lock.queue.push(waiting)
       signal.addEventListener('abort', () => {
-        const at = queue.indexOf(waiting)
+        const at = lock.queue.indexOf(waiting)
         if (at === -1) return
-        queue.splice(at, 1)
+        lock.queue.splice(at, 1)
         reject(signal.reason)
       })
     })
