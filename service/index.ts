@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
-import topics from 'fastify-resumable-sse/topics'
+import topics, { Turns } from 'fastify-resumable-sse/topics'
 import { authentication } from './auth.ts'
 import { bodies } from './http/bodies/bodies.ts'
 import { bodyGate } from './http/bodies/body-gate.ts'
@@ -92,7 +92,7 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   await app.register(methods)
   await app.register(tokenCalls)
   await app.register(authentication, { config })
-  const live = { budget, silentMs: timeouts.silentMs }
+  const live = { budget, silentMs: timeouts.silentMs, turns: new Turns() }
   await app.register(routes, { config, log, seen: metered.log.seen, drain, streams, responses, live })
   await app.register(otherMethods)
   return app

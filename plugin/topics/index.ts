@@ -74,6 +74,7 @@ export type { CheckedEvent } from './new-event.ts'
 export { checkSubscribeOptions, MAX_LAST } from './subscription/subscribe-options.ts'
 export { checkTopic, checkTopics, TOPIC_PATTERN } from './topic-name.ts'
 export { MAX_CURSOR_TOPICS } from './ids/cursor.ts'
+export { Turns } from '../common/turns.ts'
 
 /** Result of a publish. */
 export interface Published {

@@ -2,12 +2,12 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { Transform } from 'node:stream'
 import type { TransformCallback } from 'node:stream'
 import type { FastifyRequest, RequestPayload } from 'fastify'
-import type { CheckedEvent } from 'fastify-resumable-sse/topics'
+import type { CheckedEvent, Turns } from 'fastify-resumable-sse/topics'
 import { busy } from '../http/bodies/byte-budget.ts'
 import type { ByteBudget } from '../http/bodies/byte-budget.ts'
 import { errors } from '../errors.ts'
 import type { LineFormat } from './formats.ts'
-import type { LineSplitter } from './lines.ts'
+import type { Line, LineSplitter } from './lines.ts'
 
 /** How soon after the end of a body the reset of its stream arrives, in ms. */
 const RESET_MS = 20
@@ -17,6 +17,8 @@ export interface LiveBodyInit {
   budget: ByteBudget
   /** How long a client may send nothing while it is waited for. */
   silentMs: number
+  /** Shared with all other live bodies: lines that complete no event cost time, too. */
+  turns: Turns
 }
 
 /**
@@ -69,22 +71,30 @@ export class LiveBody extends Transform {
 
   /** The events of the body. Throws what is wrong with it, and what it was interrupted with. */
   async * events (lines: LineSplitter, format: LineFormat): AsyncGenerator<CheckedEvent, void> {
-    for await (const chunk of this.#chunks()) yield * this.#read(lines.add(chunk), format)
-    yield * this.#read(lines.end(), format)
+    const { turns } = this.#init
+    for await (const chunk of this.#chunks()) {
+      for (const line of lines.add(chunk)) {
+        const event = this.#read(line, format)
+        if (event) yield event
+        else if (turns.isOver) await turns.next()
+      }
+    }
+    for (const line of lines.end()) {
+      const event = this.#read(line, format)
+      if (event) yield event
+    }
   }
 
-  * #read (lines: ReturnType<LineSplitter['add']>, format: LineFormat): Generator<CheckedEvent, void> {
-    for (const line of lines) {
-      this.#lineBytes += line.bytes
-      const event = format.add(line)
-      const { heldBytes } = format
-      if (event) this.#pending.push(this.#lineBytes)
-      else this.#giveBack(this.#lineBytes - heldBytes)
-      this.#lineBytes = heldBytes
-      if (!event) continue
-      this.settle(this.#settled)
-      yield event
-    }
+  /** The event that the line completes, if any. */
+  #read (line: Line, format: LineFormat): CheckedEvent | undefined {
+    this.#lineBytes += line.bytes
+    const event = format.add(line)
+    const { heldBytes } = format
+    if (event) this.#pending.push(this.#lineBytes)
+    else this.#giveBack(this.#lineBytes - heldBytes)
+    this.#lineBytes = heldBytes
+    if (event) this.settle(this.#settled)
+    return event
   }
 
   /** The client is waited for between two chunks, and not while the log is. */

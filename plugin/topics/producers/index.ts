@@ -1,3 +1,4 @@
+import { Turns } from '../../common/turns.ts'
 import { errors } from '../errors.ts'
 import type { Hub } from '../feed/hub.ts'
 import { checkOutcome } from '../log/lease.ts'
@@ -31,6 +32,7 @@ const CLOSE_MS = 3_000
 export class Producers {
   readonly #hub: Hub
   readonly #maxEventBytes: number
+  readonly #turns = new Turns()
   /** A topic may briefly have two: one that was superseded may still be ending. */
   readonly #running = new Map<string, Map<Production, Promise<ProductionEnd>>>()
 
@@ -88,7 +90,15 @@ export class Producers {
     checkOutcome(topic, reply)
     const { fence, accepted, mustStop } = reply
     const production = new Production({
-      log, topic, fence, accepted, askedAt, maxEventBytes: this.#maxEventBytes, options, onTrouble
+      log,
+      topic,
+      fence,
+      accepted,
+      askedAt,
+      maxEventBytes: this.#maxEventBytes,
+      options,
+      turns: this.#turns,
+      onTrouble
     })
     // It was asked to stop before this process followed the topic.
     if (mustStop) production.end('stopped')

@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
+import type { Turns } from '../../common/turns.ts'
 import { reportOf } from '../../reply/error-report.ts'
 import { errors } from '../errors.ts'
 import type { EndReason, LeaseReply, LeaseRequest } from '../log/lease.ts'
@@ -32,6 +32,8 @@ export interface ProductionInit {
   askedAt: number
   maxEventBytes: number
   options: CheckedProduceOptions
+  /** Shared with all other producers. */
+  turns: Turns
   /** Called if the log could not be queried. */
   onTrouble: (topic: string, error: unknown) => void
 }
@@ -39,8 +41,6 @@ export interface ProductionInit {
 /** A lease is renewed this many times during its duration. */
 const RENEWALS = 3
 const MAX_MESSAGE_LENGTH = 1_000
-/** How long a source is copied before other work of the process has its turn, in ms. */
-const TURN_MS = 5
 
 /** One active producer: a source that is written to its topic while the lease is held. */
 export class Production {
@@ -124,13 +124,11 @@ export class Production {
 
   /** A source that is always ready, and a log in memory, never wait for the event loop: other work would not run. */
   async #copy (source: ProducerSource): Promise<void> {
-    const init = { signal: this.#controller.signal, maxEventBytes: this.#init.maxEventBytes }
-    let turnAt = performance.now()
+    const { turns, maxEventBytes } = this.#init
+    const init = { signal: this.#controller.signal, maxEventBytes }
     for await (const { event, data, retry } of await openSource(source, init)) {
       if (this.#skip-- <= 0) await this.#batcher.add(checkEvent({ event, data, retry }, '', this.#init))
-      if (performance.now() - turnAt < TURN_MS) continue
-      await setImmediate()
-      turnAt = performance.now()
+      if (turns.isOver) await turns.next()
     }
   }
 

@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events'
 import { PassThrough } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyRequest, RequestPayload } from 'fastify'
 import t from 'tap'
+import { Turns } from '../../../plugin/topics/index.ts'
 import { ByteBudget } from '../../../service/http/bodies/byte-budget.ts'
 import { FORMATS } from '../../../service/producers/formats.ts'
 import { LineSplitter } from '../../../service/producers/lines.ts'
@@ -18,7 +20,8 @@ async function abort (
 ): Promise<void> {
   const payload = new PassThrough()
   const request = { raw: new EventEmitter() } as FastifyRequest
-  const body = new LiveBody(payload as unknown as RequestPayload, request, { budget, silentMs: 60_000 })
+  const init = { budget, silentMs: 60_000, turns: new Turns() }
+  const body = new LiveBody(payload as unknown as RequestPayload, request, init)
   payload.write('\ndata: {}\n\n'.repeat(50).concat('data: x'))
   const events = body.events(new LineSplitter(100, 'LIMIT'), FORMATS.get(type)!.create(LIMITS))
   for (let at = 0; at < read; at++) await events.next()
@@ -41,4 +44,37 @@ t.test('a live body gives its bytes back once, however much of it is read after 
   t.ok(budget.take(1, 0))
   t.notOk(budget.take(MAX_BYTES, 0), 'no more than it was')
   t.ok(budget.take(MAX_BYTES - 1, 0), 'and no less')
+})
+
+const BODIES = 40
+const ROUNDS = 5
+
+/** How long some rounds of the event loop take while bodies consist of nothing but line breaks, in ms. */
+async function timeBlank (count: number): Promise<number> {
+  const init = { budget: new ByteBudget(Infinity), silentMs: 60_000, turns: new Turns() }
+  const reading = Array.from({ length: count }, async () => {
+    const payload = new PassThrough()
+    const request = { raw: new EventEmitter() } as FastifyRequest
+    const body = new LiveBody(payload as unknown as RequestPayload, request, init)
+    payload.write('\n'.repeat(60_000))
+    const events = body.events(new LineSplitter(100, 'LIMIT'), FORMATS.get('text/event-stream')!.create(LIMITS))
+    const read = events.next()
+    return { body, read }
+  })
+  const bodies = await Promise.all(reading)
+  const begunAt = performance.now()
+  for (let round = 0; round < ROUNDS; round++) await setImmediate()
+  const took = performance.now() - begunAt
+  for (const { body } of bodies) body.release()
+  await Promise.allSettled(bodies.map(({ read }) => read))
+  return took
+}
+
+// Regression: each chunk was read to its end before other work had its turn, so a hundred bodies of empty lines delayed
+// all other requests by 4 s.
+t.test('bodies of empty lines share the time of one: other work does not wait longer for more of them', async t => {
+  await timeBlank(1)
+  const one = await timeBlank(1)
+  const many = await timeBlank(BODIES)
+  t.ok(many < one * BODIES / 4, `${one} ms with one, ${many} ms with ${BODIES}`)
 })
