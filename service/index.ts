@@ -92,7 +92,9 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   await app.register(methods)
   await app.register(tokenCalls)
   await app.register(authentication, { config })
-  const live = { budget, silentMs: timeouts.silentMs, turns: new Turns() }
+  // A live body may keep its bytes for as long as it lasts, so the rest is for others.
+  const liveBudget = new ByteBudget(config.maxBodiesBytes / 2, budget)
+  const live = { budget: liveBudget, silentMs: timeouts.silentMs, turns: new Turns() }
   await app.register(routes, { config, log, seen: metered.log.seen, drain, streams, responses, live })
   await app.register(otherMethods)
   return app

@@ -31,6 +31,21 @@ t.test('comments between the lines of an event take no memory from the limit for
   t.match(await sender.ended, { status: 200, json: { accepted: 2 } })
 })
 
+// Unfinished lines are kept for as long as their clients like: a hundred of them took MAX_BODIES_BYTES, and all other
+// publishers got 503.
+t.test('live bodies with unfinished lines take at most half of the limit for bodies', async t => {
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '300000' })
+  const senders = ['a', 'b', 'c'].map(topic => new LiveSender(t, service.origin, topic, { type: 'application/x-ndjson' }))
+  for (const [at, sender] of senders.entries()) {
+    sender.write('{"data":"1"}\n')
+    await untilLive(service, 'abc'[at]!)
+    sender.write(`{"data":"${'x'.repeat(110_000)}`)
+  }
+  t.match(await Promise.race(senders.map(sender => sender.ended)), { status: 503, json: { code: 'SERVICE_BUSY' } })
+  const publish = () => service.publish('other', `{"data":"${'x'.repeat(100_000)}"}`, { type: 'application/x-ndjson' })
+  t.equal((await publish()).status, 201)
+})
+
 // Nothing counted them: those of one connection of HTTP/2 followed all topics of the process, and no stream was
 // accepted any more.
 t.test('live publishes take at most half of the topics, and one publisher at most half of that', async t => {
