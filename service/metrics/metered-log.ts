@@ -115,11 +115,9 @@ export class MeteredLog implements TopicLog {
 
   async #timed<T> (call: Call, work: Promise<T>): Promise<T> {
     const begunAtMs = performance.now()
+    work.catch(() => { this.#failures.inc({ call }) })
     try {
       return await work
-    } catch (error) {
-      this.#failures.inc({ call })
-      throw error
     } finally {
       this.#seconds.get(call)!.observe((performance.now() - begunAtMs) / 1e3)
     }

@@ -154,14 +154,12 @@ export class LivePublisher {
     const attempt = this.#attempt = new AbortController()
     const first = this.#buffer.accepted
     void this.#watch(attempt)
-    try {
-      return await this.#init.client.send(this.#body(first, attempt.signal), first, attempt.signal)
-    } catch (error) {
-      return error as RequestError
-    } finally {
-      attempt.abort()
-      this.#bell.ring()
-    }
+    return this.#init.client.send(this.#body(first, attempt.signal), first, attempt.signal)
+      .catch((error: RequestError) => error)
+      .finally(() => {
+        attempt.abort()
+        this.#bell.ring()
+      })
   }
 
   async * #body (first: number, signal: AbortSignal): AsyncGenerator<string, void> {

@@ -19,15 +19,11 @@ export async function sendLive (
   const sent = request(url, { method: 'POST', headers, signal, agent: false })
   // Acquires the topic, and reports errors, before the first line is available.
   sent.flushHeaders()
-  try {
-    const answered = answerOf(sent)
-    write(body, sent, signal).catch(() => {})
-    return await answered
-  } catch (error) {
-    throw signal.aborted ? signal.reason : new RequestError(url, error as Error)
-  } finally {
-    sent.destroy()
-  }
+  const answered = answerOf(sent)
+  write(body, sent, signal).catch(() => {})
+  return answered
+    .catch((error: Error) => { throw signal.aborted ? signal.reason : new RequestError(url, error) })
+    .finally(() => { sent.destroy() })
 }
 
 /** After the response an error of the connection does not matter: nothing reads the rest of the body then. */
