@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +31,8 @@ export class Nchan {
 
   static async start (redisUrl: string): Promise<Nchan> {
     const folder = await mkdtemp(join(tmpdir(), 'bench-nchan-'))
+    // For its worker, which has another user.
+    await chmod(folder, 0o711)
     const port = await freePort()
     const file = join(folder, 'nginx.conf')
     await writeFile(file, config(port, folder, redisUrl))
@@ -52,7 +54,6 @@ export class Nchan {
 function config (port: number, folder: string, redisUrl: string): string {
   return `
 load_module ${MODULE};
-${process.getuid?.() === 0 ? 'user root;' : ''}
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;

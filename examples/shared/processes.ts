@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -21,13 +21,23 @@ export function start (command: string, args: readonly string[], env: Record<str
   return child
 }
 
-/** Starts nginx with a configuration whose ports 3000, 3001, … become those from `port` on. */
+/** Otherwise nginx would give those of an nginx that is installed on this machine to its own user. */
+const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  .map(kind => `${kind}_temp_path ${kind}_temp;`)
+  .join(' ')
+
+/**
+ * Starts nginx with a configuration whose ports 3000, 3001, … become those from `port` on, and with a folder of its own
+ * for temporary files.
+ */
 export function startNginx (file: string, port: number): ChildProcess {
   const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
   const config = readFileSync(file, 'utf8').replaceAll(
     /(?<=127\.0\.0\.1:)300(\d)/g,
     (_, n: string) => String(port + Number(n))
   )
-  writeFileSync(join(folder, 'nginx.conf'), config)
+  // For its worker processes, which have another user.
+  chmodSync(folder, 0o711)
+  writeFileSync(join(folder, 'nginx.conf'), config.replace(/^http \{/m, `http { ${TEMP_PATHS}`))
   return start('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', 'daemon off; pid nginx.pid;'])
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,14 @@ import { stablePort } from './ports.ts'
 /** Debian installs it in a folder that is only in root's PATH. */
 const env = { PATH: `${process.env.PATH}:/usr/sbin` }
 
+/**
+ * nginx gives the folders for temporary files to its own user when it starts. By default all instances on a machine
+ * have the same ones: an instance with another user would take them from this one, which then responds with 500.
+ */
+const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  .map(kind => `${kind}_temp_path ${kind}_temp;`)
+  .join(' ')
+
 /** A real nginx with the test's configuration, in a new folder; stopped after the test. */
 export class Nginx {
   readonly folder = mkdtempSync(join(tmpdir(), 'nginx-'))
@@ -22,9 +30,11 @@ export class Nginx {
   /** Starts it; settles when it listens on the port. */
   static async start (t: Test, config: string, port: number): Promise<Nginx> {
     const nginx = new Nginx()
-    writeFileSync(join(nginx.folder, 'nginx.conf'), config)
+    // For its worker processes, which have another user.
+    chmodSync(nginx.folder, 0o711)
+    nginx.configure(config)
     nginx.#command = new Command('nginx', [...nginx.#args, '-g', 'daemon off;'], env)
-    t.teardown(() => nginx.#stop())
+    t.teardown(() => nginx.#stop(t))
     await Promise.race([
       listening(port), nginx.#command.ended.then(() => { throw new Error(`nginx ended: ${nginx.errors}`) })
     ])
@@ -46,15 +56,16 @@ export class Nginx {
 
   /** Replaces the configuration; `reload()` applies it. */
   configure (config: string): void {
-    writeFileSync(join(this.folder, 'nginx.conf'), config)
+    writeFileSync(join(this.folder, 'nginx.conf'), config.replace(/^([^#\n]*\bhttp \{)/m, `$1 ${TEMP_PATHS}`))
   }
 
   get accesses (): string { return readFileSync(join(this.folder, 'access.log'), 'utf8') }
   get errors (): string { return readFileSync(join(this.folder, 'error.log'), 'utf8') }
 
-  async #stop (): Promise<void> {
+  async #stop (t: Test): Promise<void> {
     this.#command!.kill('SIGTERM')
     await this.#command!.ended
+    for (const line of this.errors.match(/^.*\[(?:crit|alert|emerg)\].*$/gm) ?? []) t.comment(line)
     rmSync(this.folder, { recursive: true })
   }
 }

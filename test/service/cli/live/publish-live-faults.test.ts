@@ -142,7 +142,7 @@ t.test('a service that is unavailable for longer than --wait ends the command wi
 
 t.test('a topic that was closed as lost meanwhile is an error that says so', async t => {
   const { service, proxy, origin } = await startBehindProxy(t)
-  const publisher = new LinePublisher(t, origin, { leaseMs: 100, limits: { pollMs: 10 } })
+  const publisher = new LinePublisher(t, origin, { leaseMs: 2_000, limits: { pollMs: 10 } })
   await publisher.write('one')
   await until(() => publisher.publisher.accepted === 1)
   proxy.down()
