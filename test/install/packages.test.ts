@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import ts from 'typescript'
 import { blocksOf, ROOT } from '../support/documents/markdown.ts'
 import { exec, pack, project, succeed, writeFiles } from '../support/documents/packages.ts'
 
@@ -85,26 +84,24 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   ]) t.ok(statSync(join(home, file)).size > 0, file)
   t.same(deadLinks(home), [])
 
-  const [clock = '', orders = ''] = readmePrograms()
-  writeFiles(folder, { 'clock.mjs': clock + READ_CLOCK, 'orders.mjs': orders + READ_ORDER })
+  const [clock = '', scores = ''] = readmePrograms()
+  writeFiles(folder, { 'clock.mjs': clock + READ_CLOCK, 'scores.mjs': scores + READ_SCORE })
   t.match(
     await succeed(folder, process.execPath, ['clock.mjs']),
     /event: tick\ndata: \{"at":/,
     'the first example of the README'
   )
   t.match(
-    await succeed(folder, process.execPath, ['orders.mjs']),
-    /event: paid\ndata: \{"cents":1250\}/,
+    await succeed(folder, process.execPath, ['scores.mjs']),
+    /event: goal\ndata: \{"home":1\}/,
     'the second example of the README'
   )
 })
 
-/** The README's examples as a reader would save them, on a free port. */
+/** The README's examples as a reader saves them, without a compiler, on a free port. */
 function readmePrograms (): string[] {
-  const { target, module } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
-  return blocksOf('README.md').filter(({ language }) => language === 'ts').map(({ text }) => {
-    return ts.transpileModule(text.replace('port: 3000', 'port: 0'), { compilerOptions: { target, module } }).outputText
-  })
+  return blocksOf('README.md').filter(({ language }) => language === 'ts')
+    .map(({ text }) => text.replace('port: 3000', 'port: 0'))
 }
 
 /** Reads a stream until it contains a text, and returns what was read. */
@@ -120,11 +117,11 @@ const READ_CLOCK = `${READ}
 console.log(await readUntil(await readerOf('/clock'), '"}'))
 process.exit()
 `
-const READ_ORDER = `${READ}
-const reader = await readerOf('/orders/7/events')
+const READ_SCORE = `${READ}
+const reader = await readerOf('/events')
 await readUntil(reader, 'stream.open')
-await fetch(origin + '/orders/7/paid', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"cents":1250}' })
-console.log(await readUntil(reader, '1250}'))
+await fetch(origin + '/scores', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"home":1}' })
+console.log(await readUntil(reader, '"home":1}'))
 process.exit()
 `
 
