@@ -15,6 +15,7 @@ import { compilers } from './http/schemas/compilers.ts'
 import { createLog } from './log.ts'
 import { LogLimit } from './http/log-limit.ts'
 import { LogOutput } from './http/log-output.ts'
+import type { LiveBodyInit } from './producers/live-body.ts'
 import { methods, otherMethods } from './http/methods.ts'
 import { addMetrics } from './metrics/index.ts'
 import { openapi } from './http/schemas/openapi.ts'
@@ -22,6 +23,7 @@ import { ResponseGate } from './http/response-gate.ts'
 import { secureResponses } from './http/response-headers.ts'
 import { boundPipelining } from './http/connections/pipelining.ts'
 import { routes } from './routes/index.ts'
+import type { RoutesInit } from './routes/index.ts'
 import { publishRate } from './routes/publish-rate.ts'
 import { QuietLog, serializers } from './http/quiet-log.ts'
 import { errorHandling } from './http/error-handler.ts'
@@ -42,13 +44,28 @@ const plainOptions = { http: { requireHostHeader: false } }
 
 /**
  * Builds the service from its configuration; the caller calls `listen` and `close`. The registration order shows the
- * structure: the stream, the log, the routes. If the order matters, a plugin lists its prerequisites as dependencies,
- * and the start fails without them. `timeouts` differ only in tests.
+ * structure: connections, requests, the log with its streams, the routes. If the order matters, a plugin lists its
+ * prerequisites as dependencies, and the start fails without them. `timeouts` differ only in tests.
  */
 export async function buildService (config: ServiceConfig, timeouts: Timeouts = TIMEOUTS): Promise<FastifyInstance> {
   const logLimit = new LogLimit()
-  const options: FastifyServerOptions = {
-    logger: { level: config.logLevel, serializers, hooks: logLimit.hooks, stream: new LogOutput() },
+  // Fastify types each kind of server separately; for a route they are the same.
+  const app = Fastify({ ...serverOptions(config, logLimit), ...plainOptions, ...secureOptions(config, timeouts) })
+  logLimit.start(app)
+  const connections = await boundConnections(app, config, timeouts)
+  const budget = await readRequests(app, config, timeouts)
+  const responses = new ResponseGate(app, { maxBytes: config.maxBodiesBytes, sendMs: timeouts.requestMs, connections })
+  const { log, seen, drain, streams } = await addTopics(app, config, connections)
+  await prepareRoutes(app, config)
+  const live = liveBodies(config, timeouts, budget)
+  await app.register(routes, { config, log, seen, drain, streams, responses, live })
+  await app.register(otherMethods)
+  return app
+}
+
+function serverOptions (config: ServiceConfig, { hooks }: LogLimit): FastifyServerOptions {
+  return {
+    logger: { level: config.logLevel, serializers, hooks, stream: new LogOutput() },
     logController: new QuietLog(),
     // During the drain, clients of new streams are asked to retry, after which an EventSource reconnects; Fastify's own
     // 503 would end it.
@@ -61,41 +78,61 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
     routerOptions: { maxParamLength: 16 * 1024 },
     schemaController: { compilersFactory: compilers }
   }
-  // Fastify types each kind of server separately; for a route they are the same.
-  const app = Fastify({ ...options, ...plainOptions, ...secureOptions(config, timeouts) })
-  logLimit.start(app)
+}
+
+/** How many connections there may be, what they may do, and how long they may take. */
+async function boundConnections (
+  app: FastifyInstance, { maxStreams, heartbeatMs, replicasTimeoutMs, drainMs }: ServiceConfig, timeouts: Timeouts
+): Promise<ConnectionCounts> {
   const connections = new ConnectionCounts(app)
-  limitConnections(app, config.maxStreams, connections)
-  const { heartbeatMs, replicasTimeoutMs } = config
+  limitConnections(app, maxStreams, connections)
   applyTimeouts(app, timeouts, { heartbeatMs, replicasTimeoutMs, connections })
   boundPipelining(app, connections)
-  await app.register(closeLimit, { drainMs: config.drainMs })
-  await app.register(errorHandling, { maxBodyBytes: config.maxBodyBytes })
+  await app.register(closeLimit, { drainMs })
+  return connections
+}
+
+/** From the head of a request to its events, with the errors on the way. Returns the limit that all bodies share. */
+async function readRequests (
+  app: FastifyInstance, config: ServiceConfig, { requestMs }: Timeouts
+): Promise<ByteBudget> {
+  const { maxBodyBytes, maxBatchBytes, maxEventBytes, maxBatchEvents } = config
+  await app.register(errorHandling, { maxBodyBytes })
   secureResponses(app, { hasTls: config.tlsCert !== undefined })
   await app.register(crossOrigin, { origins: config.corsOrigins })
   handleMalformed(app, config)
   await app.register(inflation)
   // A single body may be larger.
   const budget = new ByteBudget(config.maxBodiesBytes)
-  await app.register(bodyGate, { budget, requestMs: timeouts.requestMs })
-  const { maxBodyBytes, maxBatchBytes, maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
+  await app.register(bodyGate, { budget, requestMs })
   await app.register(bodies, { maxBodyBytes, maxBatchBytes, maxEventBytes, maxBatchEvents })
-  const responses = new ResponseGate(app, { maxBytes: config.maxBodiesBytes, sendMs: timeouts.requestMs, connections })
-  await app.register(streaming, { heartbeatMs, drainMs: config.drainMs, gzipMinBytes: config.gzipMinBytes })
+  return budget
+}
+
+/** `reply.sse()` and `app.topics`, with their limits, metrics and drain. */
+async function addTopics (
+  app: FastifyInstance, config: ServiceConfig, connections: ConnectionCounts
+): Promise<Pick<RoutesInit, 'log' | 'seen' | 'drain' | 'streams'>> {
+  const { heartbeatMs, drainMs, gzipMinBytes, maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
+  await app.register(streaming, { heartbeatMs, drainMs, gzipMinBytes })
   const log = await createLog(config)
   const drain = addDrain(app, config.drainDelayMs)
   const streams = new StreamGate({ limits: new StreamLimits(app.sse.streams, config), drain, maxTopicsPerStream })
   const metered = addMetrics(app, { gate: streams, drain, log, connections })
   await app.register(topics, { ...metered, maxEventBytes, maxBatchEvents, maxTopics })
+  return { log, seen: metered.log.seen, drain, streams }
+}
+
+/** What has to see each route when it is added. */
+async function prepareRoutes (app: FastifyInstance, config: ServiceConfig): Promise<void> {
   await app.register(openapi, { config })
   await app.register(publishRate, { perSecond: config.publishRate })
   await app.register(methods)
   await app.register(tokenCalls)
   await app.register(authentication, { config })
-  // A live body may keep its bytes for as long as it lasts, so the rest is for others.
-  const liveBudget = new ByteBudget(config.maxBodiesBytes / 2, budget)
-  const live = { budget: liveBudget, silentMs: timeouts.silentMs, turns: new Turns() }
-  await app.register(routes, { config, log, seen: metered.log.seen, drain, streams, responses, live })
-  await app.register(otherMethods)
-  return app
+}
+
+/** A live body may keep its bytes for as long as it lasts, so half of the limit is for other bodies. */
+function liveBodies ({ maxBodiesBytes }: ServiceConfig, { silentMs }: Timeouts, budget: ByteBudget): LiveBodyInit {
+  return { budget: new ByteBudget(maxBodiesBytes / 2, budget), silentMs, turns: new Turns() }
 }
