@@ -3,26 +3,6 @@ import { printable } from './printable.ts'
 /** A complete response of the service, or of a proxy in front of it. */
 export interface Answer { status: number, statusText: string, headers: Headers, text: string }
 
-/** Codes of failures that may be temporary: the service restarts, or the network is down. */
-const TEMPORARY: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'EHOSTDOWN',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'UND_ERR_SOCKET',
-  'UND_ERR_CLOSED',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-  'HPE_INVALID_EOF_STATE'
-])
 /** Codes of failures in which no byte of the request can have been sent. */
 const UNSENT: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
@@ -33,6 +13,19 @@ const UNSENT: ReadonlySet<unknown> = new Set([
   'ENETUNREACH',
   'ENETDOWN',
   'UND_ERR_CONNECT_TIMEOUT'
+])
+/** Codes of failures that may be temporary: the service restarts, or the network is down. */
+const TEMPORARY: ReadonlySet<unknown> = new Set([
+  ...UNSENT,
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'UND_ERR_SOCKET',
+  'UND_ERR_CLOSED',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'HPE_INVALID_EOF_STATE'
 ])
 
 /** The request could not be sent, or its response did not arrive. */

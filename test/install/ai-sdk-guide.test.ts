@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import t from 'tap'
 import type { Page } from 'playwright-core'
-import type { Test } from 'tap'
 import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
 import { blocksOf, readDoc } from '../support/documents/markdown.ts'
+import { startApp } from '../support/documents/installed-app.ts'
 import { emptyFolder, pack, succeed, writeFiles } from '../support/documents/packages.ts'
 import { stablePort } from '../support/network/ports.ts'
 
@@ -17,24 +15,6 @@ const commands = (start: string): string[] => [...readDoc(GUIDE).matchAll(/^ {4}
   .filter(command => command.startsWith(start))
 
 const fileIn = (language: string): string => blocksOf(GUIDE).find(block => block.language === language)!.text
-
-/** Starts the server; when it responds, returns a function that kills it with -9. */
-async function start (t: Test, folder: string, origin: string): Promise<() => Promise<void>> {
-  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'server.js'], {
-    cwd: folder, stdio: ['ignore', 'ignore', 'inherit']
-  })
-  const kill = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
-  }
-  t.teardown(kill)
-  while (!await fetch(origin).then(({ ok }) => ok, () => false)) {
-    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
-  }
-  return kill
-}
 
 const hasNumbers = async (page: Page, count: number): Promise<unknown> =>
   await untilTrue(page, `document.querySelector('.assistant')?.textContent.trim().split(' ').length >= ${count}`)
@@ -68,7 +48,7 @@ t.test('from an empty folder to a chat that survives a reload, a second tab, a s
   const origin = `http://127.0.0.1:${port}`
   writeFiles(folder, { 'server.js': fileIn('js').replace('port: 3000', `port: ${port}`), 'page.jsx': fileIn('jsx') })
   for (const command of commands('npx')) await succeed(folder, 'bash', ['-c', command])
-  const kill = await start(t, folder, origin)
+  const kill = await startApp(t, { folder, file: 'server.js', origin })
 
   const browser = await openBrowser(t)
   const context = await browser.newContext()
@@ -96,6 +76,6 @@ t.test('from an empty folder to a chat that survives a reload, a second tab, a s
 
   const killed = await ask()
   await kill()
-  await start(t, folder, origin)
+  await startApp(t, { folder, file: 'server.js', origin })
   t.ok(isExact(await incompleteAnswer(killed)))
 })

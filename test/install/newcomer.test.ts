@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import t from 'tap'
-import type { Test } from 'tap'
 import ts from 'typescript'
 import { openBrowser, openPage } from '../support/browser/browser.ts'
 import { blocksOf, readDoc } from '../support/documents/markdown.ts'
+import { startApp } from '../support/documents/installed-app.ts'
 import { emptyFolder, pack, succeed, writeFiles } from '../support/documents/packages.ts'
 import { stablePort } from '../support/network/ports.ts'
 
@@ -32,22 +30,6 @@ function program (port: number): string {
   return ts.transpileModule(changed, { compilerOptions }).outputText
 }
 
-/** Starts the app; when it responds, returns a function that kills it with -9. */
-async function start (t: Test, folder: string, origin: string): Promise<() => Promise<void>> {
-  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'app.mjs'], { cwd: folder, stdio: 'inherit' })
-  const kill = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
-  }
-  t.teardown(kill)
-  while (!await fetch(origin).then(({ ok }) => ok, () => false)) {
-    if (child.exitCode !== null) throw new Error(`the app ended with ${child.exitCode}`)
-  }
-  return kill
-}
-
 t.test('from an empty folder to a page that survives kill -9 of the server', async t => {
   const folder = emptyFolder(t)
   const tarball = await pack(t, 'plugin')
@@ -65,13 +47,13 @@ t.test('from an empty folder to a page that survives kill -9 of the server', asy
     })).status
   }
 
-  const kill = await start(t, folder, origin)
+  const kill = await startApp(t, { folder, file: 'app.mjs', origin })
   const page = await openPage(t, await openBrowser(t))
   await page.goto(origin)
   t.equal(await publish('packed'), 201)
   await page.getByText('packed').waitFor()
   await kill()
-  await start(t, folder, origin)
+  await startApp(t, { folder, file: 'app.mjs', origin })
   for (const status of ['shipped', 'delivered']) t.equal(await publish(status), 201)
   await page.getByText('delivered').waitFor()
   t.same(await page.locator('li').allTextContents(), ['packed', 'shipped', 'delivered'])
