@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import type { Page } from 'playwright-core'
 import type { Test } from 'tap'
@@ -115,6 +116,42 @@ t.test('a reload resumes from the stored cursor', async t => {
   await page.evaluate(`window.subscription = start(${JSON.stringify(options)})`)
   await until(page, 'heard.length === 1')
   t.match(await heardBy(page), [{ topic: 'b', data: '2' }])
+})
+
+t.test('a leading tab whose page stands still is replaced, and hears everything once and in order when it runs again', async t => {
+  const site = await startClientSite(t)
+  const service = await ServiceProcess.start(t, { CORS_ORIGINS: site, RETRY_MS: '50' })
+  const context = await browser.newContext()
+  t.teardown(() => context.close())
+  const options = { ...FAST, url: `${service.origin}/events`, topics: ['a'], shareAcrossTabs: true, stallTimeoutMs: 500 }
+  const tabs: Page[] = []
+  for (let n = 0; n < 3; n++) {
+    const page = await context.newPage()
+    await page.goto(site)
+    await page.waitForFunction('window.start')
+    await page.evaluate(`window.subscription = start(${JSON.stringify(options)})`)
+    await until(page, "subscription.lastEventId !== ''")
+    tabs.push(page)
+  }
+  const [leader, ...others] = tabs
+  await publish(service.origin, 'a', '1')
+  for (const page of tabs) await until(page, 'heard.length === 1')
+  // As in a suspended page, nothing runs and the lock stays held. (A browser only freezes pages that are hidden.)
+  const devtools = await context.newCDPSession(leader!)
+  await devtools.send('Debugger.enable')
+  const paused = new Promise<void>(resolve => { devtools.once('Debugger.paused', () => resolve()) })
+  await devtools.send('Debugger.pause')
+  await paused
+  await publish(service.origin, 'a', '2')
+  for (const page of others) await until(page, 'heard.length === 2')
+  await devtools.send('Debugger.resume')
+  await publish(service.origin, 'a', '3')
+  for (const page of tabs) {
+    await until(page, "heard.at(-1).data === '3'")
+    t.same((await heardBy(page)).map(({ data }) => data), ['1', '2', '3'])
+    t.same(await page.evaluate('gaps'), [])
+  }
+  while (await streams(service.origin) !== 1) await nextTurn()
 })
 
 t.test('twelve tabs over HTTP/1.1 share one connection, each receives its topics, and none loses or repeats an event when tabs and the service are killed', async t => {
