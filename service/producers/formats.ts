@@ -18,6 +18,8 @@ export interface FormatInit {
   maxLineBytes: (limits: BodyLimits) => number
   /** The configuration variable of that limit. */
   limitName: string
+  /** As in `LineSplitterInit`. */
+  breaksAtCr?: true
 }
 
 type EventLimits = Pick<BodyLimits, 'maxEventBytes'>
@@ -39,7 +41,8 @@ export const FORMATS: ReadonlyMap<string, FormatInit> = new Map([
   ['text/event-stream', {
     create: (limits: EventLimits) => new EventStreamFormat(limits),
     maxLineBytes: ({ maxEventBytes }: BodyLimits) => maxEventBytes,
-    limitName: 'MAX_EVENT_BYTES'
+    limitName: 'MAX_EVENT_BYTES',
+    breaksAtCr: true
   }]
 ])
 

@@ -92,9 +92,10 @@ function optionsOf ({ query, headers }: FastifyRequest<LiveRoute>): ProduceOptio
  * continue.
  */
 async function * readBody ({ mediaType, headers }: FastifyRequest<LiveRoute>, body: LiveBody, limits: BodyLimits) {
-  const { create, maxLineBytes, limitName } = FORMATS.get(mediaType!)!
+  const { create, maxLineBytes, limitName, breaksAtCr } = FORMATS.get(mediaType!)!
   try {
-    yield * body.events(new LineSplitter(maxLineBytes(limits), limitName), create(limits))
+    const lines = new LineSplitter({ maxBytes: maxLineBytes(limits), limitName, breaksAtCr })
+    yield * body.events(lines, create(limits))
   } catch (error) {
     if (headers['producer-id'] === undefined && !isBroken(error)) throw error
     throw Object.assign(new topicsErrors.TOPICS_INTERRUPTED((error as Error).message), { cause: error })

@@ -23,7 +23,7 @@ async function abort (
   const init = { budget, silentMs: 60_000, turns: new Turns() }
   const body = new LiveBody(payload as unknown as RequestPayload, request, init)
   payload.write('\ndata: {}\n\n'.repeat(50).concat('data: x'))
-  const events = body.events(new LineSplitter(100, 'LIMIT'), FORMATS.get(type)!.create(LIMITS))
+  const events = body.events(new LineSplitter({ maxBytes: 100, limitName: 'LIMIT' }), FORMATS.get(type)!.create(LIMITS))
   for (let at = 0; at < read; at++) await events.next()
   body.settle(stored)
   body.release()
@@ -57,7 +57,7 @@ async function timeBlank (count: number): Promise<number> {
     const request = { raw: new EventEmitter() } as FastifyRequest
     const body = new LiveBody(payload as unknown as RequestPayload, request, init)
     payload.write('\n'.repeat(60_000))
-    const events = body.events(new LineSplitter(100, 'LIMIT'), FORMATS.get('text/event-stream')!.create(LIMITS))
+    const events = body.events(new LineSplitter({ maxBytes: 100, limitName: 'LIMIT' }), FORMATS.get('text/event-stream')!.create(LIMITS))
     const read = events.next()
     return { body, read }
   })

@@ -68,10 +68,15 @@ t.test('names and data of another server\'s event stream are kept; its ids, comm
       'alone\n\ndat'
   )
   sender.write('a\n\n: heartbeat\n\ndatabase: x\nda')
+  sender.write('ta: cr\r\rdata: cr lf\r\n\r\nda')
   sender.end('ta: never complete\n')
-  t.match(await sender.ended, { status: 200, json: { accepted: 2 } })
+  t.match(await sender.ended, { status: 200, json: { accepted: 4 } })
   const { json } = await service.call('/topics/a/events')
-  t.match(json, { events: [{ event: 'token', data: 'a\n b', id: /-1$/ }, { data: '', id: /-2$/ }] })
+  t.match(json, {
+    events: [
+      { event: 'token', data: 'a\n b', id: /-1$/ }, { data: '', id: /-2$/ }, { data: 'cr' }, { data: 'cr lf' }
+    ]
+  })
   t.notOk(Object.hasOwn((json as { events: object[] }).events[1]!, 'event'))
 })
 
