@@ -128,7 +128,9 @@ t.test('a topic with an event or a gap after its end, or without an end in the n
     [streaming(open + end('a') + gap + end('b') + event('last'))],
     // Deleted between the two ends: only the server knows.
     [streaming(open + end('a') + end('b') + event('last'))],
-    [ending(open + end('a')), streaming(open + end('b') + event('last'))]
+    [ending(open + end('a')), streaming(open + end('b') + event('last'))],
+    // The connection broke before the server could say more.
+    [breaking(open + end('a') + end('b')), streaming(open + event('last'))]
   ]) {
     const server = await ScriptedServer.start(t, ...steps)
     const subscription = start(t, server, { topics: ['a', 'b'] })

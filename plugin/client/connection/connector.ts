@@ -224,7 +224,8 @@ export class Connector {
 
   /**
    * True if the server has ended all topics. It then ends the stream as well, unless one of them has been deleted in
-   * the meantime, and thereby reopened: only the end of the stream shows that nothing will follow.
+   * the meantime, and thereby reopened: only the end of the stream shows that nothing will follow. An EventSource
+   * cannot tell that end from a broken connection, and closes in both cases.
    */
   get #isFinished (): boolean {
     return this.#topics.length > 0 && this.#topics.every(topic => this.#finished.has(topic))
@@ -241,7 +242,7 @@ export class Connector {
 
   #judge (outcome: Outcome): number {
     if (outcome.kind === 'rejected') return this.#judgeAnswer(outcome)
-    if (outcome.kind === 'ended' && this.#isFinished) {
+    if (outcome.kind === 'ended' && outcome.cause === undefined && this.#isFinished) {
       this.close()
       return 0
     }
