@@ -149,7 +149,7 @@ for (const name of ['ai', 'ai6']) {
       const log = new MemoryLog()
       const { chat, chats } = await start(t, sdk, { log })
       const { fence } = await log.lease(chats.topicOf('7'), {
-        do: 'take', holder: 'dead', leaseMs: 150, takeOver: false
+        do: 'take', holder: 'dead', leaseMs: 1_000, takeOver: false
       })
       const chunks = [{ type: 'start' }, { type: 'text-start', id: '1' }, { type: 'text-delta', id: '1', delta: 'Hel' }]
       await log.append(

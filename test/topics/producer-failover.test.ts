@@ -78,11 +78,11 @@ t.test('a lease that may have expired by the time of the failover is not restore
     await gone.promise
     yield 'two'
   }
-  const producer = await app.topics.produce('a', source(), { batchMs: 0, leaseMs: 300 })
+  const producer = await app.topics.produce('a', source(), { batchMs: 0, leaseMs: 1_000 })
   await until(() => producer.accepted === 1)
   proxy.down()
   const since = performance.now()
-  await until(() => performance.now() - since > 400)
+  await until(() => performance.now() - since > 1_100)
   failOver()
   proxy.up()
   gone.settle()

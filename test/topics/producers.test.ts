@@ -366,7 +366,7 @@ for (const [name, prepare] of Object.entries(LOGS)) {
     t.test('ttlMs sets how long a finished topic is kept', async t => {
       const log = await makeLog(t)
       const app = await buildApp(t, log)
-      await (await app.topics.produce('a', ['x'], { leaseMs: 100, ttlMs: 700 })).done
+      await (await app.topics.produce('a', ['x'], { leaseMs: 1_000, ttlMs: 2_000 })).done
       t.match(await app.topics.info('a'), { count: 1, isClosed: true })
       await until(async () => (await app.topics.info('a')).count === 0)
       t.match(await app.topics.info('a'), { count: 0, isClosed: false })

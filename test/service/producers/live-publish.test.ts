@@ -309,7 +309,7 @@ t.test('without a Producer-Id an interrupted connection ends the topic as lost a
   await anonymous.break()
   await until(async () => (await producerOf(service, 'a')).state === 'lost')
   const { inbox } = await open(t, `${service.origin}/events?topic=b`)
-  const known = new LiveSender(t, service.origin, 'b', { headers: { 'producer-id': 'p' }, query: '?leaseMs=300' })
+  const known = new LiveSender(t, service.origin, 'b', { headers: { 'producer-id': 'p' }, query: '?leaseMs=1500' })
   known.write('1\n')
   await untilCount(service, 'b', 1)
   await known.break()

@@ -154,7 +154,7 @@ for (const [version, start] of Object.entries(STARTS)) {
     t.test('the answer of a producer that died is broken off too', async t => {
       const log = new MemoryLog()
       const { ask } = await start(t, {}, log)
-      const { fence } = await log.lease('chat', { do: 'take', holder: 'dead', leaseMs: 100, takeOver: false })
+      const { fence } = await log.lease('chat', { do: 'take', holder: 'dead', leaseMs: 1_000, takeOver: false })
       await log.append('chat', [{ event: undefined, data: 'a', retry: undefined }], { lease: { fence, accepted: 0 } })
       const { text, isWhole } = await (await ask('chat')).over()
       t.same(data(text), ['data: a'])

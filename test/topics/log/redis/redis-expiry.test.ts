@@ -53,7 +53,7 @@ for (const what of ['append', 'close'] as const) {
   t.test(`a topic that was forgotten after a producer's ttlMs is kept from the next ${what} when topics do not expire`, async t => {
     const server = await RedisServer.start(t)
     const log = await startLog(t, server, 0)
-    const take = { do: 'take', holder: 'h', leaseMs: 100, takeOver: false, ttlMs: 100 } as const
+    const take = { do: 'take', holder: 'h', leaseMs: 1_000, takeOver: false, ttlMs: 1_000 } as const
     const { fence } = await log.lease('a', take)
     await log.append('a', newEvents(2), { lease: { fence, accepted: 0 } })
     t.ok((await lifetimes(server)).every(ms => ms > 0), 'a ttlMs applies when retention says 0')
