@@ -11,6 +11,7 @@ COPY service/package.json service/
 # No package needs its install script: lmdb brings its binaries as packages.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
+COPY scripts/bundle.js scripts/
 COPY plugin plugin
 COPY service service
 RUN npm run build -w fastify-resumable-sse -w resumable-sse

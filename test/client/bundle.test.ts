@@ -9,14 +9,17 @@ const KIB = 1024
 interface Bundle { bytes: number, laterBytes: number, files: string[] }
 
 /**
- * The built package, bundled with code splitting: what a page loads initially, and what it loads when tabs share a
- * connection.
+ * The built package, or its sources, bundled with code splitting: what a page loads initially, and what it loads when
+ * tabs share a connection.
  */
-async function bundle (names: string, external: readonly string[] = []): Promise<Bundle> {
+async function bundle (
+  names: string, { external = [], isSource = false }: { external?: string[], isSource?: boolean } = {}
+): Promise<Bundle> {
   const contents = `import { ${names} } from 'fastify-resumable-sse/client'\nglobalThis.used = ${names}`
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: ROOT },
-    external: [...external],
+    external,
+    conditions: isSource ? ['resumable-sse-source'] : [],
     bundle: true,
     splitting: true,
     minify: true,
@@ -47,20 +50,21 @@ async function bundle (names: string, external: readonly string[] = []): Promise
 }
 
 t.test('the client is under 6 KiB, compressed and without its parser', async t => {
-  const { bytes, laterBytes } = await bundle('subscribe', ['eventsource-parser'])
+  const { bytes, laterBytes } = await bundle('subscribe', { external: ['eventsource-parser'] })
   t.comment(`${bytes} bytes, and ${laterBytes} for shareAcrossTabs`)
   t.ok(bytes < 6 * KIB, `${bytes}`)
 })
 
 t.test('the native client is smaller, and contains neither the parser nor fetch', async t => {
-  const { bytes, files } = await bundle('subscribeNative')
+  const { bytes } = await bundle('subscribeNative')
   t.comment(`${bytes} bytes`)
   t.ok(bytes < 6 * KIB, `${bytes}`)
+  const { files } = await bundle('subscribeNative', { isSource: true })
   t.notOk(files.some(file => /eventsource-parser|fetch-transport|line-ends/.test(file)), files.join(' '))
 })
 
 t.test('a bundle for pages contains nothing of Node, and of the server only the in-band events', async t => {
-  const { files } = await bundle('subscribe')
-  const allowed = /^(plugin\/dist\/client\/|plugin\/dist\/common\/in-band\.js$|node_modules\/eventsource-parser\/|<stdin>)/
+  const { files } = await bundle('subscribe', { isSource: true })
+  const allowed = /^(plugin\/client\/|plugin\/common\/in-band\.ts$|node_modules\/eventsource-parser\/|<stdin>)/
   t.same(files.filter(file => !allowed.test(file)), [])
 })
