@@ -41,7 +41,20 @@ local refused = append_denied(stream, meta, key, publish, channel)
 if refused then return refused end
 
 local now = now_ms()
+
+local function trim_by_age ()
+  if max_age > 0 then return redis.pcall('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
+end
+
+-- Memory that is full stays full if only successful publishes remove what retention no longer keeps.
+local function trim_and_refuse (refused)
+  redis.pcall('XTRIM', stream, 'MAXLEN', '=', max_events)
+  trim_by_age()
+  return refused
+end
+
 local state = adopt_lineage(stream, meta, now, expire)
+if state.refused then return trim_and_refuse(state.refused) end
 expire_lease(meta, state, now, channel, publish)
 if accepted and fence == state.fence and state.accepted >= accepted + count then return {'done'} end
 if state.closed then return {'closed'} end
@@ -58,13 +71,15 @@ for at = 0, count - 1 do
   if retry ~= '' then fields[#fields + 1] = 'retry' fields[#fields + 1] = retry end
   local id = text .. '-' .. string.format('%.0f', first + at)
   -- Trimmed once, not with each entry: exact trimming walks over everything that was deleted from the oldest node.
-  if at < count - 1 then redis.call('XADD', stream, id, unpack(fields))
-  else redis.call('XADD', stream, 'MAXLEN', '=', max_events, id, unpack(fields)) end
+  local added
+  if at < count - 1 then added = redis.pcall('XADD', stream, id, unpack(fields))
+  else added = redis.pcall('XADD', stream, 'MAXLEN', '=', max_events, id, unpack(fields)) end
+  if type(added) == 'table' then return trim_and_refuse(added) end
   local head = #event .. ' ' .. #data .. ' ' .. retry .. '\n'
   size = size + #head + #event + #data
   if size <= LARGE then frames[at + 1] = head .. event .. data end
 end
-if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
+trim_by_age()
 
 local n = string.format('%.0f', first)
 redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage, 'touched', string.format('%.0f', now))

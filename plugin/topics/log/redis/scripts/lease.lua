@@ -19,6 +19,7 @@ if refused then return refused end
 
 local now = now_ms()
 local state = adopt_lineage(stream, meta, now, expire)
+if state.refused then return state.refused end
 expire_lease(meta, state, now, channel, publish)
 
 -- The events live as long as their topic, also while a producer has nothing to append.

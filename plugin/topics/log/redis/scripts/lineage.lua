@@ -28,6 +28,13 @@ local function append_denied (stream, meta, key, publish, channel)
     or denied(purpose, 'PERSIST', stream) or denied(purpose, publish, channel, '') or key and denied(purpose, 'SET', key, '')
 end
 
+-- True for the error of a server that rejects writes and answers reads: its memory or disk is full, or replicas are
+-- missing.
+local function is_full (refused)
+  local code = string.match(refused.err, '^%u+')
+  return code == 'OOM' or code == 'MISCONF' or code == 'NOREPLICAS'
+end
+
 -- How long a topic's state is kept after its last append.
 local function remembered (expire)
   return expire + math.max(expire, DAY)
@@ -97,6 +104,8 @@ local function drop_leftovers (stream, meta, state)
   redis.call('DEL', stream)
 end
 
+-- The state has `refused`, an error, if a new lineage could not be stored: nothing may be appended then. Readers can use
+-- this state, although the skip that will be stored is another one: there is no entry behind it yet.
 local function adopt_lineage (stream, meta, now, expire)
   local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched', 'fence', 'until', 'accepted', 'ttl')
   local own = tonumber(fields[13] or expire)
@@ -129,7 +138,9 @@ local function adopt_lineage (stream, meta, now, expire)
   kept[#kept + 1] = from .. string.format('%.0f', state.skip)
   while #kept > MAX_JUMPS do table.remove(kept, 1) end
   state.jumps = table.concat(kept, ',')
-  redis.call('HSET', meta, 'jumps', state.jumps, 'skip', string.format('%.0f', state.skip), 'lineage', state.lineage)
+  local skip = string.format('%.0f', state.skip)
+  local stored = redis.pcall('HSET', meta, 'jumps', state.jumps, 'skip', skip, 'lineage', state.lineage)
+  if type(stored) == 'table' then state.refused = stored end
   return state
 end
 

@@ -8,8 +8,12 @@
 local stream, meta = KEYS[1], KEYS[2]
 local now = now_ms()
 local state = adopt_lineage(stream, meta, now, tonumber(ARGV[3]))
+if state.refused and not is_full(state.refused) then return state.refused end
 local max_age = tonumber(ARGV[2])
-if max_age > 0 then redis.call('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1)) end
+if max_age > 0 then
+  local trimmed = redis.pcall('XTRIM', stream, 'MINID', '=', string.format('%.0f', now - max_age + 1))
+  if type(trimmed) == 'table' and not is_full(trimmed) then return trimmed end
+end
 local first = first_from(stream, '-')
 -- Left over from an earlier life, whose numbers say nothing about this one.
 if first and tonumber(string.match(first[1], '^%d+')) < tonumber(state.born) then
