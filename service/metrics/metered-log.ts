@@ -115,7 +115,7 @@ export class MeteredLog implements TopicLog {
 
   async #timed<T> (call: Call, work: Promise<T>): Promise<T> {
     const begunAtMs = performance.now()
-    work.catch(() => { this.#failures.inc({ call }) })
+    work.catch((error: { statusCode?: number }) => { if (!isRejection(error)) this.#failures.inc({ call }) })
     try {
       return await work
     } finally {
@@ -123,3 +123,6 @@ export class MeteredLog implements TopicLog {
     }
   }
 }
+
+/** True for an error of the caller, such as a publish to a closed topic: the log itself works. */
+const isRejection = ({ statusCode = 500 }: { statusCode?: number }): boolean => statusCode < 500

@@ -1,7 +1,9 @@
+import { EventEmitter, once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 import { anchorsOf, readDoc, ROOT } from '../support/documents/markdown.ts'
+import { until } from '../support/log-contract.ts'
 import { labelsByName, metricsOf } from '../support/service/metrics.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 import { TestService } from '../support/service/service-app.ts'
@@ -59,6 +61,34 @@ t.test('every alert uses metrics, labels and values that a running service has',
       }
     }
   }
+})
+
+// Regression: only responses to publishes counted, and a live publish has none while it waits.
+t.test('a full Redis raises ResumableSsePublishesUnavailable, also if all publishes are live', async t => {
+  const redis = await RedisServer.start(t)
+  const service = await TestService.start(t, { LOG: 'redis', REDIS_URL: redis.url })
+  const { topics } = service.app
+  const count = async (): Promise<number> => (await topics.info('a')).count
+  const full = new EventEmitter()
+  const isFull = once(full, 'full')
+  await topics.produce('a', async function * () {
+    yield { data: '1' }
+    await isFull
+    yield { data: '2' }
+  })
+  await until(async () => await count() === 1)
+  const raising = async (): Promise<number> => {
+    const metrics = await metricsOf(service.origin)
+    return selectorsIn(alerts.find(({ alert }) => alert === 'ResumableSsePublishesUnavailable')!.expr)
+      .map(({ name, matchers }) => metrics.get(`${name}{${matchers[0]!.label}="${matchers[0]!.value}"}`)!)
+      .reduce((sum, value) => sum + value, 0)
+  }
+  t.equal(await raising(), 0)
+  await redis.with(client => client.config('SET', 'maxmemory', '1'))
+  full.emit('full')
+  await until(async () => await raising() > 0)
+  await redis.with(client => client.config('SET', 'maxmemory', '0'))
+  await until(async () => await count() === 2)
 })
 
 t.test('every alert has a severity, a duration, texts, and its own section in the runbook', async t => {

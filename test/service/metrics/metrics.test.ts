@@ -41,6 +41,7 @@ t.test('publishes are counted by outcome, and events as they are stored in the l
   await service.publish('news', '<', { type: 'text/html' })
   await service.call('/topics/news/events')
   await service.call('/topics/news')
+  const { publish } = service.app.topics
   service.app.topics.publish = async () => { throw Object.assign(new Error('too many'), { statusCode: 429 }) }
   await service.publish('news', { data: 1 })
   service.app.topics.publish = async () => { throw Object.assign(new Error('away'), { statusCode: 503 }) }
@@ -53,6 +54,11 @@ t.test('publishes are counted by outcome, and events as they are stored in the l
   ), [2, 1, 3, 1, 1, 1])
   t.equal(metrics.get('sse_events_published_total'), 3)
   t.equal(metrics.get('sse_log_call_seconds_count{call="append"}'), 3)
+  await service.call('/topics/news/close', { method: 'POST' })
+  service.app.topics.publish = publish
+  t.equal((await service.publish('news', { data: 1 })).status, 409)
+  const failures = (await metricsOf(service.origin)).get('sse_log_failures_total{call="append"}')
+  t.equal(failures, 0, 'a publish that is wrong is no failure of the log')
 })
 
 t.test('resumes, gaps and calls to the log are counted', async t => {
