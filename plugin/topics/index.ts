@@ -207,7 +207,7 @@ function reportSeldom (log: TopicLog, logger: LogLogger): (topic: string, err: u
   return (topic, err) => {
     if (log.health?.problem !== undefined || performance.now() - reportedAt < REPORT_MS) return
     reportedAt = performance.now()
-    logger.error({ err, topic }, 'reading a topic from the log failed')
+    logger.error({ err, topic }, 'a topic cannot be read from the log, or written to it')
   }
 }
 

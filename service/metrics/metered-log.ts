@@ -7,6 +7,7 @@ import type {
   LeaseReply,
   LeaseRequest,
   LogEntry,
+  LogHealth,
   Location,
   LogLogger,
   NewEvent,
@@ -56,6 +57,8 @@ export class MeteredLog implements TopicLog {
       this.#failures.inc({ call }, 0)
     }
   }
+
+  get health (): LogHealth | undefined { return this.#log.health }
 
   start (logger: LogLogger): Promise<void> { return this.#log.start(logger) }
   stop (): Promise<void> { return this.#log.stop() }

@@ -120,7 +120,7 @@ export interface LogHealth {
  */
 export interface TopicLog {
   /** The state of its connections, for readiness and metrics; undefined for a log without connections. */
-  readonly health?: LogHealth
+  readonly health?: LogHealth | undefined
   /**
    * Connects, or opens the files. Called once before anything else; a log on the network that is unavailable then is
    * connected later.
