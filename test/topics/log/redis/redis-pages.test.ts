@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import t from 'tap'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
@@ -46,6 +47,31 @@ t.test('a page is limited by bytes, also when the events become larger or smalle
     costs.push((await sentBy(server) - before) / many)
   }
   t.ok(costs[1]! < costs[0]! * 1.5, 'the bytes sent grow with the events stored')
+})
+
+// Regression: a request for one event of 256 KiB read 16 of them, which took 4 ms of Redis' time.
+t.test('a page reads at most one large event that it does not return', async t => {
+  const server = await RedisServer.start(t)
+  const log = new RedisLog({ connection: server.url, canaryMs: 60_000, commandTimeoutMs: 60_000 })
+  t.teardown(() => log.stop())
+  await log.start(silentLogger)
+  for (let at = 0; at < 32; at++) await log.append('a', [newEvent('y'.repeat(LARGE))])
+  const entriesFor = async (bytes: number): Promise<number> => server.with(async client => {
+    const monitor = await client.monitor()
+    const counts: number[] = []
+    const isOver = once(monitor, 'end of the page')
+    monitor.on('monitor', (time: string, [command, ...args]: string[]) => {
+      if (/^xrange$/i.test(command!)) counts.push(Number(args.at(-1)))
+      if (/^echo$/i.test(command!)) monitor.emit('end of the page')
+    })
+    t.equal((await log.read('a', ORIGIN, { count: 1_000, bytes })).length, Math.max(1, Math.floor(bytes / LARGE)))
+    await client.echo('')
+    await isOver
+    monitor.disconnect()
+    return counts.reduce((sum, count) => sum + count, 0)
+  })
+  t.equal(await entriesFor(1), 1)
+  t.equal(await entriesFor(2 * LARGE + 200), 3)
 })
 
 t.test('one event that is larger than a page is a separate page, and the count is a separate limit', async t => {
