@@ -31,6 +31,7 @@ export interface LmdbFiles {
   entries: Database<Stored, [topic: string, n: number]>
   topics: Database<Meta, string>
   keys: Database<Used, [topic: string, key: string]>
+  encoder: RecordEncoder
 }
 
 /** Events may be private: only the owner can access new files, whatever the umask. */
@@ -56,7 +57,8 @@ export function openFiles (folder: string): LmdbFiles {
     root,
     entries: root.openDB<Stored, [topic: string, n: number]>(named('entries')),
     topics: root.openDB<Meta, string>(named('topics')),
-    keys: root.openDB<Used, [topic: string, key: string]>(named('keys'))
+    keys: root.openDB<Used, [topic: string, key: string]>(named('keys')),
+    encoder
   }
   try {
     checkFormat(folder, root, files.topics)
@@ -163,6 +165,12 @@ export function toStored ({ ms }: EventId, { event, data, retry }: NewEvent): St
 
 export function toEntry (n: number, [ms, event, data, retry]: Stored): LogEntry {
   return { id: { ms, n }, event: event ?? undefined, data, retry: retry ?? undefined }
+}
+
+/** When an entry was stored, without reading its data; undefined if it is missing. */
+export function msOf ({ entries, encoder }: LmdbFiles, topic: string, n: number): number | undefined {
+  const record = entries.getBinaryFast([topic, n])
+  return record && encoder.firstNumber(record)
 }
 
 /** Deletes entries by their numbers, inclusive, within a transaction. */

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs'
+import { Turns } from '../../../common/turns.ts'
 import { errors } from '../../errors.ts'
 import { idsFrom, isSameEventId } from '../../ids/event-id.ts'
 import type { EventId } from '../../ids/event-id.ts'
@@ -16,7 +17,7 @@ import type { AppendLease, LeaseReply, LeaseRequest } from '../lease.ts'
 import { endedMs, Lifetimes } from '../lifetimes.ts'
 import { TopicListeners } from '../topic-listeners.ts'
 import {
-  beginWrite, closeFiles, dropEntries, emptyMeta, openFiles, reasonOf, toEntry, toLogError, toStartError, toStored
+  beginWrite, closeFiles, dropEntries, emptyMeta, msOf, openFiles, reasonOf, toEntry, toLogError, toStartError, toStored
 } from './lmdb-files.ts'
 import type { LmdbFiles, Meta, Used } from './lmdb-files.ts'
 import { resolveLmdbLogOptions } from './lmdb-log-options.ts'
@@ -42,6 +43,7 @@ export class LmdbLog implements TopicLog {
   readonly #sweep: LmdbSweep
   readonly #owner: FolderOwner
   readonly #listeners = new TopicListeners()
+  readonly #turns = new Turns()
   #files: LmdbFiles | undefined
   readonly #writing = new Set<Promise<unknown>>()
 
@@ -89,27 +91,27 @@ export class LmdbLog implements TopicLog {
   }
 
   async read (topic: string, after: EventId, limit: PageLimit): Promise<LogEntry[]> {
-    return this.#look(() => this.#page(topic, after, limit))
+    return this.#lookInTurn(() => this.#page(topic, after, limit))
   }
 
   async locate (topic: string, id: EventId): Promise<Location> {
-    return this.#look(() => {
+    return this.#lookInTurn(() => {
       const meta = this.#peek(topic)
       const ends = this.#ends(topic, meta)
       const isWithin = ends.first !== undefined && id.n >= ends.first.n && id.n <= meta.last.n
-      return { ends, exists: isWithin && isSameEventId(this.#entry(topic, id.n).id, id) }
+      return { ends, exists: isWithin && isSameEventId(this.#id(topic, id.n), id) }
     })
   }
 
   async seek (topic: string, start: SeekStart): Promise<EventId> {
-    return this.#look(() => {
+    return this.#lookInTurn(() => {
       const meta = this.#peek(topic)
       const first = this.#firstKept(topic, meta)
       const n =
         'last' in start
           ? meta.last.n - start.last + 1
           : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
-      return n > first ? this.#entry(topic, n - 1).id : positionBeforeFirst(this.#ends(topic, meta))
+      return n > first ? this.#id(topic, n - 1) : positionBeforeFirst(this.#ends(topic, meta))
     })
   }
 
@@ -164,6 +166,12 @@ export class LmdbLog implements TopicLog {
   get #db (): LmdbFiles {
     if (!this.#files) throw new errors.TOPICS_LOG_UNAVAILABLE('it is not open')
     return this.#files
+  }
+
+  /** Runs reads, which take no time of other work for long, however many of them there are. */
+  async #lookInTurn<T> (reads: () => T): Promise<T> {
+    if (this.#turns.isOver) await this.#turns.next()
+    return this.#look(reads)
   }
 
   /** Runs reads. */
@@ -246,13 +254,21 @@ export class LmdbLog implements TopicLog {
 
   /** The first number from a time on; `last + 1` if there is none. Times never go back. */
   #firstSince (topic: string, first: number, last: number, sinceMs: number): number {
-    return firstWhere(first, last + 1, n => this.#entry(topic, n).id.ms >= sinceMs)
+    return firstWhere(first, last + 1, n => this.#id(topic, n).ms >= sinceMs)
   }
 
   #entry (topic: string, n: number): LogEntry {
     const stored = this.#db.entries.get([topic, n])
-    if (!stored) throw new errors.TOPICS_LOG_CORRUPT(this.#folder, `event ${n} of topic "${topic}" is missing`)
-    return toEntry(n, stored)
+    return stored ? toEntry(n, stored) : this.#missing(topic, n)
+  }
+
+  #id (topic: string, n: number): EventId {
+    const ms = msOf(this.#db, topic, n)
+    return ms === undefined ? this.#missing(topic, n) : { ms, n }
+  }
+
+  #missing (topic: string, n: number): never {
+    throw new errors.TOPICS_LOG_CORRUPT(this.#folder, `event ${n} of topic "${topic}" is missing`)
   }
 
   #page (topic: string, after: EventId, limit: PageLimit): LogEntry[] {
@@ -273,7 +289,7 @@ export class LmdbLog implements TopicLog {
   #ends (topic: string, meta: Meta): TopicEnds {
     const n = this.#firstKept(topic, meta)
     const count = Math.max(0, meta.last.n - n + 1)
-    return this.#lifetimes.endsOf(topic, meta, { first: count > 0 ? this.#entry(topic, n).id : undefined, count })
+    return this.#lifetimes.endsOf(topic, meta, { first: count > 0 ? this.#id(topic, n) : undefined, count })
   }
 
   #earlier (topic: string, key: string): Used | undefined {

@@ -27,10 +27,24 @@ export class RecordEncoder {
 
   /** Throws `TOPICS_LOG_CORRUPT`. The library reuses the buffer: only its first `length` bytes are the record. */
   decode (buffer: Buffer): unknown {
+    return JSON.parse(this.#check(buffer).toString()) as unknown
+  }
+
+  /**
+   * The number with which the array in a record begins. Parsing the rest, such as 256 KiB of data, takes twenty times
+   * as long. Throws `TOPICS_LOG_CORRUPT`.
+   */
+  firstNumber (buffer: Buffer): number {
+    const body = this.#check(buffer)
+    return Number(body.toString('latin1', 1, body.indexOf(',')))
+  }
+
+  /** The JSON of an intact record. */
+  #check (buffer: Buffer): Buffer {
     const body = buffer.subarray(SUM_BYTES, buffer.length)
     if (buffer.length <= SUM_BYTES || buffer.readUInt32LE() !== crc32(body)) {
       throw new errors.TOPICS_LOG_CORRUPT(this.#folder, 'a record is damaged')
     }
-    return JSON.parse(body.toString()) as unknown
+    return body
   }
 }

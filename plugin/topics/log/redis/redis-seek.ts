@@ -1,8 +1,8 @@
-import type { Cluster, Redis } from 'ioredis'
 import { parseEventId } from '../../ids/event-id.ts'
 import type { EventId } from '../../ids/event-id.ts'
 import { positionBeforeFirst } from '../../ids/resume.ts'
 import type { TopicEnds } from '../topic-log.ts'
+import type { ScriptCommands } from './scripts/redis-scripts.ts'
 
 /** Finds the first entry from an id on; undefined if there is none. */
 type Next = (from: string) => Promise<EventId | undefined>
@@ -49,13 +49,11 @@ export function numberBefore (n: number, { jumps }: TopicEnds): number {
 }
 
 /** The first entry of this library from an id on; those of other programs are skipped. */
-export async function firstFrom (client: Redis | Cluster, key: string, from: string): Promise<EventId | undefined> {
-  for (let start = from; ;) {
-    const [entry] = await client.xrange(key, start, '+', 'COUNT', 1)
-    if (entry === undefined) return undefined
-    const [text, fields] = entry
-    const id = parseEventId(text)
-    if (id !== undefined && id.n > 0 && fields.some((field, index) => index % 2 === 0 && field === 'data')) return id
-    start = `(${text}`
-  }
+export async function firstFrom (
+  client: Pick<ScriptCommands, 'topicFirst'>,
+  key: string,
+  from: string
+): Promise<EventId | undefined> {
+  const text = await client.topicFirst(key, from)
+  return text === null ? undefined : parseEventId(text)
 }

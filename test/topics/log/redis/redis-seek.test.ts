@@ -43,6 +43,24 @@ t.test('the cost of seek in Redis grows neither with the number of following eve
   }
 })
 
+// Regression: the search received dozens of events with their data: 15 MB for one request with 44 topics.
+t.test('a search for a position in Redis receives no data of events', async t => {
+  const server = await RedisServer.start(t)
+  const log = new RedisLog({ connection: server.url, canaryMs: 60_000, commandTimeoutMs: 60_000 })
+  t.teardown(() => log.stop())
+  await log.start(silentLogger)
+  for (let at = 0; at < 8; at++) {
+    const [id] = (await log.append('a', [newEvent('x'.repeat(100_000))])).ids
+    await until(async () => (await log.locate('a', ORIGIN)).ends.nowMs > id!.ms + 1)
+  }
+  await server.with(client => client.config('RESETSTAT'))
+  t.match(await log.seek('a', { last: 3 }), { n: 5 })
+  t.match(await log.seek('a', { withinMs: 3_600_000 }), { n: 0 })
+  const stats = await server.with(client => client.info('stats'))
+  const bytes = Number(/total_net_output_bytes:(\d+)/.exec(stats)![1])
+  t.ok(bytes < 50_000, `${bytes} bytes`)
+})
+
 t.test('if the newest entry was deleted from the stream, the remaining ones are found', async t => {
   const server = await RedisServer.start(t)
   const log = new RedisLog({ connection: server.url })

@@ -10,6 +10,7 @@ export interface ScriptCommands {
   topicAppend: (stream: string, meta: string, args: readonly string[]) => Promise<string[]>
   topicAppendOnce: (stream: string, meta: string, key: string, args: readonly string[]) => Promise<string[]>
   topicPage: (stream: string, after: string, count: number, bytes: number) => Promise<PageReply>
+  topicFirst: (stream: string, from: string) => Promise<string | null>
   topicLocate: (
     stream: string,
     meta: string,
@@ -66,6 +67,7 @@ export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: 
   topicAppend: { lua: append, numberOfKeys: 2 },
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
+  topicFirst: { lua: entry + load('first'), numberOfKeys: 1 },
   topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
   topicClose: { lua: lineage + load('close'), numberOfKeys: 2 },
   topicLease: { lua: lineage + load('lease'), numberOfKeys: 2 },
