@@ -4,7 +4,8 @@ import { readCursor, topicTag } from './ids/cursor.ts'
 import { badStart } from './errors.ts'
 import { formatEventId, isSameEventId, ORIGIN } from './ids/event-id.ts'
 import type { EventId } from './ids/event-id.ts'
-import type { LogEntry, TopicEnds, TopicLog } from './log/topic-log.ts'
+import { entryBytes } from './log/entry-bytes.ts'
+import type { LogEntry, PageLimit, TopicEnds, TopicLog } from './log/topic-log.ts'
 import { describeGap, endOf, positionBeforeFirst, resume } from './ids/resume.ts'
 import type { Gap } from '../common/in-band.ts'
 import type { Resume } from './ids/resume.ts'
@@ -55,6 +56,8 @@ export interface TopicPage {
 export const MAX_READ_EVENTS = 1_000
 /** The largest `maxBytes` of a page. */
 export const MAX_READ_BYTES = 16 * 1024 * 1024
+/** Bytes of a page that are read from the log at once. */
+const STEP_BYTES = 256 * 1024
 /** The default `maxBytes` of a page. */
 export const DEFAULT_READ_BYTES = 1024 * 1024
 
@@ -75,7 +78,7 @@ export async function readTopic (log: TopicLog, topic: string, options: ReadOpti
   const id = typeof from === 'string' ? ORIGIN : from
   const before = await log.locate(topic, id)
   const { position } = findPosition(from, before.ends, before.exists)
-  const entries = await log.read(topic, position, { count: limit, bytes: maxBytes })
+  const entries = await readEntries(log, topic, position, { count: limit, bytes: maxBytes }, before.ends.last)
   // Read again after the entries: anything trimmed or deleted in between becomes part of the gap instead of being lost
   // silently.
   const { ends, exists } = await log.locate(topic, id)
@@ -87,6 +90,35 @@ export async function readTopic (log: TopicLog, topic: string, options: ReadOpti
     ...(found.gap && { gap: describe(topic, from, found, startingWith(entries[0], ends)) }),
     isClosed: ends.isClosed && isSameEventId(last, endOf(ends))
   }
+}
+
+/**
+ * The entries of a page, read in steps, so that a large page does not keep the process from other work. Ends early
+ * where entries are missing between two steps, because they were trimmed or deleted in the meantime: the next page
+ * reports it.
+ */
+async function readEntries (
+  log: TopicLog,
+  topic: string,
+  position: EventId,
+  { count, bytes }: PageLimit,
+  end: EventId
+): Promise<LogEntry[]> {
+  const entries: LogEntry[] = []
+  let after = position
+  for (let left = bytes, isLast = false; !isLast;) {
+    isLast = left <= STEP_BYTES
+    const step = await log.read(topic, after, { count: count - entries.length, bytes: Math.min(left, STEP_BYTES) })
+    const isNext = entries.length === 0 || step[0]?.id.n === after.n + 1
+    if (!isNext || (entries.length > 0 && entryBytes(step[0]!) > left)) break
+    for (const entry of step) {
+      entries.push(entry)
+      left -= entryBytes(entry)
+      after = entry.id
+    }
+    isLast ||= step.length === 0 || entries.length === count || left <= 0 || after.n >= end.n
+  }
+  return entries
 }
 
 function checkReadOptions (topic: string, options: ReadOptions): { from: From, limit: number, maxBytes: number } {

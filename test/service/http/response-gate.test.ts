@@ -34,6 +34,38 @@ t.test('large responses of every kind are limited together, and small ones pass'
   await until(async () => (await ask('/openapi.json')).status === 200)
 })
 
+// Regression: a control character takes six bytes as JSON: 8 pages of 16 MiB took 2 GB with a limit of 128 MiB, and
+// stopped the process for 6 s.
+t.test('a page of history counts with its size as JSON', async t => {
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '700000', MAX_EVENT_BYTES: '200000' })
+  for (const [topic, character] of [['plain', 'x'], ['control', '\u0001']] as const) {
+    await service.publish(topic, character.repeat(150_000), { type: 'text/plain' })
+  }
+  const { socket, inbox, send } = await connect(t, service.origin)
+  send(get('/events?topic=news'))
+  await inbox.until('stream.open')
+  send(get('/openapi.json'))
+  const ask = (topic: string) => service.call(`/topics/${topic}/events?maxBytes=10`)
+  await until(async () => (await ask('control')).status === 503)
+  t.equal((await ask('plain')).status, 200)
+  socket.destroy()
+  await until(async () => (await ask('control')).status === 200)
+  t.equal((await ask('control')).text.length, 900_000 + (await ask('plain')).text.length - 150_000 + 2)
+})
+
+t.test('a large page of history leaves time for other work', async t => {
+  const service = await TestService.start(t)
+  for (let at = 0; at < 40; at++) await service.publish('news', '\u0001'.repeat(250_000), { type: 'text/plain' })
+  for (const accept of ['application/json', 'application/x-ndjson']) {
+    let turns = 0
+    const other = setInterval(() => { turns++ }, 0)
+    const page = await service.app.inject({ url: '/topics/news/events?maxBytes=16777216', headers: { accept } })
+    clearInterval(other)
+    t.equal(page.statusCode, 200)
+    t.ok(turns > 10, `${turns} turns`)
+  }
+})
+
 t.test('an error response is no longer than a message, whatever the request contained', async t => {
   const service = await TestService.start(t)
   const long = 'x'.repeat(12_000)
