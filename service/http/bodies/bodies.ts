@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { show } from 'fastify-resumable-sse'
+import { Turns } from 'fastify-resumable-sse/topics'
 import { errors } from '../../errors.ts'
 import { readLines } from './ndjson.ts'
 import { keepRawData } from './raw-data.ts'
@@ -61,11 +62,12 @@ export interface BodyLimits {
  * because subscribers would receive different text.
  */
 async function readBodies (app: FastifyInstance, limits: BodyLimits): Promise<void> {
+  const turns = new Turns()
   app.removeAllContentTypeParsers()
   readJson(app, limits, value => value)
   app.addContentTypeParser('text/plain', whole(limits), async (request: FastifyRequest, body: Buffer) => decode(body))
   app.addContentTypeParser('application/x-ndjson', (request: FastifyRequest, payload: Readable) =>
-    readLines(payload, limits)
+    readLines(payload, limits, turns)
   )
 }
 

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { parse } from 'secure-json-parse'
 import { show } from 'fastify-resumable-sse'
 import { checkEvent, topicsErrors } from 'fastify-resumable-sse/topics'
-import type { CheckedEvent } from 'fastify-resumable-sse/topics'
+import type { CheckedEvent, Turns } from 'fastify-resumable-sse/topics'
 import { errors } from '../../errors.ts'
 import { keepRawData } from './raw-data.ts'
 
@@ -16,15 +16,18 @@ const LF = 0x0a
  * Parses the events of an NDJSON body as it arrives, checking each line when it is complete; the body is never held as
  * a whole. Empty lines are skipped, and the last line needs no line break. Rejects with the error of the first invalid
  * line and its number, counted from 1, but only after the whole body has arrived, because many clients read no response
- * before they have sent everything.
+ * before they have sent everything. All bodies share the turns: a compressed body of 300 bytes can have 10,000 events.
  */
-export async function readLines (payload: Readable, limits: BatchLimits): Promise<CheckedEvent[]> {
+export async function readLines (payload: Readable, limits: BatchLimits, turns: Turns): Promise<CheckedEvent[]> {
   const events: CheckedEvent[] = []
   let failure: unknown
   for await (const lines of linesOf(payload, limits.maxBatchBytes)) {
     if (failure !== undefined) continue
     try {
-      for (const line of lines) add(events, line, limits)
+      for (const line of lines) {
+        add(events, line, limits)
+        if (turns.isOver) await turns.next()
+      }
     } catch (error) {
       failure = error
     }
