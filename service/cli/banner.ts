@@ -1,4 +1,4 @@
-import { basename, relative } from 'node:path'
+import { basename, dirname, relative } from 'node:path'
 import type { AddressInfo } from 'node:net'
 import { isFrom, toBlockList } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from '../config/config.ts'
@@ -101,7 +101,8 @@ function credentials (
 /** A header name may contain a quote. */
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-/** How to call this program: by its name if it is installed, otherwise by its file. */
+/** How to call this program: by its file, with npx if it is a dependency or npx runs it, otherwise by its name. */
 function programOf (file: string): string {
-  return file.endsWith('.js') ? `node ${relative('', file)}` : basename(file)
+  if (file.endsWith('.js')) return `node ${relative('', file)}`
+  return basename(dirname(file)) === '.bin' ? `npx ${basename(file)}` : basename(file)
 }

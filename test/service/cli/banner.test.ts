@@ -82,6 +82,14 @@ t.test('an installed command is shown by its name', async t => {
   )
 })
 
+// Regression: with npx the command was shown as `resumable-sse`, which the shell does not find: the token was empty.
+t.test('a command that npx or a package script runs is shown with npx', async t => {
+  for (const file of ['/root/.npm/_npx/2f1d/node_modules/.bin/resumable-sse', '/app/node_modules/.bin/resumable-sse']) {
+    const banner = createBanner({ address: '127.0.0.1', port: 8080 }, { ...nothing, jwtSecret: 'x' }, { ...said, file })
+    t.match(banner, 'TOKEN=$(npx resumable-sse token --subscribe news --publish news)\n')
+  }
+})
+
 t.test('no command is shown if it would be rejected from this machine', async t => {
   const banner = createBanner({ address: '::', port: 8080 }, {
     ...nothing, proxyHeader: 'x-user', proxyFrom: ['10.0.0.1']
