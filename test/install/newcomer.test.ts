@@ -18,13 +18,12 @@ function commands (): string[] {
 /** The app of the guide with the changes of its section about kill -9, as JavaScript, on a port of the test. */
 function program (port: number): string {
   const app = blocksOf(GUIDE).find(({ language }) => language === 'ts')!.text
-  const [log = '', page = ''] = blocksOf(GUIDE)
+  const [imports = '', register = '', page = ''] = blocksOf(GUIDE)
     .filter(({ section }) => section.includes('kill -9'))
     .map(({ text }) => text)
-  const [importLine = '', registerLine = ''] = log.split('\n')
-  const changed = [importLine, app]
-    .join('\n')
-    .replace(/^await app\.register\(topics, .*$/m, registerLine)
+  const changed = app
+    .replace(/^import topics, .*$/m, imports)
+    .replace(/^await app\.register\(topics, .*$/m, register)
     .replace('await app.listen({ port: 3000 })', () => `${page}\nawait app.listen({ port: ${port} })`)
   const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 }
   return ts.transpileModule(changed, { compilerOptions }).outputText
