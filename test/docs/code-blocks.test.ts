@@ -81,6 +81,19 @@ for (const { name, block, source, consoles } of servers) {
   })
 }
 
+// Regression: the route ignored the cursor of the page, and events published after the page was read were lost.
+t.test('the stream in docs/topics.md continues after the page of history', async t => {
+  const { name, source } = programs.find(({ source }) => source.includes("app.get('/history'"))!
+  const app = await load(t, `${name}-history`, source)
+  await app.topics.publish('news', { data: 'in the page' })
+  const { cursor } = (await app.inject('/history')).json<{ cursor: string }>()
+  await app.topics.publish('news', { data: 'after the page' })
+  await app.topics.close('news')
+  const { body } = await app.inject(`/news?lastEventId=${encodeURIComponent(cursor)}`)
+  t.match(body, 'data: after the page')
+  t.notMatch(body, 'data: in the page')
+})
+
 async function load (t: Test, name: string, source: string): Promise<FastifyInstance> {
   const file = join(folder, `${name}.mjs`)
   const { outputText } = ts.transpileModule(source, {
