@@ -183,7 +183,10 @@ declare module 'fastify' {
     }
   }
   interface FastifyRequest {
-    /** The `Last-Event-ID` header as UTF-8; undefined when absent or empty. */
+    /**
+     * The header `Last-Event-ID` as UTF-8 or, without it, the query parameter `lastEventId`; undefined when both are
+     * absent or empty.
+     */
     readonly lastEventId: string | undefined
     /** True when the Accept header admits `text/event-stream`. */
     readonly acceptsSse: boolean

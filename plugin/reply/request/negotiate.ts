@@ -30,12 +30,15 @@ export function isEventSource ({ method, headers: { accept } }: FastifyRequest):
 }
 
 /**
- * The client's `Last-Event-ID`; undefined if missing or empty. Node reads header bytes as latin1 while browsers send
- * UTF-8, so it is decoded again. Several headers of this name are joined by ", ", as Node does: `app.topics` continues
- * after the last one that is a cursor, see `readCursor()`.
+ * The cursor of the client: the header `Last-Event-ID` or, without it, the query parameter `lastEventId`, which is all
+ * that a new EventSource can send; undefined if both are missing or empty. Several values are joined by ", ", as Node
+ * joins headers: `app.topics` continues after the last one that is a cursor, see `readCursor()`.
  */
-export function readLastEventId (request: FastifyRequest): string | undefined {
-  const value = [request.headers['last-event-id'] ?? []].flat().join(', ')
-  if (value === '') return undefined
-  return Buffer.from(value, 'latin1').toString('utf8')
+export function readLastEventId ({ headers, query }: FastifyRequest): string | undefined {
+  const header = [headers['last-event-id'] ?? []].flat().join(', ')
+  // Node reads header bytes as latin1, and browsers send UTF-8.
+  if (header !== '') return Buffer.from(header, 'latin1').toString('utf8')
+  const { lastEventId } = (query ?? {}) as { lastEventId?: unknown }
+  const values = [lastEventId].flat().filter(value => typeof value === 'string' && value !== '')
+  return values.length === 0 ? undefined : values.join(', ')
 }

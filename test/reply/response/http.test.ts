@@ -358,3 +358,17 @@ t.test('the last event id is read as UTF-8, and an empty one counts as none', as
     t.match(text, `data: ${JSON.stringify([id, id])}`)
   }
 })
+
+// Regression: a route that did not pass the parameter on sent new events only, and events were missed silently.
+t.test('H22 without the header, the query parameter is the last event id', async t => {
+  const app = await buildApp(t)
+  app.get('/', (request, reply) => reply.sse([JSON.stringify([request.lastEventId ?? null])]))
+  const url = await listen(app)
+  for (const [query, header, id] of [
+    ['?lastEventId=5-1', undefined, '5-1'], ['?lastEventId=5-1', '', '5-1'], ['?lastEventId=5-1', '6-1', '6-1'],
+    ['?lastEventId=', undefined, null], ['?lastEventId=1&lastEventId=&lastEventId=%C3%BC', undefined, '1, ü']
+  ] as const) {
+    const headers = { accept: '*/*', ...(header === undefined ? {} : { 'last-event-id': header }) }
+    t.match((await fetchAll(t, `${url}/${query}`, { headers })).text, `data: ${JSON.stringify([id])}`)
+  }
+})
