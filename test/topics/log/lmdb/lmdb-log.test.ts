@@ -47,5 +47,5 @@ t.test('reads of LMDB leave time for other work', async t => {
   const other = setInterval(() => { turns++ }, 0)
   await Promise.all(Array.from({ length: 30 }, () => log.read('a', ORIGIN, { count: 1, bytes: 1 })))
   clearInterval(other)
-  t.ok(turns > 5, `${turns} turns`)
+  t.ok(turns > 2, `${turns} turns`)
 })

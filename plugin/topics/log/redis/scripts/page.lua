@@ -1,8 +1,8 @@
 -- Entries after an id, oldest first, bounded by count and by bytes; at least one if there is any.
 --
--- Redis bounds a range by count only, and the size of the next entries is not known: so they are read a few at a time, and
--- at most CHUNK - 1 entries are read that are not returned. Usually it is one: as many are read as would fit if they had the size of
--- the last one.
+-- Redis bounds a range by count only, and the size of the next entries is not known: so they are read a few at a time,
+-- as many as would fit if they had the size of the last one. At most CHUNK - 1 entries are read that are not returned,
+-- and usually one.
 --
 -- KEYS  1  sse:{topic}:log
 -- ARGV  1  the id           2  how many entries at most   3  how many bytes at most, as entry_bytes counts them
