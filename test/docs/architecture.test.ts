@@ -119,6 +119,14 @@ t.test('each package contains every folder of its sources', t => {
   t.end()
 })
 
+// The linter reads no Lua.
+t.test('the lines of Lua scripts have at most 120 characters', async t => {
+  const files = readdirSync(join(import.meta.dirname, '../../plugin'), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.lua') && !file.startsWith('dist/'))
+  t.ok(files.length > 0)
+  for (const file of files) t.same(readDoc(`plugin/${file}`).split('\n').filter(line => line.length > 120), [], file)
+})
+
 t.test('a cycle is found', async t => {
   t.same(circlesIn(new Map([['a', ['b', 'c']], ['b', ['c']], ['c', ['b']]])), ['b -> c -> b'])
 })

@@ -17,7 +17,8 @@ for _, subject in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ms(now), '
 end
 if forgotten > 0 then redis.call('SET', KEYS[3], ms(forgotten)) end
 
--- Never earlier than the one before, also when the clock goes back: nodes ask for what came after the latest that they know.
+-- Never earlier than the one before, also when the clock goes back: nodes ask for what came after the latest that they
+-- know.
 local latest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 local at = math.max(now, tonumber(latest or 0))
 redis.call('ZADD', KEYS[1], ms(at), ARGV[1])

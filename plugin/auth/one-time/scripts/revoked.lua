@@ -1,9 +1,11 @@
--- When subjects were revoked, as far as it is still remembered: one subject, or a page of all in the order of their time.
+-- When subjects were revoked, as far as it is still remembered: one subject, or a page of all in the order of their
+-- time.
 --
 -- KEYS  1  sse:{revoked}:at   2  sse:{revoked}:until   3  sse:{revoked}:forgotten    as in revoke.lua
--- ARGV  1  'one' or 'page'   2  the subject, or the Unix ms to begin with   3  entries of that time to skip   4  size of a page
--- Reply {Unix ms of the latest revocation that was forgotten, Unix ms and entries to skip for the next page or '' when this is
---        the last one, subject, Unix ms, subject, Unix ms …}
+-- ARGV  1  'one' or 'page'   2  the subject, or the Unix ms to begin with   3  entries of that time to skip   4  size
+--       of a page
+-- Reply {Unix ms of the latest revocation that was forgotten, Unix ms and entries to skip for the next page or '' when
+--        this is the last one, subject, Unix ms, subject, Unix ms …}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -3,9 +3,10 @@
 -- KEYS  1  sse:token:{hash}    2  sse:session:{hash}
 -- ARGV  1  'find', which changes nothing, or 'redeem'
 --       2  hash of the secret that was presented, or ''   3  fingerprint of the client   4  hash of the new secret
---       5  ms a session lives unused   6  ms it lives at most   7  ms in which a repeat counts   8  how many secrets it takes
--- Reply {'fresh' | 'resumed' | 'repeated' | 'busy', record, ms to the end of the session, turn or 0 for 'find', turn of the stream
---        that was open before or 0}, or nothing
+--       5  ms a session lives unused   6  ms it lives at most   7  ms in which a repeat counts   8  how many secrets it
+--       takes
+-- Reply {'fresh' | 'resumed' | 'repeated' | 'busy', record, ms to the end of the session, turn or 0 for 'find', turn of
+--        the stream that was open before or 0}, or nothing
 --
 -- Expiry times are stored in the values and compared with the clock, so that data restored from a stale replica or an
 -- old dump still expires on time. Hashes of secrets have 43 characters and are separated by commas.
@@ -37,13 +38,16 @@ if record and tonumber(till) > now then
   local ends = math.min(now + absolute, tonumber(expires))
   if redeem then
     redis.call('DEL', token, session)
-    redis.call('HSET', session, 'record', record, 'ends', ms(ends), 'spent', ms(now), 'fingerprint', fingerprint, 'secrets', new_secret)
+    redis.call('HSET', session, 'record', record, 'ends', ms(ends), 'spent', ms(now), 'fingerprint', fingerprint,
+      'secrets', new_secret)
   end
   slide(ends)
   return {'fresh', record, ms(ends - now), turn()}
 end
 
-local held, ends, spent, known, secrets = unpack(redis.call('HMGET', session, 'record', 'ends', 'spent', 'fingerprint', 'secrets'))
+local held, ends, spent, known, secrets = unpack(
+  redis.call('HMGET', session, 'record', 'ends', 'spent', 'fingerprint', 'secrets')
+)
 if not held or tonumber(ends) <= now then return false end
 ends = tonumber(ends)
 local left = ms(ends - now)

@@ -10,9 +10,10 @@
 --       7  the fence of the producer's lease, or ''        8  events appended with this lease before, or ''
 --       9… event, data, retry of each event; '' stands for no event name and no retry
 --       last, with a key only: a fingerprint of the events, such as a SHA-256
--- Reply {'appended', ms, n of the first event, count} | {'repeat', ms, n, count} | {'done'} | {'reused'} | {'closed'} | {'superseded'}
---       'reused': the key was used for events with another fingerprint; 'done': these events were appended with this lease before;
---       'superseded': the lease is not the topic's
+-- Reply {'appended', ms, n of the first event, count} | {'repeat', ms, n, count} | {'done'} | {'reused'} | {'closed'} |
+--       {'superseded'}
+--       'reused': the key was used for events with another fingerprint; 'done': these events were appended with this
+--       lease before; 'superseded': the lease is not the topic's
 
 local LARGE = 65536    -- bytes; a larger message is sent without its entries, and followers read them from the log
 
@@ -24,9 +25,15 @@ local max_events, max_age, expire, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]
 local fence, accepted = ARGV[7], tonumber(ARGV[8])
 local fingerprint = key and ARGV[#ARGV]
 local count = (#ARGV - (key and 9 or 8)) / 3
-if count < 1 or count % 1 ~= 0 then return redis.error_reply('ERR events come as event, data, retry, and with a key a fingerprint follows them') end
-if not (max_events and max_age and expire and key_ttl) then return redis.error_reply('ERR retention must be numbers') end
-if publish ~= 'PUBLISH' and publish ~= 'SPUBLISH' then return redis.error_reply('ERR publish with PUBLISH or SPUBLISH') end
+if count < 1 or count % 1 ~= 0 then
+  return redis.error_reply('ERR events come as event, data, retry, and with a key a fingerprint follows them')
+end
+if not (max_events and max_age and expire and key_ttl) then
+  return redis.error_reply('ERR retention must be numbers')
+end
+if publish ~= 'PUBLISH' and publish ~= 'SPUBLISH' then
+  return redis.error_reply('ERR publish with PUBLISH or SPUBLISH')
+end
 
 if key then
   local earlier = redis.call('GET', key)
@@ -82,18 +89,23 @@ end
 trim_by_age()
 
 local n = string.format('%.0f', first)
-redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage, 'touched', string.format('%.0f', now))
+redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage,
+  'touched', string.format('%.0f', now))
 if state.skip then redis.call('HDEL', meta, 'skip') end
 if state.n == 0 and not state.skip then redis.call('HSET', meta, 'born', text) end
 if fence ~= '' then
   state.until_ms = now + redis.call('HGET', meta, 'lease')
-  redis.call('HSET', meta, 'accepted', string.format('%.0f', accepted + count), 'until', string.format('%.0f', state.until_ms))
+  redis.call('HSET', meta, 'accepted', string.format('%.0f', accepted + count),
+    'until', string.format('%.0f', state.until_ms))
 end
-if key then redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. ' ' .. fingerprint, 'PX', key_ttl) end
+if key then
+  redis.call('SET', key, text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. ' ' .. fingerprint, 'PX', key_ttl)
+end
 keep(stream, meta, now, state.until_ms, state.expire)
 
 if size <= LARGE then
-  redis.call(publish, channel, 'E ' .. text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. '\n' .. table.concat(frames))
+  redis.call(publish, channel, 'E ' .. text .. ' ' .. n .. ' ' .. string.format('%.0f', count) .. '\n'
+    .. table.concat(frames))
 else
   redis.call(publish, channel, 'D\n')
 end

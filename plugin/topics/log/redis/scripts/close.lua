@@ -1,11 +1,13 @@
 -- Closes a topic: it takes no more events.
 --
 -- KEYS  1  sse:{topic}:log   2  sse:{topic}:meta
--- ARGV  1  sse:{topic}:db0, the channel   2  PUBLISH, or SPUBLISH on a cluster   3  ms an idle topic is kept, 0: forever
+-- ARGV  1  sse:{topic}:db0, the channel   2  PUBLISH, or SPUBLISH on a cluster   3  ms an idle topic is kept, 0:
+--       forever
 
 local stream, meta = KEYS[1], KEYS[2]
 local purpose = 'closing a topic'
-local refused = denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'PEXPIRE', meta, '1') or denied(purpose, 'PEXPIRE', stream, '1') or denied(purpose, 'PERSIST', meta)
+local refused = denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'PEXPIRE', meta, '1')
+  or denied(purpose, 'PEXPIRE', stream, '1') or denied(purpose, 'PERSIST', meta)
   or denied(purpose, ARGV[2], ARGV[1], '')
 if refused then return refused end
 

@@ -4,7 +4,8 @@
 -- KEYS  1  sse:{topic}:log   2  sse:{topic}:meta
 -- ARGV  1  sse:{topic}:db0, the channel   2  PUBLISH, or SPUBLISH on a cluster
 
-local refused = denied('deleting a topic', 'HDEL', KEYS[2], 'closed') or denied('deleting a topic', ARGV[2], ARGV[1], '')
+local refused = denied('deleting a topic', 'HDEL', KEYS[2], 'closed')
+  or denied('deleting a topic', ARGV[2], ARGV[1], '')
 if refused then return refused end
 
 redis.call('DEL', KEYS[1])

@@ -1,20 +1,22 @@
 -- Requests about the producer of a topic, by the producer itself or by others; the rules are those of lease.ts.
 --
 -- KEYS  1  sse:{topic}:log          2  sse:{topic}:meta
--- ARGV  1  sse:{topic}:db0, the channel      2  PUBLISH, or SPUBLISH on a cluster      3  ms an idle topic is kept, 0: forever
+-- ARGV  1  sse:{topic}:db0, the channel      2  PUBLISH, or SPUBLISH on a cluster      3  ms an idle topic is kept, 0:
+--       forever
 --       4  take | restore | renew | end | stop | look
 --       take: 5 holder, 6 ms of the lease, 7 '1' to take over, 8 number of the holder's events before its first new
 --             one, '' to start a new lease, 9 ms the idle topic is kept, '': as before
 --       restore: 5 fence, 6 holder, 7 ms of the lease, 8 events accepted, 9 ms the idle topic is kept, '': as before
 --       renew: 5 fence
 --       end: 5 fence, 6 reason, 7 message, may be ''               stop: 5 fence, '' for any producer
--- Reply {ok | held | missing | superseded | closed | none, fence, holder, ms that remain, events accepted, 1 when it must stop,
---        1 when closed, reason or '', message or '', ms of the lease}
+-- Reply {ok | held | missing | superseded | closed | none, fence, holder, ms that remain, events accepted, 1 when it
+--        must stop, 1 when closed, reason or '', message or '', ms of the lease}
 
 local stream, meta, channel, publish, expire, what = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local purpose = 'the lease of a producer'
 local refused = denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'PEXPIRE', meta, '1')
-  or denied(purpose, 'PEXPIRE', stream, '1') or denied(purpose, 'PERSIST', meta) or denied(purpose, publish, channel, '')
+  or denied(purpose, 'PEXPIRE', stream, '1') or denied(purpose, 'PERSIST', meta)
+  or denied(purpose, publish, channel, '')
 if refused then return refused end
 
 local now = now_ms()
@@ -33,7 +35,8 @@ local function grant (fence, holder, lease, accepted, stop, ttl)
     state.expire = tonumber(ttl)
     redis.call('HSET', meta, 'ttl', ttl)
   end
-  set('fence', fence, 'holder', holder, 'lease', lease, 'until', string.format('%.0f', now + lease), 'accepted', accepted, 'stop', stop)
+  set('fence', fence, 'holder', holder, 'lease', lease, 'until', string.format('%.0f', now + lease), 'accepted',
+    accepted, 'stop', stop)
   redis.call(publish, channel, 'D\n')
   return 'ok'
 end
@@ -77,9 +80,11 @@ local function step ()
 end
 
 local outcome = step()
-local after = redis.call('HMGET', meta, 'fence', 'holder', 'until', 'accepted', 'stop', 'closed', 'reason', 'message', 'lease')
+local after = redis.call('HMGET', meta, 'fence', 'holder', 'until', 'accepted', 'stop', 'closed', 'reason', 'message',
+  'lease')
 local ends = tonumber(after[3] or 0)
 return {
-  outcome, after[1] or '0', after[2] or '', string.format('%.0f', ends > 0 and math.max(0, ends - now) or 0), after[4] or '0',
+  outcome, after[1] or '0', after[2] or '', string.format('%.0f', ends > 0 and math.max(0, ends - now) or 0),
+  after[4] or '0',
   tonumber(after[5] or 0), tonumber(after[6] or 0), after[7] or '', after[8] or '', after[9] or '0'
 }

@@ -1,13 +1,13 @@
 -- Prepended to the other scripts. Reads a topic's state, and detects that the server's replication history is not the
 -- one that last wrote it.
 --
--- Replication is asynchronous: a promoted replica can lack the last entries, and would give their numbers away again. The
--- server's replication id changes with every promotion (and with a restart that may have lost something), so when it is
--- not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a jump
--- "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
+-- Replication is asynchronous: a promoted replica can lack the last entries, and would give their numbers away again.
+-- The server's replication id changes with every promotion (and with a restart that may have lost something), so when
+-- it is not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a
+-- jump "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
 --
--- A topic without appends for `expire` ms is forgotten, its numbers too. That there was one is remembered for a while longer,
--- in the field 'past': 1 ms after its last event. Readers that were there before it learn that they missed it.
+-- A topic without appends for `expire` ms is forgotten, its numbers too. That there was one is remembered for a while
+-- longer, in the field 'past': 1 ms after its last event. Readers that were there before it learn that they missed it.
 
 local MAX_JUMPS = 32
 local DAY = 86400000
@@ -17,15 +17,18 @@ local DAY = 86400000
 -- append.
 local function denied (purpose, command, on, ...)
   if redis.acl_check_cmd(command, on, ...) then return end
-  return redis.error_reply('NOPERM this user may not run ' .. command .. ' on ' .. on .. ', which ' .. purpose .. ' needs')
+  return redis.error_reply('NOPERM this user may not run ' .. command .. ' on ' .. on .. ', which ' .. purpose
+    .. ' needs')
 end
 
 -- The same for all that a publish needs; `key` is nil without an idempotency key.
 local function append_denied (stream, meta, key, publish, channel)
   local purpose = 'a publish'
   return denied(purpose, 'XADD', stream, '*', 'data', '') or denied(purpose, 'XTRIM', stream, 'MINID', '0')
-    or denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'HDEL', meta, 'skip') or denied(purpose, 'PEXPIRE', stream, '1')
-    or denied(purpose, 'PERSIST', stream) or denied(purpose, publish, channel, '') or key and denied(purpose, 'SET', key, '')
+    or denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'HDEL', meta, 'skip')
+    or denied(purpose, 'PEXPIRE', stream, '1')
+    or denied(purpose, 'PERSIST', stream) or denied(purpose, publish, channel, '')
+    or key and denied(purpose, 'SET', key, '')
 end
 
 -- True for the error of a server that rejects writes and answers reads: its memory or disk is full, or replicas are
@@ -45,8 +48,8 @@ local function is_idle (touched, until_ms, now, expire)
   return expire > 0 and touched and now - math.max(tonumber(touched), tonumber(until_ms or 0)) >= expire
 end
 
--- Has Redis drop the keys when the topic has been idle for so long; 0: never, even if a shorter time was set before, by another
--- retention, for the `ttl` of an earlier producer, or when the topic was forgotten.
+-- Has Redis drop the keys when the topic has been idle for so long; 0: never, even if a shorter time was set before, by
+-- another retention, for the `ttl` of an earlier producer, or when the topic was forgotten.
 local function keep (stream, meta, now, until_ms, expire)
   if expire == 0 then
     redis.call('PERSIST', stream)
@@ -58,9 +61,9 @@ local function keep (stream, meta, now, until_ms, expire)
   redis.call('PEXPIRE', meta, string.format('%.0f', leased + remembered(expire)))
 end
 
--- The stream expires by Redis' own clock, which may be a few milliseconds later than the one that is_idle saw: without the deletion
--- its entries would come back to life with the next append. What is remembered expires when the meta key would have, also if topics
--- are now kept indefinitely: the next append, close or lease persists it.
+-- The stream expires by Redis' own clock, which may be a few milliseconds later than the one that is_idle saw: without
+-- the deletion its entries would come back to life with the next append. What is remembered expires when the meta key
+-- would have, also if topics are now kept indefinitely: the next append, close or lease persists it.
 local function forget (stream, meta, n, ms, past)
   local kept = redis.call('PTTL', meta)
   local ended = n and string.format('%.0f', ms + 1) or past or '0'
@@ -82,15 +85,17 @@ local function remove_after (stream, id, before)
   end
 end
 
--- A batch whose write to the append-only file was cut off can come back in part when Redis is started again, or even later: above
--- the topic's number, or inside of a skip. It was never acknowledged, and its publisher may have published it again.
+-- A batch whose write to the append-only file was cut off can come back in part when Redis is started again, or even
+-- later: above the topic's number, or inside of a skip. It was never acknowledged, and its publisher may have published
+-- it again.
 local function remove_torn (stream, state)
   remove_after(stream, string.format('%.0f-%.0f', state.ms, state.n))
   for from, to in string.gmatch(state.jumps, '([^,:]+):(%d+)') do remove_after(stream, from, tonumber(to)) end
 end
 
--- Entries of a topic without a number: its first batch was torn, or something else than these scripts removed the meta key. The next
--- events get their numbers again, so they go, as when a topic is forgotten. Its lease, if it has one, stays.
+-- Entries of a topic without a number: its first batch was torn, or something else than these scripts removed the meta
+-- key. The next events get their numbers again, so they go, as when a topic is forgotten. Its lease, if it has one,
+-- stays.
 local function drop_leftovers (stream, meta, state)
   local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   while newest and string.sub(newest[1], -2) == '-0' do
@@ -104,10 +109,11 @@ local function drop_leftovers (stream, meta, state)
   redis.call('DEL', stream)
 end
 
--- The state has `refused`, an error, if a new lineage could not be stored: nothing may be appended then. Readers can use
--- this state, although the skip that will be stored is another one: there is no entry behind it yet.
+-- The state has `refused`, an error, if a new lineage could not be stored: nothing may be appended then. Readers can
+-- use this state, although the skip that will be stored is another one: there is no entry behind it yet.
 local function adopt_lineage (stream, meta, now, expire)
-  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched', 'fence', 'until', 'accepted', 'ttl')
+  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched',
+    'fence', 'until', 'accepted', 'ttl')
   local own = tonumber(fields[13] or expire)
   if is_idle(fields[9], fields[11], now, own) then
     own = expire
@@ -148,7 +154,8 @@ end
 local function expire_lease (meta, state, now, channel, publish)
   if state.closed or state.until_ms == 0 or state.until_ms > now then return end
   local touched = math.max(state.touched, state.until_ms)
-  redis.call('HSET', meta, 'closed', '1', 'reason', 'lost', 'message', '', 'until', '0', 'touched', string.format('%.0f', touched))
+  redis.call('HSET', meta, 'closed', '1', 'reason', 'lost', 'message', '', 'until', '0', 'touched',
+    string.format('%.0f', touched))
   redis.call(publish, channel, 'C\n')
   state.closed, state.until_ms = true, 0
 end
