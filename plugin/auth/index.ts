@@ -54,8 +54,8 @@ export interface Auth {
   revoke: (revoked: Revoked) => Promise<void>
   /**
    * For work other than streams that outlasts the check of its request: calls back once when the grant or its session
-   * is revoked, immediately if it already is. Must not throw. Returns a function that stops watching: call it when the
-   * work is done.
+   * is revoked, immediately if it already is. An exception of the callback is logged. Returns a function that stops
+   * watching: call it when the work is done.
    */
   onRevoked: (grant: Grant, callback: () => void) => () => void
   /**

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { guardCallback } from '../common/callback.ts'
 import { checkAdmission, ownerOf } from './request/admission.ts'
 import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
@@ -13,7 +14,7 @@ import type { SseEvent } from './events.ts'
 import { encodeFor } from './request/route-settings.ts'
 import type { RouteSettings } from './request/route-settings.ts'
 import { checkSource, topicsOf } from './source.ts'
-import { dispose, isThenable } from './source-kind.ts'
+import { dispose } from './source-kind.ts'
 import { SseStream } from './stream/stream.ts'
 import type { CloseReason, StreamInit, StreamOwner } from './stream/stream-init.ts'
 import type { RawResponse } from './response/transport.ts'
@@ -181,7 +182,7 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
       this.#registry.remove(this.stream)
       dispose(this.#source)
     }
-    guard(this.#reply, 'onClose', () => this.options.onClose?.(reason, this.stream))
+    this.#call('onClose', () => this.options.onClose?.(reason, this.stream))
     this.payload?.streamClosed()
   }
 
@@ -241,9 +242,13 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
     // A client that cannot be informed of missing events is not an error of the application.
     const level = stream.control === 'none' && reportOf(error).statusCode === 410 ? 'info' : 'error'
     log[level]({ err: error, topics: stream.topics }, `the ${what} of an event stream failed`)
-    const custom = guard(this.#reply, 'onError', () => this.options.onError?.(error, stream)) ?? undefined
-    guard(this.#reply, 'onError', () => stream.close('error', custom ?? this.#reportEvent(error)))
+    const custom = this.#call('onError', () => this.options.onError?.(error, stream)) ?? undefined
+    this.#call('onError', () => stream.close('error', custom ?? this.#reportEvent(error)))
     stream.close('error')
+  }
+
+  #call<T> (name: string, callback: () => T): T | undefined {
+    return guardCallback(this.#reply.log, `${name} callback of an event stream`, callback)
   }
 
   /** As bytes, because its data is JSON whatever the application's serializer does. */
@@ -258,21 +263,5 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
     closeChannel.publish(message)
     const isTrouble = reason === 'slow' || (reason === 'error' && !this.#isTold)
     request.log[isTrouble ? 'warn' : 'debug']({ sse: { reason, events, bytes, durationMs } }, 'event stream closed')
-  }
-}
-
-/**
- * Calls a callback of the application; its exception, or the rejection of a promise it returns, is logged and affects
- * nothing else.
- */
-function guard<T> (reply: FastifyReply, name: string, callback: () => T): T | undefined {
-  const failed = (err: unknown): undefined =>
-    reply.log.error({ err }, `the ${name} callback of an event stream failed`) as undefined
-  try {
-    const result = callback()
-    if (isThenable(result)) result.then(undefined, failed)
-    return result
-  } catch (err) {
-    return failed(err)
   }
 }

@@ -21,6 +21,7 @@ import { checkProduceOptions } from './producers/options.ts'
 import type { ProduceOptions } from './producers/options.ts'
 import { checkProducerSource } from './producers/source.ts'
 import type { ProducerSource } from './producers/source.ts'
+import { guardObserver } from './observer.ts'
 import { readTopic } from './read-topic.ts'
 import type { ReadOptions, TopicPage } from './read-topic.ts'
 import { checkStartTopics, checkSubscribeOptions } from './subscription/subscribe-options.ts'
@@ -183,11 +184,11 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     maxTailBytes: limits.maxTailBytes,
     maxAllTailsBytes: limits.maxAllTailsBytes,
     maxTopics: limits.maxTopics,
-    observer,
+    observer: guardObserver(observer, app.log),
     onTrouble: reportSeldom(log, app.log)
   })
   await log.start(app.log)
-  const producers = new Producers(hub, limits.maxEventBytes)
+  const producers = new Producers(hub, limits.maxEventBytes, app.log)
   const closing = new AbortController()
   setMaxListeners(0, closing.signal)
   app.decorate('topics', createTopics({ hub, producers, limits, closing: closing.signal }))

@@ -1,3 +1,5 @@
+import { guardCallback } from '../common/callback.ts'
+import type { CallbackLogger } from '../common/callback.ts'
 import type { GapReason } from '../common/in-band.ts'
 
 /**
@@ -17,7 +19,8 @@ export interface ObservedBatch {
 }
 
 /**
- * Observes the topics, for metrics. Nothing in it is called per event or per client during fan-out. It must not throw.
+ * Observes the topics, for metrics. Nothing in it is called per event or per client during fan-out. An
+ * exception is logged, at most once per minute and method.
  */
 export interface TopicsObserver {
   /** Called once per topic for a client whose cursor contains that topic or cannot be read. */
@@ -35,3 +38,31 @@ export interface TopicsObserver {
 
 /** Observes nothing. */
 export const NO_OBSERVER: TopicsObserver = { onResume () {}, onGap () {}, onBatch () {}, onRepair () {} }
+
+/** A broken observer would fail on each batch. */
+const REPORT_MS = 60_000
+
+/** The same observer, whose exceptions are logged and affect nothing else. */
+export function guardObserver (observer: TopicsObserver, log: CallbackLogger): TopicsObserver {
+  const guard = <Args extends unknown[]>(name: keyof TopicsObserver, call: (...args: Args) => void) => {
+    const seldom = logSeldom(log)
+    return (...args: Args): void => { guardCallback(seldom, `method ${name} of the observer`, () => call(...args)) }
+  }
+  return {
+    onResume: guard('onResume', outcome => observer.onResume(outcome)),
+    onGap: guard('onGap', reason => observer.onGap(reason)),
+    onBatch: guard('onBatch', batch => observer.onBatch(batch)),
+    onRepair: guard('onRepair', () => observer.onRepair())
+  }
+}
+
+function logSeldom (log: CallbackLogger): CallbackLogger {
+  let reportedAt = -Infinity
+  return {
+    error (details, message) {
+      if (performance.now() - reportedAt < REPORT_MS) return
+      reportedAt = performance.now()
+      log.error(details, message)
+    }
+  }
+}

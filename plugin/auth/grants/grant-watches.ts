@@ -1,3 +1,5 @@
+import { guardCallback } from '../../common/callback.ts'
+import type { CallbackLogger } from '../../common/callback.ts'
 import type { Grant } from './grant.ts'
 
 interface Watch {
@@ -9,6 +11,11 @@ interface Watch {
 export class GrantWatches {
   /** By subject and by session. */
   readonly #watches = new Map<string, Set<Watch>>()
+  readonly #log: CallbackLogger
+
+  constructor (log: CallbackLogger) {
+    this.#log = log
+  }
 
   /** Calls back at most once. Returns a function that stops watching; calling it again does nothing. */
   add (grant: Grant, onRevoked: () => void): () => void {
@@ -29,9 +36,12 @@ export class GrantWatches {
     for (const watch of [...this.#watches.get(key) ?? []]) {
       if (!isRevoked(watch.grant)) continue
       this.#remove(watch)
-      watch.onRevoked()
+      this.call(watch.onRevoked)
     }
   }
+
+  /** Calls a callback; its exception is logged. */
+  call (onRevoked: () => void): void { guardCallback(this.#log, 'onRevoked callback', onRevoked) }
 
   #remove (watch: Watch): void {
     for (const key of keysOf(watch.grant)) {

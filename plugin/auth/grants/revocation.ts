@@ -38,7 +38,7 @@ export class Revocation {
   readonly #init: RevocationInit
   /** When subjects were revoked, in Unix ms. */
   readonly #subjects = new Map<string, number>()
-  readonly #watches = new GrantWatches()
+  readonly #watches: GrantWatches
   /**
    * The latest revocation that is no longer remembered: a credential older than that may have been revoked without a
    * record of it.
@@ -49,6 +49,7 @@ export class Revocation {
 
   constructor (init: RevocationInit) {
     this.#init = init
+    this.#watches = new GrantWatches(init.log)
   }
 
   /** Opens the store; `onDoubt` is called when changes may have been missed. */
@@ -78,7 +79,7 @@ export class Revocation {
    */
   watch (grant: Grant, onRevoked: () => void): () => void {
     if (!this.isRevoked(grant)) return this.#watches.add(grant, onRevoked)
-    onRevoked()
+    this.#watches.call(onRevoked)
     return () => {}
   }
 

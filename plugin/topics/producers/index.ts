@@ -1,6 +1,7 @@
 import { Turns } from '../../common/turns.ts'
 import { errors } from '../errors.ts'
 import type { Hub } from '../feed/hub.ts'
+import type { LogLogger } from '../log/topic-log.ts'
 import { checkOutcome } from '../log/lease.ts'
 import type { CheckedProduceOptions } from './options.ts'
 import { Production } from './production.ts'
@@ -32,13 +33,15 @@ const CLOSE_MS = 3_000
 export class Producers {
   readonly #hub: Hub
   readonly #maxEventBytes: number
+  readonly #logger: LogLogger
   readonly #turns = new Turns()
   /** A topic may briefly have two: one that was superseded may still be ending. */
   readonly #running = new Map<string, Map<Production, Promise<ProductionEnd>>>()
 
-  constructor (hub: Hub, maxEventBytes: number) {
+  constructor (hub: Hub, maxEventBytes: number, logger: LogLogger) {
     this.#hub = hub
     this.#maxEventBytes = maxEventBytes
+    this.#logger = logger
     hub.onStop = (topic, fence) => {
       for (const production of this.#of(topic)) if (production.fence === fence) production.end('stopped')
     }
@@ -98,7 +101,8 @@ export class Producers {
       maxEventBytes: this.#maxEventBytes,
       options,
       turns: this.#turns,
-      onTrouble
+      onTrouble,
+      logger: this.#logger
     })
     // It was asked to stop before this process followed the topic.
     if (mustStop) production.end('stopped')

@@ -38,7 +38,7 @@ export interface ProduceOptions {
   ttlMs?: number | undefined
   /**
    * Called after each append that the log acknowledged, and at the start of a producer that is continued, with the
-   * number of this producer's events in the topic. Must not throw.
+   * number of this producer's events in the topic. An exception is logged.
    */
   onAppend?: ((accepted: number) => void) | undefined
   /** Ends the lease of another producer of the topic instead of rejecting. Default false. */

@@ -1,8 +1,9 @@
+import { guardCallback } from '../../common/callback.ts'
 import type { Turns } from '../../common/turns.ts'
 import { reportOf } from '../../reply/error-report.ts'
 import { errors } from '../errors.ts'
 import type { EndReason, LeaseReply, LeaseRequest } from '../log/lease.ts'
-import type { TopicLog } from '../log/topic-log.ts'
+import type { LogLogger, TopicLog } from '../log/topic-log.ts'
 import { checkEvent } from '../new-event.ts'
 import type { CheckedEvent } from '../new-event.ts'
 import { retryUntilAvailable } from '../retry.ts'
@@ -36,6 +37,8 @@ export interface ProductionInit {
   turns: Turns
   /** Called if the log could not be queried. */
   onTrouble: (topic: string, error: unknown) => void
+  /** Reports failed callbacks. */
+  logger: LogLogger
 }
 
 /** A lease is renewed this many times during its duration. */
@@ -99,7 +102,7 @@ export class Production {
   /** Settles when the topic is closed, or another producer holds the lease. Never rejects. */
   async run (source: ProducerSource): Promise<ProductionEnd> {
     const { leaseMs, signal } = this.#init.options
-    if (this.#accepted > 0) this.#init.options.onAppend?.(this.#accepted)
+    if (this.#accepted > 0) this.#reportAccepted()
     const renewal = setInterval(() => { void this.#renew() }, leaseMs / RENEWALS).unref()
     try {
       return await this.#close(await this.#consume(source))
@@ -148,7 +151,16 @@ export class Production {
       throw error
     }
     this.#accepted += batch.length
-    this.#init.options.onAppend?.(this.#accepted)
+    this.#reportAccepted()
+  }
+
+  #reportAccepted (): void {
+    this.#call('onAppend', ({ onAppend }) => onAppend?.(this.#accepted))
+  }
+
+  #call<T> (name: string, callback: (options: CheckedProduceOptions) => T, instead?: T): T | undefined {
+    const { logger, options } = this.#init
+    return guardCallback(logger, `${name} callback of a producer`, () => callback(options), instead)
   }
 
   async #appendHeld (batch: readonly CheckedEvent[]): Promise<void> {
@@ -195,12 +207,9 @@ export class Production {
   }
 
   #describe (error: unknown): string {
-    try {
-      const text: unknown = this.#init.options.describeError?.(error)
-      return typeof text === 'string' ? text : reportOf(error).message
-    } catch {
-      return reportOf(undefined).message
-    }
+    const describe = (options: CheckedProduceOptions): unknown => options.describeError?.(error)
+    const text = this.#call('describeError', describe, reportOf(undefined).message)
+    return typeof text === 'string' ? text : reportOf(error).message
   }
 
   /** How it ended when the log accepted no more events. */

@@ -1,3 +1,4 @@
+import { silentLogger } from '../../redis/redis-server.ts'
 import { deferred } from '../../../../plugin/common/deferred.ts'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
 import { errors } from '../../../../plugin/topics/errors.ts'
@@ -52,7 +53,7 @@ export class ProducerNode {
     this.#say = say
     this.#watch = new LeaseWatch(log, what => { say({ kind: 'late', what }) })
     this.#hub = new Hub(this.#watch, { maxTailBytes: 1_000, onTrouble: () => {} })
-    this.#producers = new Producers(this.#hub, 1_000)
+    this.#producers = new Producers(this.#hub, 1_000, silentLogger)
   }
 
   /** Settles when the writer has ended. */

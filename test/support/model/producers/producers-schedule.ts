@@ -1,3 +1,4 @@
+import { silentLogger } from '../../redis/redis-server.ts'
 import { errors } from '../../../../plugin/topics/errors.ts'
 import { Hub } from '../../../../plugin/topics/feed/hub.ts'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
@@ -19,7 +20,7 @@ export async function runProducersSchedule (log: TopicLog, topic: string, seed: 
   const work = async (): Promise<void> => {
     const faulty = new FaultyLog(log, random)
     faulty.faults = { ...NO_FAULTS, refused: random.next() * 0.2, unanswered: random.next() * 0.3 }
-    const producers = new Producers(new Hub(faulty, { maxTailBytes: 1_000, onTrouble: () => {} }), 1_000)
+    const producers = new Producers(new Hub(faulty, { maxTailBytes: 1_000, onTrouble: () => {} }), 1_000, silentLogger)
     for (;;) {
       const { isClosed, accepted } = await log.lease(topic, { do: 'look' })
       if (isClosed) return
