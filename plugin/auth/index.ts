@@ -67,6 +67,7 @@ export interface Auth {
 
 const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
+  app.decorateRequest('grant', null)
   const tokens = await createTokens(app, options)
   const verifier = await createVerifier(app, options)
   const streams = new GrantedStreams(app.sse.streams, options.expiryWarningMs)
@@ -78,18 +79,19 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   })
   const authenticator = new Authenticator({ app, options, streams, revocation, tokens, verifier })
 
-  app.decorateRequest('grant', null)
   app.decorate('auth', createAuth(revocation, tokens))
+  app.addHook('onClose', async () => {
+    recheck.stop()
+    await revocation.stop()
+  })
   redactLogs(app)
   guardRoutes(app, authenticator)
   if (tokens) await addTokenRoutes(app, tokens)
   app.addHook('onReady', async () => {
     if (options.cookie) checkCookieParser(app, options.cookie)
   })
-  app.addHook('onClose', async () => {
-    recheck.stop()
-    await revocation.stop()
-  })
+  // Last: what fails before it, such as a second registration, must not leave anything that nothing stops.
+  recheck.start()
   await revocation.start(() => { void recheck.runAnew() })
 }
 

@@ -187,7 +187,6 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     observer: guardObserver(observer, app.log),
     onTrouble: reportSeldom(log, app.log)
   })
-  await log.start(app.log)
   const producers = new Producers(hub, limits.maxEventBytes, app.log)
   const closing = new AbortController()
   setMaxListeners(0, closing.signal)
@@ -197,6 +196,8 @@ const plugin: FastifyPluginAsync<TopicsOptions> = async function (app, options) 
     await producers.close()
     await log.stop()
   })
+  // Last: what fails before it, such as a second registration, must not leave a log that nothing stops.
+  await log.start(app.log)
 }
 
 /**

@@ -21,12 +21,15 @@ interface RecheckInit {
  */
 export class Recheck {
   readonly #init: RecheckInit
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
   readonly #underWay = new Map<Check, Promise<void>>()
 
   constructor (init: RecheckInit) {
     this.#init = init
-    this.#timer = setInterval(() => { void this.run() }, init.everyMs).unref()
+  }
+
+  start (): void {
+    this.#timer = setInterval(() => { void this.run() }, this.#init.everyMs).unref()
   }
 
   /** Settles when all checks are done, including those in progress. Never rejects. */

@@ -165,6 +165,9 @@ export interface TopicLog {
    * event.
    */
   delete: (topic: string) => Promise<void>
-  /** Closes connections and files. Acknowledged events are kept, if the log is durable at all. */
+  /**
+   * Closes connections and files. Acknowledged events are kept, if the log is durable at all. Also called after a start
+   * that failed.
+   */
   stop: () => Promise<void>
 }

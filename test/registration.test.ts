@@ -1,0 +1,43 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import { auth } from '../plugin/auth/index.ts'
+import topics, { MemoryLog } from '../plugin/topics/index.ts'
+import { buildApp } from './support/app.ts'
+
+// Regression: registering a plugin twice started a second log and a second timer, which nothing stopped.
+
+t.test('a second registration of the topics fails without starting its log', async t => {
+  const app = await buildApp(t)
+  const calls: string[] = []
+  class Log extends MemoryLog {
+    override async start (): Promise<void> { calls.push('start') }
+    override async stop (): Promise<void> { calls.push('stop') }
+  }
+  await app.register(topics, { log: new Log() })
+  await t.rejects(async () => app.register(topics, { log: new Log() }), { code: 'FST_ERR_DEC_ALREADY_PRESENT' })
+  await app.close().catch(() => {})
+  t.same(calls, ['start', 'stop'])
+})
+
+t.test('a log that cannot start is stopped when the app closes', async t => {
+  const app = await buildApp(t)
+  const calls: string[] = []
+  class Log extends MemoryLog {
+    override async start (): Promise<void> { throw new Error('half started') }
+    override async stop (): Promise<void> { calls.push('stop') }
+  }
+  await t.rejects(async () => app.register(topics, { log: new Log() }), { message: 'half started' })
+  await app.close().catch(() => {})
+  t.same(calls, ['stop'])
+})
+
+t.test('a second registration of auth fails without starting its timer', async t => {
+  const { mock: timers } = mock.method(globalThis, 'setInterval')
+  t.teardown(() => mock.restoreAll())
+  const started = () => timers.calls.filter(({ arguments: [, ms] }) => ms === 12_345).length
+  const app = await buildApp(t)
+  const options = { cookie: { name: 'session', verify: async () => null }, recheckMs: 12_345 }
+  await app.register(auth, options)
+  await t.rejects(async () => app.register(auth, options), { code: /^FST_ERR_DEC/ })
+  t.equal(started(), 1)
+})
