@@ -6,7 +6,6 @@ import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
 import { acceptsSse, readLastEventId } from './request/negotiate.ts'
-import { negotiateGzip } from './gzip/negotiate-gzip.ts'
 import { retryMsAfter } from './route-errors.ts'
 import { FINAL_ID } from './wire.ts'
 import type { WireEvent } from './wire.ts'
@@ -21,6 +20,7 @@ import type { RawResponse } from './response/transport.ts'
 import { discardBody } from './request/request-body.ts'
 import { HeadPayload, StreamPayload } from './response/payload.ts'
 import type { Failing, PayloadOwner } from './response/payload.ts'
+import { StreamHeaders } from './response/stream-headers.ts'
 import { watchHandlerOf } from './handler.ts'
 import type { HandlerListener } from './handler.ts'
 import { isErrorStatusToRetry, reportOf } from './error-report.ts'
@@ -69,17 +69,17 @@ export function startReply (init: ReplyInit): SseStream | FastifyReply {
 
 function start (init: ReplyInit, settings: RouteSettings): SseStream | FastifyReply {
   const { reply, source } = init
-  const owner = new StreamReply(init, settings, negotiateGzip(reply, settings.options.gzipMinBytes))
+  const headers = new StreamHeaders(reply, settings.options.gzipMinBytes)
+  const owner = new StreamReply(init, settings, headers.gzipMinBytes)
   const { stream } = owner
   setStream(reply, owner)
-  setHeaders(reply)
   if (reply.request.method === 'HEAD') {
     stream.close('end')
     reply.send(new HeadPayload())
   } else {
     const isFinished = settings.options.final && stream.lastEventId === FINAL_ID
     if (isFinished) finish(stream, source)
-    const payload = owner.payload = new StreamPayload({ reply, stream, source, isFinished, owner })
+    const payload = owner.payload = new StreamPayload({ reply, headers, stream, source, isFinished, owner })
     watchHandlerOf(reply, owner)
     reply.send(payload)
   }
@@ -100,24 +100,6 @@ function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
   }
   const { accept } = reply.request.headers
   if (options.negotiate && !acceptsSse(accept)) throw new errors.FST_SSE_NOT_ACCEPTABLE(accept)
-}
-
-/** `incremental` asks proxies to forward each byte immediately (draft-ietf-httpbis-incremental). */
-const STREAM_DEFAULTS = [
-  ['cache-control', 'no-cache, no-transform'],
-  ['x-accel-buffering', 'no'],
-  ['incremental', '?1'],
-  ['x-content-type-options', 'nosniff']
-] as const
-
-/** Never `Connection`, which HTTP/2 forbids; headers set by the application are kept. */
-function setHeaders (reply: FastifyReply): void {
-  reply.header('content-type', 'text/event-stream')
-  reply.removeHeader('content-length')
-  reply.removeHeader('etag')
-  for (const [name, value] of STREAM_DEFAULTS) {
-    if (!reply.hasHeader(name)) reply.header(name, value)
-  }
 }
 
 /**

@@ -3,7 +3,9 @@ import type { FastifyReply } from 'fastify'
 import { admitStream } from '../request/admission.ts'
 import { errors } from '../errors.ts'
 import { isGone, isQueued } from './transport.ts'
+import type { StreamHeaders } from './stream-headers.ts'
 import type { RawResponse } from './transport.ts'
+import { removeVary } from './vary.ts'
 import { openSource, startRun } from '../source.ts'
 import type { RunListener, SourceRun } from '../source.ts'
 import { deferred } from '../../common/deferred.ts'
@@ -32,6 +34,7 @@ export interface PayloadOwner extends RunListener {
 /** What the payload needs from its creator. */
 export interface PayloadInit {
   reply: FastifyReply
+  headers: StreamHeaders
   stream: SseStream
   /** Undefined if the stream is written manually. */
   source: unknown
@@ -51,8 +54,6 @@ function added (listeners: Listeners, before: Listeners): Listeners {
   return listeners.filter(([event, each]) => !before.some(([known, other]) => known === event && other === each))
 }
 
-/** Headers that describe the stream and would be wrong in the response of an error handler. */
-const STREAM_HEADERS = ['content-type', 'cache-control', 'x-accel-buffering', 'incremental', 'content-encoding']
 /** Headers that a response without a body does not have. */
 const NO_CONTENT_LACKS = ['content-type', 'content-encoding', 'incremental', 'trailer', 'transfer-encoding']
 
@@ -130,7 +131,7 @@ export class StreamPayload extends EventEmitter {
   /** Something else responds instead of this stream, of which nothing was sent. */
   abandon (): void {
     if (this.#state !== 'waiting') return
-    this.#removeHeaders()
+    this.#init.headers.remove()
     this.#giveUp('error')
   }
 
@@ -252,24 +253,15 @@ export class StreamPayload extends EventEmitter {
   #refuseWrapping (): never {
     const { reply } = this.#init
     reply.removeHeader('content-encoding')
-    const vary = String(reply.getHeader('vary') ?? '')
-      .split(',')
-      .map(field => field.trim())
-      .filter(field => field !== '' && !/^accept-encoding$/i.test(field))
-    if (vary.length > 0) reply.header('vary', vary.join(', '))
-    else reply.removeHeader('vary')
+    removeVary(reply, 'accept-encoding')
     throw new errors.FST_SSE_WRAPPED()
-  }
-
-  #removeHeaders (): void {
-    for (const name of STREAM_HEADERS) this.#init.reply.removeHeader(name)
   }
 
   /** Passes the error to Fastify's error handler, with the reply as if no stream had been started. */
   #handBack (error: unknown): void {
     this.#state = 'given up'
     this.#init.stream.close('error')
-    this.#removeHeaders()
+    this.#init.headers.remove()
     this.#init.owner.onHandedBack()
     this.emit('error', error)
   }

@@ -320,3 +320,40 @@ t.test('an error handler may take longer than the drain', async t => {
   t.match(JSON.parse((await answered).text), { late: true }, 'the drain does not affect it')
   await closed
 })
+
+// Regression: `cache-control: private, no-store` of the application was missing in the error response, so that a shared
+// cache could keep it, while `vary` and `x-content-type-options` of the stream remained.
+t.test('an error response keeps the headers of the application and has none of the stream', async t => {
+  const app = await buildApp(t)
+  const source = (): never => { throw teapot() }
+  const own = {
+    'cache-control': 'private, no-store',
+    'x-accel-buffering': 'yes',
+    incremental: '?0',
+    'x-content-type-options': 'nosniff',
+    vary: 'origin, accept-encoding'
+  }
+  app.get('/own', (_request, reply) => reply.headers(own).sse(source))
+  app.get('/none', (_request, reply) => reply.sse(source))
+  app.get('/vary', (_request, reply) => reply.header('vary', 'origin').sse(source))
+  app.get('/later', (_request, reply) => {
+    reply.sse(source)
+    return reply.header('cache-control', 'private').header('vary', 'accept-encoding, cookie')
+  })
+  app.get('/again', {
+    errorHandler: (_error, _request, reply) => { reply.code(200).sse({ data: 'again' }) }
+  }, (_request, reply) => reply.header('cache-control', 'private').sse(source))
+  const headersOf = async (url: string): Promise<Record<string, unknown>> => {
+    const { headers } = await app.inject({ url, headers: { 'accept-encoding': 'gzip' } })
+    const { date, connection, 'transfer-encoding': chunked, ...rest } = headers
+    return rest
+  }
+  const error = { 'content-type': 'application/json; charset=utf-8', 'content-length': '85' }
+  t.same(await headersOf('/own'), { ...error, ...own })
+  t.same(await headersOf('/none'), error)
+  t.same(await headersOf('/vary'), { ...error, vary: 'origin' })
+  t.same(await headersOf('/later'), { ...error, 'cache-control': 'private', vary: 'cookie' })
+  t.match(await headersOf('/again'), {
+    'content-type': 'text/event-stream', 'cache-control': 'private', vary: 'accept-encoding', 'content-encoding': 'gzip'
+  })
+})
