@@ -16,7 +16,7 @@ import { HeartbeatTimer } from './reply/stream/heartbeat.ts'
 import { checkGrantRoutes } from './reply/request/grant-routes.ts'
 import { watchHandler } from './reply/handler.ts'
 import { startReply } from './reply/reply.ts'
-import { abandonStream, asksForRetry, decorateState } from './reply/reply-state.ts'
+import { decorateState } from './reply/reply-state.ts'
 import { keepEventSources } from './reply/route-errors.ts'
 import { OpenConnections } from './reply/response/open-connections.ts'
 import type { SseSource } from './reply/source.ts'
@@ -62,7 +62,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
 
   app.addHook('onRoute', function (route) {
     refuseRival(this)
-    if (routes.add(this, route)) keepEventSources(this, route, { abandon: abandonStream, asksForRetry, sendAway })
+    if (routes.add(this, route)) keepEventSources(this, route)
     watchHandler(route)
   })
   app.addHook('onReady', async () => {
@@ -84,15 +84,6 @@ function closeInTime (app: FastifyInstance, drain: StreamDrain, drainMs: number)
     connections.closeIdle()
   })
   app.addHook('onClose', async () => stop?.())
-}
-
-/** In place of an error that would end an EventSource for good. */
-function sendAway (reply: FastifyReply, err: unknown, retryMs: number): void {
-  // A limit is there for clients to run into: they must not be able to fill the log.
-  const level = (err as { statusCode?: number }).statusCode === 429 || reply.statusCode === 429 ? 'debug' : 'warn'
-  reply.log[level]({ err, retryMs }, 'event stream rejected: the client is asked to retry later')
-  const stream = reply.code(200).sse()
-  stream.closeWithRetry('error', retryMs)
 }
 
 /**

@@ -2,9 +2,6 @@ import { STATUS_CODES } from 'node:http'
 import { types } from 'node:util'
 import type { ErrorReport } from '../common/in-band.ts'
 
-/** Statuses of temporary errors, which EventSource would treat as permanent. */
-const RETRY_STATUSES: ReadonlySet<number> = new Set([429, 503])
-
 /** Status and message as Fastify's own error handler would send them, with the message hidden for 5xx. */
 export function reportOf (error: unknown): ErrorReport {
   const statusCode = statusOf(error)
@@ -14,17 +11,14 @@ export function reportOf (error: unknown): ErrorReport {
   return { statusCode, ...code, error: name, message: error.message }
 }
 
-/** True for temporary errors: 429 and 503. A status set on the reply takes precedence over that of the error. */
-export function isErrorStatusToRetry (error: unknown, statusCode = 0): boolean {
-  return RETRY_STATUSES.has(isErrorStatus(statusCode) ? statusCode : statusOf(error))
-}
-
 /** Also for errors of another realm. */
 function isError (error: unknown): error is Error {
   return error instanceof Error || types.isNativeError(error)
 }
 
-function statusOf (error: unknown): number {
+/** The status of an error, from `statusCode` or `status`; an error status set on the reply takes precedence. */
+export function statusOf (error: unknown, replyStatus = 0): number {
+  if (isErrorStatus(replyStatus)) return replyStatus
   if (typeof error !== 'object' || error === null) return 500
   const { statusCode, status } = error as { statusCode?: unknown, status?: unknown }
   return [statusCode, status].find(isErrorStatus) ?? 500

@@ -6,7 +6,6 @@ import { errors } from './errors.ts'
 import { resolveOptions } from './options.ts'
 import type { ResolvedOptions, SseOptions } from './options.ts'
 import { acceptsSse, readLastEventId } from './request/negotiate.ts'
-import { retryMsAfter } from './route-errors.ts'
 import { FINAL_ID } from './wire.ts'
 import type { WireEvent } from './wire.ts'
 import type { SseEvent } from './events.ts'
@@ -23,8 +22,9 @@ import type { Failing, PayloadOwner } from './response/payload.ts'
 import { StreamHeaders } from './response/stream-headers.ts'
 import { watchHandlerOf } from './handler.ts'
 import type { HandlerListener } from './handler.ts'
-import { isErrorStatusToRetry, reportOf } from './error-report.ts'
-import { asksForRetry, forbidRetry, isStarted, setStream } from './reply-state.ts'
+import { reportOf } from './error-report.ts'
+import { reject, rejectionOf } from './rejection.ts'
+import { forbidRetry, isStarted, setStream } from './reply-state.ts'
 import { DEFAULT_STALL_MS } from './stream/heartbeat.ts'
 import type { HeartbeatTimer } from './stream/heartbeat.ts'
 import type { StreamRegistry } from './stream/open-streams.ts'
@@ -202,12 +202,10 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
     const { stream } = this
     const reply = this.#reply
     if (stream.control === 'none') forbidRetry(reply)
-    if (!isErrorStatusToRetry(error) || !asksForRetry(reply)) return false
+    const rejection = rejectionOf(reply, error)
+    if (!rejection) return false
     this.#isTold = true
-    // Clients can run into a limit at any time, so they must not be able to fill the log.
-    const level = (error as { statusCode?: number }).statusCode === 429 ? 'debug' : 'warn'
-    reply.log[level]({ err: error, topics: stream.topics }, 'event stream rejected: the client is asked to retry later')
-    stream.closeWithRetry('error', retryMsAfter())
+    reject(reply, stream, error, rejection)
     return true
   }
 

@@ -1,10 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { addAdmission } from '../../reply/request/admission.ts'
-import { isErrorStatusToRetry } from '../../reply/error-report.ts'
 import { errors } from '../../reply/errors.ts'
 import { show } from '../../common/show.ts'
 import { asGuard, asksForGrant, checkGrantRoutes } from '../../reply/request/grant-routes.ts'
-import { isEventSource } from '../../reply/request/negotiate.ts'
+import { rejectionOf } from '../../reply/rejection.ts'
 import { StreamPayload } from '../../reply/response/payload.ts'
 import type { Authenticator } from '../authenticator.ts'
 import type { OneTimeUse } from '../credentials/credential.ts'
@@ -146,8 +145,8 @@ async function authenticate (
   } catch (error) {
     if (hasStatus(error, 401)) reply.header('www-authenticate', challengeFor(request))
     // A temporary error must not make an EventSource give up.
-    if (!isErrorStatusToRetry(error) || !isEventSource(request)) throw error
-    return reply.sse(() => { throw error })
+    if (!rejectionOf(reply, error)) throw error
+    return reply.code(200).sse(() => { throw error })
   }
 }
 

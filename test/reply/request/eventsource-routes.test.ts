@@ -8,7 +8,7 @@ import { injectSse } from '../../../plugin/testing/index.ts'
 import { buildApp, listen } from '../../support/app.ts'
 import { fetchAll, open } from '../../support/client.ts'
 import { Inbox } from '../../support/inbox.ts'
-import { logInto } from '../../support/log.ts'
+import { linesWith, logInto } from '../../support/log.ts'
 
 const EVENTSOURCE = { accept: 'text/event-stream' }
 const failing = (statusCode: number) =>
@@ -249,4 +249,39 @@ t.test('injectSse() waits no longer than its timeout', async t => {
   await t.rejects(stream.next(), { message: /event 2 did not arrive within 20 ms; so far: .*"data":"a"/ })
   await t.rejects(stream.end(), { message: /the end did not arrive within 20 ms/ })
   stream.close()
+})
+
+// Regression: the rule existed three times. A source's `retry:` ignored `Retry-After`, all of them ignored that of
+// `error.headers`, and `{ status: 429 }` was logged as a warning, so that clients could fill the log.
+t.test('a hook and a source reject by the same rule: delay, log level and fields', async t => {
+  const log = new Inbox()
+  const app = await buildApp(t, { retryMs: false }, { logger: logInto(log, 'debug') })
+  const cases: Record<string, [error: object, reply: (reply: FastifyReply) => unknown, level: number]> = {
+    '/reply': [{ statusCode: 503 }, reply => reply.header('retry-after', '60'), 40],
+    '/error': [{ statusCode: 503, headers: { 'Retry-After': '60' } }, () => {}, 40],
+    '/both': [{ statusCode: 503, headers: { 'retry-after': '60' } }, reply => reply.header('retry-after', 5), 40],
+    '/status': [{ status: 429, headers: { 'retry-after': 60 } }, () => {}, 20],
+    '/code': [{ headers: { 'retry-after': 60 } }, reply => reply.code(429), 20]
+  }
+  for (const [path, [error, prepare]] of Object.entries(cases)) {
+    const fail = (): never => { throw Object.assign(new Error(`not now: ${path}`), error) }
+    app.get(`/hook${path}`, { sse: {}, onRequest: async (_request, reply) => { prepare(reply); fail() } }, fail)
+    app.get(`/source${path}`, (_request, reply) => {
+      reply.sse(async () => { prepare(reply); fail() })
+      return reply
+    })
+  }
+  for (const [path, [, , level]] of Object.entries(cases)) {
+    for (const url of [`/hook${path}`, `/source${path}`]) {
+      const { statusCode, text, retryMs = 0 } = await injectSse(app, url).then(async stream => {
+        await stream.end()
+        return stream
+      })
+      t.equal(statusCode, 200, url)
+      t.ok(retryMs >= 60_000 && retryMs <= 62_000, `${url}: ${text}`)
+      const [line, ...others] = linesWith(log, `not now: ${path}`).splice(-1)
+      t.match(line, { level, retryMs, topics: [], msg: /the client is asked to retry later/ }, url)
+      t.same(others, [])
+    }
+  }
 })
