@@ -159,7 +159,7 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
   }
 
   onClosed (reason: CloseReason): void {
-    this.#registry.close(this.stream, reason)
+    this.#registry.close(this.stream, reason, this.#reply.log)
     if (!this.#isAttached) {
       this.#registry.remove(this.stream)
       dispose(this.#source)

@@ -73,3 +73,18 @@ t.test('a callback of onRevoked that throws does not keep others from being call
   t.same(called, ['second'])
   t.same(reports(), Array(3).fill('the onRevoked callback failed'))
 })
+
+t.test('a listener of app.sse.streams that throws affects no response and no other listener, and can be removed', async t => {
+  const { app, reports } = await start(t)
+  app.get('/', (_request, reply) => reply.sse('a'))
+  const calls: string[] = []
+  const removers = [
+    app.sse.streams.onClose(broken), app.sse.streams.onClose((_stream, reason) => { calls.push(reason) })
+  ]
+  const responses = [await app.inject('/')]
+  for (const remove of removers) remove()
+  responses.push(await app.inject('/'))
+  t.same(responses.map(({ statusCode }) => statusCode), [200, 200])
+  t.same(calls, ['end'])
+  t.same(reports(), ['the close listener of app.sse.streams failed'])
+})

@@ -28,7 +28,7 @@ export function fakeStream (
       if (!fake.isOpen) return
       fake.isOpen = false
       onClose?.(stream, reason)
-      registry.close(stream, reason)
+      registry.close(stream, reason, console)
       registry.remove(stream)
     },
     closeWithRetry: (reason: CloseReason) => fake.close(reason)

@@ -1,3 +1,5 @@
+import { guardCallback } from '../../common/callback.ts'
+import type { CallbackLogger } from '../../common/callback.ts'
 import { StreamIndex } from './stream-index.ts'
 import type { SseStream } from './stream.ts'
 import type { CloseReason } from './stream-init.ts'
@@ -34,8 +36,11 @@ export interface OpenStreams extends Iterable<SseStream> {
   ofSubject (subject: string): ReadonlySet<SseStream>
   /** The same, for the streams of one session of a one-time token. */
   ofSession (session: string): ReadonlySet<SseStream>
-  /** Calls a listener whenever a stream has ended. Listeners must not throw, and cannot be removed. */
-  onClose (listener: CloseListener): void
+  /**
+   * Calls a listener whenever a stream has ended; its exception is logged. Returns a function that removes the
+   * listener.
+   */
+  onClose (listener: CloseListener): () => void
 }
 
 /** Watches the registry, as the drain does. */
@@ -61,7 +66,7 @@ export class StreamRegistry implements OpenStreams {
   readonly #bySession = new StreamIndex()
   readonly #past = { events: 0, bytes: 0 }
   readonly #closed = new Map<CloseReason, number>()
-  readonly #listeners: CloseListener[] = []
+  readonly #listeners = new Set<{ call: CloseListener }>()
   #opened = 0
   #watcher: RegistryWatcher | undefined
 
@@ -77,7 +82,13 @@ export class StreamRegistry implements OpenStreams {
 
   ofSubject (subject: string): ReadonlySet<SseStream> { return this.#bySubject.of(subject) }
   ofSession (session: string): ReadonlySet<SseStream> { return this.#bySession.of(session) }
-  onClose (listener: CloseListener): void { this.#listeners.push(listener) }
+
+  onClose (listener: CloseListener): () => void {
+    const added = { call: listener }
+    this.#listeners.add(added)
+    return () => { this.#listeners.delete(added) }
+  }
+
   [Symbol.iterator] (): Iterator<SseStream> { return this.#open.keys() }
 
   /** All streams whose response is not complete. */
@@ -106,11 +117,13 @@ export class StreamRegistry implements OpenStreams {
   }
 
   /** It has ended, whether or not it was attached; called once. */
-  close (stream: SseStream, reason: CloseReason): void {
+  close (stream: SseStream, reason: CloseReason, log: CallbackLogger): void {
     const { owner } = stream
     if (owner !== undefined) this.#bySubject.delete(owner.subject, stream)
     if (owner?.session !== undefined) this.#bySession.delete(owner.session, stream)
-    for (const listener of this.#listeners) listener(stream, reason)
+    for (const { call } of this.#listeners) {
+      guardCallback(log, 'close listener of app.sse.streams', () => call(stream, reason))
+    }
   }
 
   /** It was attached and has ended; it may still need to be flushed. */
