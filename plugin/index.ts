@@ -5,6 +5,7 @@ import type {
   RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault
 } from 'fastify'
 import type { FastifyReplyType, ResolveFastifyReplyType } from 'fastify/types/type-provider.js'
+import { FASTIFY_RANGE } from './common/fastify-range.ts'
 import { errors } from './reply/errors.ts'
 import { resolvePluginOptions } from './reply/options.ts'
 import type { SseOptions, SsePluginOptions, SseRouteOptions } from './reply/options.ts'
@@ -119,7 +120,7 @@ function refuseRival (app: FastifyInstance): void {
  * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`, `app.sse.streams`. Registration
  * fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
  */
-const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: '5.x' })
+const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: FASTIFY_RANGE })
 export default resumableSse
 export { resumableSse }
 

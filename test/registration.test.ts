@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import { mock } from 'node:test'
 import t from 'tap'
+import sse from '../plugin/index.ts'
 import { auth } from '../plugin/auth/index.ts'
 import topics, { MemoryLog } from '../plugin/topics/index.ts'
 import { buildApp } from './support/app.ts'
@@ -40,4 +42,14 @@ t.test('a second registration of auth fails without starting its timer', async t
   await app.register(auth, options)
   await t.rejects(async () => app.register(auth, options), { code: /^FST_ERR_DEC/ })
   t.equal(started(), 1)
+})
+
+// Regression: the plugins accepted Fastify 5.0, with which they do not work.
+t.test('the plugins accept the versions of Fastify that the package requires', async t => {
+  const text = await readFile(new URL('../plugin/package.json', import.meta.url), 'utf8')
+  const { peerDependencies } = JSON.parse(text) as { peerDependencies: { fastify: string } }
+  for (const plugin of [sse, auth, topics]) {
+    const { fastify } = (plugin as unknown as Record<symbol, { fastify: string }>)[Symbol.for('plugin-meta')]!
+    t.equal(fastify, peerDependencies.fastify)
+  }
 })

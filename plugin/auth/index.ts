@@ -9,6 +9,7 @@ import { MemoryTokenStore } from './one-time/memory-token-store.ts'
 import { tokenDefaults } from './one-time/one-time-token-options.ts'
 import type { JwtVerifier } from './jwt/jwt.ts'
 import type { OneTimeTokens } from './one-time/one-time-tokens.ts'
+import { FASTIFY_RANGE } from '../common/fastify-range.ts'
 import { importWithPeer } from '../common/peer.ts'
 import { GrantedStreams } from './grants/granted-streams.ts'
 import { resolveAuthOptions } from './options.ts'
@@ -155,7 +156,7 @@ function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined):
  */
 export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
   name: 'fastify-resumable-sse-auth',
-  fastify: '5.x',
+  fastify: FASTIFY_RANGE,
   dependencies: ['fastify-resumable-sse']
 })
 

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
+import { FASTIFY_RANGE } from '../common/fastify-range.ts'
 import { checkOptions } from '../common/option-check.ts'
 import { badOption } from './errors.ts'
 import { formatEventId, ORIGIN } from './ids/event-id.ts'
@@ -274,7 +275,10 @@ function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 
 const STOP_CHECKS = { lease: { range: 'the lease of a producer', ok: Number.isSafeInteger } }
 
 /** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` as well for `reply.sse()`. */
-const topics: FastifyPluginAsync<TopicsOptions> = fp(plugin, { name: 'fastify-resumable-sse-topics', fastify: '5.x' })
+const topics: FastifyPluginAsync<TopicsOptions> = fp(plugin, {
+  name: 'fastify-resumable-sse-topics',
+  fastify: FASTIFY_RANGE
+})
 export default topics
 export { topics }
 
