@@ -74,7 +74,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   closeInTime(app, new StreamDrain(registry, drain), drain.drainMs)
 }
 
-/** Lets the streams go when the app closes, and then the connections that would hold it. */
+/** On close, ends all streams, then closes the connections that would delay `app.close()`. */
 function closeInTime (app: FastifyInstance, drain: StreamDrain, drainMs: number): void {
   const connections = new OpenConnections(app)
   let stop: (() => void) | undefined
@@ -88,7 +88,8 @@ function closeInTime (app: FastifyInstance, drain: StreamDrain, drainMs: number)
 }
 
 /**
- * Node cuts a connection on which nothing moved for so long: an idle stream would be cut before its first heartbeat.
+ * Node destroys a socket that has been idle for `connectionTimeout`, so an idle stream would be closed before its first
+ * heartbeat.
  */
 function warnOfShortTimeout (app: FastifyInstance, heartbeatMs: number): void {
   // Fastify fills in its default.
@@ -97,7 +98,7 @@ function warnOfShortTimeout (app: FastifyInstance, heartbeatMs: number): void {
   const heartbeats = heartbeatMs === 0 ? 'heartbeats are off' : `heartbeatMs is ${heartbeatMs}`
   app.log.warn(
     `connectionTimeout (${timeoutMs} ms) cuts idle event streams, because ${heartbeats}: ` +
-      'set it to 0, or heartbeatMs below it'
+      'set connectionTimeout to 0, or heartbeatMs to a lower value'
   )
 }
 
@@ -111,7 +112,7 @@ function refuseConflict (app: FastifyInstance): void {
   }
 }
 
-/** It decorates nothing that would clash: each of its requests gets a `reply.sse` of its own. */
+/** `@fastify/sse` sets `reply.sse` on each request, so Fastify cannot detect the conflict. */
 function refuseRival (app: FastifyInstance): void {
   if (app.hasPlugin(RIVAL)) throw new errors.FST_SSE_CONFLICT(RIVAL)
 }
@@ -147,9 +148,9 @@ declare module 'fastify' {
     ReplyType extends FastifyReplyType = ResolveFastifyReplyType<TypeProvider, SchemaCompiler, RouteGeneric>
   > {
     /**
-     * Streams Server-Sent Events. `return reply.sse(source)` streams a source to its end; `reply.sse()` gives the
-     * stream for manual use (return the reply then). Throws before anything is sent: 406 when the client refuses
-     * `text/event-stream`, 500 for a bad option or source.
+     * Streams Server-Sent Events. `return reply.sse(source)` streams a source to its end; `reply.sse()` returns
+     * the stream for manual use (return the reply then). Throws before anything is sent: 406 if the Accept header
+     * excludes `text/event-stream`, 500 for a bad option or source.
      */
     // One signature for each number of arguments: with a single candidate the error names the data that does not fit,
     // and TypeScript fixes what a generator yields at the first overload it tries.

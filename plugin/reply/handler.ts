@@ -71,7 +71,7 @@ function checkNoStream (reply: FastifyReply, value: unknown): unknown {
   if (!(value instanceof SseStream)) return value
   return tell(
     reply,
-    new errors.FST_SSE_BAD_SOURCE('undefined: give it a source, or end the handler with `return reply`')
+    new errors.FST_SSE_BAD_SOURCE('undefined: pass a source, or end the handler with `return reply`')
   )
 }
 

@@ -89,7 +89,7 @@ export function checkSource (source: unknown): void {
   if (isResponse(source)) return checkUpstream(source)
   if (isMany(source) || isItem(source)) return
   throw new errors.FST_SSE_BAD_SOURCE(
-    `${show(source)}: give an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, ` +
+    `${show(source)}: pass an event { id?, event?, data?, retry? }, an (async) iterable, a Readable, ` +
       'a ReadableStream, a fetch Response, a subscription or a function'
   )
 }
@@ -137,7 +137,7 @@ export function topicsOf (source: unknown): readonly string[] {
     const named = [...topics]
     if (named.every(topic => typeof topic === 'string')) return named
   }
-  throw new errors.FST_SSE_BAD_SOURCE(`the topics ${show(topics)} of a source: give a topic or a list of topics`)
+  throw new errors.FST_SSE_BAD_SOURCE(`the topics ${show(topics)} of a source: pass a topic or a list of topics`)
 }
 
 function isObject (value: unknown): value is object {

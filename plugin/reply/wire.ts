@@ -113,7 +113,7 @@ export function isWireEvent (value: unknown): value is WireEvent {
  */
 export function checkEventName (name: unknown): string {
   if (typeof name !== 'string') throw bad('event', 'must be a string', name)
-  if (EVENT_FORBIDDEN.test(name)) throw bad('event', 'must not hold CR, LF or NUL', name)
+  if (EVENT_FORBIDDEN.test(name)) throw bad('event', 'must not contain CR, LF or NUL', name)
   if (RESERVED_NAMES.has(name)) {
     throw bad('event', 'must not be "open" or "error": EventSource fires those itself', name)
   }
@@ -125,7 +125,7 @@ function checkFields (event: WireEvent): void {
     throw bad('event', 'must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
   }
   if (Symbol.iterator in event || Symbol.asyncIterator in event || 'then' in event) {
-    throw bad('event', 'must be one event: give a source of many, or a promise, to reply.sse()', event)
+    throw bad('event', 'must be one event: pass a source of many, or a promise, to reply.sse()', event)
   }
   for (const key in event) {
     if (!FIELDS.has(key)) {
@@ -147,8 +147,8 @@ function idLine (id: NonNullable<WireEvent['id']>): string {
     return `id: ${id}\n`
   }
   if (typeof id !== 'string') throw bad('id', 'must be a string, a number or a bigint', id)
-  if (id === '') throw bad('id', 'must not be empty: give RESET_ID to make the client forget its id', id)
-  if (ID_FORBIDDEN.test(id)) throw bad('id', 'must not hold control bytes, nor begin or end with a space', id)
+  if (id === '') throw bad('id', 'must not be empty: pass RESET_ID to make the client forget its id', id)
+  if (ID_FORBIDDEN.test(id)) throw bad('id', 'must not contain control bytes, nor begin or end with a space', id)
   if (Buffer.byteLength(id) > MAX_ID_BYTES) {
     throw bad('id', `must be at most ${MAX_ID_BYTES} bytes`, `${Buffer.byteLength(id)} bytes`)
   }
@@ -170,7 +170,7 @@ function retryLine (retryMs: number): string {
 function dataLines (data: unknown, serialize: Serializer): string {
   const text = dataText(data, serialize)
   // Firefox drops NUL, Chromium keeps it: a value that clients read differently is rejected.
-  if (text.includes('\u0000')) throw bad('data', 'must not hold NUL: send it as JSON', text)
+  if (text.includes('\u0000')) throw bad('data', 'must not contain NUL: send it as JSON', text)
   if (!text.includes('\n') && !text.includes('\r')) return `data: ${text}\n`
   return text.split(EOL).map(line => `data: ${line}\n`).join('')
 }

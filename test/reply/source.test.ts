@@ -91,7 +91,7 @@ t.test('every kind of source is streamed to its end', async t => {
 // [kind, creates the source, its error]
 const badSources: [string, () => unknown, Record<string, unknown>][] = [
   ['a plain object', () => ({ name: 'x' }), {
-    code: 'FST_SSE_BAD_SOURCE', message: /cannot stream \{"name":"x"\}: give an event/
+    code: 'FST_SSE_BAD_SOURCE', message: /cannot stream \{"name":"x"\}: pass an event/
   }],
   ['an empty object', () => ({}), { code: 'FST_SSE_BAD_SOURCE' }],
   ['a symbol', () => Symbol('x'), { code: 'FST_SSE_BAD_SOURCE' }],
@@ -261,7 +261,7 @@ t.test('an undefined source is reported when it is returned; a stream without a 
     t.match({ statusCode, ...JSON.parse(body) as object }, {
       statusCode: 500,
       code: 'FST_SSE_BAD_SOURCE',
-      message: /^reply.sse\(\) cannot stream undefined: give it a source, or end the handler with `return reply`$/
+      message: /^reply.sse\(\) cannot stream undefined: pass a source, or end the handler with `return reply`$/
     })
   }
   t.match(await app.inject('/manual'), { statusCode: 200, body: /data: a/ })

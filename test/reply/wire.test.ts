@@ -94,28 +94,28 @@ cyclic['self'] = cyclic
 // [case, event (unknown, because the types forbid most of them), message]
 const refused: [string, unknown, RegExp][] = [
   ['W08 undefined data', { data: undefined }, /"data" is missing/],
-  ['W13 NUL in text', { data: 'a\0b' }, /"data" must not hold NUL/],
-  ['W13 NUL in bytes', { data: Buffer.from('a\0b') }, /"data" must not hold NUL/],
+  ['W13 NUL in text', { data: 'a\0b' }, /"data" must not contain NUL/],
+  ['W13 NUL in bytes', { data: Buffer.from('a\0b') }, /"data" must not contain NUL/],
   ['W14 bytes that are not UTF-8', { data: Buffer.from([0xc3, 0x28]) }, /"data" must be valid UTF-8.*saw 2 bytes/],
   ['W15 a bigint', { data: 1n }, /"data" could not be serialized.*saw 1n/],
   ['W15 a cycle', { data: cyclic }, /"data" could not be serialized.*saw \[object Object\]/],
   ['W15 a function', { data: () => 1 }, /"data" did not serialize to a string/],
   ['W15 a symbol', { data: Symbol('x') }, /"data" did not serialize to a string/],
   ...['\r', '\n', '\0'].map(char => [
-    `W19 ${JSON.stringify(char)} in a name`, { event: `a${char}b`, data: '' }, /"event" must not hold CR, LF or NUL/
+    `W19 ${JSON.stringify(char)} in a name`, { event: `a${char}b`, data: '' }, /"event" must not contain CR, LF or NUL/
   ] as [string, unknown, RegExp]),
   ['W19 a name that is no string', { event: 5, data: '' }, /"event" must be a string, saw 5/],
   ['W20 the name error', { event: 'error', data: '' }, /"event" must not be "open" or "error"/],
   ['W20 the name open', { event: 'open', data: '' }, /"event" must not be "open" or "error"/],
   ['W22 a name without data', { event: 'foo' }, /"data" is missing/],
   ['W22 a name with retry, without data', { event: 'foo', retry: 1 }, /"data" is missing/],
-  ['W24 an empty id', { id: '', data: '' }, /"id" must not be empty: give RESET_ID/],
+  ['W24 an empty id', { id: '', data: '' }, /"id" must not be empty: pass RESET_ID/],
   ...Array.from({ length: 33 }, (_, code) => String.fromCharCode(code === 32 ? 0x7f : code))
     .map(char => [
-      `W25-W27 ${JSON.stringify(char)} in an id`, { id: `a${char}b`, data: '' }, /"id" must not hold control bytes/
+      `W25-W27 ${JSON.stringify(char)} in an id`, { id: `a${char}b`, data: '' }, /"id" must not contain control bytes/
     ] as [string, unknown, RegExp]),
   ...[' a', 'a ', '\ta', 'a\t'].map(id => [
-    `W28 the id ${JSON.stringify(id)}`, { id, data: '' }, /"id" must not hold control bytes, nor begin or end/
+    `W28 the id ${JSON.stringify(id)}`, { id, data: '' }, /"id" must not contain control bytes, nor begin or end/
   ] as [string, unknown, RegExp]),
   [
     'W30 an id that is too long', { id: 'ü'.repeat(513), data: '' }, /"id" must be at most 1024 bytes, saw "1026 bytes"/

@@ -57,7 +57,7 @@ export function toEvent (item: unknown): WireEvent {
   if (isWireEvent(item)) return item
   if (isItem(item)) return { data: item }
   throw new errors.FST_SSE_BAD_SOURCE(
-    `the item ${show(item)}: give an event { id?, event?, data?, retry? } or wrap it as { data }`
+    `the item ${show(item)}: pass an event { id?, event?, data?, retry? } or wrap it as { data }`
   )
 }
 

@@ -39,8 +39,7 @@ export class ResponseWriter {
   #gzip: GzipBody | undefined
 
   /**
-   * `gzipMinBytes` as in `StreamInit`; `onDrain` is called when the client has taken all that waited, after there was
-   * no room.
+   * `gzipMinBytes` as in `StreamInit`; `onDrain` is called when the buffer has drained after it was full.
    */
   constructor (raw: RawResponse, options: StreamPolicy, gzipMinBytes: number | undefined, onDrain: () => void) {
     this.#raw = raw
@@ -53,7 +52,7 @@ export class ResponseWriter {
   get isOpen (): boolean { return this.#writes !== undefined }
 
   get isFull (): boolean {
-    // In this order: to count the bytes is expensive, and most clients have taken everything.
+    // In this order: to count the bytes is expensive, and most buffers are empty.
     return (this.#needDrain || !this.isOpen) && this.bufferedBytes >= this.#options.highWaterMarkBytes
   }
 
@@ -75,7 +74,7 @@ export class ResponseWriter {
     this.#heldBytes += sizeOf(frame)
   }
 
-  /** No frame will follow. Held frames are sent when it is opened, and nobody has to wait for that. */
+  /** No more frames follow. Held frames are sent on open and no longer count as buffered. */
   seal (): void { this.#heldBytes = 0 }
 
   /**
@@ -105,9 +104,9 @@ export class ResponseWriter {
   }
 
   /**
-   * One tick at which bytes wait. Progress is what has left this process and nothing else: a time-out of the socket
-   * would begin again with each write, and one of HTTP/2 with each byte of any other stream of the session. True when
-   * the client has taken no byte for two heartbeats, and again at each tick after that.
+   * One tick with pending bytes. Only bytes that leave the process count as progress: a timeout of the socket would
+   * begin again with each write, and one of HTTP/2 with each byte of any other stream of the session. True when the
+   * client has taken no byte for two heartbeats, and again at each tick after that.
    */
   checkStall (): boolean {
     const progress = this.#writes?.progress()

@@ -3,8 +3,6 @@ import type { Socket } from 'node:net'
 import { constants } from 'node:http2'
 import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 
-/** The only place that knows how HTTP/1.1 and HTTP/2 responses differ. */
-
 /** The type of `reply.raw`: Node's response or, over HTTP/2, its compatible counterpart, which has a `stream`. */
 export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
 

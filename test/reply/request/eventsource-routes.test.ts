@@ -224,9 +224,9 @@ t.test('an error about anything other than one event says what to do instead', a
   app.get('/', (request, reply) => reply.sse(async stream => {
     const bad: [unknown, RegExp][] = [
       ['hello', /wrap bare data as \{ data \}/], [
-        (function * () { yield 1 })(), /give a source of many, or a promise, to reply\.sse\(\)/
+        (function * () { yield 1 })(), /pass a source of many, or a promise, to reply\.sse\(\)/
       ],
-      [Promise.resolve(), /give a source of many, or a promise/], [{ data: { n: 1n } }, /saw \{"n":"1n"\}/]
+      [Promise.resolve(), /pass a source of many, or a promise/], [{ data: { n: 1n } }, /saw \{"n":"1n"\}/]
     ]
     for (const [event, message] of bad) {
       await t.rejects(stream.send(event as { data: string }), { code: 'FST_SSE_BAD_EVENT', message })
