@@ -1,16 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf } from './client-address.ts'
 import { errors } from '../../reply/errors.ts'
+import { MAX_STREAM_TOPICS } from '../../common/limits.ts'
 import { show } from '../../common/show.ts'
 import { isPattern, isSubject } from '../grants/grant-init.ts'
 import type { Grant } from '../grants/grant.ts'
 import type { OneTimeTokens } from './one-time-tokens.ts'
 import { RateLimit } from './rate-limits.ts'
 
-/** The maximum number of topics of one stream. */
-const MAX_TOPICS = 44
-
-const TOPICS = `an array of 1 to ${MAX_TOPICS} topics or patterns of topics`
+const TOPICS = `an array of 1 to ${MAX_STREAM_TOPICS} topics or patterns of topics`
 const SUBJECT = 'a string of 1 to 256 characters'
 const SESSION = 'the "session" that came with a token'
 
@@ -60,7 +58,8 @@ function issueCounter ({ counter, options }: OneTimeTokens): (request: FastifyRe
 function readTopics (body: unknown): string[] | undefined {
   const { topics } = readFields(body, ['topics'])
   if (topics === undefined) return undefined
-  const isGood = Array.isArray(topics) && topics.length > 0 && topics.length <= MAX_TOPICS && topics.every(isPattern)
+  const isGood =
+    Array.isArray(topics) && topics.length > 0 && topics.length <= MAX_STREAM_TOPICS && topics.every(isPattern)
   if (!isGood) throw new errors.FST_SSE_BAD_BODY('field "topics"', TOPICS, show(topics))
   return topics
 }

@@ -14,8 +14,7 @@ import type { EventId } from './event-id.ts'
  * headers.
  */
 
-/** Maximum number of topics on one connection: this many positions with 7 digits of `n` each fit into 1 KB. */
-export const MAX_CURSOR_TOPICS = 44
+export { MAX_STREAM_TOPICS as MAX_CURSOR_TOPICS } from '../../common/limits.ts'
 
 /** A parsed cursor: positions by tag, one plain event id, or neither. */
 export type Cursor =
