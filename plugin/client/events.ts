@@ -29,13 +29,20 @@ export interface EndDetail { readonly topic?: string, readonly reason: string }
 /** The permission to subscribe ends in `expiresIn` seconds; the data of `stream.expiring`. */
 export type ExpiringDetail = Readonly<InBandData[typeof IN_BAND.expiring]>
 
-/** A failure. If `willRetry` is true, the subscription connects again automatically; otherwise it is closed. */
+/**
+ * A failure. If `willRetry` is true, the subscription continues, with a new connection if that is necessary; otherwise
+ * it is closed.
+ */
 export interface ErrorDetail {
   readonly message: string
   readonly willRetry: boolean
   /** The HTTP status, if there was a response. */
   readonly status?: number
   readonly cause?: unknown
+  /** The id of the event, if the option `parse` failed: this event is not delivered, and the stream continues. */
+  readonly id?: string
+  /** The topic of the event with this id. */
+  readonly topic?: string | undefined
 }
 
 export interface StateDetail {
@@ -84,8 +91,12 @@ export class TopicEvent<Data = string> extends Event implements Published<Data> 
   }
 }
 
-/** The items that `for await` over a subscription yields. */
+/**
+ * The items that `for await` over a subscription yields. An `error` is in place of an event that the option `parse`
+ * could not convert; other failures are not yielded.
+ */
 export type StreamItem<Data = string> =
   | { readonly kind: 'event' } & Published<Data>
   | { readonly kind: 'gap' } & GapDetail
   | { readonly kind: 'end' } & EndDetail
+  | { readonly kind: 'error' } & ErrorDetail

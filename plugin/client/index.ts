@@ -42,13 +42,29 @@ export function subscribe<Events extends EventMap = Record<string, string>> (
   return new Subscription(own, acrossTabs(options as SubscribeOptions<never>, transport))
 }
 
+/** The options that EventSource cannot support. */
+const FETCH_ONLY = ['transport', 'headers', 'shareAcrossTabs', 'stallTimeoutMs'] as const
+
+/** The options of `subscribeNative()`. */
+export interface SubscribeNativeOptions<Data = string>
+  extends Omit<SubscribeOptions<Data>, typeof FETCH_ONLY[number]> {
+  /** The names of events other than `message`, because EventSource has no listener for all events. Default: none. */
+  readonly eventNames?: readonly string[] | undefined
+}
+
 /**
- * The same over the browser's EventSource, with no `fetch` code and no parser in the bundle. `eventNames` lists the
- * names of events other than `message`, because EventSource has no listener for all events.
+ * The same over the browser's EventSource, with no `fetch` code and no parser in the bundle. Throws a TypeError for an
+ * option that EventSource cannot support.
  */
 export function subscribeNative<Events extends EventMap = Record<string, string>> (
-  options: SubscribeOptions<Events[keyof Events]> & { readonly eventNames?: readonly string[] }
+  options: SubscribeNativeOptions<Events[keyof Events]>
 ): Subscription<Events> {
   const { eventNames, ...rest } = options
-  return new Subscription(rest, eventSourceTransport(eventNames))
+  for (const name of FETCH_ONLY) {
+    if ((rest as SubscribeOptions<never>)[name] !== undefined) {
+      throw new TypeError(`subscribeNative: EventSource does not support option ${name}`)
+    }
+  }
+  // EventSource does not show when bytes arrive.
+  return new Subscription({ ...rest, stallTimeoutMs: 0 }, eventSourceTransport(eventNames))
 }

@@ -34,7 +34,7 @@ export interface SubscribeOptions<Data = string> {
   readonly envelope?: boolean | undefined
   /**
    * Converts the text of an event to the `data` that listeners receive, for example `text => JSON.parse(text)`.
-   * Default: the text.
+   * Default: the text. If it throws, an `error` with the `id` of the event is dispatched instead of the event.
    */
   readonly parse?: ((text: string, event: Published) => Data) | undefined
   /** Name under which the cursor is stored in the sessionStorage, so that it survives a reload. Default: not stored. */
@@ -91,14 +91,15 @@ export function checkOptions (options: SubscribeOptions<never>): void {
   }
   check('url', options.url, options.url !== undefined, 'a URL')
   checkTopics(options.topics ?? [])
-  const { initialMs = 0, maxMs = 0 } = options.backoff ?? {}
-  for (const [name, ms] of Object.entries({
-    'backoff.initialMs': initialMs,
-    'backoff.maxMs': maxMs,
-    stallTimeoutMs: options.stallTimeoutMs ?? 0
-  })) {
-    check(name, ms, ms >= 0 && ms < 2 ** 31, 'milliseconds from 0 to 2147483647')
+  checkMs('stallTimeoutMs', options.stallTimeoutMs)
+  for (const [name, ms] of Object.entries(options.backoff ?? {})) {
+    if (name !== 'initialMs' && name !== 'maxMs') throw new TypeError(`subscribe: unknown option "backoff.${name}"`)
+    checkMs(`backoff.${name}`, ms)
   }
+}
+
+function checkMs (name: string, ms: unknown = 0): void {
+  check(name, ms, typeof ms === 'number' && ms >= 0 && ms < 2 ** 31, 'milliseconds from 0 to 2147483647')
 }
 
 export function checkTopics (topics: readonly string[]): void {

@@ -4,6 +4,7 @@ import { CursorStorage } from './cursor.ts'
 import { TopicEvent } from './events.ts'
 import type { ControlEvents, ErrorDetail, Published, StreamItem, SubscriptionState } from './events.ts'
 import { ItemQueue } from './item-queue.ts'
+import { messageOf } from './messages.ts'
 import { checkOptions, checkTopics } from './options.ts'
 import type { SubscribeOptions } from './options.ts'
 import type { Transport } from './connection/transport.ts'
@@ -133,7 +134,15 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
   }
 
   #publish (event: Published): void {
-    const data = (this.#parse ? this.#parse(event.data, event) : event.data) as Events[keyof Events]
+    let data: Events[keyof Events]
+    try {
+      data = (this.#parse ? this.#parse(event.data, event) : event.data) as Events[keyof Events]
+    } catch (cause) {
+      // Not thrown: for the transport it would be a broken connection.
+      const detail = { message: messageOf(cause), topic: event.topic, id: event.id, cause, willRetry: true }
+      this.#push({ kind: 'error', ...detail })
+      return this.#fail(detail)
+    }
     this.#push({ kind: 'event', ...event, data })
     this.dispatchEvent(new TopicEvent({ ...event, data }))
   }

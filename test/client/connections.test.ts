@@ -337,6 +337,9 @@ t.test('an invalid option is an error that names it', async t => {
       { backoff: { maxMs: 2 ** 31 } },
       'subscribe: option backoff.maxMs must be milliseconds from 0 to 2147483647, saw 2147483648'
     ], [{ backoff: { initialMs: -1 } }, 'option backoff.initialMs'],
+    [{ backoff: { bogus: 1 } }, 'subscribe: unknown option "backoff.bogus"'], [
+      { backoff: { maxMs: '50' } }, 'option backoff.maxMs must be milliseconds from 0 to 2147483647, saw "50"'
+    ], [{ backoff: [1] }, 'unknown option "backoff.0"'], [{ backoff: { initialMs: null } }, 'backoff.initialMs'],
     [{ getToken: 'x' }, 'subscribe: option getToken must be of type function, saw "x"'], [
       { parse: 1 }, 'option parse'
     ], [{ transport: {} }, 'option transport'], [{ url: undefined }, 'option url must be a URL, saw undefined'],

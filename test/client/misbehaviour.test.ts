@@ -214,6 +214,27 @@ t.test('data is what the parse option returns', async t => {
   t.same(await new Promise(resolve => subscription.addEventListener('message', ({ data }) => resolve(data))), { n: 7 })
 })
 
+// Regression: the exception passed for a network error. The client connected again after the event, which was lost
+// without a gap.
+t.test('an event that parse rejects is reported with its id, and the stream continues', async t => {
+  const server = await ScriptedServer.start(
+    t, streaming('id: 1-1\ndata: 1\n\nid: 1-2\ndata: x\n\nid: 1-3\ndata: 3\n\n')
+  )
+  const { subscription, errors } = start(t, server, { topics: ['a'], parse: text => JSON.parse(text) as string })
+  const received: unknown[] = []
+  subscription.addEventListener('message', ({ data }) => { received.push(data) })
+  const items: unknown[] = []
+  for await (const item of subscription) if (items.push(item) === 3) break
+  t.same(received, [1, 3])
+  t.match(items, [
+    { kind: 'event', data: 1 },
+    { kind: 'error', id: '1-2', topic: 'a', cause: { name: 'SyntaxError' } },
+    { kind: 'event', data: 3 }
+  ])
+  t.match(errors, [{ id: '1-2', topic: 'a', message: /JSON/, cause: { name: 'SyntaxError' }, willRetry: true }])
+  t.equal(server.requests.length, 1)
+})
+
 t.test('any thrown value is described, and a cursor that is not a plain id is kept', async t => {
   t.same([messageOf(new Error('a')), messageOf('b'), messageOf(undefined)], ['a', 'b', 'the connection was lost'])
   t.same([

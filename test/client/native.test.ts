@@ -1,8 +1,9 @@
+import { mock } from 'node:test'
 import { EventSource } from 'eventsource'
 import t from 'tap'
 import type { Test } from 'tap'
-import { subscribeNative } from '../../plugin/client/index.ts'
-import type { StreamItem, SubscribeOptions, Subscription } from '../../plugin/client/index.ts'
+import { fetchTransport, subscribeNative } from '../../plugin/client/index.ts'
+import type { StreamItem, SubscribeNativeOptions, Subscription } from '../../plugin/client/index.ts'
 import { ending, ScriptedServer, status, streaming } from '../support/network/scripted-server.ts'
 
 const FAST = { backoff: { initialMs: 1, maxMs: 5 } } as const
@@ -12,7 +13,7 @@ t.beforeEach(() => { Object.assign(globalThis, { EventSource }) })
 function start (
   t: Test,
   server: ScriptedServer,
-  options: Partial<SubscribeOptions> & { eventNames?: readonly string[] } = {}
+  options: Partial<SubscribeNativeOptions> = {}
 ): Subscription {
   const subscription = subscribeNative({ url: server.url, ...FAST, ...options })
   t.teardown(() => subscription.close())
@@ -83,6 +84,45 @@ t.test('topics can be added in place', async t => {
   subscription.add('b')
   t.match(await loop.next(), { value: { data: 'b' } })
   t.equal(server.requests[1]!.url, '/events?topic=a&topic=b&envelope=true&lastEventId=ypeBEs1-1')
+})
+
+// Regression: they were ignored. The time of `stallTimeoutMs` ended a stream even while events arrived.
+t.test('an option that EventSource cannot support is rejected', async t => {
+  const options = { transport: fetchTransport(), headers: {}, shareAcrossTabs: true, stallTimeoutMs: 1 }
+  for (const [name, value] of Object.entries(options)) {
+    t.throws(() => subscribeNative({ url: 'http://127.0.0.1:1/', [name]: value }), {
+      name: 'TypeError', message: `subscribeNative: EventSource does not support option ${name}`
+    })
+    const subscription = subscribeNative({ url: 'http://127.0.0.1:1/', [name]: undefined })
+    t.equal(subscription.state, 'connecting', 'undefined counts as not given')
+    subscription.close()
+  }
+})
+
+// Regression: EventSource does not show that bytes arrive, so each stream was considered stalled after a minute, and
+// the client connected again.
+t.test('a stream is not considered stalled, however long it lasts', async t => {
+  const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'))
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const now = performance.now.bind(performance)
+  t.teardown(() => { performance.now = now })
+  const subscription = start(t, server)
+  const errors: unknown[] = []
+  subscription.addEventListener('error', ({ detail }) => errors.push(detail))
+  await new Promise(resolve => subscription.addEventListener('message', resolve))
+  performance.now = () => now() + 3_600_000
+  mock.timers.tick(3_600_000)
+  await new Promise(resolve => setImmediate(resolve))
+  t.same(errors, [])
+  t.equal(subscription.state, 'open')
+})
+
+t.test('an event that parse rejects is reported here too', async t => {
+  const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: x\n\nid: 1-2\ndata: 2\n\n'))
+  const subscription = start(t, server, { topics: ['a'], parse: text => JSON.parse(text) as string })
+  t.match(await take(subscription, 2), [{ kind: 'error', id: '1-1', topic: 'a' }, { kind: 'event', data: 2 }])
+  t.equal(server.requests.length, 1)
 })
 
 t.test('without EventSource it reports an error', async t => {

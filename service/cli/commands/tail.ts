@@ -110,7 +110,7 @@ class Tail {
     } else if (item.kind === 'end') {
       // Without a topic the service responded with 204: each topic has been reported already.
       if (item.topic !== undefined) this.#tell(describeEnd(item.topic, item.reason))
-    } else {
+    } else if (item.kind === 'event') {
       await this.#print(item)
     }
   }

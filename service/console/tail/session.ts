@@ -112,7 +112,7 @@ export class Session {
     } else if (item.kind === 'gap') {
       this.#gaps++
       this.#listener.item(noticeOf('gap', 'gap', describeGap(item), item.topic))
-    } else {
+    } else if (item.kind === 'end') {
       const what = item.topic === undefined ? 'all topics are finished' : `finished: ${item.reason}`
       this.#listener.item(noticeOf('notice', 'end', what, item.topic))
     }
