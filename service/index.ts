@@ -114,9 +114,10 @@ async function addTopics (
   app: FastifyInstance, config: ServiceConfig, connections: ConnectionCounts
 ): Promise<Pick<RoutesInit, 'log' | 'seen' | 'drain' | 'streams'>> {
   const { heartbeatMs, drainMs, gzipMinBytes, maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
+  // Before the streams: hooks run in this order when the app closes, and their hook waits until they have ended.
+  const drain = addDrain(app, config.drainDelayMs)
   await app.register(streaming, { heartbeatMs, drainMs, gzipMinBytes })
   const log = await createLog(config)
-  const drain = addDrain(app, config.drainDelayMs)
   const streams = new StreamGate({ limits: new StreamLimits(app.sse.streams, config), drain, maxTopicsPerStream })
   const metered = addMetrics(app, { gate: streams, drain, log, connections })
   await app.register(topics, { ...metered, maxEventBytes, maxBatchEvents, maxTopics })

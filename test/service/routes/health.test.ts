@@ -137,6 +137,24 @@ t.test('an app that drains reports it, rejects streams and closes by itself; one
   t.equal(quick.app.server.listening, false)
 })
 
+// Regression: preClose hooks run one after the other, and the state was set by a hook after the plugin's, which waits for
+// the streams: a plain close() stayed ready until they had ended.
+t.test('an app that closes is no longer ready while its streams end', async t => {
+  const { app, origin } = await TestService.start(t)
+  const { inbox } = await open(t, `${origin}/events?topic=news`)
+  await inbox.until('stream.open')
+  const [stream] = app.sse.streams
+  const end = stream!.closeWithRetry.bind(stream)
+  const seen = new Promise<Record<string, boolean>>((resolve, reject) => {
+    stream!.closeWithRetry = (...args) => {
+      holding(origin).finally(() => end(...args)).then(resolve, reject)
+    }
+  })
+  const closing = app.close()
+  t.same(await seen, { log: true, draining: false })
+  await closing
+})
+
 t.test('after the delay it ends its streams and exits with 0', async t => {
   const service = await ServiceProcess.start(t, { DRAIN_DELAY_MS: '100', DRAIN_MS: '1000' })
   const { inbox } = await open(t, `${service.origin}/events?topic=news`)
