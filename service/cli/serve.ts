@@ -1,4 +1,5 @@
 import cluster from 'node:cluster'
+import { lookup } from 'node:dns/promises'
 import type { AddressInfo } from 'node:net'
 import type { Writable } from 'node:stream'
 import type { Server } from 'node:tls'
@@ -27,12 +28,21 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
   const app = await buildService(config)
   logLibraryOutput(app.log)
   renewOnSignal(config, app.server as unknown as Server, app.log)
-  await app.listen({ host: config.host, port: config.port, backlog: BACKLOG })
+  await listen(app, config)
   // A drain that fails is a bug: Node reports it and exits with 1.
   const stop = (): void => { void app.drain().then(() => process.exit(0)) }
   if (cluster.isWorker) stopOnMessage(stop)
   else stopOnSignals(stop)
   if (cluster.isPrimary) announce(addressOf(app))
+}
+
+/**
+ * Listens on a single address. For the name `localhost` Fastify would create a server for each of its addresses, and
+ * limits and timeouts are those of the first one only.
+ */
+export async function listen (app: FastifyInstance, { host, port }: ServiceConfig): Promise<void> {
+  const { address } = await lookup(host)
+  await app.listen({ host: address, port, backlog: BACKLOG })
 }
 
 function addressOf (app: FastifyInstance): AddressInfo {

@@ -18,8 +18,8 @@ export const variables = {
     default: '127.0.0.1',
     allowed: 'an IP address or "localhost"',
     read: address,
-    meaning: 'Address to listen on. Any address other than loopback requires credentials (`JWT_…`, `JWKS_URL`, ' +
-      '`PROXY_…`), unless `OPEN_TO_ALL=yes`.'
+    meaning: 'Address to listen on; `localhost` is the first address of this name. Any address other than loopback ' +
+      'requires credentials (`JWT_…`, `JWKS_URL`, `PROXY_…`), unless `OPEN_TO_ALL=yes`.'
   },
   PORT: {
     property: 'port',

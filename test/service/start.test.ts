@@ -1,8 +1,11 @@
+import dns from 'node:dns'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
+import { listen } from '../../service/cli/serve.ts'
+import { buildService, readConfig } from '../../service/index.ts'
 import { compilers } from '../../service/http/schemas/compilers.ts'
 import { originIn, run } from '../support/commands.ts'
 import { call } from '../support/service/service-app.ts'
@@ -47,4 +50,23 @@ t.test('a route with a schema fails the start if there is no validator', async t
   const app = Fastify({ schemaController: { compilersFactory: compilers } })
   app.get('/', { schema: { querystring: { type: 'object' } } }, () => '')
   await t.rejects(async () => { await app.ready() }, { message: 'a route was added before validateBySchema()' })
+})
+
+// Regression: for a name with two addresses Fastify creates a second server, which had none of the limits and timeouts.
+t.test('HOST=localhost listens on one address, however many the name has', async t => {
+  const { lookup } = dns
+  t.teardown(() => { dns.lookup = lookup })
+  const addresses = [{ address: '127.0.0.1', family: 4 }, { address: '127.0.0.2', family: 4 }]
+  const answer = (...args: unknown[]): void => {
+    const done = args.at(-1) as (...results: unknown[]) => void
+    if (args.length === 3 && (args[1] as { all?: boolean }).all) done(null, addresses)
+    else done(null, args[0] === 'localhost' ? '127.0.0.1' : args[0], 4)
+  }
+  dns.lookup = answer as typeof lookup
+  const config = readConfig({ LOG: 'memory', LOG_LEVEL: 'silent', HOST: 'localhost', PORT: '0' })
+  const app = await buildService(config)
+  t.teardown(() => app.close())
+  await listen(app, config)
+  t.match(app.addresses(), [{ address: '127.0.0.1' }])
+  t.equal(app.addresses().length, 1)
 })
