@@ -8,6 +8,7 @@ import { SiteCheck } from 'fastify-resumable-sse/auth'
 import type { ServiceConfig } from './config/config.ts'
 import { redisConnection } from './config/redis/redis-connection.ts'
 import { errors } from './errors.ts'
+import { checkHook } from './http/check-hook.ts'
 import { pathOf } from './http/quiet-log.ts'
 
 /** Host names of this machine, in the form browsers send them. */
@@ -59,20 +60,14 @@ export const authentication = fp(authenticate, {
 function checkHosts (app: FastifyInstance, hosts: readonly string[] | undefined): void {
   if (hosts === undefined) return
   const site = new SiteCheck({ hosts })
-  app.addHook('onRequest', (request, reply, done) => {
-    if (!PROBED.has(pathOf(request.url))) site.checkHost(request)
-    done()
-  })
+  app.addHook('onRequest', checkHook(request => { if (!PROBED.has(pathOf(request.url))) site.checkHost(request) }))
 }
 
 /** Without authentication, a page of another origin may change something only if `CORS_ORIGINS` allows that origin. */
 function checkPages (app: FastifyInstance, origins: readonly string[] = []): void {
   if (origins.includes('*')) return
   const site = new SiteCheck({ origins })
-  app.addHook('onRequest', (request, reply, done) => {
-    site.checkChange(request)
-    done()
-  })
+  app.addHook('onRequest', checkHook(request => site.checkChange(request)))
 }
 
 /**

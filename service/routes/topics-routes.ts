@@ -1,10 +1,9 @@
-import type {
-  FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler, HookHandlerDoneFunction
-} from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import type { PublishEvent, Published } from 'fastify-resumable-sse/topics'
 import { checkEvents, checkIdempotencyKey, checkTopic } from 'fastify-resumable-sse/topics'
 import { ignoreBodies, readEvents } from '../http/bodies/bodies.ts'
 import type { BodyLimits } from '../http/bodies/bodies.ts'
+import { checkHook } from '../http/check-hook.ts'
 import type { ResponseGate } from '../http/response-gate.ts'
 import { historyRoute } from './history-route.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
@@ -75,10 +74,7 @@ function finishingRoutes (app: FastifyInstance): void {
 }
 
 /** Before the body is read. Without authentication there is no grant. */
-function checkPublish ({ grant, params }: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-  grant?.checkPublish((params as TopicRoute['Params']).topic)
-  done()
-}
+const checkPublish = checkHook(({ grant, params }) => grant?.checkPublish((params as TopicRoute['Params']).topic))
 
 /** A client that may publish or subscribe may also see the state. */
 async function checkLook ({ grant, params }: FastifyRequest): Promise<void> {

@@ -31,7 +31,7 @@ async function inflateBodies (app: FastifyInstance): Promise<void> {
     if (create === undefined) {
       // RFC 9110, 12.5.3: the codings that would have been accepted.
       reply.header('accept-encoding', ENCODINGS.join(', '))
-      throw new errors.SERVICE_BAD_ENCODING(ENCODINGS.join(', '), show(encoding))
+      return done(new errors.SERVICE_BAD_ENCODING(ENCODINGS.join(', '), show(encoding)))
     }
     const inflated = inflate(payload, create(), encoding)
     // Nothing is read after the response.

@@ -1,11 +1,12 @@
 import { maxHeaderSize, METHODS } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { show } from 'fastify-resumable-sse'
 import type { BodyLimits } from '../bodies/bodies.ts'
 import { errors } from '../../errors.ts'
 import { isLive } from '../bodies/live-requests.ts'
+import { checkHook } from '../check-hook.ts'
 import { pathOf } from '../quiet-log.ts'
 import { errorBodyOf } from '../error-body.ts'
 
@@ -152,14 +153,13 @@ export function rejectPath ({ method, url, originalUrl }: FastifyRequest, reply:
 }
 
 /** HTTP/1.1 requires Host; Node's own response to a request without it has no body. */
-function rejectWithoutHost ({ raw }: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+const rejectWithoutHost = checkHook(({ raw }) => {
   if (raw.httpVersion === '1.1' && raw.headers.host === undefined) {
     throw new errors.SERVICE_BAD_REQUEST('the header Host is missing')
   }
   // RFC 9112, 3.2. Node uses the first one, but a proxy in front of the service may have used another.
   if (hostsIn(raw.rawHeaders) > 1) throw new errors.SERVICE_BAD_REQUEST('the header Host is repeated')
-  done()
-}
+})
 
 /** `names` is a list in which values follow names. */
 function hostsIn (names: readonly string[]): number {
