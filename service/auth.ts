@@ -17,16 +17,19 @@ const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]']
 /** Probes and collectors connect by IP address, and these paths reveal nothing about topics. */
 const PROBED = new Set(['/healthz', '/readyz', '/metrics'])
 
-/** Paths that require no grant. */
-const isOpen = (url: string): boolean =>
-  PROBED.has(url) || url === '/openapi.json' || url === '/' || url === '/favicon.ico' || url.startsWith('/console')
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True for a route that requires no grant. Default: it requires one once credentials are configured. */
+    isPublic?: boolean
+  }
+}
 
 /** True for the route for which one-time tokens are issued. */
 export const takesTokens = ({ url }: Pick<RouteOptions, 'url'>): boolean => url === '/events'
 
 /** True for a route that requires a grant once credentials are configured. */
-export const needsGrant = (route: Pick<RouteOptions, 'url' | 'method'>): boolean =>
-  !isOpen(route.url) && !isPreflight(route)
+export const needsGrant = ({ method, config }: Pick<RouteOptions, 'method' | 'config'>): boolean =>
+  config?.isPublic !== true && method !== 'OPTIONS'
 
 /** True when requests must present credentials. */
 export function asksForCredentials ({ jwtSecret, jwtPublicKey, jwksUrl, proxyHeader }: ServiceConfig): boolean {
@@ -75,15 +78,13 @@ function checkPages (app: FastifyInstance, origins: readonly string[] = []): voi
  * the stream that it was issued for would be rejected because the token is already in use.
  */
 function keepTokensForStreams (app: FastifyInstance): void {
-  app.addHook('onRequest', async ({ routeOptions: { url, method }, query, headers }, reply) => {
-    if (url === undefined || takesTokens({ url }) || !needsGrant({ url, method })) return
+  app.addHook('onRequest', async ({ routeOptions: { url, method, config }, query, headers }, reply) => {
+    if (url === undefined || takesTokens({ url }) || !needsGrant({ method, config })) return
     if (headers.authorization !== undefined || !('ot' in (query as object))) return
     reply.header('www-authenticate', 'Bearer')
     throw new errors.SERVICE_TOKEN_FOR_STREAM(url)
   })
 }
-
-const isPreflight = ({ method }: Pick<RouteOptions, 'method'>): boolean => method === 'OPTIONS'
 
 function warnIfOpen (app: FastifyInstance, { isOpenToAll }: ServiceConfig): void {
   if (isOpenToAll) {

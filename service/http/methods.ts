@@ -8,19 +8,23 @@ const ALL = METHODS.filter(method => method !== 'CONNECT')
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The methods of each path that has routes. */
-    methodsByPath: ReadonlyMap<string, ReadonlySet<string>>
+    /** The methods of each path that has routes, and whether these are public. */
+    methodsByPath: ReadonlyMap<string, PathMethods>
   }
 }
 
+interface PathMethods { readonly methods: ReadonlySet<string>, readonly isPublic: boolean }
+
 async function watchMethods (app: FastifyInstance): Promise<void> {
   for (const method of ALL) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
-  const known = new Map<string, Set<string>>()
+  const known = new Map<string, PathMethods>()
   app.decorate('methodsByPath', known)
-  app.addHook('onRoute', ({ url, method }) => {
-    const methods = known.get(url) ?? new Set()
-    for (const each of [method].flat()) methods.add(each)
-    known.set(url, methods)
+  app.addHook('onRoute', ({ url, method, config }) => {
+    const { methods = [], isPublic = true } = known.get(url) ?? {}
+    known.set(url, {
+      methods: new Set([...methods, ...[method].flat()]),
+      isPublic: isPublic && config?.isPublic === true
+    })
   })
 }
 
@@ -35,7 +39,7 @@ export const methods = fp(watchMethods, { name: 'service-methods', dependencies:
  * responds with 404 to both.
  */
 async function answerOtherMethods (app: FastifyInstance): Promise<void> {
-  for (const [url, methods] of [...app.methodsByPath]) answerOthers(app, url, [...methods, 'OPTIONS'])
+  for (const [url, path] of [...app.methodsByPath]) answerOthers(app, url, path)
 }
 
 export const otherMethods = fp(answerOtherMethods, {
@@ -43,7 +47,8 @@ export const otherMethods = fp(answerOtherMethods, {
   dependencies: ['service-methods', 'service-routes']
 })
 
-function answerOthers (app: FastifyInstance, url: string, allowed: string[]): void {
+function answerOthers (app: FastifyInstance, url: string, { methods, isPublic }: PathMethods): void {
+  const allowed = [...methods, 'OPTIONS']
   const allow = allowed.join(', ')
   const tell = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
     reply.header('allow', allow).code(204).send()
@@ -51,7 +56,7 @@ function answerOthers (app: FastifyInstance, url: string, allowed: string[]): vo
     reply.header('allow', allow)
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(url, allow, request.method)
   }
-  const route = { url, exposeHeadRoute: false, schema: { hide: true } }
+  const route = { url, exposeHeadRoute: false, schema: { hide: true }, config: { isPublic } }
   // Runs before the body is read, because it does not matter whether that is valid.
   app.route({ ...route, method: 'OPTIONS', onRequest: tell, handler: tell })
   app.route({

@@ -71,5 +71,7 @@ const schema = {
 /** `GET /metrics`, in the format of Prometheus; for all workers, whichever receives the request. */
 export function metricsRoute (app: FastifyInstance): void {
   const tell = tellerOf(app.metrics)
-  app.get('/metrics', { schema }, async (request, reply) => reply.type(app.metrics.contentType).send(await tell()))
+  app.get('/metrics', { schema, config: { isPublic: true } }, async (request, reply) => (
+    reply.type(app.metrics.contentType).send(await tell())
+  ))
 }

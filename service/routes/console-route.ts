@@ -12,6 +12,8 @@ const FILES = {
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' }
 }
 
+const PUBLIC = { schema: { hide: true }, config: { isPublic: true } }
+
 /** The page runs only its own script and connects only to this service; text never becomes markup or script. */
 const POLICY = [
   "default-src 'none'",
@@ -39,13 +41,13 @@ const HEADERS = {
 export async function consoleRoute (app: FastifyInstance): Promise<void> {
   for (const [url, { file, type }] of Object.entries(FILES)) {
     const content = await readFile(new URL(file, FOLDER))
-    app.get(url, { schema: { hide: true } }, (request, reply) => reply.headers(HEADERS).type(type).send(content))
+    app.get(url, PUBLIC, (request, reply) => reply.headers(HEADERS).type(type).send(content))
   }
   // Browsers request it with every page; the console has none.
-  app.get('/favicon.ico', { schema: { hide: true } }, (request, reply) => (
+  app.get('/favicon.ico', PUBLIC, (request, reply) => (
     reply.header('cache-control', 'max-age=86400').code(204).send()
   ))
-  app.get('/', { schema: { hide: true } }, leadToConsole)
+  app.get('/', PUBLIC, leadToConsole)
 }
 
 /**

@@ -72,8 +72,10 @@ const readySchema = {
 /** `GET /healthz`: the process is alive. `GET /readyz`: whether it should receive clients, 200 or 503, and why. */
 export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit): void {
   const checkLog = createLogCheck(log)
-  app.get('/healthz', { schema: healthSchema }, async () => ({ status: 'ok' }))
-  app.get<{ Querystring: { check?: string } }>('/readyz', { schema: readySchema }, async (request, reply) => {
+  const config = { isPublic: true }
+  app.get('/healthz', { schema: healthSchema, config }, async () => ({ status: 'ok' }))
+  const options = { schema: readySchema, config }
+  app.get<{ Querystring: { check?: string } }>('/readyz', options, async (request, reply) => {
     const { check } = request.query
     const checks: Record<string, Check> = {
       log: await checkLog(),

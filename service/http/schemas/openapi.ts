@@ -81,5 +81,5 @@ export function openapiRoute (app: FastifyInstance): void {
     summary: 'This document',
     response: { 200: { type: 'object', additionalProperties: true, description: 'OpenAPI 3.1' } }
   }
-  app.get('/openapi.json', { schema }, () => app.swagger())
+  app.get('/openapi.json', { schema, config: { isPublic: true } }, () => app.swagger())
 }
