@@ -1,5 +1,4 @@
-import { PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
-import { authChecks } from 'fastify-resumable-sse/auth'
+import { authChecks, PUBLIC_KEY_ALGORITHMS } from 'fastify-resumable-sse/auth'
 import { weaknessOf } from './secrets/secret.ts'
 import { anyText, duration, list, oneOf, proxies, PROXIES, readableFile, unreadable } from './variable.ts'
 import type { Read, Variable } from './variable.ts'

@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { checkSubscribeOptions } from 'fastify-resumable-sse/topics'
+import { checkSubscribeOptions, checkTopics } from 'fastify-resumable-sse/topics'
 import type { SubscribeOptions } from 'fastify-resumable-sse/topics'
 import { PROXY_LIFETIME_MS } from 'fastify-resumable-sse/auth'
-import { checkTopics } from 'fastify-resumable-sse/topics'
 import { parseDuration } from '../config/duration.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { toInteger } from '../http/to-integer.ts'
 import { streamHeaders, streamQuery } from '../http/schemas/request-schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 
@@ -97,15 +97,9 @@ async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
             .join(', ')
         }),
     ...(envelope === undefined ? {} : { envelope: toBoolean(envelope) }),
-    ...(last === undefined ? {} : { last: toInteger(last, 9) }),
+    ...(last === undefined ? {} : { last: toInteger(last) }),
     ...(number === undefined ? {} : { starting_after: toInteger(number, 16) })
   } as Query
-}
-
-/** Digits that are longer than any valid value are left unchanged, for the schema to reject. */
-function toInteger (text: unknown, maxDigits: number): unknown {
-  const isInteger = typeof text === 'string' && /^-?\d+$/.test(text) && text.length <= maxDigits
-  return isInteger ? Number(text) : text
 }
 
 function toBoolean (text: unknown): unknown {

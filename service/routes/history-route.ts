@@ -5,6 +5,7 @@ import { checkTopic, DEFAULT_READ_BYTES, Turns } from 'fastify-resumable-sse/top
 import { errors } from '../errors.ts'
 import type { Grow, ResponseGate } from '../http/response-gate.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { toInteger } from '../http/to-integer.ts'
 import { historyQuery, topicParams } from '../http/schemas/request-schemas.ts'
 
 interface HistoryRoute {
@@ -100,13 +101,9 @@ async function readQuery (request: FastifyRequest<HistoryRoute>): Promise<void> 
   request.query = {
     ...rest,
     ...after === undefined ? {} : { after: [after].flat().join(', ') },
-    ...limit === undefined ? {} : { limit: toNumber(limit) },
-    ...maxBytes === undefined ? {} : { maxBytes: toNumber(maxBytes) }
+    ...limit === undefined ? {} : { limit: toInteger(limit) },
+    ...maxBytes === undefined ? {} : { maxBytes: toInteger(maxBytes) }
   } as HistoryRoute['Querystring']
-}
-
-function toNumber (value: unknown): unknown {
-  return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value
 }
 
 async function checkSubscribe ({ grant, params }: FastifyRequest): Promise<void> {

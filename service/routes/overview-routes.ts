@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { SseStream } from 'fastify-resumable-sse'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { toInteger } from '../http/to-integer.ts'
 import { overviewQuery } from '../http/schemas/request-schemas.ts'
 
 interface OverviewRoute { Querystring: { limit?: number } }
@@ -90,6 +91,6 @@ function limitOf ({ query }: FastifyRequest<OverviewRoute>): number {
 /** Converts digits to a number; the schema checks the rest. */
 async function readQuery (request: FastifyRequest<OverviewRoute>): Promise<void> {
   const { limit, ...rest } = request.query as { limit?: unknown }
-  const read = typeof limit === 'string' && /^\d{1,9}$/.test(limit) ? Number(limit) : limit
-  request.query = { ...rest, ...(limit === undefined ? {} : { limit: read }) } as OverviewRoute['Querystring']
+  const read = limit === undefined ? rest : { ...rest, limit: toInteger(limit) }
+  request.query = read as OverviewRoute['Querystring']
 }

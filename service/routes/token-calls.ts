@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
+import { MAX_CURSOR_TOPICS } from 'fastify-resumable-sse/topics'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
 
 const tags = ['Stream']
@@ -20,7 +21,7 @@ const SCHEMAS: Partial<Record<string, FastifySchema>> = {
         topics: {
           type: 'array',
           minItems: 1,
-          maxItems: 44,
+          maxItems: MAX_CURSOR_TOPICS,
           items: { type: 'string', minLength: 1, maxLength: 256, pattern: '^[A-Za-z0-9._~:@/*-]+$' },
           description:
             'Topics, or patterns such as orders.*, that the token is for. ' +

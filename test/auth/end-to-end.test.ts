@@ -1,6 +1,5 @@
 import t from 'tap'
-import { MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { Grant } from '../../plugin/auth/index.ts'
+import { Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
 import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 

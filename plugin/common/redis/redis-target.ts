@@ -1,6 +1,5 @@
-import type { Cluster, Redis } from 'ioredis'
+import type { Cluster, ClusterNode, Redis, RedisOptions as AllRedisOptions } from 'ioredis'
 import { ClusterClient, RedisClient } from './ioredis.ts'
-import type { ClusterNode, RedisOptions as AllRedisOptions } from 'ioredis'
 import type { OptionError } from '../option-check.ts'
 import { show } from '../show.ts'
 

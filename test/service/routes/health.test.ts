@@ -137,8 +137,8 @@ t.test('an app that drains reports it, rejects streams and closes by itself; one
   t.equal(quick.app.server.listening, false)
 })
 
-// Regression: preClose hooks run one after the other, and the state was set by a hook after the plugin's, which waits for
-// the streams: a plain close() stayed ready until they had ended.
+// Regression: preClose hooks run one after the other, and the state was set by a hook after the plugin's, which waits
+// for the streams: a plain close() stayed ready until they had ended.
 t.test('an app that closes is no longer ready while its streams end', async t => {
   const { app, origin } = await TestService.start(t)
   const { inbox } = await open(t, `${origin}/events?topic=news`)
