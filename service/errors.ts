@@ -35,7 +35,7 @@ export const errors = {
   /** The topic of a live publish ended, or has another producer, before the end of the body. */
   SERVICE_PRODUCER_ENDED: defineError(
     'SERVICE_PRODUCER_ENDED',
-    'topic "%s" takes no more events of this producer: %s',
+    'topic "%s" accepts no more events from this producer: %s',
     409
   ),
   /** The process has the maximum number of streams. */

@@ -127,10 +127,9 @@ export class Authenticator {
   }
 }
 
-const EXPIRED = 'what these credentials granted has expired: get new ones'
-const REVOKED = 'what these credentials granted was taken back: get new ones'
-const TOO_OLD =
-  'the token is older than what is remembered of revocations, so that it may have been revoked: get a new one'
+const EXPIRED = 'the credentials have expired: request new ones'
+const REVOKED = 'the credentials were revoked: request new ones'
+const TOO_OLD = 'the token predates the stored revocations and may have been revoked: request a new one'
 
 /** The credentials that a request may send. */
 const CREDENTIALS: Record<GrantSource, string> = {
@@ -145,7 +144,7 @@ const REFUSALS: Record<GrantSource, string> = {
   bearer: 'the token is not valid: get a new one',
   token: 'the one-time token is not valid, was used before, or is too old: get a new one',
   cookie: 'the session is not valid any more: sign in again',
-  proxy: 'the proxy names nobody who may come in: sign in as somebody else'
+  proxy: 'the user named by the proxy has no access: sign in as a different user'
 }
 
 function toGrant ({ grant }: VerifiedCredential, { kind }: Credential): Grant {

@@ -93,7 +93,7 @@ export const errors = {
   /** A page of an origin that is not listed tried to use credentials that the browser sends automatically. */
   FST_SSE_BAD_ORIGIN: defineError('FST_SSE_BAD_ORIGIN', '%s', 403),
   /** The Host header is not one of the accepted hosts. */
-  FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'the Host %s is not served here: %s', 421),
+  FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'Host %s is not allowed: %s', 421),
   /** The keys for verifying tokens cannot be fetched. */
   FST_SSE_KEYS_UNAVAILABLE: defineError(
     'FST_SSE_KEYS_UNAVAILABLE',

@@ -100,7 +100,7 @@ export class LogLimit {
     const durationMs = Math.round(performance.now() - beganAt)
     this.#reporter!.warn(
       { trouble: kind, requests, durationMs },
-      'this many requests had the same problem since it was first logged'
+      'repeated problem: further requests were not logged individually'
     )
   }
 }

@@ -27,8 +27,10 @@ interface EventsRoute {
 const schema = {
   tags: ['Stream'],
   operationId: 'subscribe',
-  summary: 'Listen',
-  description: 'A stream of Server-Sent Events without an end of its own. HEAD returns its headers and opens none.',
+  summary: 'Subscribe to topics',
+  description:
+    'An event stream that stays open until the client disconnects or all topics are closed. ' +
+      'HEAD returns its headers and opens none.',
   querystring: streamQuery,
   headers: streamHeaders,
   response: {

@@ -30,7 +30,7 @@ const readiness = {
 const healthSchema = {
   tags: ['Service'],
   operationId: 'getHealth',
-  summary: 'Alive',
+  summary: 'Liveness probe',
   response: {
     200: {
       type: 'object',
@@ -44,7 +44,7 @@ const healthSchema = {
 const readySchema = {
   tags: ['Service'],
   operationId: 'getReadiness',
-  summary: 'Ready for clients',
+  summary: 'Readiness probe',
   querystring: {
     type: 'object',
     properties: {

@@ -134,7 +134,7 @@ t.test('a subject that is revoked between the check of its credentials and its s
   await asked.promise
   await app.auth.revoke({ subject: 'alice' })
   answer.settle()
-  t.match(await stream, { status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /was taken back/ } })
+  t.match(await stream, { status: 401, json: { code: 'FST_SSE_UNAUTHORIZED', message: /were revoked/ } })
 })
 
 // It was authenticated when its head came, and its body may take two minutes.

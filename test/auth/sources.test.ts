@@ -342,7 +342,7 @@ t.test('the application can decide what a subject of the proxy may do', async t 
   })
   t.match(await ask(t, `${origin}/me`, { 'x-user': 'alice' }), { status: 200, json: { subscribe: ['b'] } })
   t.match(await ask(t, `${origin}/me`, { 'x-user': 'mallory' }), {
-    status: 401, json: { message: /the proxy names nobody who may come in/ }
+    status: 401, json: { message: /the user named by the proxy has no access/ }
   })
 })
 

@@ -43,7 +43,7 @@ for (const [reason, begin, end] of [
         async () => await log.locate('a', ORIGIN).then(({ ends }) => ends.count === 1, () => false) && log.isHealthy
       )
     }
-    t.match(lines, [{ problem: new RegExp(`^${reason}`), message: 'redis: Redis refuses to write' }])
+    t.match(lines, [{ problem: new RegExp(`^${reason}`), message: 'redis: Redis rejects writes' }])
     await call(end)
     await until(async () => await append('a') === undefined)
     t.equal(log.health.problem, undefined)

@@ -120,7 +120,7 @@ t.test('the log lines of the service that the runbook quotes are in its source',
   const quoted = [
     'a worker exited; starting a replacement',
     'workers did not exit in time and are killed',
-    'this many requests had the same problem since it was first logged'
+    'repeated problem: further requests were not logged individually'
   ]
   for (const line of quoted) t.ok(source.includes(`'${line}'`) && runbook.includes(`\`${line}\``), line)
 })

@@ -26,7 +26,7 @@ export class WriteRefusal {
     this.stop()
     this.#key = key
     this.#timer = setTimeout(() => this.end(key), this.#rememberedMs).unref()
-    this.#trouble.begin(WRITES, reason, 'Redis refuses to write')
+    this.#trouble.begin(WRITES, reason, 'Redis rejects writes')
   }
 
   /** Redis accepted a write to this key. Another key may be on a cluster node that has no problem. */

@@ -48,9 +48,8 @@ function inflate (payload: RequestPayload, inflater: Transform, encoding: string
   payload.on('data', (chunk: Buffer) => { inflated.receivedEncodedLength += chunk.length })
   payload.on('error', error => { inflated.destroy(error) })
   // Registered before Fastify's own listener, which passes the error on unchanged.
-  inflated.on('error', error =>
-    Object.assign(error, new errors.SERVICE_BAD_BODY(`is not ${encoding}, as content-encoding says`))
-  )
+  const problem = `is not valid ${encoding}, although Content-Encoding is ${encoding}`
+  inflated.on('error', error => Object.assign(error, new errors.SERVICE_BAD_BODY(problem)))
   payload.pipe(inflated)
   return inflated
 }

@@ -149,7 +149,7 @@ export function rejectPath ({ method, url, originalUrl }: FastifyRequest, reply:
       show(decodeURIComponent(url.slice(UNKNOWN_METHOD.length)))
     )
   }
-  throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} is not encoded as it should be`)
+  throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} has invalid percent-encoding`)
 }
 
 /** HTTP/1.1 requires Host; Node's own response to a request without it has no body. */

@@ -23,11 +23,11 @@ async function describeRoutes (app: FastifyInstance, { config }: { config: Servi
         version: packageVersion(),
         license: { name: 'MIT', identifier: 'MIT' }
       },
-      servers: [{ url: '/', description: 'Where this document comes from' }],
+      servers: [{ url: '/', description: 'This server' }],
       ...asksForCredentials(config) ? {} : { security: [] },
       components: { securitySchemes: securitySchemes(config) },
       tags: [
-        { name: 'Stream', description: 'Listening' },
+        { name: 'Stream', description: 'Event streams' },
         { name: 'Topics', description: 'Publishing, and the state of topics' },
         { name: 'Service', description: 'The service itself' }
       ]

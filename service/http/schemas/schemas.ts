@@ -75,7 +75,7 @@ export const event = {
 
 const published = {
   $id: 'Published',
-  title: 'What was published',
+  title: 'Published event ids',
   type: 'object',
   properties: {
     id: { type: 'string', description: 'Id of the event, if one was published' },
@@ -100,10 +100,10 @@ const topicInfo = {
       enum: ['closed', 'done', 'stopped', 'failed', 'lost', null],
       description: 'Why the topic was closed; null while it is open'
     },
-    message: { type: ['string', 'null'], description: 'What the producer said about its failure' },
+    message: { type: ['string', 'null'], description: 'The producer\'s error message' },
     producer: {
       type: ['object', 'null'],
-      description: 'The producer that is at work; null when there is none',
+      description: 'The active producer; null when there is none',
       required: ['lease', 'holder', 'accepted', 'remainingMs'],
       properties: {
         lease: { type: 'integer' },
@@ -192,7 +192,7 @@ const topicList = {
         }
       }
     },
-    total: { type: 'integer', description: 'How many topics there are without a limit' }
+    total: { type: 'integer', description: 'Total number of topics, ignoring `limit`' }
   },
   examples: [{ topics: [{ topic: 'news', last: ID, subscribers: 1 }], total: 1 }]
 } as const

@@ -219,7 +219,7 @@ t.test('a body that is not compressed as declared, or was cut off, is rejected',
         else {
           t.match(
             shape(answer),
-            refused(400, 'SERVICE_BAD_BODY', new RegExp(`the body is not ${encoding}, as content-encoding says`)),
+            refused(400, 'SERVICE_BAD_BODY', new RegExp(`the body is not valid ${encoding}, although Content-Encoding is ${encoding}`)),
           `${encoding} ${type} ${body.length}`
           )
         }
