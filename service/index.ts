@@ -33,7 +33,7 @@ import { StreamLimits } from './streams/stream-limits.ts'
 import { applyTimeouts, TIMEOUTS } from './http/connections/timeouts.ts'
 import type { Timeouts } from './http/connections/timeouts.ts'
 import { secureOptions } from './http/connections/tls.ts'
-import { tokenCalls } from './routes/token-calls.ts'
+import { tokenCalls } from './routes/token-route-schemas.ts'
 import { onClientError, handleMalformed, routableUrl } from './http/connections/malformed-requests.ts'
 
 export { ConfigError, readConfig } from './config/read-config.ts'

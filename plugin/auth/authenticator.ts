@@ -12,7 +12,7 @@ import type { GrantedStream, GrantedStreams } from './grants/granted-streams.ts'
 import type { AuthOptions } from './options.ts'
 import { proxySource } from './proxy.ts'
 import type { Revocation } from './grants/revocation.ts'
-import { SiteCheck } from './credentials/site.ts'
+import { SiteCheck } from './credentials/site-check.ts'
 import { tokenSource } from './one-time/token-credential.ts'
 
 interface AuthenticatorInit {

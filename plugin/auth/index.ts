@@ -43,7 +43,7 @@ export { isFrom, PROXY_LIFETIME_MS, toBlockList } from './proxy.ts'
 export type { ProxyOptions } from './proxy.ts'
 export { authChecks, problemWithKey } from './options.ts'
 export { PUBLIC_KEY_ALGORITHMS } from './jwt/jwt-options.ts'
-export { SiteCheck } from './credentials/site.ts'
+export { SiteCheck } from './credentials/site-check.ts'
 
 /** `app.auth`. */
 export interface Auth {

@@ -12,7 +12,7 @@ import type { Drain } from '../streams/drain.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 import { consoleRoute } from './console-route.ts'
 import { eventsRoute } from './events-route.ts'
-import { healthRoutes } from './health.ts'
+import { healthRoutes } from './health-routes.ts'
 import { overviewRoutes } from './overview-routes.ts'
 import { topicsRoutes } from './topics-routes.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { REDACTED, redactUrls, searchFor } from './credentials.ts'
-import type { RawRequest } from './credentials.ts'
+import { REDACTED, redactUrls, searchFor } from './redact-url.ts'
+import type { RawRequest } from './redact-url.ts'
 
 type LoggerFactory = FastifyInstance['childLoggerFactory']
 type Serialize = (value: unknown) => unknown

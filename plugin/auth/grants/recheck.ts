@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { answerInTime } from '../answer.ts'
+import { answerInTime } from '../with-timeout.ts'
 import type { GrantedStream, GrantedStreams } from './granted-streams.ts'
 
 /** Maximum number of concurrent calls to the application. */

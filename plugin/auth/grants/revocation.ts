@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { answerInTime } from '../answer.ts'
+import { answerInTime } from '../with-timeout.ts'
 import type { Grant } from './grant.ts'
 import { GrantWatches } from './grant-watches.ts'
 import type { GrantedStreams } from './granted-streams.ts'

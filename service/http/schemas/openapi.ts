@@ -5,7 +5,7 @@ import type { ServiceConfig } from '../../config/config.ts'
 import { asksForCredentials } from '../../auth.ts'
 import { packageVersion } from '../../version.ts'
 import { addSchemas } from './schemas.ts'
-import { describeSecurity, securitySchemes } from '../security.ts'
+import { describeSecurity, securitySchemes } from './security-schemes.ts'
 import { validateBySchema } from './validator.ts'
 
 /** Describes and validates all routes that are added after this call by their schemas. */

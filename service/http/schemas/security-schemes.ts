@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import { asksForCredentials, needsGrant, takesTokens } from '../auth.ts'
-import type { ServiceConfig } from '../config/config.ts'
+import { asksForCredentials, needsGrant, takesTokens } from '../../auth.ts'
+import type { ServiceConfig } from '../../config/config.ts'
 
 /** An authentication scheme, as OpenAPI describes it. */
 type SecurityScheme = { description: string } & (
