@@ -39,6 +39,29 @@ app.register(sse)
 app.get('/', (request, reply) => reply.sse('hello', { retryMs: false }))
 app.inject('/').then(({ body }) => console.log(body.includes('data: hello')))
 `
+/** Imports each export, and prints how that ended. */
+const EXPORTS = `
+import { createRequire } from 'node:module'
+const { exports } = createRequire(import.meta.url)('fastify-resumable-sse/package.json')
+const ended = {}
+for (const name of Object.keys(exports).filter(name => name !== './package.json')) {
+  ended[name] = await import('fastify-resumable-sse' + name.slice(1)).then(
+    () => 'loaded', ({ message }) => message.replace(/ imported from .*/s, '')
+  )
+}
+console.log(JSON.stringify(ended))
+`
+/** Regression: with only a proxy's header, `auth` could not be imported without the package of one-time tokens. */
+const AUTH = `
+import Fastify from 'fastify'
+import sse from 'fastify-resumable-sse'
+import { auth, MemoryTokenStore } from 'fastify-resumable-sse/auth'
+const proxy = { header: 'x-user', from: ['127.0.0.1'] }
+await Fastify().register(sse).register(auth, { proxy })
+await Fastify().register(sse).register(auth, { proxy, oneTimeToken: { store: new MemoryTokenStore() } }).then(
+  () => console.log('registered'), ({ message }) => console.log(message)
+)
+`
 /** Needed by only one export or option, so the main export must not load them. */
 const HEAVY = [
   'ioredis', 'lmdb', 'jose', '@fastify/rate-limit', '@fastify/cookie', 'eventsource-parser', 'cluster-key-slot'
@@ -57,6 +80,8 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
       'esm.mjs': ESM,
       'common.cjs': COMMON_JS,
       'hook.mjs': HOOK,
+      'exports.mjs': EXPORTS,
+      'auth.mjs': AUTH,
       'import.mjs': "import 'fastify-resumable-sse'\nimport { createRequire } from " +
         "'node:module'\nconsole.log(Object.keys(createRequire(import.meta.url).cache).join('\\n'))\n"
     }
@@ -76,6 +101,23 @@ t.test('the library: small, light, complete, and usable from ESM and CommonJS', 
   const loaded = required + readFileSync(join(folder, 'loaded.txt'), 'utf8')
   t.match(loaded, /fastify-resumable-sse\/dist\/index\.js/)
   t.same(HEAVY.filter(name => loaded.includes(`node_modules/${name}/`)), [])
+
+  t.same(
+    await succeed(folder, process.execPath, ['exports.mjs']).then(JSON.parse),
+    {
+      ...Object.fromEntries(['.', './auth', './topics', './ai', './testing'].map(name => [name, 'loaded'])),
+      './client': "Cannot find package 'eventsource-parser'",
+      './auth/lmdb': 'LmdbTokenStore needs the package "lmdb": run "npm install lmdb"',
+      './auth/redis': 'Redis needs the package "ioredis": run "npm install ioredis"',
+      './topics/lmdb': 'LmdbLog needs the package "lmdb": run "npm install lmdb"',
+      './topics/redis': 'Redis needs the package "ioredis": run "npm install ioredis"'
+    },
+    'without the optional peers, an export loads, or its error names the package'
+  )
+  t.equal(
+    await succeed(folder, process.execPath, ['auth.mjs']),
+    'the option "oneTimeToken" needs the package "@fastify/rate-limit": run "npm install @fastify/rate-limit"\n'
+  )
 
   const home = join(folder, 'node_modules/fastify-resumable-sse')
   for (const file of [

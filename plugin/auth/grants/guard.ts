@@ -8,7 +8,7 @@ import { StreamPayload } from '../../reply/response/payload.ts'
 import type { Authenticator } from '../authenticator.ts'
 import type { OneTimeUse } from '../credentials/credential.ts'
 import type { Grant } from './grant.ts'
-import { TOKEN_PARAMETER } from '../one-time/one-time-tokens.ts'
+import { TOKEN_PARAMETER } from '../one-time/token-parameter.ts'
 
 const kSeen = Symbol('fastify-resumable-sse.grant')
 /**

@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { open } from 'lmdb'
+import type * as Lmdb from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
 import { checkLmdbRoom } from '../../common/lmdb-room.ts'
 import { checkOptions, folderPath, isFunction } from '../../common/option-check.ts'
 import type { OptionCheck } from '../../common/option-check.ts'
+import { requirePeer } from '../../common/peer.ts'
 import { errors } from '../../reply/errors.ts'
 import { MemoryTokenStore } from './memory-token-store.ts'
 import type { TokenTables } from './memory-token-store.ts'
@@ -17,6 +18,8 @@ import type {
   TokenRecord,
   TokenStore
 } from './token-store.ts'
+
+const { open } = requirePeer<typeof Lmdb>('lmdb', 'LmdbTokenStore')
 
 export interface LmdbTokenStoreOptions {
   /**

@@ -10,6 +10,7 @@ import { RateLimit } from './rate-limits.ts'
 import type { RateCounter } from './rate-limits.ts'
 import { RateWindows } from './rate-windows.ts'
 import { cookieLines, cookieName, readSecret } from './resume-cookie.ts'
+import { TOKEN_PARAMETER } from './token-parameter.ts'
 import type { StoredToken, PresentedToken, SessionLimits, TokenStore } from './token-store.ts'
 
 /**
@@ -19,9 +20,6 @@ export interface IssuedToken { token: string, expiresIn: number, session: string
 
 /** A token or session that was found but not spent yet. */
 export interface FoundToken { kind: StoredToken['kind'], grant: Grant, presented: PresentedToken }
-
-/** Name of the query parameter. */
-export const TOKEN_PARAMETER = 'ot'
 
 const TOKEN = /^[\w-]{43}$/
 
