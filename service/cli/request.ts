@@ -73,10 +73,14 @@ export async function readAnswer (response: Omit<Answer, 'text'> & Body): Promis
   return { status, statusText, headers, text }
 }
 
+/** Added to a 401, whose message is about HTTP requests: how the commands send a token. */
+const TOKEN_HINT = ' (set RESUMABLE_SSE_TOKEN or --token)'
+
 /** One line that describes an error response to a user. */
 export function describeAnswer ({ status, statusText, text }: Pick<Answer, 'status' | 'statusText' | 'text'>): string {
   const { code, message } = parse(text)
-  return printable(typeof message === 'string' ? `${status} ${code}: ${message}` : `${status} ${statusText}`.trim())
+  const line = typeof message === 'string' ? `${status} ${code}: ${message}` : `${status} ${statusText}`.trim()
+  return printable(status === 401 ? line + TOKEN_HINT : line)
 }
 
 /** The response may come from a proxy, in any format. */

@@ -100,7 +100,8 @@ class Tail {
 
   /** In the service's own words, including the code, if there was a response. */
   #describe ({ message, status }: { message: string, status?: number | undefined }): string {
-    return status === undefined || this.#answer === undefined ? printable(message) : this.#answer
+    if (status !== undefined && this.#answer !== undefined) return this.#answer
+    return message === BROKEN ? 'the connection was lost' : printable(message)
   }
 
   async #take (item: StreamItem): Promise<void> {
@@ -132,6 +133,9 @@ class Tail {
   }
 }
 
+/** What fetch reports if a response breaks off. */
+const BROKEN = 'terminated'
+
 /** Shown if a server does not send the topics of events. */
 const UNKNOWN = '?'
 
@@ -149,8 +153,8 @@ function topicsOf ({ others }: Call): string[] {
   const pattern = others.find(topic => topic.includes('*'))
   if (others.length === 0 || others.includes('')) throw new UsageError('tail needs a topic')
   if (pattern !== undefined) {
-    const advice = 'name each one, as in tail build/1 build/2'
-    throw new UsageError(`a topic is named in full, saw ${JSON.stringify(pattern)}: ${advice}`)
+    const advice = 'list each topic, as in tail build/1 build/2'
+    throw new UsageError(`tail accepts no wildcards, saw ${JSON.stringify(pattern)}: ${advice}`)
   }
   return [...new Set(others)].sort()
 }
