@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { SseStream, StreamCloseMessage } from '../../plugin/index.ts'
 import type { GrantInit } from '../../plugin/auth/index.ts'
-import { startExpiry } from '../../plugin/auth/grants/expiry.ts'
+import { startExpiry, warn } from '../../plugin/auth/grants/expiry.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 import { buildApp, listen } from '../support/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
@@ -80,12 +80,25 @@ for (const slowClient of ['close', 'drop'] as const) {
     response.pause()
     await stream.send({ data: 'x'.repeat(20_000_000) })
     await stuck(stream)
-    t.teardown(startExpiry(stream, Date.now() + 3_600_000, 7_200_000))
+    warn(stream, Date.now() + 3_600_000)
     t.equal(stream.isOpen, true)
     response.resume()
     await inbox.until('event: stream.expiring\ndata: {"expiresIn":3600}')
   })
 }
+
+// Regression: with tokens of a minute, such as Keycloak's, each new stream was warned at once, and the client with
+// `getToken` reconnected in a loop, dozens of times per second.
+t.test('a stream that opens shortly before the end of its grant is warned halfway, not immediately', async t => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })
+  t.teardown(() => mock.timers.reset())
+  const { stream, told } = record()
+  startExpiry(stream, 60_000, 60_000)
+  mock.timers.tick(29_999)
+  t.same(told, [])
+  mock.timers.tick(1)
+  t.same(told, ['stream.expiring {"expiresIn":30}'])
+})
 
 t.test('the warning is sent at the configured time before the end, also beyond the maximum delay of a timer', async t => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })

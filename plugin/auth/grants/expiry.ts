@@ -10,11 +10,15 @@ const LOOK_MS = 30_000
 
 /**
  * Ends a stream when its grant ends: sends `stream.expiring` with the remaining seconds `warningMs` before that (0:
- * never; immediately if less time remains), then `stream.expired`, and closes with reason `expired`. Returns a function
- * that cancels the timers; calling it later does nothing.
+ * never), then `stream.expired`, and closes with reason `expired`. Returns a function that cancels the timers; calling
+ * it later does nothing.
+ *
+ * A stream that opens with less than twice `warningMs` left is warned halfway, never immediately: a client that renews
+ * tokens of a minute at each warning would otherwise reconnect in a loop.
  */
 export function startExpiry (stream: SseStream, expiresAtMs: number, warningMs: number): () => void {
-  const stopWarning = warningMs === 0 ? () => {} : at(expiresAtMs - warningMs, () => warn(stream, expiresAtMs))
+  const beforeEndMs = Math.min(warningMs, (expiresAtMs - Date.now()) / 2)
+  const stopWarning = warningMs === 0 ? () => {} : at(expiresAtMs - beforeEndMs, () => warn(stream, expiresAtMs))
   const stopEnd = at(expiresAtMs, () => {
     stream.close('expired', isTold(stream) ? eventOf(IN_BAND.expired, {}) : undefined)
   })
@@ -24,8 +28,11 @@ export function startExpiry (stream: SseStream, expiresAtMs: number, warningMs: 
   }
 }
 
-/** Waits for room in the queue: a slow client must neither miss the warning nor be disconnected because of it. */
-function warn (stream: SseStream, expiresAtMs: number): void {
+/**
+ * Sends the warning. Waits for room in the queue: a slow client must neither miss the warning nor be disconnected
+ * because of it.
+ */
+export function warn (stream: SseStream, expiresAtMs: number): void {
   const expiresIn = Math.ceil((expiresAtMs - Date.now()) / 1_000)
   if (expiresIn > 0 && isTold(stream)) void stream.send(eventOf(IN_BAND.expiring, { expiresIn }))
 }
