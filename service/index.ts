@@ -85,6 +85,8 @@ async function boundConnections (
   app: FastifyInstance, { maxStreams, heartbeatMs, replicasTimeoutMs, drainMs }: ServiceConfig, timeouts: Timeouts
 ): Promise<ConnectionCounts> {
   const connections = new ConnectionCounts(app)
+  // Node would ignore headers after the thousandth, such as one that a proxy appends; their bytes are limited anyway.
+  app.server.maxHeadersCount = 0
   limitConnections(app, maxStreams, connections)
   applyTimeouts(app, timeouts, { heartbeatMs, replicasTimeoutMs, connections })
   boundPipelining(app, connections)

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import { TurnQueue } from './turn-queue.ts'
 import type { ConnectionCounts } from './connections.ts'
 import { routableUrl } from './malformed-requests.ts'
 import { pathOf } from '../quiet-log.ts'
@@ -24,6 +25,9 @@ interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, is
  * `MAX_WAITING` requests without a response is not read until some of them have one. A connection that pipelines after
  * an event stream is closed, because the turn of those requests would never come; so is a connection that exceeds the
  * limit of all connections together.
+ *
+ * Requests that did not wait are handled a few milliseconds at a time: those that 20 connections send at once would
+ * otherwise keep all other clients waiting for seconds.
  */
 export function boundPipelining (
   app: FastifyInstance,
@@ -31,15 +35,20 @@ export function boundPipelining (
   maxTogether = MAX_WAITING_TOGETHER
 ): void {
   const pipelining = new Pipelining(counts, maxTogether)
-  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  // Before Fastify handles the request.
+  app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     if (request.httpVersionMajor === 1) pipelining.add(request, response)
   })
+  app.addHook('onRequest', ({ raw }, reply, done) => { pipelining.handle(raw, done) })
 }
 
 class Pipelining {
   readonly #counts: ConnectionCounts
   readonly #lines = new WeakMap<Socket, Line>()
   readonly #maxTogether: number
+  /** Requests that were sent before the response to the one before. */
+  readonly #early = new WeakSet<IncomingMessage>()
+  readonly #queue = new TurnQueue()
   #waiting = 0
 
   constructor (counts: ConnectionCounts, maxTogether: number) {
@@ -52,13 +61,27 @@ class Pipelining {
     const known = this.#lines.get(socket)
     const line = known === undefined || known.newest.closed ? this.#startLine(socket, response) : known
     line.hasStream ||= request.method === 'GET' && isStream(request)
-    if (line === known) this.#enqueue(line, socket, response)
+    if (line !== known) return
+    this.#early.add(request)
+    this.#enqueue(line, socket, response)
+  }
+
+  /** Calls back when the request may be handled: at once if it waited for the response before it. */
+  handle (request: IncomingMessage, callback: () => void): void {
+    if (!this.#early.has(request)) return callback()
+    const { socket } = request
+    // Nobody waits for the response, and nothing has begun yet.
+    if (!socket.destroyed) this.#queue.add(() => { if (!socket.destroyed) callback() })
   }
 
   #startLine (socket: Socket, newest: ServerResponse): Line {
     const line = { newest, waiting: 0, hasStream: false, isPaused: false }
     // Waiting responses emit nothing when their connection closes.
-    if (!this.#lines.has(socket)) socket.once('close', () => this.#leave(this.#lines.get(socket)!))
+    if (!this.#lines.has(socket)) {
+      socket.once('close', () => this.#leave(this.#lines.get(socket)!))
+      // Node resumes it with every response.
+      socket.on('resume', () => { if (this.#lines.get(socket)!.isPaused) socket.pause() })
+    }
     this.#lines.set(socket, line)
     return line
   }

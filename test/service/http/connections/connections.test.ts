@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import { connectionLimit, openFilesLimit } from '../../../../service/http/connections/connection-limit.ts'
@@ -68,6 +69,26 @@ t.test('a few requests may wait behind a stream, and other responses are sent fi
   await service.publish('news', { data: 'goes on' })
   await inbox.until('data: goes on')
   t.equal(await cut(service.origin, 'pipelining'), 0)
+})
+
+// Regression: the requests that 20 connections sent at once, 1 MB, kept all other clients waiting for seconds.
+t.test('requests that were sent together are not all handled in the turn in which they are read, so that other clients get theirs', async t => {
+  const service = await TestService.start(t)
+  const { inbox, send } = await connect(t, service.origin)
+  let [read, handled] = [0, 0]
+  const turn: { read?: number, handled?: number } = {}
+  service.app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (read++ === 0) setImmediate(() => { Object.assign(turn, { read, handled }) })
+    const { writeHead } = response
+    response.writeHead = (...args: never[]) => {
+      handled++
+      return Reflect.apply(writeHead, response, args) as ServerResponse
+    }
+  })
+  send(get('/healthz').repeat(1_000) + get('/healthz', { headers: 'Connection: close\r\n' }))
+  t.equal((await inbox.ended()).match(/HTTP\/1\.1 200/g)?.length, 1_001)
+  t.ok(turn.read! > 100, `${turn.read} were read in the first turn`)
+  t.equal(turn.handled, 1)
 })
 
 t.test('any number of requests without a stream may be pipelined: all get a response, and only some of them wait at a time', async t => {
