@@ -149,7 +149,7 @@ t.test('an invalid topic is rejected on every call', async t => {
   }
   t.match(
     shape(await service.call('/topics/a%2')),
-    refused(400, 'SERVICE_BAD_REQUEST', /path "\/topics\/a%2" is not encoded/)
+    refused(400, 'SERVICE_BAD_REQUEST', /path "\/topics\/a%2" has invalid percent-encoding/)
   )
 })
 
