@@ -395,6 +395,26 @@ t.test('a leader whose page is suspended is replaced, and no tab loses or repeat
   t.equal(await streams(service), 1)
 })
 
+t.test('a leader that hears nothing from other tabs keeps its connection', async t => {
+  provideLocks(t)
+  const event = JSON.stringify({ topic: 'a', id: '1-1', event: 'message', data: 'one' })
+  const server = await ScriptedServer.start(t, streaming(`event: stream.open\ndata\n\nid: 1-1\ndata: ${event}\n\n`))
+  const checks: (() => void)[] = []
+  const start = globalThis.setInterval
+  t.intercept(globalThis, 'setInterval', {
+    value: (callback: () => void, ms: number) => {
+      if (ms === 7_000) checks.push(callback)
+      return start(callback, ms)
+    }
+  })
+  const tab = new Tab(t, { url: server.url, topics: ['a'], stallTimeoutMs: 14_000 })
+  await tab.until(() => tab.events.length === 1)
+  t.equal(checks.length, 1)
+  for (let round = 0; round < 9; round++) checks[0]!()
+  t.equal(tab.subscription.state, 'open')
+  t.equal(server.requests.length, 1)
+})
+
 t.test('a lock whose holder never answers is taken from it', async t => {
   provideLocks(t)
   const service = await TestService.start(t, { HEARTBEAT_MS: '100' })

@@ -4,6 +4,7 @@ import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SseStream } from '../../../plugin/index.ts'
+import { readLastEventId } from '../../../plugin/reply/request/negotiate.ts'
 import { buildApp, listen } from '../../support/app.ts'
 import { connect, fetchAll, get, open } from '../../support/client.ts'
 
@@ -371,4 +372,5 @@ t.test('H22 without the header, the query parameter is the last event id', async
     const headers = { accept: '*/*', ...(header === undefined ? {} : { 'last-event-id': header }) }
     t.match((await fetchAll(t, `${url}/${query}`, { headers })).text, `data: ${JSON.stringify([id])}`)
   }
+  t.equal(readLastEventId({ headers: {}, query: null } as FastifyRequest), undefined, 'a query parser of its own')
 })
