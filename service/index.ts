@@ -15,7 +15,7 @@ import { compilers } from './http/schemas/compilers.ts'
 import { createLog } from './log.ts'
 import { LogLimit } from './http/log-limit.ts'
 import { LogOutput } from './http/log-output.ts'
-import type { LiveBodyInit } from './producers/live-body.ts'
+import { LiveBudgets } from './producers/live-budgets.ts'
 import { methods, otherMethods } from './http/methods.ts'
 import { addMetrics } from './metrics/index.ts'
 import { openapi } from './http/schemas/openapi.ts'
@@ -135,7 +135,8 @@ async function prepareRoutes (app: FastifyInstance, config: ServiceConfig): Prom
   await app.register(authentication, { config })
 }
 
-/** A live body may keep its bytes for as long as it lasts, so half of the limit is for other bodies. */
-function liveBodies ({ maxBodiesBytes }: ServiceConfig, { silentMs }: Timeouts, budget: ByteBudget): LiveBodyInit {
-  return { budget: new ByteBudget(maxBodiesBytes / 2, budget), silentMs, turns: new Turns() }
+function liveBodies (
+  { maxBodiesBytes }: ServiceConfig, { silentMs }: Timeouts, budget: ByteBudget
+): RoutesInit['live'] {
+  return { budgets: new LiveBudgets(maxBodiesBytes, budget), silentMs, turns: new Turns() }
 }

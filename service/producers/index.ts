@@ -8,9 +8,9 @@ import { FORMATS } from './formats.ts'
 import { LineSplitter } from './lines.ts'
 import { LiveLimits } from './live-limits.ts'
 import type { LiveLimitsInit } from './live-limits.ts'
-import type { LiveBody, LiveBodyInit } from './live-body.ts'
+import type { LiveBody } from './live-body.ts'
 import { openLiveBody } from './live-request.ts'
-import type { LiveBodies } from './live-request.ts'
+import type { LiveInit, LiveRoutesInit } from './live-request.ts'
 import { liveSchema, lookSchema, stopSchema } from './schemas.ts'
 
 interface TopicRoute { Params: { topic: string } }
@@ -27,9 +27,9 @@ const DEFAULT_LEASE_MS = 30_000
 export async function producerRoutes (
   app: FastifyInstance,
   limits: BodyLimits & LiveLimitsInit,
-  init: LiveBodyInit
+  init: LiveRoutesInit
 ): Promise<void> {
-  const bodies: LiveBodies = new Set()
+  const bodies: LiveInit['bodies'] = new Set()
   app.addHook('preClose', async () => { for (const body of bodies) body.interrupt(new errors.SERVICE_DRAINING()) })
   await app.register(async app => {
     app.removeAllContentTypeParsers()
@@ -49,7 +49,7 @@ export async function producerRoutes (
 function liveRoutes (
   app: FastifyInstance,
   limits: BodyLimits,
-  init: LiveBodyInit & { bodies: LiveBodies, limits: LiveLimits }
+  init: LiveInit
 ): void {
   for (const method of ['POST', 'PUT'] as const) {
     app.route<LiveRoute>({

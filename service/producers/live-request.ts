@@ -7,6 +7,7 @@ import { errors } from '../errors.ts'
 import { publisherOf } from '../routes/publish-rate.ts'
 import { LiveBody } from './live-body.ts'
 import type { LiveBodyInit } from './live-body.ts'
+import type { LiveBudgets } from './live-budgets.ts'
 import type { LiveLimits } from './live-limits.ts'
 
 /** How long a client that has its response may go on sending before its connection is closed, in ms. */
@@ -14,10 +15,13 @@ const LINGER_MS = 5_000
 /** The longest delay of a Node timer; credentials that are valid for longer outlive any body. */
 const MAX_TIMER_MS = 2_147_483_647
 
-/** The bodies that are being received, so that they end when the service closes. */
-export type LiveBodies = Set<LiveBody>
+export interface LiveRoutesInit extends Omit<LiveBodyInit, 'budget'> { budgets: LiveBudgets }
 
-interface LiveInit extends LiveBodyInit { bodies: LiveBodies, limits: LiveLimits }
+export interface LiveInit extends LiveRoutesInit {
+  /** The bodies that are being received, so that they end when the service closes. */
+  bodies: Set<LiveBody>
+  limits: LiveLimits
+}
 
 /**
  * Lets the body of a request last: exempts it from the time-outs of requests and of silent connections, and ends it
@@ -27,11 +31,13 @@ export function openLiveBody (
   request: FastifyRequest,
   reply: FastifyReply,
   payload: RequestPayload,
-  { bodies, limits, ...init }: LiveInit
+  { bodies, limits, budgets, ...init }: LiveInit
 ): LiveBody {
   const { raw } = request
-  const leave = limits.take(publisherOf(request))
-  const body = new LiveBody(payload, request, init)
+  const publisher = publisherOf(request)
+  const leave = limits.take(publisher)
+  const { budget, close } = budgets.open(publisher)
+  const body = new LiveBody(payload, request, { ...init, budget })
   bodies.add(body)
   markLive(raw)
   raw.socket.setTimeout(0)
@@ -42,6 +48,7 @@ export function openLiveBody (
     leave()
     bodies.delete(body)
     body.release()
+    close()
   })
   return body
 }

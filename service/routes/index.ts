@@ -7,7 +7,7 @@ import type { ResponseGate } from '../http/response-gate.ts'
 import { metricsRoute } from '../metrics/index.ts'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
 import { producerRoutes } from '../producers/index.ts'
-import type { LiveBodyInit } from '../producers/live-body.ts'
+import type { LiveRoutesInit } from '../producers/live-request.ts'
 import type { Drain } from '../streams/drain.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
 import { consoleRoute } from './console-route.ts'
@@ -23,7 +23,7 @@ export interface RoutesInit {
   drain: Drain
   streams: StreamGate
   responses: ResponseGate
-  live: LiveBodyInit
+  live: LiveRoutesInit
 }
 
 /** All routes of the service except those of one-time tokens, which authentication adds. */

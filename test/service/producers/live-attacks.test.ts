@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import t from 'tap'
+import type { Test } from 'tap'
 import { LiveLimits } from '../../../service/producers/live-limits.ts'
 import { certificateFiles, openSession } from '../../support/network/http2-client.ts'
 import { LiveSender } from '../../support/service/live-sender.ts'
@@ -31,19 +32,40 @@ t.test('comments between the lines of an event take no memory from the limit for
   t.match(await sender.ended, { status: 200, json: { accepted: 2 } })
 })
 
+/** A live publish of one event, and of many bytes of another. */
+async function sendUnfinished (
+  t: Test, service: TestService, { topic, sub, bytes }: { topic: string, sub: string, bytes: number }
+): Promise<LiveSender> {
+  const headers = bearer(await sign({ sub }))
+  const sender = new LiveSender(t, service.origin, topic, { type: 'application/x-ndjson', headers })
+  sender.write('{"data":"1"}\n')
+  await untilLive(service, topic)
+  sender.write(`{"data":"${'x'.repeat(bytes)}`)
+  return sender
+}
+
 // Unfinished lines are kept for as long as their clients like: a hundred of them took MAX_BODIES_BYTES, and all other
 // publishers got 503.
 t.test('live bodies with unfinished lines take at most half of the limit for bodies', async t => {
-  const service = await TestService.start(t, { MAX_BODIES_BYTES: '300000' })
-  const senders = ['a', 'b', 'c'].map(topic => new LiveSender(t, service.origin, topic, { type: 'application/x-ndjson' }))
-  for (const [at, sender] of senders.entries()) {
-    sender.write('{"data":"1"}\n')
-    await untilLive(service, 'abc'[at]!)
-    sender.write(`{"data":"${'x'.repeat(110_000)}`)
-  }
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '300000', JWT_SECRET: SECRET })
+  const senders: LiveSender[] = []
+  for (const topic of ['a', 'b', 'c']) senders.push(await sendUnfinished(t, service, { topic, sub: topic, bytes: 110_000 }))
   t.match(await Promise.race(senders.map(sender => sender.ended)), { status: 503, json: { code: 'SERVICE_BUSY' } })
-  const publish = () => service.publish('other', `{"data":"${'x'.repeat(100_000)}"}`, { type: 'application/x-ndjson' })
-  t.equal((await publish()).status, 201)
+  const { status } = await service.publish('other', `{"data":"${'x'.repeat(100_000)}"}`, {
+    type: 'application/x-ndjson', headers: bearer(await sign())
+  })
+  t.equal(status, 201)
+})
+
+// One publisher could take all of that half, and the live publishes of all others got 503.
+t.test('the live bodies of one publisher take at most half of the bytes for live bodies', async t => {
+  const service = await TestService.start(t, { MAX_BODIES_BYTES: '400000', JWT_SECRET: SECRET })
+  const open = (topic: string, sub: string) => sendUnfinished(t, service, { topic, sub, bytes: 70_000 })
+  const senders = [await open('a', 'ann'), await open('b', 'ann')]
+  t.match(await Promise.race(senders.map(sender => sender.ended)), { status: 503, json: { code: 'SERVICE_BUSY' } })
+  const other = await open('c', 'bob')
+  other.end('"}\n')
+  t.match(await other.ended, { status: 200, json: { accepted: 2 } })
 })
 
 // Nothing counted them: those of one connection of HTTP/2 followed all topics of the process, and no stream was
