@@ -2,3 +2,10 @@
 export function aborted (signal: AbortSignal): Promise<undefined> {
   return new Promise(resolve => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
 }
+
+/** Wraps functions so that they do nothing once the signal has aborted. */
+export function guardWith (signal: AbortSignal) {
+  return <Args extends unknown[]>(act: (...args: Args) => void) => (...args: Args): void => {
+    if (!signal.aborted) act(...args)
+  }
+}

@@ -1,5 +1,5 @@
 import { IN_BAND } from '../../common/in-band.ts'
-import { aborted } from '../aborted.ts'
+import { aborted, guardWith } from '../aborted.ts'
 import { Backoff } from './backoff.ts'
 import type { ConnectorListener } from './connector-listener.ts'
 import { positionOf, tagOf } from '../cursor.ts'
@@ -105,13 +105,8 @@ export class Connector {
 
   get #isClosed (): boolean { return this.#lifetime.signal.aborted }
 
-  get #tokenParameter (): string | undefined {
-    return this.#options.tokenParameter ?? this.#transport.tokenParameter
-  }
-
-  get #isEnveloped (): boolean {
-    return this.#options.envelope ?? this.#topics.length > 1
-  }
+  get #tokenParameter (): string | undefined { return this.#options.tokenParameter ?? this.#transport.tokenParameter }
+  get #isEnveloped (): boolean { return this.#options.envelope ?? this.#topics.length > 1 }
 
   async #run (): Promise<void> {
     while (!this.#isClosed) {
@@ -121,9 +116,7 @@ export class Connector {
   }
 
   /** True if all topics were removed. */
-  get #isIdle (): boolean {
-    return this.#options.topics !== undefined && this.#topics.length === 0
-  }
+  get #isIdle (): boolean { return this.#options.topics !== undefined && this.#topics.length === 0 }
 
   /** Makes one attempt. Returns the milliseconds to wait before the next one, 0 for no wait. */
   async #connect (): Promise<number> {
@@ -161,11 +154,7 @@ export class Connector {
   }
 
   #sinkOf (signal: AbortSignal): ConnectionSink {
-    const unlessAborted =
-      <Args extends unknown[]>(act: (...args: Args) => void) =>
-        (...args: Args): void => {
-          if (!signal.aborted) act(...args)
-        }
+    const unlessAborted = guardWith(signal)
     return {
       open: unlessAborted(() => this.#open()),
       message: unlessAborted((message: WireMessage) => this.#receive(message)),
@@ -272,9 +261,7 @@ export class Connector {
     return this.#fail({ message }, this.#backoff.afterFailure())
   }
 
-  #interrupt (why: Interruption): void {
-    this.#attempt?.abort(why)
-  }
+  #interrupt (why: Interruption): void { this.#attempt?.abort(why) }
 
   /**
    * The page is visible again or the network is back: replaces a stream that has been silent for too long, and ends any
