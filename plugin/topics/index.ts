@@ -36,7 +36,6 @@ export type { MemoryLogOptions } from './log/memory-log.ts'
 export type {
   Appended,
   AppendOptions,
-  Jump,
   LogEntry,
   LogHealth,
   Location,
@@ -44,6 +43,7 @@ export type {
   LogLogger,
   PageLimit,
   SeekStart,
+  Skip,
   TopicEnds,
   TopicListener,
   TopicLog

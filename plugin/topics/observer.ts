@@ -33,11 +33,11 @@ export interface TopicsObserver {
   /** A batch with events is about to be written to the readers of its feed. */
   onBatch: (batch: ObservedBatch) => void
   /** A followed topic is compared with the log. */
-  onRepair: () => void
+  onResync: () => void
 }
 
 /** Observes nothing. */
-export const NO_OBSERVER: TopicsObserver = { onResume () {}, onGap () {}, onBatch () {}, onRepair () {} }
+export const NO_OBSERVER: TopicsObserver = { onResume () {}, onGap () {}, onBatch () {}, onResync () {} }
 
 /** A broken observer would fail on each batch. */
 const REPORT_MS = 60_000
@@ -52,7 +52,7 @@ export function guardObserver (observer: TopicsObserver, log: CallbackLogger): T
     onResume: guard('onResume', outcome => observer.onResume(outcome)),
     onGap: guard('onGap', reason => observer.onGap(reason)),
     onBatch: guard('onBatch', batch => observer.onBatch(batch)),
-    onRepair: guard('onRepair', () => observer.onRepair())
+    onResync: guard('onResync', () => observer.onResync())
   }
 }
 

@@ -9,9 +9,9 @@ import { looksLikeWords } from './secrets/secret.ts'
 type Env = Record<string, string | undefined>
 
 /** Why a valid configuration is probably a mistake; undefined if it is fine. */
-type Doubt = (config: ServiceConfig) => string | undefined
+type Rule = (config: ServiceConfig) => string | undefined
 
-const DOUBTS: readonly Doubt[] = [
+const RULES: readonly Rule[] = [
   ({ jwtSecret }) => soundsChosen('JWT_SECRET', jwtSecret),
   ({ jwtSecretPrevious }) => soundsChosen('JWT_SECRET_PREVIOUS', jwtSecretPrevious),
   ({ jwksUrl, jwtAudience, jwtIssuer }) => {
@@ -55,7 +55,7 @@ function wrapped (config: ServiceConfig): string[] {
 
 /** What an operator should know about a valid configuration, one sentence each; empty if there is nothing. */
 export function warningsOf (config: ServiceConfig, env: Env): string[] {
-  return [...DOUBTS.flatMap(doubt => doubt(config) ?? []), ...wrapped(config), ...misspelt(env)]
+  return [...RULES.flatMap(rule => rule(config) ?? []), ...wrapped(config), ...misspelt(env)]
 }
 
 const NAMES = [...Object.keys(variables), ...FILE_VARIABLES.values()]

@@ -20,6 +20,6 @@ export class SeeingListener implements TopicListener {
   }
 
   onClosed (): void { this.#listener.onClosed() }
-  onDoubt (): void { this.#listener.onDoubt() }
+  onResync (): void { this.#listener.onResync() }
   onStop (fence: number): void { this.#listener.onStop(fence) }
 }

@@ -25,8 +25,8 @@ export function createTopicsObserver (registry: Registry): TopicsObserver {
     ...describe(registry, 'gaps_total', 'Gaps found after the start of a stream'),
     labelNames: ['reason']
   })
-  const repairs = new Counter(
-    describe(registry, 'repairs_total', 'Resyncs: comparisons of a followed topic with the log')
+  const resyncs = new Counter(
+    describe(registry, 'resyncs_total', 'Resyncs: comparisons of a followed topic with the log')
   )
   const lag = new Histogram({
     ...describe(registry, 'publish_to_write_seconds', 'Time from the id of an event to its write to clients'),
@@ -37,7 +37,7 @@ export function createTopicsObserver (registry: Registry): TopicsObserver {
   return {
     onResume: outcome => resumes.inc({ outcome }),
     onGap: reason => gaps.inc({ reason }),
-    onRepair: () => repairs.inc(),
+    onResync: () => resyncs.inc(),
     onBatch: ({ lagMs }) => lag.observe(lagMs / 1_000)
   }
 }

@@ -47,7 +47,7 @@ t.test('while Redis is unavailable every call is rejected in bounded time, and t
     changes.length = 0
     end()
     await until(async () => (await store.find(presented(hash), LIMITS).catch(() => undefined))?.kind === 'fresh')
-    await until(() => changes.some(({ kind }) => kind === 'doubt'))
+    await until(() => changes.some(({ kind }) => kind === 'resync'))
   }
   await atLast(() => store.revokeSession(hash))
   await until(() => changes.some(({ kind }) => kind === 'session revoked'))
@@ -79,7 +79,7 @@ t.test('a store that is started while Redis is unavailable starts, and works onc
     await store.supersede('a', 1)
     return changes.some(({ kind }) => kind === 'superseded')
   })
-  t.notOk(changes.some(({ kind }) => kind === 'doubt'))
+  t.notOk(changes.some(({ kind }) => kind === 'resync'))
 })
 
 // Regression: the kernel of a frozen server accepts connections, but nothing is answered: the start of the app waited
@@ -126,7 +126,7 @@ t.test('a connection for messages that is cut is replaced, and the store reports
   const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
   await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub') })
   await until(() => changes.length === 1)
-  t.same(changes, [{ kind: 'doubt' }])
+  t.same(changes, [{ kind: 'resync' }])
   await store.supersede('a', 1)
   await until(() => changes.length === 2)
 })
@@ -138,7 +138,7 @@ t.test('a connection for commands that is cut is replaced, and reported: missed 
   const { store, changes } = await stageRedisStore(t, { connection: server.url }, [server])
   await server.with(async client => { await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes') })
   await until(() => changes.length === 1)
-  t.same(changes, [{ kind: 'doubt' }])
+  t.same(changes, [{ kind: 'resync' }])
   t.same(await store.revokedSubjects(), new Map())
 })
 
@@ -151,7 +151,7 @@ t.test('a connection for messages that falls silent is detected and replaced, an
   proxy.deafen('subscribe')
   await store.supersede('a', 1)
   await until(() => changes.length > 0)
-  t.same(changes, [{ kind: 'doubt' }])
+  t.same(changes, [{ kind: 'resync' }])
   await store.supersede('a', 2)
   await until(() => changes.some(change => change.kind === 'superseded' && change.turn === 2))
 })
@@ -165,9 +165,9 @@ t.test('a connection for commands that falls silent is detected and replaced, an
   proxy.deafen('evalsha')
   await other.supersede('a', 1)
   await until(() => changes.some(({ kind }) => kind === 'superseded'))
-  await until(() => changes.some(({ kind }) => kind === 'doubt'))
+  await until(() => changes.some(({ kind }) => kind === 'resync'))
   t.same(await store.revokedSubjects(), new Map())
-  t.equal(changes.filter(({ kind }) => kind === 'doubt').length, 1)
+  t.equal(changes.filter(({ kind }) => kind === 'resync').length, 1)
 })
 
 // Regression: the connection that a cluster client keeps for messages was replaced without any notice, and never if it
@@ -188,7 +188,7 @@ t.test('on a cluster a connection for messages that is cut or falls silent is re
   for (const [turn, begin] of faults.entries()) {
     changes.length = 0
     await begin()
-    await until(() => changes.some(({ kind }) => kind === 'doubt'))
+    await until(() => changes.some(({ kind }) => kind === 'resync'))
     await store.supersede('a', turn)
     await until(() => changes.some(change => change.kind === 'superseded' && change.turn === turn))
   }
@@ -208,7 +208,7 @@ t.test('messages of another program on the channel do no harm', async t => {
   ]
   await server.with(async client => { for (const message of messages) await client.publish('sse:auth:db0', message) })
   await until(() => changes.length === messages.length)
-  t.ok(changes.every(({ kind }) => kind === 'doubt'))
+  t.ok(changes.every(({ kind }) => kind === 'resync'))
   t.equal(warnings.length, messages.length)
 })
 

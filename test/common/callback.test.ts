@@ -45,7 +45,7 @@ for (const onAppend of [broken, rejecting]) {
 }
 
 t.test('an observer that throws affects neither the streams nor the process, and does not fill the log', async t => {
-  const observer = { onResume: broken, onGap: broken, onBatch: broken, onRepair: broken }
+  const observer = { onResume: broken, onGap: broken, onBatch: broken, onResync: broken }
   const { app, reports } = await start(t, observer)
   app.get('/', (_request, reply) => reply.sse(app.topics.subscribe('a')))
   const { ids } = await app.topics.publish('a', { data: '0' })
@@ -56,7 +56,7 @@ t.test('an observer that throws affects neither the streams nor the process, and
     t.match(await stream.next(), [{ data }])
   }
   const expected = ['onResume', 'onBatch'].map(name => `the method ${name} of the observer failed`)
-  t.same(reports().filter(report => !String(report).includes('onRepair')), expected, 'each method once per minute')
+  t.same(reports().filter(report => !String(report).includes('onResync')), expected, 'each method once per minute')
 })
 
 t.test('a callback of onRevoked that throws does not keep others from being called', async t => {

@@ -29,7 +29,7 @@ t.test('a broken check of the replication id is detected', async t => {
   const whole = commands.map(command => command.lua)
   t.teardown(() => { commands.forEach((command, at) => { command.lua = whole[at]! }) })
   for (const command of commands) {
-    command.lua = command.lua.replace('if fields[4] == state.lineage or state.n == 0 then', 'if true then')
+    command.lua = command.lua.replace('if fields[4] == state.replid or state.n == 0 then', 'if true then')
   }
   t.not(commands[0]!.lua, whole[0], 'the broken check was found')
   const stage = await startStage(t)

@@ -22,11 +22,11 @@ class Notes implements TopicsObserver {
   readonly resumes: ResumeOutcome[] = []
   readonly gaps: GapReason[] = []
   readonly batches: ObservedBatch[] = []
-  repairs = 0
+  resyncs = 0
   onResume (outcome: ResumeOutcome): void { this.resumes.push(outcome) }
   onGap (reason: GapReason): void { this.gaps.push(reason) }
   onBatch (batch: ObservedBatch): void { this.batches.push(batch) }
-  onRepair (): void { this.repairs++ }
+  onResync (): void { this.resyncs++ }
 }
 
 async function start (t: Test, { log = new MemoryLog(), topics }: TopicsAppOptions = {}) {
@@ -91,7 +91,7 @@ class MuteLog extends MemoryLog {
     return super.follow(topic, {
       ...listener,
       onClosed () {},
-      onDoubt () {},
+      onResync () {},
       onEntries: entries => {
         if (!this.isMute) listener.onEntries(entries)
       }
@@ -105,7 +105,7 @@ t.test('a comparison with the log is a resync, and the gap it finds is reported 
   const streams = await Promise.all([connect('topic=a'), connect('topic=a')])
   await publish(app, 'a', '1')
   for (const stream of streams) await stream.next(2)
-  t.equal(notes.repairs, 0)
+  t.equal(notes.resyncs, 0)
   log.isMute = true
   await publish(app, 'a', '2', '3')
   log.isMute = false
@@ -113,7 +113,7 @@ t.test('a comparison with the log is a resync, and the gap it finds is reported 
   for (const stream of streams) {
     t.same((await stream.next(2)).map(({ event, data }) => event === 'message' ? data : event), ['stream.gap', '4'])
   }
-  t.equal(notes.repairs, 1)
+  t.equal(notes.resyncs, 1)
   t.same(notes.gaps, ['trimmed'])
   t.match(notes.batches, [{ events: 1 }, { events: 1 }])
 })

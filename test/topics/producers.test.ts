@@ -571,7 +571,7 @@ t.test('a stop whose message was lost takes effect with the next renewal', async
   log.follow = (topic, listener) => follow(topic, {
     onEntries: entries => { listener.onEntries(entries) },
     onClosed: () => { listener.onClosed() },
-    onDoubt: () => { listener.onDoubt() },
+    onResync: () => { listener.onResync() },
     onStop () {}
   })
   const { done } = await app.topics.produce('a', new Tap().items(), { leaseMs: 3_000 })

@@ -246,12 +246,12 @@ const ends = (over: Partial<TopicEnds>): TopicEnds => ({
   expireAfterMs: 0,
   nowMs: 500,
   isClosed: false,
-  jumps: [],
+  skips: [],
   ...over
 })
 
 t.test('the resume rule holds, row by row', async t => {
-  const jumps = [{ from: id(150, 7), to: 1_000 }]
+  const skips = [{ from: id(150, 7), to: 1_000 }]
   for (const [what, cursor, over, exists, wanted] of [
     ['the entry is there', id(150, 7), {}, true, { position: id(150, 7) }],
     ['the neighbour just below the first', id(90, 4), {}, false, { position: id(90, 4) }],
@@ -267,23 +267,23 @@ t.test('the resume rule holds, row by row', async t => {
     ['a forgotten topic', id(5, 7), { first: undefined, last: id(0, 0), count: 0, bornMs: 0 }, false, {
       position: id(0, 0), gap: { reason: 'expired' }
     }],
-    ['lost with a failover', id(160, 9), { last: id(200, 1_000), jumps }, false, {
+    ['lost with a failover', id(160, 9), { last: id(200, 1_000), skips }, false, {
       position: id(150, 7), gap: { reason: 'fork' }
     }],
     [
       'lost with a failover, and what both have is trimmed',
       id(160, 9),
-      { first: id(190, 1_000), last: id(200, 1_002), jumps },
+      { first: id(190, 1_000), last: id(200, 1_002), skips },
       false,
       { position: id(150, 7), gap: { reason: 'fork' } }
     ],
-    ['just before a jump whose other side is the first', id(150, 7), {
-      first: id(190, 1_000), last: id(200, 1_002), jumps
+    ['just before a skip whose other side is the first', id(150, 7), {
+      first: id(190, 1_000), last: id(200, 1_002), skips
     }, false, { position: id(150, 7) }],
     [
-      'the first entry behind a jump: the entry before the jump is its neighbour',
+      'the first entry after a skip: the entry before the skip is its neighbour',
       id(50, 2),
-      { first: id(190, 1_000), last: id(200, 1_002), jumps },
+      { first: id(190, 1_000), last: id(200, 1_002), skips },
       false,
       { position: id(150, 7), gap: { reason: 'trimmed', missed: 5 } }
     ],
@@ -319,7 +319,7 @@ t.test('the resume rule holds, row by row', async t => {
     ['before the first event of another life', id(8, 0), { first: id(10, 1), forgottenMs: 9 }, false, {
       position: id(10, 0), gap: { reason: 'expired' }
     }],
-    ['trimmed over a jump', id(50, 2), { first: id(190, 1_001), last: id(200, 1_002), jumps }, false, {
+    ['trimmed over a skip', id(50, 2), { first: id(190, 1_001), last: id(200, 1_002), skips }, false, {
       position: id(190, 1_000), gap: { reason: 'trimmed', missed: 6 }
     }],
     ['an entry without a number, in a log that contradicts itself', id(50, 2), {
@@ -329,8 +329,8 @@ t.test('the resume rule holds, row by row', async t => {
       position: id(10, 0), gap: { reason: 'expired' }
     }]
   ] as const) t.same(resume(cursor, { ends: ends(over), exists }), wanted, what)
-  t.equal(numberAfter(7, { jumps }), 1_000)
-  t.equal(numberAfter(8, { jumps }), 9)
+  t.equal(numberAfter(7, { skips }), 1_000)
+  t.equal(numberAfter(8, { skips }), 9)
 })
 
 // Regression: from a log that contradicted itself a client received the same gap again and again, as fast as it could
@@ -346,7 +346,7 @@ t.test('the position after a gap has no gap, whatever the log says', t => {
       last: anyId(),
       bornMs: random.integer(0, 6),
       forgottenMs: random.integer(0, 6),
-      jumps: round % 3 === 0 ? [{ from, to: from.n + random.integer(2, 4) }] : []
+      skips: round % 3 === 0 ? [{ from, to: from.n + random.integer(2, 4) }] : []
     }
     let position = anyId()
     let gaps = 0

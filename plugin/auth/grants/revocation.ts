@@ -52,10 +52,10 @@ export class Revocation {
     this.#watches = new GrantWatches(init.log)
   }
 
-  /** Opens the store; `onDoubt` is called when changes may have been missed. */
-  async start (onDoubt: () => void): Promise<void> {
+  /** Opens the store; `onResync` is called when changes may have been missed. */
+  async start (onResync: () => void): Promise<void> {
     const { store, log } = this.#init
-    await store.start(change => change.kind === 'doubt' ? onDoubt() : this.#hear(change), log)
+    await store.start(change => change.kind === 'resync' ? onResync() : this.#hear(change), log)
     await this.#startRefresh()
   }
 
@@ -161,7 +161,7 @@ export class Revocation {
     return answerInTime(`the token store (${call})`, this.#init.timeoutMs, answer)
   }
 
-  #hear (change: Exclude<StoreChange, { kind: 'doubt' }>): void {
+  #hear (change: Exclude<StoreChange, { kind: 'resync' }>): void {
     const { streams } = this.#init
     switch (change.kind) {
       case 'session revoked': return this.#revokeSession(change.session)

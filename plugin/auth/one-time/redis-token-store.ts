@@ -81,7 +81,7 @@ export class RedisTokenStore implements TokenStore {
       channel: this.#channel,
       trouble: this.#link.trouble,
       onMessage: text => this.#hear(text, onChange, logger),
-      onRestored: () => onChange({ kind: 'doubt' })
+      onRestored: () => onChange({ kind: 'resync' })
     })
     this.#listener = listener
     this.#client.on('ready', () => this.#tellReady(onChange))
@@ -219,14 +219,16 @@ export class RedisTokenStore implements TokenStore {
 
   /** If the connection for messages was restored first, missed changes can be read only now. */
   #tellReady (onChange: (change: StoreChange) => void): void {
-    if (this.#wasReady) onChange({ kind: 'doubt' })
+    if (this.#wasReady) onChange({ kind: 'resync' })
     this.#wasReady = true
   }
 
   /** A message that cannot be parsed is from another program or a future version: assume that something changed. */
   #hear (text: string, onChange: (change: StoreChange) => void, logger: TokenStoreLogger): void {
     const change = parseChange(text)
-    if (change.kind === 'doubt') logger.warn({ text: show(text) }, 'redis: the token store received an invalid message')
+    if (change.kind === 'resync') {
+      logger.warn({ text: show(text) }, 'redis: the token store received an invalid message')
+    }
     onChange(change)
   }
 
@@ -253,5 +255,5 @@ function parseChange (text: string): StoreChange {
   } catch {
     // Falls through for text that is not JSON, and for null.
   }
-  return { kind: 'doubt' }
+  return { kind: 'resync' }
 }

@@ -106,7 +106,7 @@ export type StoreChange =
   | { kind: 'subject revoked', subject: string, atMs: number }
   | { kind: 'superseded', session: string, turn: number }
   /** Changes may have been missed, after a reconnect: everything must be checked against the store. */
-  | { kind: 'doubt' }
+  | { kind: 'resync' }
 
 /**
  * True if the grant was issued before its subject was revoked; a grant without an issue time always counts as older.

@@ -69,9 +69,9 @@ function lineOf (socket: Socket): Set<RawResponse> {
 
 /**
  * Closes the connection (HTTP/1.1) or the stream (HTTP/2) and drops unsent bytes. A frozen HTTP/2 peer does not receive
- * RST_STREAM either, so its connection is closed too if it answers no ping within `patienceMs`.
+ * RST_STREAM either, so its connection is closed too if it answers no ping within `pingTimeoutMs`.
  */
-export function cut (res: RawResponse, patienceMs: number, code = constants.NGHTTP2_CANCEL): void {
+export function cut (res: RawResponse, pingTimeoutMs: number, code = constants.NGHTTP2_CANCEL): void {
   const { stream } = res
   if (!stream) {
     res.destroy()
@@ -80,7 +80,7 @@ export function cut (res: RawResponse, patienceMs: number, code = constants.NGHT
   const { session } = stream
   stream.close(code)
   stream.destroy()
-  const timer = setTimeout(() => destroyConnection(session), patienceMs).unref()
+  const timer = setTimeout(() => destroyConnection(session), pingTimeoutMs).unref()
   session?.ping(() => clearTimeout(timer))
 }
 
@@ -95,9 +95,9 @@ const LAST_READ_MS = 500
  * connection closes without the last chunk (HTTP/1.1), or the stream is reset with an error (HTTP/2), which clients,
  * including Node's own, do not treat as a normal end. Over HTTP/1.0 the two ends cannot be distinguished.
  */
-export function breakOff (res: RawResponse, patienceMs: number): void {
+export function breakOff (res: RawResponse, pingTimeoutMs: number): void {
   const socket = res.socket as Socket | null
-  if (res.stream) afterLastRead(() => cut(res, patienceMs, constants.NGHTTP2_INTERNAL_ERROR))
+  if (res.stream) afterLastRead(() => cut(res, pingTimeoutMs, constants.NGHTTP2_INTERNAL_ERROR))
   // Bytes waiting in the socket are sent first.
   else if (typeof socket?.destroySoon === 'function') afterLastRead(() => socket.destroySoon())
   // If a test injects the request there is no socket, and the test reads the bytes in the next tick.

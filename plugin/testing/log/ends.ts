@@ -8,7 +8,7 @@ import type { TopicLogContract } from './contract.ts'
 export function testEnds<T> ({ test, makeLog }: TopicLogContract<T>): void {
   test('locate tells both ends, and whether this very entry is there', async t => {
     const log = await makeLog(t)
-    const nothing = { count: 0, bornMs: 0, forgottenMs: 0, isClosed: false, jumps: [] }
+    const nothing = { count: 0, bornMs: 0, forgottenMs: 0, isClosed: false, skips: [] }
     match(await log.locate('a', ORIGIN), { ends: { first: undefined, last: ORIGIN, ...nothing }, exists: false })
     const { ids } = await log.append('a', newEvents(3))
     const { ends, exists } = await log.locate('a', ids[1]!)

@@ -34,10 +34,10 @@ export const dataOf = (entries: readonly LogEntry[]): string[] => entries.map(en
 export class Recorder implements TopicListener {
   readonly entries: LogEntry[] = []
   closed = 0
-  doubts = 0
+  resyncs = 0
   readonly stops: number[] = []
   onEntries (entries: readonly LogEntry[]): void { this.entries.push(...entries) }
   onClosed (): void { this.closed++ }
-  onDoubt (): void { this.doubts++ }
+  onResync (): void { this.resyncs++ }
   onStop (fence: number): void { this.stops.push(fence) }
 }

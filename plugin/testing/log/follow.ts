@@ -18,7 +18,7 @@ export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
     await log.follow('a', {
       onEntries: fail('entries'),
       onClosed: fail('closed'),
-      onDoubt: fail('doubt'),
+      onResync: fail('resync'),
       onStop: fail('stop')
     })
     await log.follow('b', recorder)
@@ -28,7 +28,7 @@ export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
     equal((await log.append('a', newEvents(1))).ids[0]?.n, 2)
     await log.append('b', newEvents(1))
     await until(() => calls.length === 4 && recorder.entries.length === 1)
-    same(calls, ['entries', 'closed', 'doubt', 'entries'])
+    same(calls, ['entries', 'closed', 'resync', 'entries'])
   })
 
   test('a follower hears everything appended after the ends it was given, in order', async t => {
@@ -51,10 +51,10 @@ export function testFollow<T> ({ test, makeLog }: TopicLogContract<T>): void {
     await log.follow('a', recorder)
     await log.append('a', newEvents(1))
     await log.close('a')
-    await until(() => recorder.closed + recorder.doubts > 0)
-    const doubts = recorder.doubts + recorder.closed
+    await until(() => recorder.closed + recorder.resyncs > 0)
+    const resyncs = recorder.resyncs + recorder.closed
     await log.delete('a')
-    await until(() => recorder.doubts + recorder.closed > doubts)
+    await until(() => recorder.resyncs + recorder.closed > resyncs)
     await log.unfollow('a', recorder)
     await log.unfollow('never followed', recorder)
     const other = new Recorder()

@@ -108,7 +108,7 @@ export function testLeases<T> ({ test, makeLog }: TopicLogContract<T>): void {
     const recorder = new Recorder()
     await log.follow('a', recorder)
     const { fence } = await log.lease('a', take)
-    await until(() => recorder.doubts === 1)
+    await until(() => recorder.resyncs === 1)
     match(await log.lease('a', { do: 'stop', fence: fence - 1 }), { outcome: 'superseded', mustStop: false })
     match(await log.lease('a', { do: 'stop', fence: undefined }), { outcome: 'ok', mustStop: true })
     await until(() => recorder.stops.length === 1)

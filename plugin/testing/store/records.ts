@@ -24,10 +24,10 @@ export function presented (tokenHash: string, given: Partial<PresentedToken> = {
 }
 
 /**
- * The announced changes, without `doubt`, which is announced when a busy machine loses a connection and restores it.
+ * The announced changes, without `resync`, which is announced when a busy machine loses a connection and restores it.
  */
 export function told (changes: readonly StoreChange[]): StoreChange[] {
-  return changes.filter(({ kind }) => kind !== 'doubt')
+  return changes.filter(({ kind }) => kind !== 'resync')
 }
 
 /** Starts a session. */

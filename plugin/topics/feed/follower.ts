@@ -17,7 +17,7 @@ export interface FollowerHooks {
   /** The log could not be queried about the topic. */
   onTrouble: (topic: string, error: unknown) => void
   /** Something other than new events may have happened in the topic. */
-  onDoubt: (topic: string) => void
+  onResync: (topic: string) => void
   /** The topic's producer was asked to stop. */
   onStop: (topic: string, fence: number) => void
   observer: TopicsObserver
@@ -80,7 +80,7 @@ export class TopicFollower implements TopicListener {
     this.#isStarted = true
     this.#watchLease(ends.leaseMs)
     // Something happened between the log's answer and this line.
-    if (this.#mustResync) this.onDoubt()
+    if (this.#mustResync) this.onResync()
   }
 
   /** Cancels a resync that waits for the log. */
@@ -99,28 +99,28 @@ export class TopicFollower implements TopicListener {
       return
     }
     for (const entry of entries) {
-      if (!this.#take(entry)) return this.onDoubt()
+      if (!this.#take(entry)) return this.onResync()
     }
   }
 
   onClosed (): void {
     // The last entries may still be missing: the resync ends with reading the topic's state.
-    this.onDoubt()
+    this.onResync()
   }
 
   onStop (fence: number): void {
     this.#hooks.onStop(this.topic, fence)
   }
 
-  onDoubt (): void {
-    this.#hooks.onDoubt(this.topic)
+  onResync (): void {
+    this.#hooks.onResync(this.topic)
     this.#mustResync = true
     if (this.#isStarted) this.#resyncing ??= this.#resync()
   }
 
   /** Compares with the log; settles when everything that was missing has been passed on. */
   async resync (): Promise<void> {
-    this.onDoubt()
+    this.onResync()
     await this.#resyncing
   }
 
@@ -156,7 +156,7 @@ export class TopicFollower implements TopicListener {
   }
 
   async #compare (): Promise<void> {
-    this.#hooks.observer.onRepair()
+    this.#hooks.observer.onResync()
     const last = this.#last
     const location = await this.#log.locate(this.topic, last)
     const { ends } = location
@@ -221,7 +221,7 @@ export class TopicFollower implements TopicListener {
     try {
       const { outcome, remainingMs } = await this.#log.lease(this.topic, { do: 'look' })
       if (outcome === 'ok') this.#watchLease(remainingMs)
-      else this.onDoubt()
+      else this.onResync()
     } catch (error) {
       this.#hooks.onTrouble(this.topic, error)
       this.#watchLease(LEASE_RETRY_MS)

@@ -67,7 +67,7 @@ export class Hub {
   /** Called when a topic's producer was asked to stop; for topics that are followed in this process. */
   onStop: (topic: string, fence: number) => void = () => {}
   /** Called when something other than new events may have happened in a topic that is followed in this process. */
-  onDoubt: (topic: string) => void = () => {}
+  onResync: (topic: string) => void = () => {}
   readonly #feeds = new Map<string, Shared<FeedLease>>()
   readonly #followers = new Map<string, Shared<TopicFollower>>()
   #lagging = 0
@@ -220,9 +220,9 @@ export class Hub {
   async #makeFollower (topic: string): Promise<TopicFollower> {
     const follower = new TopicFollower(topic, this.log, {
       onTrouble: this.onTrouble,
-      onDoubt: topic => {
+      onResync: topic => {
         this.pages.forget(topic)
-        this.onDoubt(topic)
+        this.onResync(topic)
       },
       onStop: (topic, fence) => this.onStop(topic, fence),
       observer: this.observer

@@ -12,10 +12,10 @@ const MAX_TRIES = 5
  */
 export async function positionOfNumber (pages: Pages, topic: string, n: number): Promise<EventId> {
   if (n === 0) return ORIGIN
-  const { first, last, jumps } = await pages.endsNow(topic)
+  const { first, last, skips } = await pages.endsNow(topic)
   const standIn = { ms: (first ?? last).ms, n }
   if (first === undefined || n < first.n || n > last.n) return standIn
-  let count = numbersBetween(n, last.n + 1, jumps)
+  let count = numbersBetween(n, last.n + 1, skips)
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const found = await pages.seekNow(topic, { last: count })
     if (found.n === n) return found

@@ -99,7 +99,7 @@ export interface LeaseReply {
 }
 
 /** What followers of the topic are notified of after a request. */
-export type LeaseNews = 'closed' | 'doubt' | 'stop'
+export type LeaseNews = 'closed' | 'resync' | 'stop'
 
 export const NO_LEASE: Lease = {
   fence: 0,
@@ -163,7 +163,7 @@ type Grant = Omit<Lease, 'untilMs' | 'ttlMs'> & { ttlMs: number | undefined }
 
 function grant (state: LeaseState, { ttlMs = state.lease.ttlMs, ...granted }: Grant, nowMs: number): Step {
   const lease = { ...granted, untilMs: nowMs + granted.leaseMs, ttlMs }
-  return { outcome: 'ok', state: { ...state, lease }, news: 'doubt' }
+  return { outcome: 'ok', state: { ...state, lease }, news: 'resync' }
 }
 
 /** How long the topic is kept when idle, in ms; 0 for no limit. */
@@ -248,13 +248,13 @@ export function endingOf ({ isClosed, reason, message, lease: { untilMs } }: Lea
 }
 
 /** The part of a `TopicListener` that concerns leases. */
-interface LeaseListener { onClosed: () => void, onStop: (fence: number) => void, onDoubt: () => void }
+interface LeaseListener { onClosed: () => void, onStop: (fence: number) => void, onResync: () => void }
 
 /** Notifies the follower of the topic. */
 export function tellLease (listener: LeaseListener, news: LeaseNews, fence: number): void {
   if (news === 'closed') listener.onClosed()
   else if (news === 'stop') listener.onStop(fence)
-  else listener.onDoubt()
+  else listener.onResync()
 }
 
 /** Throws the error for a rejected request. */

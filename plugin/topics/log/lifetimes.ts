@@ -64,7 +64,7 @@ export class Lifetimes {
       expireAfterMs: this.#expiryOf(topic, living),
       nowMs,
       ...endingOf(state, nowMs),
-      jumps: []
+      skips: []
     }
   }
 

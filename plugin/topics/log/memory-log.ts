@@ -179,7 +179,7 @@ export class MemoryLog implements TopicLog {
   async delete (name: string): Promise<void> {
     const topic = this.#peek(name)
     Object.assign(topic, { entries: [], head: 0, state: reopenTopic(topic.state) })
-    this.#listeners.tell(name, listener => listener.onDoubt())
+    this.#listeners.tell(name, listener => listener.onResync())
   }
 
   async stop (): Promise<void> {

@@ -41,11 +41,11 @@ export interface TopicEnds {
   /**
    * Numbers that were skipped because a failover may have lost them: `from` and `to` count as neighbours. Oldest first.
    */
-  readonly jumps: readonly Jump[]
+  readonly skips: readonly Skip[]
 }
 
 /** The number after the entry `from` is `to`; those in between may have been used by a server that is gone. */
-export interface Jump { readonly from: EventId, readonly to: number }
+export interface Skip { readonly from: EventId, readonly to: number }
 
 /** Whether the entry of a cursor exists in a topic's log, and the log's ends, read in one atomic step. */
 export interface Location { readonly ends: TopicEnds, readonly exists: boolean }
@@ -60,7 +60,7 @@ export interface TopicListener {
   /** The topic was closed. */
   onClosed: () => void
   /** Something may have been missed: the listener must compare with the log. */
-  onDoubt: () => void
+  onResync: () => void
   /** The topic's producer was asked to stop; `fence` identifies its lease. */
   onStop: (fence: number) => void
 }
@@ -108,7 +108,7 @@ export interface LogHealth {
   canaryAgeMs: number
   /** Number of connections that were lost and restored. */
   reconnects: number
-  /** Number of message connections that were deaf or silent and were replaced. */
+  /** Number of message connections that received or answered nothing and were replaced. */
   replaced: number
   /** Why it is not healthy, in the words of Redis or the network; absent while all connections work. */
   problem?: string

@@ -46,7 +46,7 @@ export class Producers {
       for (const production of this.#of(topic)) if (production.fence === fence) production.end('stopped')
     }
     // The topic may have been closed or deleted, or its producer superseded.
-    hub.onDoubt = topic => { for (const production of this.#of(topic)) void production.check() }
+    hub.onResync = topic => { for (const production of this.#of(topic)) void production.check() }
   }
 
   /**

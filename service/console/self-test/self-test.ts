@@ -21,7 +21,7 @@ export interface SelfTestInit {
  * An event that takes longer than this was held back by a proxy: no network that somebody would test has a latency of 5
  * s.
  */
-const PATIENCE_MS = 5_000
+const MAX_WAIT_MS = 5_000
 const PINGS = 5
 /** Size of the events that are published to fill a proxy's buffer. By default nginx has 8 buffers of 4 or 8 KiB. */
 const FILLER_BYTES = 16 * 1024
@@ -70,10 +70,10 @@ class SelfTest {
   async run (): Promise<void> {
     this.#noteProtocol()
     this.#init.onStep('Opening a stream…')
-    const opened = await within(Promise.race([this.#probe.opened, this.#probe.rejected]), PATIENCE_MS)
+    const opened = await within(Promise.race([this.#probe.opened, this.#probe.rejected]), MAX_WAIT_MS)
     if (typeof opened === 'string') return this.#find('bad', `The stream was rejected: ${opened}`)
     if (opened) this.#find('good', `The stream opened after ${formatSpan(performance.now() - this.#beganAt)}.`)
-    else this.#find('bad', `The stream sent nothing for ${formatSpan(PATIENCE_MS)}: the service writes at once.`)
+    else this.#find('bad', `The stream sent nothing for ${formatSpan(MAX_WAIT_MS)}: the service writes at once.`)
     if (!opened || !await this.#ping()) return this.#fill()
     if (this.#init.holdMs > 0) await this.#hold()
     await this.#resume()
@@ -86,7 +86,7 @@ class SelfTest {
       this.#init.onStep(`Publishing event ${at + 1} of ${PINGS}…`)
       const publishedAt = performance.now()
       const { arrival } = await this.#probe.publish()
-      if (!await within(arrival, PATIENCE_MS)) return false
+      if (!await within(arrival, MAX_WAIT_MS)) return false
       delaysMs.push(performance.now() - publishedAt)
     }
     const medianMs = delaysMs.sort((a, b) => a - b)[PINGS >> 1]!
@@ -101,7 +101,7 @@ class SelfTest {
     for (let at = 1; at <= MAX_FILLERS; at++) {
       this.#init.onStep(`Filling the buffer: ${formatBytes(at * FILLER_BYTES)}…`)
       const { arrival } = await this.#probe.publish(FILLER_BYTES)
-      const waitMs = at === MAX_FILLERS ? PATIENCE_MS : FILLER_WAIT_MS
+      const waitMs = at === MAX_FILLERS ? MAX_WAIT_MS : FILLER_WAIT_MS
       if (!await within(Promise.race([arrival, this.#probe.opened]), waitMs)) continue
       const size = formatBytes(at * FILLER_BYTES)
       return this.#find('bad', `A proxy buffers the stream: events arrived only after about ${size} more. ${BUFFERING}`)
@@ -130,7 +130,7 @@ class SelfTest {
     this.#init.onStep('Reconnecting…')
     this.#probe.reconnect()
     const { arrival } = await this.#probe.publish()
-    await within(arrival, 2 * PATIENCE_MS)
+    await within(arrival, 2 * MAX_WAIT_MS)
     const { arrived, published } = this.#probe
     const isExact = arrived.length === published && arrived.every((n, at) => n === at)
     const all = `all ${published} events once and in order`

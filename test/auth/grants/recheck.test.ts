@@ -16,14 +16,14 @@ t.test('a reported loss of messages is not settled by a check that started befor
   }
   const recheck = new Recheck({ checks: [check], everyMs: 600_000, log: app.log })
   t.teardown(() => recheck.stop())
-  const [round, joined, doubt] = [recheck.run(), recheck.run(), recheck.runAnew()]
+  const [round, joined, resynced] = [recheck.run(), recheck.run(), recheck.runAnew()]
   t.equal(begun.length, 1, 'one at a time')
   begun[0]!.settle()
   await Promise.all([round, joined])
   await new Promise(resolve => setImmediate(resolve))
   t.equal(begun.length, 2)
   begun[1]!.settle()
-  await doubt
+  await resynced
   const again = recheck.runAnew()
   await new Promise(resolve => setImmediate(resolve))
   t.equal(begun.length, 3, 'at once if no check is in progress')

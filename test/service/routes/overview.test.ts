@@ -117,7 +117,7 @@ t.test('an older id of a topic changes nothing, a listener receives every call, 
   const listener = {
     onEntries: () => heard.push('entries'),
     onClosed: () => heard.push('closed'),
-    onDoubt: () => heard.push('doubt'),
+    onResync: () => heard.push('resync'),
     onStop: () => heard.push('stop')
   }
   await log.unfollow('a', listener)
@@ -129,7 +129,7 @@ t.test('an older id of a topic changes nothing, a listener receives every call, 
   await inner.delete('a')
   const { fence } = await inner.lease('a', { do: 'take', holder: 'x', leaseMs: 60_000, takeOver: false })
   await log.lease('a', { do: 'stop', fence })
-  t.same(heard, ['entries', 'closed', 'doubt', 'doubt', 'stop'])
+  t.same(heard, ['entries', 'closed', 'resync', 'resync', 'stop'])
   await log.unfollow('a', listener)
   await inner.append('a', [event])
   t.equal(heard.length, 5)
@@ -140,7 +140,7 @@ t.test('a follow that fails leaves nothing behind and can be retried', async t =
   const { follow } = inner
   inner.follow = () => Promise.reject(new Error('away'))
   const log = new MeteredLog(inner, new Registry())
-  const listener = { onEntries () {}, onClosed () {}, onDoubt () {}, onStop () {} }
+  const listener = { onEntries () {}, onClosed () {}, onResync () {}, onStop () {} }
   await t.rejects(log.follow('a', listener), { message: 'away' })
   t.same(log.seen.newest(), [])
   inner.follow = follow

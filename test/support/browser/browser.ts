@@ -24,7 +24,7 @@ const FLAGS = [
 ]
 
 /** Time limit for anything a page is waited for: it happens immediately, but later on a busy machine. */
-const PATIENCE_MS = 120_000
+const TIMEOUT_MS = 120_000
 
 /** An event that the page received: `id` is EventSource's lastEventId at that event. */
 export interface Heard { event: string, id: string, data: string }
@@ -54,7 +54,7 @@ export async function openBrowser (
   withoutFlags: string[] = []
 ): Promise<Browser> {
   const browser = await chromium.launch({
-    executablePath: CHROMIUM, args: [...FLAGS, ...flags], ignoreDefaultArgs: withoutFlags, timeout: PATIENCE_MS
+    executablePath: CHROMIUM, args: [...FLAGS, ...flags], ignoreDefaultArgs: withoutFlags, timeout: TIMEOUT_MS
   })
   t.teardown(() => browser.close())
   return browser
@@ -67,7 +67,7 @@ export async function openPage (
   options: BrowserContextOptions = {}
 ): Promise<Page> {
   const page = await opener.newPage(options)
-  page.setDefaultTimeout(PATIENCE_MS)
+  page.setDefaultTimeout(TIMEOUT_MS)
   t.teardown(() => page.close())
   return page
 }

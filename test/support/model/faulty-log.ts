@@ -23,7 +23,7 @@ export const NO_FAULTS: Faults = { dropped: 0, repeated: 0, held: 0, refused: 0,
  */
 const SABOTAGE = {
   'resume rule': (location: Location): Location => ({ ...location, exists: true }),
-  repair: ({ ends, exists }: Location, id: EventId): Location => ({ ends: { ...ends, last: id }, exists })
+  resync: ({ ends, exists }: Location, id: EventId): Location => ({ ends: { ...ends, last: id }, exists })
 }
 export type Sabotage = keyof typeof SABOTAGE
 
@@ -133,11 +133,11 @@ class FaultyListener implements TopicListener {
   }
 
   onStop (fence: number): void { this.listener.onStop(fence) }
-  onDoubt (): void { this.listener.onDoubt() }
+  onResync (): void { this.listener.onResync() }
 
   recover (): void {
     for (const late of this.#held.splice(0)) this.listener.onEntries(late)
-    if (this.#isBehind) this.listener.onDoubt()
+    if (this.#isBehind) this.listener.onResync()
     this.#isBehind = false
   }
 }

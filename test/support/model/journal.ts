@@ -61,7 +61,7 @@ class TopicJournal {
   #checkGap (
     { after, resumedAt, reason, missed }: Gap,
     at: EventId | undefined,
-    { first, count, jumps }: TopicEnds,
+    { first, count, skips }: TopicEnds,
     complain: (what: string) => void
   ): void {
     const from = at && formatEventId(at)
@@ -77,11 +77,11 @@ class TopicJournal {
     const next = resumedAt === null ? at.n + missed! + 1 : parseEventId(resumedAt)!.n
     // If events were trimmed, or received, in a history that a failover has since discarded, that says nothing about
     // the current one.
-    if (jumps.some(jump => jump.from.n < next && next < jump.to)) return
+    if (skips.some(skip => skip.from.n < next && next < skip.to)) return
     // The same applies to what was trimmed by an append that was lost later: the one that left `count` events from
     // `next` on.
-    if (jumps.some(jump => jump.from.n < next - 1 + count && next - 1 + count < jump.to)) return
-    if (next <= numberAfter(at.n, { jumps })) {
+    if (skips.some(skip => skip.from.n < next - 1 + count && next - 1 + count < skip.to)) return
+    if (next <= numberAfter(at.n, { skips })) {
       complain(`a gap was told after ${from}, and nothing was lost before ${resumedAt}`)
     }
     // In a later life of the topic the numbers are unrelated to this one.
@@ -93,22 +93,22 @@ class TopicJournal {
 }
 
 /** True for the next number, the one after a skip, or one that was assigned in between and lost in a failover. */
-function mayFollow (at: EventId, id: EventId, { jumps }: TopicEnds): boolean {
-  return id.n === at.n + 1 || jumps.some(jump => jump.from.n <= at.n && at.n < jump.to && id.n <= jump.to)
+function mayFollow (at: EventId, id: EventId, { skips }: TopicEnds): boolean {
+  return id.n === at.n + 1 || skips.some(skip => skip.from.n <= at.n && at.n < skip.to && id.n <= skip.to)
 }
 
 /** The client's position after a gap: just before the event that follows; after a fork, at the last remaining event. */
 function positionAfter (
   { reason, resumedAt, missed }: Gap,
   at: EventId | undefined,
-  { jumps }: TopicEnds
+  { skips }: TopicEnds
 ): EventId | undefined {
   const resumed = resumedAt === null ? undefined : parseEventId(resumedAt)
   if (resumed) return { ms: resumed.ms, n: resumed.n - 1 }
   if (!at) return at
   // Its numbers start again, from a position that is not known yet.
   if (reason === 'expired') return ORIGIN
-  if (reason === 'fork') return jumps.find(jump => jump.from.n < at.n && at.n < jump.to)?.from ?? at
+  if (reason === 'fork') return skips.find(skip => skip.from.n < at.n && at.n < skip.to)?.from ?? at
   return missed === undefined ? at : { ms: at.ms, n: at.n + missed }
 }
 

@@ -279,7 +279,7 @@ class LeakyLog extends MemoryLog {
   loseNext (name: string): void {
     const listener = this.#listeners.get(name)!
     this.#lost = { ms: 0, n: 0 }
-    listener.onDoubt()
+    listener.onResync()
   }
 
   override async locate (name: string, id: EventId) {
@@ -288,7 +288,7 @@ class LeakyLog extends MemoryLog {
     this.#lost = undefined
     const last = { ms: found.ends.last.ms, n: found.ends.last.n + 5 }
     return {
-      exists: false, ends: { ...found.ends, last, first: last, jumps: [{ from: { ms: id.ms, n: 0 }, to: last.n }] }
+      exists: false, ends: { ...found.ends, last, first: last, skips: [{ from: { ms: id.ms, n: 0 }, to: last.n }] }
     }
   }
 }

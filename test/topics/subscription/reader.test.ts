@@ -72,7 +72,7 @@ class PoorLog implements TopicLog {
       onEntries: entries => { if (!this.isMute) listener.onEntries(entries) },
       onClosed: () => { listener.onClosed() },
       onStop: fence => { listener.onStop(fence) },
-      onDoubt: () => { listener.onDoubt() }
+      onResync: () => { listener.onResync() }
     }
     this.#listeners.set(topic, heard)
     return this.#log.follow(topic, heard)

@@ -152,7 +152,7 @@ export class LmdbLog implements TopicLog {
         this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
       }
     })
-    this.#listeners.tell(topic, listener => listener.onDoubt())
+    this.#listeners.tell(topic, listener => listener.onResync())
   }
 
   async stop (): Promise<void> {

@@ -83,7 +83,7 @@ export class RedisChannels {
       trouble,
       onMessage: (channel: string, message: Buffer) => this.#hear(channel, message),
       onRestored: (channels: readonly string[]) => {
-        for (const channel of channels) this.#listeners.tell(this.#topicOf(channel), listener => listener.onDoubt())
+        for (const channel of channels) this.#listeners.tell(this.#topicOf(channel), listener => listener.onResync())
       }
     }
     if (client instanceof ClusterClient) {
@@ -109,7 +109,7 @@ export class RedisChannels {
       if (heard.kind === 'entries') listener.onEntries(heard.entries)
       else if (heard.kind === 'closed') listener.onClosed()
       else if (heard.kind === 'stop') listener.onStop(heard.fence)
-      else listener.onDoubt()
+      else listener.onResync()
     })
   }
 }

@@ -41,7 +41,7 @@ export class RedisClusterSubscriber {
   /** How many times a connection was lost and restored. */
   get reconnects (): number { return this.#sum('reconnects') }
 
-  /** Number of deaf connections that were replaced. */
+  /** Number of connections that received nothing and were replaced. */
   get replaced (): number { return this.#sum('replaced') }
 
   /** The longest time in ms since the probe of any node was received. */

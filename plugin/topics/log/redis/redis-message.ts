@@ -10,7 +10,7 @@ export type RedisMessage =
   /** The producer with this lease was asked to stop. */
   | { kind: 'stop', fence: number }
   /** Something changed that the message does not contain; also the meaning of an unreadable message. */
-  | { kind: 'doubt' }
+  | { kind: 'resync' }
 
 const LF = 10
 const STOP = /^S (\d{1,16})$/
@@ -27,7 +27,7 @@ export function parseRedisMessage (message: Buffer): RedisMessage {
   const [, ms, n, count] = HEAD.exec(head) ?? []
   const first = parseEventId(`${ms}-${n}`)
   const entries = first && parseEntries(message, end + 1, first, Number(count))
-  return entries ? { kind: 'entries', entries } : { kind: 'doubt' }
+  return entries ? { kind: 'entries', entries } : { kind: 'resync' }
 }
 
 function parseEntries (message: Buffer, start: number, first: EventId, count: number): LogEntry[] | undefined {

@@ -1,6 +1,6 @@
 import { parseEventId } from '../../ids/event-id.ts'
 import type { EndReason, LeaseReply, LeaseRequest } from '../lease.ts'
-import type { Jump, LogEntry, Location } from '../topic-log.ts'
+import type { Location, LogEntry, Skip } from '../topic-log.ts'
 import { toLogEntry } from './redis-entry.ts'
 import type { LeaseScriptReply, LocateReply } from './scripts/redis-scripts.ts'
 
@@ -16,7 +16,7 @@ export function toEntry (idText: string, fields: readonly string[]): LogEntry[] 
 
 /** Converts the reply of `locate.lua`. */
 export function toLocation (reply: LocateReply): Location {
-  const [ms, n, born, closed, jumps, count, first, found, past, now, reason, message, until, expire] = reply
+  const [ms, n, born, closed, skips, count, first, found, past, now, reason, message, until, expire] = reply
   return {
     ends: {
       first: parseEventId(first),
@@ -30,14 +30,14 @@ export function toLocation (reply: LocateReply): Location {
       reason: closed === 1 ? (reason || 'closed') as EndReason : undefined,
       message: message || undefined,
       leaseMs: until === '0' ? undefined : Math.max(0, Number(until) - Number(now)),
-      jumps: toJumps(jumps)
+      skips: toSkips(skips)
     },
     exists: found === 1
   }
 }
 
 /** `<ms>-<n>:<next number>`, joined by commas. */
-function toJumps (text: string): Jump[] {
+function toSkips (text: string): Skip[] {
   return text.split(',').flatMap(part => {
     const [from, to] = part.split(':')
     const id = parseEventId(from!)

@@ -31,21 +31,21 @@ export async function seekNumber (n: number, ends: TopicEnds, next: Next): Promi
 }
 
 /** The number of the entry that is followed by exactly `count` entries. */
-export function numberBelow (count: number, { last, jumps }: TopicEnds): number {
+export function numberBelow (count: number, { last, skips }: TopicEnds): number {
   let n = last.n
   let left = count
-  for (const jump of jumps.toReversed().filter(jump => jump.to <= last.n)) {
-    const above = n - jump.to + 1
+  for (const skip of skips.toReversed().filter(skip => skip.to <= last.n)) {
+    const above = n - skip.to + 1
     if (left < above) break
     left -= above
-    n = jump.from.n
+    n = skip.from.n
   }
   return n - left
 }
 
 /** The number of the entry before the one with this number. */
-export function numberBefore (n: number, { jumps }: TopicEnds): number {
-  return jumps.find(jump => jump.to === n)?.from.n ?? n - 1
+export function numberBefore (n: number, { skips }: TopicEnds): number {
+  return skips.find(skip => skip.to === n)?.from.n ?? n - 1
 }
 
 /** The first entry of this library from an id on; those of other programs are skipped. */

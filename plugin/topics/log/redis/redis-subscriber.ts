@@ -97,7 +97,7 @@ export class RedisSubscriber {
   /** How many times the connection was lost and restored. */
   get reconnects (): number { return this.#reconnects }
 
-  /** Number of deaf and silent connections that were replaced. */
+  /** Number of connections that received or answered nothing and were replaced. */
   get replaced (): number { return this.#replaced }
 
   /** True if messages arrive: it is subscribed, and the probe was received recently. */
@@ -117,7 +117,7 @@ export class RedisSubscriber {
   }
 
   async #start (): Promise<void> {
-    this.#canary = setInterval(() => this.#sing(), this.#init.canary.intervalMs).unref()
+    this.#canary = setInterval(() => this.#sendProbe(), this.#init.canary.intervalMs).unref()
     await this.#init.connection.connect().catch(() => {})
     await this.#restored
   }
@@ -210,7 +210,7 @@ export class RedisSubscriber {
     if (!this.#isStopped) this.#init.trouble.begin(this.#init.name, reason, message)
   }
 
-  #sing (): void {
+  #sendProbe (): void {
     if (!this.#isReady) return
     if (this.#isDeaf()) {
       this.#replace('receives no messages')

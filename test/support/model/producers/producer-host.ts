@@ -88,7 +88,7 @@ function fanOut (listeners: ReadonlySet<TopicListener>): TopicListener {
     onEntries: entries => { all(listener => listener.onEntries(entries)) },
     onClosed: () => { all(listener => listener.onClosed()) },
     onStop: fence => { all(listener => listener.onStop(fence)) },
-    onDoubt: () => { all(listener => listener.onDoubt()) }
+    onResync: () => { all(listener => listener.onResync()) }
   }
 }
 
@@ -166,7 +166,7 @@ class Gate {
       onEntries: entries => { later(() => listener.onEntries(entries)) },
       onClosed: () => { later(() => listener.onClosed()) },
       onStop: fence => { later(() => listener.onStop(fence)) },
-      onDoubt: () => { later(() => listener.onDoubt()) }
+      onResync: () => { later(() => listener.onResync()) }
     }
     this.#listeners.set(listener, gated)
     return gated

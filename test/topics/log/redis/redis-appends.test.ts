@@ -94,12 +94,12 @@ t.test('each publisher receives its own error when Redis is unavailable, and lat
 t.test('a group never grows beyond the size that is announced with its entries', async t => {
   const { log, calls } = await start(t)
   const heard: LogEntry[] = []
-  let doubts = 0
+  let resyncs = 0
   await log.follow('a', {
     onEntries: entries => heard.push(...entries),
     onClosed: () => {},
     onStop: () => {},
-    onDoubt: () => { doubts++ }
+    onResync: () => { resyncs++ }
   })
   const before = await calls()
   const data = '€'.repeat(7_000)
@@ -108,7 +108,7 @@ t.test('a group never grows beyond the size that is announced with its entries',
   t.same(appended.map(({ ids }) => ids[0]!.n), [1, 2, 3, 4, 5, 6, 7, 8])
   await when(() => heard.length === 8)
   t.same(heard.map(({ id }) => id.n), [1, 2, 3, 4, 5, 6, 7, 8])
-  t.equal(doubts, 0)
+  t.equal(resyncs, 0)
 })
 
 // Regression: only data was counted, and one publish without data sent 16 MB to every process.
@@ -119,7 +119,7 @@ t.test('names and the lines between events count for the size that is announced 
     onEntries: entries => heard.push(`${entries.length} entries`),
     onClosed: () => {},
     onStop: () => {},
-    onDoubt: () => { heard.push('doubt') }
+    onResync: () => { heard.push('resync') }
   })
   const named = (count: number, name: string): NewEvent[] =>
     Array.from({ length: count }, () => ({ ...event(''), event: name }))
@@ -129,7 +129,7 @@ t.test('names and the lines between events count for the size that is announced 
   await log.append('a', named(20_000, ''))
   await log.append('a', [event('last')])
   await when(() => heard.length === 5)
-  t.same(heard, ['64 entries', 'doubt', '10000 entries', 'doubt', '1 entries'])
+  t.same(heard, ['64 entries', 'resync', '10000 entries', 'resync', '1 entries'])
 })
 
 t.test('a group of appends without data has a limit, too', async t => {

@@ -42,7 +42,7 @@ t.test('the commands of docs/redis.md publish, and followers receive the events 
 
 t.test('the scripts reject invalid calls, and append nothing', async t => {
   const redis = await RedisApp.start(t)
-  const script = await readFile(`${ROOT}plugin/topics/log/redis/scripts/lineage.lua`, 'utf8') +
+  const script = await readFile(`${ROOT}plugin/topics/log/redis/scripts/state.lua`, 'utf8') +
     await readFile(`${ROOT}plugin/topics/log/redis/scripts/append.lua`, 'utf8')
   const call = (...args: string[]) =>
     redis.server.with(client => client.eval(script, 2, 'sse:{a}:log', 'sse:{a}:meta', 'sse:{a}', ...args))

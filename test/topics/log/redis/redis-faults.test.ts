@@ -190,7 +190,7 @@ t.test('calls after the stop are rejected, and a second stop does nothing', asyn
   await used.stop()
   await used.stop()
   await t.rejects(used.append('a', newEvents(1)), { ...UNAVAILABLE, mayBeDone: false, message: /nothing was sent/ })
-  await t.rejects(used.follow('a', { onEntries () {}, onClosed () {}, onDoubt () {}, onStop () {} }), UNAVAILABLE)
+  await t.rejects(used.follow('a', { onEntries () {}, onClosed () {}, onResync () {}, onStop () {} }), UNAVAILABLE)
 })
 
 t.test('checkWrites() finds out whether a publish would be accepted', async t => {

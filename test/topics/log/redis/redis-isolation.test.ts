@@ -43,7 +43,7 @@ async function checkLogs (t: Test, one: Place, two: Place): Promise<void> {
   await b.append('orders', newEvents(1, 'own '), { idempotencyKey: 'k' })
   await until(() => recorder.entries.length > 0)
   t.same(recorder.entries.map(({ data }) => data), ['own 1'])
-  t.same([recorder.closed, recorder.doubts], [0, 0], 'nothing of the other one is received at all')
+  t.same([recorder.closed, recorder.resyncs], [0, 0], 'nothing of the other one is received at all')
   t.equal((await b.read('orders', ORIGIN, ALL)).length, 1)
 }
 

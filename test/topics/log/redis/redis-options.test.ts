@@ -130,7 +130,7 @@ async function useLog (t: Test, connection: RedisLogOptions['connection']): Prom
     last: ends.last.n,
     isBorn: typeof ends.bornMs,
     page: page.map(({ data, event, retry }) => ({ data, event, retry })),
-    doubts: recorder.doubts,
+    resyncs: recorder.resyncs,
     isHealthy: log.isHealthy
   }
 }
@@ -143,7 +143,7 @@ const EXPECTED = {
   isClosed: true,
   last: 3,
   isBorn: 'number',
-  doubts: 0,
+  resyncs: 0,
   isHealthy: true,
   page: [{ data: 'e1', event: undefined, retry: undefined }, {
     data: 'e2', event: undefined, retry: undefined
@@ -183,12 +183,12 @@ t.test('options of ioredis do not change what a log guarantees on a cluster', as
   const cluster = servers.slice(0, 3).map(({ port }) => ({ host, port }))
   for (const [name, redisOptions] of Object.entries(OPTIONS)) {
     t.test(name, async t => t.match(await useLog(t, { cluster, redisOptions: redisOptions as object }), {
-      ...EXPECTED, doubts: Number, isHealthy: Boolean
+      ...EXPECTED, resyncs: Number, isHealthy: Boolean
     }))
   }
   t.test('nodes by URL', async t => t.match(
     await useLog(t, { cluster: cluster.map(({ port }) => `redis://${host}:${port}`) }),
-    { ...EXPECTED, doubts: Number, isHealthy: Boolean }
+    { ...EXPECTED, resyncs: Number, isHealthy: Boolean }
   ))
 })
 

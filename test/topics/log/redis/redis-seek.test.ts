@@ -95,18 +95,18 @@ t.test('an id is found by time, over skips, pauses and bursts', async t => {
 /** Ids as a topic may have them, some of them trimmed. */
 function someTopic (random: Random): { ids: EventId[], ends: TopicEnds } {
   const ids: EventId[] = []
-  const jumps: { from: EventId, to: number }[] = []
+  const skips: { from: EventId, to: number }[] = []
   let id = { ms: 1_000 + random.integer(0, 5), n: 1 }
   for (let count = random.integer(1, 25); count > 0; count--) {
     ids.push(id)
     const to = random.chance(0.15) ? id.n + random.integer(10, 1_000) : id.n + 1
-    if (to > id.n + 1) jumps.push({ from: id, to })
+    if (to > id.n + 1) skips.push({ from: id, to })
     id = { ms: id.ms + (random.chance(0.5) ? 0 : random.integer(1, random.pick([3, 100_000]))), n: to }
   }
   // In none of these do the retained events start right after a skip: a position before it is the entry before the
   // skip.
   const first = random.integer(0, ids.length - 1)
-  const kept = jumps.some(({ to }) => to === ids[first]!.n) ? ids : ids.slice(first)
+  const kept = skips.some(({ to }) => to === ids[first]!.n) ? ids : ids.slice(first)
   const ends = {
     first: kept[0],
     last: ids.at(-1)!,
@@ -116,7 +116,7 @@ function someTopic (random: Random): { ids: EventId[], ends: TopicEnds } {
     expireAfterMs: 0,
     nowMs: id.ms,
     isClosed: false,
-    jumps
+    skips
   }
   return { ids: kept, ends }
 }

@@ -60,7 +60,7 @@ local function trim_and_refuse (refused)
   return refused
 end
 
-local state = adopt_lineage(stream, meta, now, expire)
+local state = load_state(stream, meta, now, expire)
 if state.refused then return trim_and_refuse(state.refused) end
 expire_lease(meta, state, now, channel, publish)
 if accepted and fence == state.fence and state.accepted >= accepted + count then return {'done'} end
@@ -68,7 +68,7 @@ if state.closed then return {'closed'} end
 if fence ~= '' and (fence ~= state.fence or state.until_ms == 0) then return {'superseded'} end
 
 local ms = math.max(now, state.ms, state.past + 1)
-local first = state.skip or state.n + 1
+local first = state.next or state.n + 1
 local text = string.format('%.0f', ms)
 local frames, size = {}, 0
 for at = 0, count - 1 do
@@ -89,10 +89,10 @@ end
 trim_by_age()
 
 local n = string.format('%.0f', first)
-redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'lineage', state.lineage,
+redis.call('HSET', meta, 'n', string.format('%.0f', first + count - 1), 'ms', text, 'replid', state.replid,
   'touched', string.format('%.0f', now))
-if state.skip then redis.call('HDEL', meta, 'skip') end
-if state.n == 0 and not state.skip then redis.call('HSET', meta, 'born', text) end
+if state.next then redis.call('HDEL', meta, 'next') end
+if state.n == 0 and not state.next then redis.call('HSET', meta, 'born', text) end
 if fence ~= '' then
   state.until_ms = now + redis.call('HGET', meta, 'lease')
   redis.call('HSET', meta, 'accepted', string.format('%.0f', accepted + count),

@@ -20,7 +20,7 @@ local refused = denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'PEXP
 if refused then return refused end
 
 local now = now_ms()
-local state = adopt_lineage(stream, meta, now, expire)
+local state = load_state(stream, meta, now, expire)
 if state.refused then return state.refused end
 expire_lease(meta, state, now, channel, publish)
 

@@ -33,7 +33,7 @@ export type LocateReply = [
   n: string,
   born: string,
   closed: number,
-  jumps: string,
+  skips: string,
   count: number,
   first: string,
   found: number,
@@ -59,20 +59,20 @@ export type LeaseScriptReply = [
   leaseMs: string
 ]
 
-const lineage = load('lineage')
+const state = load('state')
 const entry = load('entry')
-const append = lineage + load('append')
+const append = state + load('append')
 /** The scripts by command. */
 export const scripts: Record<keyof ScriptCommands, { lua: string, numberOfKeys: number }> = {
   topicAppend: { lua: append, numberOfKeys: 2 },
   topicAppendOnce: { lua: append, numberOfKeys: 3 },
   topicPage: { lua: entry + load('page'), numberOfKeys: 1 },
   topicFirst: { lua: entry + load('first'), numberOfKeys: 1 },
-  topicLocate: { lua: lineage + entry + load('locate'), numberOfKeys: 2 },
-  topicClose: { lua: lineage + load('close'), numberOfKeys: 2 },
-  topicLease: { lua: lineage + load('lease'), numberOfKeys: 2 },
-  topicDelete: { lua: lineage + load('delete'), numberOfKeys: 2 },
-  topicCheck: { lua: lineage + load('check'), numberOfKeys: 1 }
+  topicLocate: { lua: state + entry + load('locate'), numberOfKeys: 2 },
+  topicClose: { lua: state + load('close'), numberOfKeys: 2 },
+  topicLease: { lua: state + load('lease'), numberOfKeys: 2 },
+  topicDelete: { lua: state + load('delete'), numberOfKeys: 2 },
+  topicCheck: { lua: state + load('check'), numberOfKeys: 1 }
 }
 
 /** Adds the scripts to a connection, as commands. */

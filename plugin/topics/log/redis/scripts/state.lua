@@ -3,13 +3,13 @@
 --
 -- Replication is asynchronous: a promoted replica can lack the last entries, and would give their numbers away again.
 -- The server's replication id changes with every promotion (and with a restart that may have lost something), so when
--- it is not the one stored with the topic, the numbers that may have been lost are skipped, and the skip is kept as a
--- jump "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a jump as neighbours.
+-- it is not the one stored with the topic, the numbers that may have been lost are skipped. The skip is stored as
+-- "<ms>-<n of the last entry>:<next number>", oldest first. Readers treat both sides of a skip as neighbours.
 --
 -- A topic without appends for `expire` ms is forgotten, its numbers too. That there was one is remembered for a while
 -- longer, in the field 'past': 1 ms after its last event. Readers that were there before it learn that they missed it.
 
-local MAX_JUMPS = 32
+local MAX_SKIPS = 32
 local DAY = 86400000
 
 -- The error for a command that the user may not run; nil if the user may. An error must mean that nothing was done, so
@@ -25,7 +25,7 @@ end
 local function append_denied (stream, meta, key, publish, channel)
   local purpose = 'a publish'
   return denied(purpose, 'XADD', stream, '*', 'data', '') or denied(purpose, 'XTRIM', stream, 'MINID', '0')
-    or denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'HDEL', meta, 'skip')
+    or denied(purpose, 'HSET', meta, 'n', '0') or denied(purpose, 'HDEL', meta, 'next')
     or denied(purpose, 'PEXPIRE', stream, '1')
     or denied(purpose, 'PERSIST', stream) or denied(purpose, publish, channel, '')
     or key and denied(purpose, 'SET', key, '')
@@ -90,7 +90,7 @@ end
 -- it again.
 local function remove_torn (stream, state)
   remove_after(stream, string.format('%.0f-%.0f', state.ms, state.n))
-  for from, to in string.gmatch(state.jumps, '([^,:]+):(%d+)') do remove_after(stream, from, tonumber(to)) end
+  for from, to in string.gmatch(state.skips, '([^,:]+):(%d+)') do remove_after(stream, from, tonumber(to)) end
 end
 
 -- Entries of a topic without a number: its first batch was torn, or something else than these scripts removed the meta
@@ -109,10 +109,10 @@ local function drop_leftovers (stream, meta, state)
   redis.call('DEL', stream)
 end
 
--- The state has `refused`, an error, if a new lineage could not be stored: nothing may be appended then. Readers can
--- use this state, although the skip that will be stored is another one: there is no entry behind it yet.
-local function adopt_lineage (stream, meta, now, expire)
-  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'lineage', 'jumps', 'skip', 'born', 'past', 'touched',
+-- The state has `refused`, an error, if a new replication id could not be stored: nothing may be appended then. Readers
+-- can use this state, although the skip that will be stored is another one: there is no entry after it yet.
+local function load_state (stream, meta, now, expire)
+  local fields = redis.call('HMGET', meta, 'n', 'ms', 'closed', 'replid', 'skips', 'next', 'born', 'past', 'touched',
     'fence', 'until', 'accepted', 'ttl')
   local own = tonumber(fields[13] or expire)
   if is_idle(fields[9], fields[11], now, own) then
@@ -121,7 +121,7 @@ local function adopt_lineage (stream, meta, now, expire)
   end
   local state = {
     n = tonumber(fields[1] or 0), ms = tonumber(fields[2] or 0), closed = fields[3] == '1',
-    jumps = fields[5] or '', skip = fields[6] and tonumber(fields[6]), born = fields[7] or '0',
+    skips = fields[5] or '', next = fields[6] and tonumber(fields[6]), born = fields[7] or '0',
     past = tonumber(fields[8] or 0), touched = tonumber(fields[9] or 0),
     fence = fields[10] or '0', until_ms = tonumber(fields[11] or 0), accepted = tonumber(fields[12] or 0),
     -- How long the idle topic is kept: what its producer asked for, otherwise what retention says.
@@ -130,22 +130,22 @@ local function adopt_lineage (stream, meta, now, expire)
   if state.n == 0 then drop_leftovers(stream, meta, state) end
   local info = redis.call('INFO', 'replication')
   local at = string.find(info, 'master_replid:', 1, true)
-  state.lineage = string.sub(info, at + 14, at + 53)
-  if fields[4] == state.lineage or state.n == 0 then return state end
+  state.replid = string.sub(info, at + 14, at + 53)
+  if fields[4] == state.replid or state.n == 0 then return state end
 
   remove_torn(stream, state)
-  -- Not the same distance every time: two lines that lost sight of each other must not skip to the same number.
-  state.skip = (state.skip or state.n + 1) + 1000000 + now % 1000000
+  -- Not the same distance every time: after a split brain both sides must not skip to the same number.
+  state.next = (state.next or state.n + 1) + 1000000 + now % 1000000
   local from = string.format('%.0f-%.0f:', state.ms, state.n)
   local kept = {}
-  for jump in string.gmatch(state.jumps, '[^,]+') do
-    if string.sub(jump, 1, #from) ~= from then kept[#kept + 1] = jump end
+  for skip in string.gmatch(state.skips, '[^,]+') do
+    if string.sub(skip, 1, #from) ~= from then kept[#kept + 1] = skip end
   end
-  kept[#kept + 1] = from .. string.format('%.0f', state.skip)
-  while #kept > MAX_JUMPS do table.remove(kept, 1) end
-  state.jumps = table.concat(kept, ',')
-  local skip = string.format('%.0f', state.skip)
-  local stored = redis.pcall('HSET', meta, 'jumps', state.jumps, 'skip', skip, 'lineage', state.lineage)
+  kept[#kept + 1] = from .. string.format('%.0f', state.next)
+  while #kept > MAX_SKIPS do table.remove(kept, 1) end
+  state.skips = table.concat(kept, ',')
+  local number = string.format('%.0f', state.next)
+  local stored = redis.pcall('HSET', meta, 'skips', state.skips, 'next', number, 'replid', state.replid)
   if type(stored) == 'table' then state.refused = stored end
   return state
 end
