@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
 import { errors } from './errors.ts'
 import { isThenable } from './source-kind.ts'
-import { SseStream } from './stream/stream.ts'
+import { ReplyStream } from './stream/reply-stream.ts'
 
 type Handler = RouteOptions['handler']
 
@@ -59,7 +59,7 @@ function returned (reply: FastifyReply): FastifyReply | undefined {
 }
 
 function checkReturned (reply: FastifyReply, value: unknown): unknown {
-  if (value instanceof SseStream) return checkNoStream(reply, value)
+  if (value instanceof ReplyStream) return checkNoStream(reply, value)
   const listener = takeListener(reply)
   if (value !== undefined || listener === undefined) return value
   listener.returnedNothing()
@@ -68,7 +68,7 @@ function checkReturned (reply: FastifyReply, value: unknown): unknown {
 
 /** `return reply.sse(source)` returns the stream where the source is undefined, mostly by mistake. */
 function checkNoStream (reply: FastifyReply, value: unknown): unknown {
-  if (!(value instanceof SseStream)) return value
+  if (!(value instanceof ReplyStream)) return value
   return tell(
     reply,
     new errors.FST_SSE_BAD_SOURCE('undefined: pass a source, or end the handler with `return reply`')

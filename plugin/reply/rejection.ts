@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import { statusOf } from './error-report.ts'
 import { asksForRetry } from './reply-state.ts'
-import type { SseStream } from './stream/stream.ts'
+import type { SseStream } from './stream/sse-stream.ts'
 import { MAX_RETRY_MS } from './wire.ts'
 
 /** Statuses of temporary errors, which EventSource would treat as permanent. */

@@ -13,7 +13,8 @@ import { encodeFor } from './request/route-settings.ts'
 import type { RouteSettings } from './request/route-settings.ts'
 import { checkSource, topicsOf } from './source.ts'
 import { dispose } from './source-kind.ts'
-import { SseStream } from './stream/stream.ts'
+import { ReplyStream } from './stream/reply-stream.ts'
+import type { SseStream } from './stream/sse-stream.ts'
 import type { CloseReason, StreamInit, StreamOwner } from './stream/stream-init.ts'
 import type { RawResponse } from './response/transport.ts'
 import { discardBody } from './request/request-body.ts'
@@ -107,7 +108,7 @@ function checkReply (reply: FastifyReply, options: ResolvedOptions): void {
  * as the stream: as closures all this took a kilobyte.
  */
 class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
-  readonly stream: SseStream
+  readonly stream: ReplyStream
   readonly raw: RawResponse
   readonly owner: StreamOwner | undefined
   readonly lastEventId: string | undefined
@@ -134,7 +135,7 @@ class StreamReply implements StreamInit, PayloadOwner, HandlerListener {
     this.owner = ownerOf(reply.request)
     this.lastEventId = readLastEventId(reply.request)
     this.gzipMinBytes = gzipMinBytes
-    this.stream = new SseStream(this)
+    this.stream = new ReplyStream(this)
     registry.add(this.stream)
     this.stream.listen()
   }

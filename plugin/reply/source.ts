@@ -5,7 +5,7 @@ import { passThrough } from './response/pass-through.ts'
 import { pump, toEvent } from './response/pump.ts'
 import { dispose, has, isItem, isMany, isResponse, isThenable } from './source-kind.ts'
 import type { ResponseLike, WebStreamLike } from './source-kind.ts'
-import type { SseStream } from './stream/stream.ts'
+import type { SseStream } from './stream/sse-stream.ts'
 
 /** Streams to one response. The stream ends when it settles; a rejection is the error of the source. */
 export type SourceRun = () => void | Promise<void>

@@ -10,7 +10,7 @@ import { errors as pluginErrors } from '../../plugin/reply/errors.ts'
 import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/reply/options.ts'
 import { tokenChecks, tokenDefaults } from '../../plugin/auth/one-time/one-time-token-options.ts'
 import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts'
-import { SseStream } from '../../plugin/reply/stream/stream.ts'
+import { ReplyStream } from '../../plugin/reply/stream/reply-stream.ts'
 import { variables } from '../../service/config/config.ts'
 import { errors as serviceErrors } from '../../service/errors.ts'
 import { buildService, readConfig } from '../../service/index.ts'
@@ -153,7 +153,7 @@ function sameNames (t: Test, rows: string[][], names: object): void {
 t.test('docs/plugin.md lists every member of a stream', async t => {
   // Only for the code that creates the stream, and for the heartbeat timer.
   const inner = new Set(['constructor', 'attach', 'listen', 'tick'])
-  const members = Object.getOwnPropertyNames(SseStream.prototype).filter(name => !inner.has(name))
+  const members = Object.getOwnPropertyNames(ReplyStream.prototype).filter(name => !inner.has(name))
   const shown = namesIn(tableRows('docs/plugin.md', 'Member')).map(name => name.replace(/\(.*/, ''))
   t.same(sorted(shown), sorted([...members, 'lastEventId']))
 })

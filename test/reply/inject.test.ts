@@ -2,6 +2,7 @@ import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
 import { buildApp } from '../support/app.ts'
+import { tick } from '../support/when.ts'
 
 const never = new Promise<never>(() => {})
 
@@ -61,7 +62,7 @@ t.test('close() disconnects as a client does, and a server that cuts the stream 
   }))
   app.get(
     '/ticked',
-    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => { stream.end(); stream.tick() })) })
+    (request, reply) => reply.sse(stream => { setImmediate(() => setImmediate(() => { stream.end(); tick(stream) })) })
   )
   app.get(
     '/cut',

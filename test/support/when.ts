@@ -1,3 +1,4 @@
+import type { ReplyStream } from '../../plugin/reply/stream/reply-stream.ts'
 import type { SseStream } from '../../plugin/index.ts'
 
 /** Settles when the condition holds; polls with a timer, because nothing reports that a kernel buffer is full. */
@@ -15,4 +16,9 @@ export function when (condition: () => boolean): Promise<void> {
 export async function stuck (stream: SseStream): Promise<void> {
   let looks = 0
   await when(() => { looks = stream.isFull ? looks + 1 : 0; return looks > 10 })
+}
+
+/** One tick of the heartbeat timer, without waiting for it. */
+export function tick (stream: SseStream): void {
+  (stream as ReplyStream).tick()
 }

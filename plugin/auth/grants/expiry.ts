@@ -1,6 +1,6 @@
 import { IN_BAND, inBandData } from '../../common/in-band.ts'
 import type { InBandData } from '../../common/in-band.ts'
-import type { SseStream } from '../../reply/stream/stream.ts'
+import type { SseStream } from '../../reply/stream/sse-stream.ts'
 
 /**
  * How often an expiry in the far future is checked again, in ms: if the clock is set forward, the end comes at most

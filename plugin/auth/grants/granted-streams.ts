@@ -1,5 +1,5 @@
 import type { OpenStreams } from '../../reply/stream/open-streams.ts'
-import type { SseStream } from '../../reply/stream/stream.ts'
+import type { SseStream } from '../../reply/stream/sse-stream.ts'
 import { startExpiry } from './expiry.ts'
 import type { Grant } from './grant.ts'
 

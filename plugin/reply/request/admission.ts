@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { SseStream } from '../stream/stream.ts'
+import type { SseStream } from '../stream/sse-stream.ts'
 import type { StreamOwner } from '../stream/stream-init.ts'
 
 /**

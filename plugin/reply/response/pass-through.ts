@@ -2,7 +2,7 @@ import { errors } from '../errors.ts'
 import { iterate } from './pump.ts'
 import { isMany } from '../source-kind.ts'
 import type { ResponseLike } from '../source-kind.ts'
-import type { SseStream } from '../stream/stream.ts'
+import type { SseStream } from '../stream/sse-stream.ts'
 
 const LF = 10
 const CR = 13

@@ -9,7 +9,7 @@ import { removeVary } from './vary.ts'
 import { openSource, startRun } from '../source.ts'
 import type { RunListener, SourceRun } from '../source.ts'
 import { deferred } from '../../common/deferred.ts'
-import type { SseStream } from '../stream/stream.ts'
+import type { ReplyStream } from '../stream/reply-stream.ts'
 import type { CloseReason } from '../stream/stream-init.ts'
 
 /** What may fail: the source of a stream, or the handler that created it. */
@@ -35,7 +35,7 @@ export interface PayloadOwner extends RunListener {
 export interface PayloadInit {
   reply: FastifyReply
   headers: StreamHeaders
-  stream: SseStream
+  stream: ReplyStream
   /** Undefined if the stream is written manually. */
   source: unknown
   /** True if the client has seen that the end of the stream is final, and receives 204. */

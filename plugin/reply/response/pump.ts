@@ -4,7 +4,7 @@ import { isBytes, isItem, isReadable, isWebStream } from '../source-kind.ts'
 import type { Many, ReadableLike, WebStreamLike } from '../source-kind.ts'
 import { isWireEvent } from '../wire.ts'
 import type { WireEvent } from '../wire.ts'
-import type { SseStream } from '../stream/stream.ts'
+import type { SseStream } from '../stream/sse-stream.ts'
 
 /**
  * Sends item by item, waiting for room. When the stream ends the iterator is returned immediately, even during a wait:

@@ -37,9 +37,11 @@ let lastHead = ''
 
 /**
  * Lets responses share the text of their heads, which Node keeps for as long as each lasts, as a tree of some 30
- * pieces. To be called when the head is out. The heads of streams differ in their `Date` only.
+ * pieces. To be called when the head is out. The heads of streams differ in their `Date` only, and those with a cookie
+ * are nobody else's.
  */
 export function shareHead (res: RawResponse): void {
+  if (res.hasHeader('set-cookie')) return
   const known = res as { _header?: unknown }
   // Comparing them makes one piece of each.
   if (known._header === lastHead) known._header = lastHead

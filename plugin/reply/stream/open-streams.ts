@@ -1,7 +1,7 @@
 import { guardCallback } from '../../common/callback.ts'
 import type { CallbackLogger } from '../../common/callback.ts'
 import { StreamIndex } from './stream-index.ts'
-import type { SseStream } from './stream.ts'
+import type { SseStream } from './sse-stream.ts'
 import type { CloseReason } from './stream-init.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { StreamRegistry } from './open-streams.ts'
-import type { SseStream } from './stream.ts'
+import type { SseStream } from './sse-stream.ts'
 import { MAX_RETRY_MS } from '../wire.ts'
 
 const TICK_MS = 10

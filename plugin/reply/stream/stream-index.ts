@@ -1,4 +1,4 @@
-import type { SseStream } from './stream.ts'
+import type { SseStream } from './sse-stream.ts'
 
 const NONE: ReadonlySet<SseStream> = new Set()
 

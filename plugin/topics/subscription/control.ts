@@ -1,6 +1,6 @@
 import type { Gap } from '../../common/in-band.ts'
 import type { Frame, FrameSink } from '../../reply/frame.ts'
-import type { SseStream } from '../../reply/stream/stream.ts'
+import type { SseStream } from '../../reply/stream/sse-stream.ts'
 import { errors } from '../errors.ts'
 import { endsFrame, gapFrame, joinFrames, openFrame } from '../feed/frames.ts'
 import type { EndReason, TopicEnd } from '../log/lease.ts'

@@ -5,7 +5,7 @@ import { HeartbeatTimer } from '../../../plugin/reply/stream/heartbeat.ts'
 import { buildApp, listen } from '../../support/app.ts'
 import { connect, get, open, stall } from '../../support/client.ts'
 import { manual } from '../../support/documents/manual.ts'
-import { stuck, when } from '../../support/when.ts'
+import { stuck, tick, when } from '../../support/when.ts'
 
 const BLOCK = 'x'.repeat(200_000)
 const never = new Promise<never>(() => {})
@@ -141,9 +141,9 @@ t.test('a stream that was watched for a stall leaves its connection to the next 
   const stream = await opening
   await stream.send({ data: 'x'.repeat(10_000_000) })
   await stuck(stream)
-  stream.tick()
+  tick(stream)
   stream.end()
-  stream.tick()
+  tick(stream)
   client.socket.resume()
   await client.inbox.until(text => text.endsWith('\r\n0\r\n\r\n'))
   client.send(get('/late'))
@@ -158,12 +158,12 @@ t.test('without heartbeats a tick writes nothing, and a client that reads nothin
   await client.inbox.until(':\n')
   client.socket.pause()
   const stream = await opening
-  for (let n = 0; n < 10; n++) stream.tick()
+  for (let n = 0; n < 10; n++) tick(stream)
   t.equal(stream.written.bytes, 2)
   await stream.send({ data: BLOCK.repeat(60) })
   await stuck(stream)
   await when(() => {
-    stream.tick()
+    tick(stream)
     return !stream.isOpen
   })
   t.equal(stream.closeReason, 'slow')

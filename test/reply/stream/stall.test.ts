@@ -9,7 +9,7 @@ import { connect, get } from '../../support/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
 import type { Inbox } from '../../support/inbox.ts'
 import { manual } from '../../support/documents/manual.ts'
-import { stuck } from '../../support/when.ts'
+import { stuck, tick } from '../../support/when.ts'
 
 // Regression: a reader that read nothing was kept for three heartbeats or more, and indefinitely on an HTTP/2 session
 // with a second stream that was read: the check used the time-out of the socket, or of the session, which any write and
@@ -83,7 +83,7 @@ for (const kind of KINDS) {
     await stuck(stream)
     let ticks = 0
     while (stream.isOpen && ticks < 10 * TICKS) {
-      stream.tick()
+      tick(stream)
       ticks++
       stream.push({ data: 'more' })
       stream.comment('more')
@@ -105,7 +105,7 @@ for (const kind of KINDS) {
       await reader.inbox.untilBytes(Math.min(40 * MiB, reader.inbox.bytes + MiB))
       reader.pause()
       await turn()
-      stream.tick()
+      tick(stream)
     }
     t.equal(stream.isOpen, true)
   })
@@ -156,8 +156,8 @@ t.test('HTTP/2: a stalled stream is cut although another stream of its session i
     const arrived = neighbour.inbox.bytes
     await busy.send({ data: 'x'.repeat(1_000) })
     await neighbour.inbox.untilBytes(arrived + 1_000)
-    stream.tick()
-    busy.tick()
+    tick(stream)
+    tick(busy)
   }
   t.equal(stream.closeReason, 'slow')
   t.equal(busy.isOpen, true)

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { createParser } from 'eventsource-parser'
 import { defaults } from '../../../plugin/reply/options.ts'
-import { SseStream } from '../../../plugin/reply/stream/stream.ts'
+import { ReplyStream } from '../../../plugin/reply/stream/reply-stream.ts'
 import type { RawResponse } from '../../../plugin/reply/response/transport.ts'
 import { encodeEvent } from '../../../plugin/reply/wire.ts'
 import type { TopicSource } from '../../../plugin/topics/subscription/subscription.ts'
@@ -72,7 +72,7 @@ class Network extends EventEmitter {
 /** A client's connection to a subscription, without HTTP: the real stream and reader over a simulated network. */
 export class Connection implements ModelConnection {
   readonly #network: Network
-  readonly #stream: SseStream
+  readonly #stream: ReplyStream
   /** The server responded with 204: the client must stop. */
   isRefused = false
 
@@ -81,7 +81,7 @@ export class Connection implements ModelConnection {
     const network = new Network(chunk => { if (!network.destroyed) parser.feed(chunk.toString()) })
     this.#network = network
     const nothing = (): void => {}
-    this.#stream = new SseStream({
+    this.#stream = new ReplyStream({
       raw: network as unknown as RawResponse,
       options: { ...defaults, highWaterMarkBytes: 1 },
       lastEventId,
