@@ -20,8 +20,8 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ publish,
 
 /** One call of `resumable-sse`. Resolves to the exit code, or to undefined while a service runs on. Never rejects. */
 export async function main (argv: readonly string[], env: Env, terminal: Terminal): Promise<number | undefined> {
+  const [first = '', ...rest] = argv
   try {
-    const [first = '', ...rest] = argv
     if (first === 'serve') return await runService(rest, env, terminal)
     if (first === '' || first.startsWith('-')) return await runService(argv, env, terminal)
     const command = COMMANDS.get(first)
@@ -32,7 +32,7 @@ export async function main (argv: readonly string[], env: Env, terminal: Termina
     }
     return await runCommand(first, command, rest, env, terminal)
   } catch (error) {
-    return fail(error, terminal)
+    return fail(error, COMMANDS.has(first) ? ` ${first}` : '', terminal)
   }
 }
 
@@ -75,11 +75,10 @@ function tell (stream: Terminal['stdout'], text: string): number {
 }
 
 /** Exit code 2 for a command line that cannot be understood, otherwise 1 unless the command says another one. */
-function fail (error: unknown, { stderr }: Terminal): number {
+function fail (error: unknown, command: string, { stderr }: Terminal): number {
   const isUsage = error instanceof UsageError || (error instanceof ConfigError && error.isUsage)
-  stderr.write(
-    `resumable-sse: ${isUsage ? `${error.message}\nrun resumable-sse --help for usage` : describeFailure(error)}\n`
-  )
+  const text = isUsage ? `${error.message}\nrun resumable-sse${command} --help for usage` : describeFailure(error)
+  stderr.write(`resumable-sse: ${text}\n`)
   if (isUsage) return 2
   return error instanceof CommandError ? error.exitCode : 1
 }

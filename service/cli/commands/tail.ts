@@ -3,11 +3,14 @@ import type * as Client from 'fastify-resumable-sse/client'
 import type { StreamItem, Subscription, SubscriptionError } from 'fastify-resumable-sse/client'
 import { CLIENT_FLAGS, CommandError, serviceOf, UsageError } from '../command.ts'
 import type { Call, Command, Terminal } from '../command.ts'
+import { parseDuration } from '../../config/duration.ts'
 import { printable } from '../printable.ts'
 import { describeAnswer, readAnswer, RequestError } from '../request.ts'
 
 /** The longest pause between attempts: somebody is waiting in front of the terminal. */
 const MAX_WAIT_MS = 10_000
+/** Maximum of `--last`, as in the service. */
+const MAX_LAST = 10_000
 const OK = 200
 const FINISHED = 204
 
@@ -159,10 +162,23 @@ function topicsOf ({ others }: Call): string[] {
   return [...new Set(others)].sort()
 }
 
-function queryOf ({ values }: Call): URLSearchParams {
+/** Checked here too, because a service that cannot be reached would be tried again and again. */
+function checkStart ({ values }: Call): void {
+  const [last, since] = [values.get('last'), values.get('since')]
+  if (last !== undefined && !(/^\d+$/.test(last) && Number(last) <= MAX_LAST)) {
+    throw new UsageError(`--last must be a number of events, from 0 to ${MAX_LAST}, saw ${JSON.stringify(last)}`)
+  }
+  if (since !== undefined && !parseDuration(since)) {
+    throw new UsageError(`--since must be a duration such as 30s, 10m, 2h or 1d, saw ${JSON.stringify(since)}`)
+  }
+  if (last !== undefined && since !== undefined) throw new UsageError('--last and --since cannot be combined')
+}
+
+function queryOf (call: Call): URLSearchParams {
+  checkStart(call)
   const query = new URLSearchParams()
   for (const [flag, parameter] of [['after', 'lastEventId'], ['last', 'last'], ['since', 'since']] as const) {
-    const value = values.get(flag)
+    const value = call.values.get(flag)
     if (value !== undefined) query.set(parameter, value)
   }
   return query

@@ -27,8 +27,7 @@ export const token: Command = {
 
 async function sign ({ values, env, others }: Call): Promise<string> {
   if (others.length > 0) throw new UsageError(`unknown argument ${JSON.stringify(others[0])}`)
-  const patterns = (flag: string): string[] => list(values.get(flag) ?? '').filter(pattern => pattern !== '')
-  const [subscribe, publish] = [patterns('subscribe'), patterns('publish')]
+  const [subscribe, publish] = [patternsOf('subscribe', values), patternsOf('publish', values)]
   const nowS = Math.floor(Date.now() / 1_000)
   const lifetime = values.get('expires-in') ?? DEFAULT_LIFETIME
   const ms = parseDuration(lifetime)
@@ -47,6 +46,16 @@ async function sign ({ values, env, others }: Call): Promise<string> {
   )
   if (audiences.length > 0) jwt.setAudience(audiences as string[])
   return jwt.sign(secretOf(env))
+}
+
+/** The characters of topic names and patterns, and claims in braces, such as `orders.{sub}.*`. */
+const PATTERN = /^[\w.~:@/*{}-]+$/
+
+function patternsOf (flag: string, values: Call['values']): string[] {
+  const patterns = list(values.get(flag) ?? '').filter(pattern => pattern !== '')
+  const bad = patterns.find(pattern => !PATTERN.test(pattern))
+  if (bad === undefined) return patterns
+  throw new UsageError(`--${flag} must be patterns of topics such as news.*,orders, saw ${JSON.stringify(bad)}`)
 }
 
 /** Read in the same way as by the service, because it must be the same secret. */

@@ -71,11 +71,18 @@ t.test('an invalid argument is reported with a suggestion, and the exit code is 
     [['tail', 'news', '--url', 'http://'], '--url must be an http or https URL, saw "http://"'],
     [['publish'], 'publish needs a topic'],
     [['publish', 'news', 'hello', 'world'], 'publish accepts one DATA argument: quote data that contains spaces'],
-    [['publish', 'news', '{}', '--ndjson'], '--ndjson reads stdin: omit DATA']
+    [['publish', 'news', '{}', '--ndjson'], '--ndjson reads stdin: omit DATA'],
+    // Regression: the service was asked, again and again if it could not be reached.
+    [['tail', 'news', '--last', 'x'], '--last must be a number of events, from 0 to 10000, saw "x"'],
+    [['tail', 'news', '--last', '10001'], '--last must be a number of events, from 0 to 10000, saw "10001"'],
+    [['tail', 'news', '--since', '1y'], '--since must be a duration such as 30s, 10m, 2h or 1d, saw "1y"'],
+    [['tail', 'news', '--last', '1', '--since', '1h'], '--last and --since cannot be combined'],
+    [['token', '--subscribe', 'news.*,a b'], '--subscribe must be patterns of topics such as news.*,orders, saw "a b"']
   ]
   for (const [argv, message] of cases) {
+    const command = ['publish', 'tail', 'token'].includes(argv[0]!) ? ` ${argv[0]}` : ''
     t.same(await runCommand(argv), {
-      code: 2, out: '', err: `resumable-sse: ${message}\nrun resumable-sse --help for usage\n`
+      code: 2, out: '', err: `resumable-sse: ${message}\nrun resumable-sse${command} --help for usage\n`
     }, argv.join(' '))
   }
 })
