@@ -69,6 +69,7 @@ export interface Auth {
 const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   const options = resolveAuthOptions(given)
   app.decorateRequest('grant', null)
+  refuseConflict(app, options.decoratorName)
   const tokens = await createTokens(app, options)
   const verifier = await createVerifier(app, options)
   const streams = new GrantedStreams(app.sse.streams, options.expiryWarningMs)
@@ -80,7 +81,7 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   })
   const authenticator = new Authenticator({ app, options, streams, revocation, tokens, verifier })
 
-  app.decorate('auth', createAuth(revocation, tokens))
+  app.decorate(options.decoratorName, createAuth(revocation, tokens))
   app.addHook('onClose', async () => {
     recheck.stop()
     await revocation.stop()
@@ -94,6 +95,12 @@ const plugin: FastifyPluginAsync<AuthOptions> = async function (app, given) {
   // Last: what fails before it, such as a second registration, must not leave anything that nothing stops.
   recheck.start()
   await revocation.start(() => { void recheck.runAnew() })
+}
+
+function refuseConflict (app: FastifyInstance, name: string): void {
+  if (!app.hasDecorator(name)) return
+  const range = 'a name that no other plugin uses, such as "sseAuth"'
+  throw new errors.FST_SSE_BAD_OPTION('auth', 'decoratorName', range, `"${name}", which this app already has`)
 }
 
 /** jose and @fastify/rate-limit are optional peer dependencies: they are loaded only by the options that need them. */
@@ -162,7 +169,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Revocation and one-time tokens. */
+    /** Revocation and one-time tokens; see the option `decoratorName`. */
     auth: Auth
   }
   interface FastifyRequest {

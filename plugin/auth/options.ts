@@ -46,9 +46,16 @@ export interface AuthOptions {
    * Default 10,000.
    */
   recheckTimeoutMs?: number
+  /**
+   * Name of the app's property with `revoke()`, `issue()` and `onRevoked()`. Default `auth`; choose another one if
+   * something else provides `app.auth`, such as `@fastify/auth`.
+   */
+  decoratorName?: string
 }
 
-export const AUTH_DEFAULTS = { expiryWarningMs: 60_000, recheckMs: 30_000, recheckTimeoutMs: 10_000 } as const
+export const AUTH_DEFAULTS = {
+  expiryWarningMs: 60_000, recheckMs: 30_000, recheckTimeoutMs: 10_000, decoratorName: 'auth'
+} as const
 
 const MIN_SECRET_BYTES = 32
 
@@ -106,7 +113,10 @@ export const authChecks: Record<string, OptionCheck> = {
   },
   expiryWarningMs: integer(0, MAX_TIMER_MS, 'ms'),
   recheckMs: integer(10, MAX_TIMER_MS, 'ms'),
-  recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms')
+  recheckTimeoutMs: integer(10, MAX_TIMER_MS, 'ms'),
+  decoratorName: {
+    range: 'the name of a property', ok: value => typeof value === 'string' && /^[a-z_$][\w$]*$/i.test(value)
+  }
 }
 
 /** Options whose value an error message must not show, only its size. */

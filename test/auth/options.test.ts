@@ -3,8 +3,8 @@ import cookie from '@fastify/cookie'
 import t from 'tap'
 import { tokenChecks } from '../../plugin/auth/one-time/one-time-token-options.ts'
 import type { Test } from 'tap'
-import { auth, MemoryTokenStore } from '../../plugin/auth/index.ts'
-import type { AuthOptions } from '../../plugin/auth/index.ts'
+import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
+import type { Auth, AuthOptions } from '../../plugin/auth/index.ts'
 import { authChecks } from '../../plugin/auth/options.ts'
 import { buildApp } from '../support/app.ts'
 import { tableRows } from '../support/documents/markdown.ts'
@@ -62,7 +62,8 @@ t.test('each option out of its range fails the registration with its name, its r
     hosts: [{}, [], ['https://app.example'], ['a b'], [7], ['*.example']],
     expiryWarningMs: [{}, -1, 2_147_483_648],
     recheckMs: [{}, 9, 2_147_483_648],
-    recheckTimeoutMs: [{}, 9, 2_147_483_648]
+    recheckTimeoutMs: [{}, 9, 2_147_483_648],
+    decoratorName: [{}, '', 'sse auth', '1st', 7]
   }
   t.same(Object.keys(bad), Object.keys(authChecks))
   for (const [name, [beside, ...values]] of Object.entries(bad)) {
@@ -152,4 +153,26 @@ t.test('a cookie requires @fastify/cookie, and a signed one its secret; register
   t.match(await start({}, {}), /"cookie.signed" must be false, or @fastify\/cookie registered with a secret/)
   t.equal(await start({}, { secret: SECRET }), undefined)
   t.equal(await start({ signed: false }, {}), undefined)
+})
+
+/** As a string, so that TypeScript allows a value of another type. */
+const OTHER: string = 'auth'
+
+// Regression: an app with @fastify/auth could not register this plugin at all, because both provide `app.auth`.
+t.test('decoratorName renames the property of the app, which another plugin may provide', async t => {
+  const app = await buildApp(t)
+  app.decorate(OTHER, () => 'of another plugin')
+  const options = { jwt, oneTimeToken: { store: new MemoryTokenStore(), insecure: true } }
+  await t.rejects(Promise.resolve(app.register(auth, options)), {
+    code: 'FST_SSE_BAD_OPTION',
+    message: 'auth: option "decoratorName" must be a name that no other plugin uses, such as "sseAuth", ' +
+      'saw "auth", which this app already has'
+  })
+  const second = await buildApp(t)
+  second.decorate(OTHER, () => 'of another plugin')
+  await second.register(auth, { ...options, decoratorName: 'sseAuth' })
+  const { sseAuth } = second as unknown as { sseAuth: Auth }
+  const grant = new Grant({ subject: 'ann', subscribe: ['news'] }, 'cookie')
+  t.match(await sseAuth.issue(grant, { topics: ['news'] }), { token: String })
+  t.same((second.auth as unknown as () => string)(), 'of another plugin')
 })
