@@ -216,11 +216,8 @@ export class Feed implements Tailed {
     this.#observer.onBatch({ events: frame.events, bytes: sizeOf(frame), lagMs: Math.max(0, Date.now() - firstMs) })
   }
 
-  /** Drops the tail as far as possible; readers that are behind read the log. Returns the remaining bytes. */
-  shrink (): number {
-    this.#tail.dropTo(0, 0)
-    return this.#tail.bytes
-  }
+  /** Drops the tail; readers that are behind read the log. */
+  drop (): void { this.#tail.dropTo(0, 0) }
 
   /**
    * The newest batch stays while readers are still being visited, or they would read from the log what has just

@@ -1,7 +1,7 @@
 /** Something with cached bytes that can be dropped. */
 export interface Tailed {
-  /** Drops everything that is not needed; returns the remaining bytes. */
-  shrink: () => number
+  /** Drops all its bytes. */
+  drop: () => void
 }
 
 /**
@@ -10,7 +10,10 @@ export interface Tailed {
  */
 export class TailBudget {
   readonly #maxBytes: number
-  /** Ordered by the last change. */
+  /**
+   * Ordered by the last change. Tails without bytes are not in it: they would be visited again and again while there
+   * are too many bytes.
+   */
   readonly #bytes = new Map<Tailed, number>()
   #used = 0
 
@@ -28,9 +31,8 @@ export class TailBudget {
     this.#set(tail, bytes)
     for (const oldest of this.#bytes.keys()) {
       if (this.#used <= this.#maxBytes) return
-      const kept = oldest.shrink()
-      this.#used -= this.#bytes.get(oldest)! - kept
-      this.#bytes.set(oldest, kept)
+      oldest.drop()
+      this.forget(oldest)
     }
   }
 
