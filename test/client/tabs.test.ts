@@ -153,6 +153,26 @@ t.test('the topics of a tab can be changed in place', async t => {
   t.match(tab.events, [{ topic: 'a', data: '1' }, { topic: 'b', data: '2' }])
 })
 
+// Regression: the connection after the change had no cursor, because the old one contains other topics. Events that
+// were published in between were lost.
+t.test('a tab whose topics change continues from its position in those that stay', async t => {
+  provideLocks(t)
+  const envelope = JSON.stringify({ topic: 'a', id: '1000-7', event: 'message', data: 'A' })
+  const server = await ScriptedServer.start(
+    t,
+    streaming(`id: 1000-6\nevent: stream.open\ndata: \n\nid: 1000-7\ndata: ${envelope}\n\n`),
+    streaming('id: ypeBEsrs-7,PiPoFg1-1\nevent: stream.open\ndata: \n\n'),
+    streaming('id: 1000-7\nevent: stream.open\ndata: \n\n')
+  )
+  const tab = new Tab(t, { url: server.url, topics: ['a'] })
+  await tab.until(() => tab.events.length === 1)
+  tab.subscription.add('b')
+  await tab.until(() => tab.subscription.lastEventId.includes(','))
+  tab.subscription.remove('b')
+  await tab.until(() => server.requests.length === 3)
+  t.same(server.requests.map(({ headers }) => headers['last-event-id']), [undefined, 'ypeBEsrs-7', '1000-7'])
+})
+
 t.test('a tab whose topics are forbidden ends alone', async t => {
   provideLocks(t)
   const service = await TestService.start(t, { JWT_SECRET: SECRET })

@@ -164,6 +164,6 @@ export class Leader {
   /** Reads the position of each topic from the cursor, including topics without an event so far. */
   #learnPositions (): void {
     const { cursor, topics } = this.#connector!
-    for (const [topic, position] of readPositions(cursor, topics)) this.#positions.set(topic, position)
+    for (const [topic, position] of readPositions(cursor, topics, this.#tags)) this.#positions.set(topic, position)
   }
 }

@@ -34,7 +34,7 @@ export class Member {
     this.#sink = sink
     this.#finish = finish
     this.#tags = tags
-    this.#positions = readPositions(cursor, topics)
+    this.#positions = readPositions(cursor, topics, tags)
   }
 
   static async create (

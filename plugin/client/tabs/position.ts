@@ -4,7 +4,8 @@
  */
 export interface Position { readonly ms: number, readonly n: number }
 
-const TAG_LENGTH = 6
+/** The first 6 characters are the tag. */
+const PART = /^([\w-]{6})([0-9a-z]{1,11})-([0-9a-z]{1,11})$/
 
 /** Parses the id of an event; undefined for anything else. */
 export function parseId (id: string): Position | undefined {
@@ -22,20 +23,27 @@ export function compare (a: Position, b: Position): number {
 }
 
 /**
- * The positions in a cursor, by topic. `topics` are those of the connection, sorted. Empty for a cursor of other
- * topics.
+ * The positions that a cursor contains of these topics. It may be that of a connection to other topics: each position
+ * has the tag of its topic. A plain id is the position of a single topic.
  */
-export function readPositions (cursor: string, topics: readonly string[]): Map<string, Position> {
+export function readPositions (
+  cursor: string,
+  topics: readonly string[],
+  tags: ReadonlyMap<string, string>
+): Map<string, Position> {
   const plain = parseId(cursor)
   if (plain) return new Map(topics.length === 1 ? [[topics[0]!, plain]] : [])
-  const parts = cursor === '' ? [] : cursor.split(',')
-  if (parts.length !== topics.length) return new Map()
-  return new Map(parts.map((part, at) => [topics[at]!, parsePart(part)]))
+  const byTag = new Map(cursor.split(',').flatMap(parsePart))
+  return new Map(topics.flatMap(topic => {
+    const position = byTag.get(tags.get(topic) ?? '')
+    return position ? [[topic, position] as const] : []
+  }))
 }
 
-function parsePart (part: string): Position {
-  const [ms, n] = part.slice(TAG_LENGTH).split('-').map(digits => parseInt(digits, 36))
-  return { ms: ms!, n: n! }
+/** Empty for anything that is not a part of a cursor. */
+function parsePart (part: string): ReadonlyArray<readonly [tag: string, position: Position]> {
+  const [, tag, ms = '', n = ''] = PART.exec(part) ?? []
+  return tag === undefined ? [] : [[tag, { ms: parseInt(ms, 36), n: parseInt(n, 36) }]]
 }
 
 /**

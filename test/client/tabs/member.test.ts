@@ -104,11 +104,13 @@ t.test('ends and failures of other members are ignored', async t => {
 
 t.test('cursors are parsed into positions and formatted from them', async t => {
   const tags = new Map([['a', 'tagaaa'], ['b', 'tagbbb']])
-  t.same([...readPositions('tagaaars-7,tagbbb1-1', ['a', 'b'])], [['a', at('1000-7')], ['b', at('1-1')]])
-  for (const cursor of ['', '1-1', 'tagaaa1-1']) {
-    t.same([...readPositions(cursor, ['a', 'b'])], [], `${cursor} is not a cursor of two topics`)
+  t.same([...readPositions('tagaaars-7,tagbbb1-1', ['a', 'b'], tags)], [['a', at('1000-7')], ['b', at('1-1')]])
+  t.same([...readPositions('tagaaars-7', ['a', 'b'], tags)], [['a', at('1000-7')]], 'a topic was added')
+  t.same([...readPositions('tagaaars-7,tagbbb1-1', ['b'], tags)], [['b', at('1-1')]], 'a topic was removed')
+  for (const cursor of ['', '1-1', 'tagaaa1', 'tagaaaR-1', 'tagccc1-1']) {
+    t.same([...readPositions(cursor, ['a', 'b'], tags)], [], `"${cursor}" contains no position of these topics`)
   }
-  t.same([...readPositions('1-1', ['a'])], [['a', at('1-1')]])
+  t.same([...readPositions('1-1', ['a'], tags)], [['a', at('1-1')]])
   t.equal(formatCursor(['a', 'b'], new Map([['b', at('1000-7')]]), tags), 'tagbbbrs-7')
   t.equal(formatCursor(['a'], new Map(), tags), '')
   t.equal(formatCursor(['a'], new Map([['a', at('5-6')]]), tags), '5-6')
