@@ -275,6 +275,33 @@ t.test('topics are added and removed in place', async t => {
   ])
 })
 
+// Regression: the id of `a` was sent for `b`, which then began with a gap and its oldest events.
+t.test('a topic that replaces another one starts now', async t => {
+  const server = await ScriptedServer.start(t, streaming('id: 1000-7\ndata: first\n\n'), streaming(':\n\n'))
+  const subscription = start(t, server, { topics: ['a'] })
+  await once(subscription, 'message')
+  subscription.remove('a')
+  subscription.add('b')
+  while (server.requests.length < 2 || subscription.state !== 'open') await once(subscription, 'state')
+  t.same(server.requests.map(({ url, headers }) => [url, headers['last-event-id']]), [
+    ['/events?topic=a', undefined],
+    ['/events?topic=b', 'ypeBEsrs-7']
+  ])
+})
+
+t.test('without SHA-256, a topic that replaces another one starts now', async t => {
+  const { crypto } = globalThis
+  Object.defineProperty(globalThis, 'crypto', { value: {}, configurable: true })
+  t.teardown(() => Object.defineProperty(globalThis, 'crypto', { value: crypto, configurable: true }))
+  const server = await ScriptedServer.start(t, streaming('id: 1000-7\ndata: first\n\n'), streaming(':\n\n'))
+  const subscription = start(t, server, { topics: ['a'] })
+  await once(subscription, 'message')
+  subscription.remove('a')
+  subscription.add('b')
+  while (server.requests.length < 2) await once(subscription, 'state')
+  t.same(server.requests[1]!.headers['last-event-id'], undefined)
+})
+
 t.test('without topics there is no connection, and adding one opens it again', async t => {
   const server = await ScriptedServer.start(t, streaming('id: 1-1\ndata: a\n\n'))
   const subscription = start(t, server, { topics: [] })

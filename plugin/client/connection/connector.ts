@@ -88,8 +88,9 @@ export class Connector {
       const before = this.#topics
       if (before.join() === after.join()) return
       // With a single topic, an id does not say which topic it belongs to.
-      const tag = before.length === 1 && after.length > 1 ? await tagOf(before[0]!) : undefined
-      this.#cursor = tag === undefined ? this.#cursor : positionOf(tag, this.#cursor)
+      const tag = before.length === 1 ? await tagOf(before[0]!) : undefined
+      if (tag !== undefined) this.#cursor = positionOf(tag, this.#cursor)
+      else if (before.length === 1 && !after.includes(before[0]!)) this.#cursor = ''
       this.#topics = after
       this.reconnect()
     })
