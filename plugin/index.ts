@@ -68,7 +68,7 @@ const plugin: FastifyPluginAsync<SsePluginOptions> = async function (app, given)
   })
   app.addHook('onReady', async () => {
     refuseRival(app)
-    routes.compile()
+    await routes.compile()
     warnOfShortTimeout(app, routes.heartbeatMs)
   })
   closeInTime(app, new StreamDrain(registry, drain), drain.drainMs)

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module'
 import { defineError } from './define-error.ts'
+import { requirePackage } from './require.ts'
 
 /**
  * A package that only one export or option needs is an optional peer dependency, which npm does not install
@@ -11,15 +11,13 @@ export const FST_SSE_MISSING_PACKAGE = defineError(
   500
 )
 
-const require = createRequire(import.meta.url)
-
 /**
  * Loads an optional peer dependency. Throws `FST_SSE_MISSING_PACKAGE`, with the command that installs it, if it is
  * missing.
  */
 export function requirePeer<T> (name: string, neededBy: string): T {
   try {
-    return require(name) as T
+    return requirePackage(name) as T
   } catch (error) {
     throw toMissing(error, name, neededBy)
   }

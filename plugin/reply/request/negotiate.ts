@@ -1,8 +1,6 @@
-import { createRequire } from 'node:module'
-import type Negotiator from 'negotiator'
+import Negotiator from 'negotiator'
 import type { FastifyRequest } from 'fastify'
 
-const require = createRequire(import.meta.url)
 const SSE = 'text/event-stream'
 
 /**
@@ -11,9 +9,7 @@ const SSE = 'text/event-stream'
  */
 export function acceptsSse (accept: string | undefined): boolean {
   if (accept === undefined || accept === SSE || accept === '*/*') return true
-  // Loaded on demand: the headers of EventSource, curl and fetch are handled above.
-  const Accept = require('negotiator') as typeof Negotiator
-  return new Accept({ headers: { accept } }).mediaType([SSE]) !== undefined
+  return new Negotiator({ headers: { accept } }).mediaType([SSE]) !== undefined
 }
 
 /**

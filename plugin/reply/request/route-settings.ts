@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module'
-import type * as Compiler from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import { errors } from '../errors.ts'
 import { show } from '../../common/show.ts'
@@ -14,7 +12,6 @@ export interface RouteSettings {
   serializers: Map<string, Serializer>
 }
 
-const require = createRequire(import.meta.url)
 const kSettings = Symbol('fastify-resumable-sse.route-settings')
 
 interface SettingsConfig { sse?: SseRouteOptions, [kSettings]?: RouteSettings }
@@ -59,12 +56,12 @@ export class RouteSettingsTable {
     return true
   }
 
-  /** For the `onReady` hook. Throws the compiler's error for an invalid schema. */
-  compile (): void {
+  /** For the `onReady` hook. Rejects with the compiler's error for an invalid schema. */
+  async compile (): Promise<void> {
     for (const { instance, route, settings, events } of this.#toCompile.splice(0)) {
       const named = Object.entries(events)
       if (named.length === 0) continue
-      const compile = route.serializerCompiler ?? instance.serializerCompiler ?? defaultCompiler(instance)
+      const compile = route.serializerCompiler ?? instance.serializerCompiler ?? (await defaultCompiler(instance))
       for (const [name, schema] of named) {
         settings.serializers.set(
           name,
@@ -104,8 +101,8 @@ export function encodeFor ({ options, serializers }: RouteSettings, event: WireE
 }
 
 /** Loaded for the first event schema, because it takes three times as long as the rest of the library. */
-function defaultCompiler (instance: FastifyInstance) {
-  const { SerializerSelector } = require('@fastify/fast-json-stringify-compiler') as typeof Compiler
+async function defaultCompiler (instance: FastifyInstance) {
+  const { SerializerSelector } = await import('@fastify/fast-json-stringify-compiler')
   return SerializerSelector()(instance.getSchemas(), {})
 }
 
