@@ -4,6 +4,7 @@ import type { SubscribeOptions } from 'fastify-resumable-sse/topics'
 import { PROXY_LIFETIME_MS } from 'fastify-resumable-sse/auth'
 import { parseDuration } from '../config/duration.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { convertQuery } from '../http/convert-query.ts'
 import { toInteger } from '../http/to-integer.ts'
 import { streamHeaders, streamQuery } from '../http/schemas/request-schemas.ts'
 import type { StreamGate } from '../streams/stream-gate.ts'
@@ -75,33 +76,18 @@ export function eventsRoute (app: FastifyInstance, gate: StreamGate, maxLifetime
   )
 }
 
-/**
- * Turns one topic into a list, digits into a number, and true and false into booleans; the schema checks the result.
- */
+/** Turns one topic into a list, digits into a number, and true and false into booleans. */
+const CONVERSIONS = new Map<string, (value: unknown) => unknown>([
+  ['topic', topic => [topic].flat()],
+  // A client that started from a cursor may append a newer one.
+  ['lastEventId', cursors => [cursors].flat().filter(cursor => cursor !== '').join(', ')],
+  ['envelope', toBoolean],
+  ['last', toInteger],
+  ['starting_after', number => toInteger(number, 16)]
+])
+
 async function readQuery (request: FastifyRequest<EventsRoute>): Promise<void> {
-  const { topic, last, starting_after: number, lastEventId, envelope, ...rest } = request.query as {
-    topic?: unknown
-    last?: unknown
-    starting_after?: unknown
-    lastEventId?: string | string[]
-    envelope?: unknown
-  }
-  request.query = {
-    ...rest,
-    ...topic === undefined ? {} : { topic: [topic].flat() },
-    // A client that started from a cursor may append a newer one.
-    ...(lastEventId === undefined
-      ? {}
-      : {
-          lastEventId: [lastEventId]
-            .flat()
-            .filter(cursor => cursor !== '')
-            .join(', ')
-        }),
-    ...(envelope === undefined ? {} : { envelope: toBoolean(envelope) }),
-    ...(last === undefined ? {} : { last: toInteger(last) }),
-    ...(number === undefined ? {} : { starting_after: toInteger(number, 16) })
-  } as Query
+  request.query = convertQuery(request.query, CONVERSIONS) as unknown as Query
 }
 
 function toBoolean (text: unknown): unknown {

@@ -5,6 +5,7 @@ import { checkTopic, DEFAULT_READ_BYTES, Turns } from 'fastify-resumable-sse/top
 import { errors } from '../errors.ts'
 import type { Grow, ResponseGate } from '../http/response-gate.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { convertQuery } from '../http/convert-query.ts'
 import { toInteger } from '../http/to-integer.ts'
 import { historyQuery, topicParams } from '../http/schemas/request-schemas.ts'
 
@@ -92,18 +93,15 @@ function * asLines ({ events, gap, cursor, isClosed }: TopicPage): Generator<str
   for (const line of [...(gap ? [{ gap }] : []), ...events, { cursor, isClosed }]) yield `${JSON.stringify(line)}\n`
 }
 
-/**
- * Converts digits to a number. As with `lastEventId` of the stream, the cursor may be repeated, and the newest one
- * counts.
- */
+const CONVERSIONS = new Map<string, (value: unknown) => unknown>([
+  // As with `lastEventId` of the stream, the cursor may be repeated, and the newest one counts.
+  ['after', cursors => [cursors].flat().join(', ')],
+  ['limit', toInteger],
+  ['maxBytes', toInteger]
+])
+
 async function readQuery (request: FastifyRequest<HistoryRoute>): Promise<void> {
-  const { after, limit, maxBytes, ...rest } = request.query as Record<string, unknown>
-  request.query = {
-    ...rest,
-    ...after === undefined ? {} : { after: [after].flat().join(', ') },
-    ...limit === undefined ? {} : { limit: toInteger(limit) },
-    ...maxBytes === undefined ? {} : { maxBytes: toInteger(maxBytes) }
-  } as HistoryRoute['Querystring']
+  request.query = convertQuery(request.query, CONVERSIONS)
 }
 
 async function checkSubscribe ({ grant, params }: FastifyRequest): Promise<void> {

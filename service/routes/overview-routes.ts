@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { SseStream } from 'fastify-resumable-sse'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
 import { errorResponses } from '../http/schemas/error-schemas.ts'
+import { convertQuery } from '../http/convert-query.ts'
 import { toInteger } from '../http/to-integer.ts'
 import { overviewQuery } from '../http/schemas/request-schemas.ts'
 
@@ -88,9 +89,8 @@ function limitOf ({ query }: FastifyRequest<OverviewRoute>): number {
   return query.limit ?? DEFAULT_LIMIT
 }
 
-/** Converts digits to a number; the schema checks the rest. */
+const CONVERSIONS = new Map<string, (value: unknown) => unknown>([['limit', toInteger]])
+
 async function readQuery (request: FastifyRequest<OverviewRoute>): Promise<void> {
-  const { limit, ...rest } = request.query as { limit?: unknown }
-  const read = limit === undefined ? rest : { ...rest, limit: toInteger(limit) }
-  request.query = read as OverviewRoute['Querystring']
+  request.query = convertQuery(request.query, CONVERSIONS)
 }
