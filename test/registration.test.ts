@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { mock } from 'node:test'
+import Fastify from 'fastify'
 import t from 'tap'
 import sse from '../plugin/index.ts'
 import { auth } from '../plugin/auth/index.ts'
@@ -52,4 +53,15 @@ t.test('the plugins accept the versions of Fastify that the package requires', a
     const { fastify } = (plugin as unknown as Record<symbol, { fastify: string }>)[Symbol.for('plugin-meta')]!
     t.equal(fastify, peerDependencies.fastify)
   }
+})
+
+// Regression: auth had no default export, so that neither `app.register(import('fastify-resumable-sse/auth'))` nor the
+// same with `require` worked.
+t.test('the module of each plugin can be registered itself', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(import('../plugin/index.ts'))
+  await app.register(import('../plugin/topics/index.ts'), { log: new MemoryLog() })
+  await app.register(import('../plugin/auth/index.ts'), { cookie: { name: 'session', verify: async () => null } })
+  t.ok(['sse', 'topics', 'auth'].every(name => app.hasDecorator(name)))
 })

@@ -161,11 +161,13 @@ function createAuth (revocation: Revocation, tokens: OneTimeTokens | undefined):
  * them without a valid credential. Register it after `fastify-resumable-sse` and before the routes. A bad option fails
  * the start with `FST_SSE_BAD_OPTION`.
  */
-export const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
+const auth: FastifyPluginAsync<AuthOptions> = fp(plugin, {
   name: 'fastify-resumable-sse-auth',
   fastify: FASTIFY_RANGE,
   dependencies: ['fastify-resumable-sse']
 })
+export default auth
+export { auth }
 
 declare module 'fastify' {
   interface FastifyInstance {
