@@ -8,8 +8,8 @@ import { formatEventId } from '../ids/event-id.ts'
 import type { EventId } from '../ids/event-id.ts'
 import type { FlushQueue } from './flush-queue.ts'
 import type { TopicEnd } from '../log/lease.ts'
-import { encodeBare, idLineOf } from './frames.ts'
-import type { EncodeEntry } from './frames.ts'
+import { idLineOf } from './frames.ts'
+import type { EventFormat } from './frames.ts'
 import type { TopicsObserver } from '../observer.ts'
 import { FeedTail } from './feed-tail.ts'
 import type { Batch, FeedPlace } from './feed-tail.ts'
@@ -36,7 +36,7 @@ export interface FeedInit {
   /** The queue in which all feeds wait for their turn. */
   queue: FlushQueue
   observer: TopicsObserver
-  encode: EncodeEntry
+  format: EventFormat
 }
 
 /** Maximum bytes of one batch on the wire: the amount that a reader writes at once to a client that has room. */
@@ -56,7 +56,7 @@ export class Feed implements Tailed {
   readonly topics: readonly string[]
   readonly tags: readonly string[]
   /** How its events are encoded. */
-  readonly encode: EncodeEntry
+  readonly format: EventFormat
   readonly #followers: readonly TopicFollower[]
   readonly #sinks: TopicSink[] = []
   readonly #maxTailBytes: number
@@ -81,10 +81,10 @@ export class Feed implements Tailed {
   /** The number of users of the feed, including readers that have not joined yet. */
   users = 0
 
-  constructor (followers: readonly TopicFollower[], { maxTailBytes, budget, queue, observer, encode }: FeedInit) {
+  constructor (followers: readonly TopicFollower[], { maxTailBytes, budget, queue, observer, format }: FeedInit) {
     this.topics = followers.map(follower => follower.topic)
     this.tags = followers.map(follower => follower.tag)
-    this.encode = encode
+    this.format = format
     this.#followers = followers
     this.#maxTailBytes = maxTailBytes
     this.#budget = budget
@@ -183,12 +183,12 @@ export class Feed implements Tailed {
       cursor = this.#cursor
       if (item.kind === 'event' && events++ === 0) firstMs = item.id.ms
       if (item.kind === 'reopened') continue
-      if (item.kind !== 'event' && this.encode === encodeBare) {
+      if (item.kind !== 'event' && !this.format.hasControl) {
         gap ??= item.gap
         continue
       }
       const idLine = idLineOf(cursor)
-      const body = item.body(this.encode)
+      const body = item.body(this.format)
       parts.push(idLine, body)
       bytes += idLine.length + body.length
     }

@@ -15,26 +15,38 @@ export function encodeBody ({ event, data, retry }: NewEvent): Buffer {
   return encodeEvent({ event, data, retry })
 }
 
-/**
- * How the events of a subscription are written: as they were published, or each in an envelope that contains its topic.
- * The name, the id line and `retry` are the same in both cases.
- */
-export type EncodeEntry = (topic: string, entry: LogEntry) => Buffer
-
-export const encodePlain: EncodeEntry = (_topic, entry) => encodeBody(entry)
-
-/** The data is `{"topic","id","event","data"}`; `id` is the event's own, `data` its data as text. */
-export const encodeEnvelope: EncodeEntry = (topic, { id, event, data, retry }) => {
-  const envelope = JSON.stringify({ topic, id: formatEventId(id), event: event ?? 'message', data })
-  return encodeEvent({ event, data: envelope, retry })
+/** How the events of a subscription are written. The name, the id line and `retry` of an event are always the same. */
+export interface EventFormat {
+  /** Readers with formats of the same name share frames. */
+  readonly name: 'plain' | 'envelope' | 'bare' | 'item'
+  /** False if in-band events are not written. */
+  readonly hasControl: boolean
+  /** The frame of an event without its id line. */
+  readonly encode: (topic: string, entry: LogEntry) => Buffer
 }
 
-/** Like `encodePlain`, for streams without gaps and ends. */
-export const encodeBare: EncodeEntry = (topic, entry) => encodePlain(topic, entry)
+/** Events as they were published. */
+export const PLAIN: EventFormat = { name: 'plain', hasControl: true, encode: (_topic, entry) => encodeBody(entry) }
+
+/** The same, for streams without gaps and ends. */
+export const BARE: EventFormat = { ...PLAIN, name: 'bare', hasControl: false }
+
+/** The data is `{"topic","id","event","data"}`; `id` is the event's own, `data` its data as text. */
+export const ENVELOPE: EventFormat = {
+  name: 'envelope',
+  hasControl: true,
+  encode (topic, { id, event, data, retry }) {
+    const envelope = JSON.stringify({ topic, id: formatEventId(id), event: event ?? 'message', data })
+    return encodeEvent({ event, data: envelope, retry })
+  }
+}
 
 /** All fields of an event as one line of JSON, for loops in this process; `Items` parses it. */
-export const encodeItem: EncodeEntry = (topic, { id, event, data, retry }) => {
-  return encodeEvent({ data: JSON.stringify({ id: formatEventId(id), topic, event, data, retry }) })
+export const ITEM: EventFormat = {
+  name: 'item',
+  hasControl: true,
+  encode: (topic, { id, event, data, retry }) =>
+    encodeEvent({ data: JSON.stringify({ id: formatEventId(id), topic, event, data, retry }) })
 }
 
 /** The id line before a body. Cursors contain no characters that would have to be validated again. */

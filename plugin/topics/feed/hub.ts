@@ -4,8 +4,8 @@ import type { EventId } from '../ids/event-id.ts'
 import { Feed } from './feed.ts'
 import { FlushQueue } from './flush-queue.ts'
 import { TopicFollower } from './follower.ts'
-import { encodePlain } from './frames.ts'
-import type { EncodeEntry } from './frames.ts'
+import { PLAIN } from './frames.ts'
+import type { EventFormat } from './frames.ts'
 import { NO_OBSERVER } from '../observer.ts'
 import type { TopicsObserver } from '../observer.ts'
 import { Pages } from '../subscription/pages.ts'
@@ -128,12 +128,12 @@ export class Hub {
   }
 
   /**
-   * The feed for these topics (sorted, without duplicates) and readers with the same `encode`. Rejects with the error
+   * The feed for these topics (sorted, without duplicates) and readers with the same format. Rejects with the error
    * of the log, or with `TOPICS_TOO_MANY_FOLLOWED`.
    */
-  async acquire (topics: readonly string[], encode: EncodeEntry = encodePlain): Promise<FeedLease> {
-    const key = [encode.name, ...topics].join('\n')
-    const lease = await use(this.#feeds, key, async () => this.#lease(key, await this.#makeFeed(topics, encode)))
+  async acquire (topics: readonly string[], format: EventFormat = PLAIN): Promise<FeedLease> {
+    const key = [format.name, ...topics].join('\n')
+    const lease = await use(this.#feeds, key, async () => this.#lease(key, await this.#makeFeed(topics, format)))
     this.#count(topics, 1)
     lease.feed.users++
     return lease
@@ -190,23 +190,23 @@ export class Hub {
     }
   }
 
-  async #makeFeed (topics: readonly string[], encode: EncodeEntry): Promise<Feed> {
+  async #makeFeed (topics: readonly string[], format: EventFormat): Promise<Feed> {
     this.#refuseTooMany(topics)
     const following = topics.map(topic => use(this.#followers, topic, () => this.#makeFollower(topic)))
     const followed = await Promise.allSettled(following)
     const failed = followed.find(result => result.status === 'rejected')
-    if (!failed) return this.#createFeed(await Promise.all(following), encode)
+    if (!failed) return this.#createFeed(await Promise.all(following), format)
     topics.forEach((topic, at) => { if (followed[at]?.status === 'fulfilled') this.#leaveFollower(topic) })
     throw failed.reason
   }
 
-  #createFeed (followers: readonly TopicFollower[], encode: EncodeEntry): Feed {
+  #createFeed (followers: readonly TopicFollower[], format: EventFormat): Feed {
     return new Feed(followers, {
       maxTailBytes: this.#maxTailBytes,
       budget: this.#budget,
       queue: this.#queue,
       observer: this.observer,
-      encode
+      format
     })
   }
 

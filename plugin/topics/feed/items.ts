@@ -121,7 +121,7 @@ export class Items implements AsyncIterator<SubscriptionItem, undefined> {
 
 interface Block { id?: string, event?: string, data: string }
 
-/** An event as created by `encodeItem`, or an in-band frame: its data is one line of JSON. */
+/** An event in the format `ITEM`, or an in-band frame: its data is one line of JSON. */
 function parseBlock (block: string): Block {
   const fields = block.split('\n').map(line => {
     const at = line.indexOf(': ')

@@ -1,6 +1,6 @@
 import { formatPosition } from '../ids/cursor.ts'
 import type { EventId } from '../ids/event-id.ts'
-import type { EncodeEntry } from './frames.ts'
+import type { EventFormat } from './frames.ts'
 import type { Gap } from '../../common/in-band.ts'
 import type { TopicEnd } from '../log/lease.ts'
 import type { LogEntry } from '../log/topic-log.ts'
@@ -31,7 +31,7 @@ export class TopicItem {
   readonly gap: Gap | undefined
   readonly #topic: string
   readonly #content: LogEntry | Buffer
-  readonly #bodies = new Map<EncodeEntry, Buffer>()
+  readonly #bodies = new Map<EventFormat, Buffer>()
 
   /** The content is a log entry for an event, and the body for anything else. */
   constructor ({ kind, id, topic, tag, content, end, gap }: TopicItemInit) {
@@ -45,10 +45,10 @@ export class TopicItem {
   }
 
   /** Its frame without the id line. */
-  body (encode: EncodeEntry): Buffer {
+  body (format: EventFormat): Buffer {
     if (Buffer.isBuffer(this.#content)) return this.#content
-    const body = this.#bodies.get(encode) ?? encode(this.#topic, this.#content)
-    this.#bodies.set(encode, body)
+    const body = this.#bodies.get(format) ?? format.encode(this.#topic, this.#content)
+    this.#bodies.set(format, body)
     return body
   }
 }

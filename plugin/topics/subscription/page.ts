@@ -3,7 +3,7 @@ import type { Surroundings } from '../ids/cursor.ts'
 import { formatEventId, isBefore } from '../ids/event-id.ts'
 import type { EventId } from '../ids/event-id.ts'
 import { sliceEntries } from '../feed/frames.ts'
-import type { EncodeEntry, Slice } from '../feed/frames.ts'
+import type { EventFormat, Slice } from '../feed/frames.ts'
 import type { LogEntry, TopicEnds } from '../log/topic-log.ts'
 import { isNext } from '../ids/resume.ts'
 import { SliceTemplate } from './slice-template.ts'
@@ -29,9 +29,9 @@ export class Page {
   #templates: { before: number, after: number, made: SliceTemplate<PageEntry>[] } | undefined
 
   /** `ends` were read after the entries, so that a topic forgotten in the meantime is noticed. */
-  constructor (topic: string, entries: readonly LogEntry[], ends: TopicEnds, encode: EncodeEntry) {
+  constructor (topic: string, entries: readonly LogEntry[], ends: TopicEnds, format: EventFormat) {
     this.#ends = ends
-    this.entries = entries.map(entry => ({ id: entry.id, body: encode(topic, entry) }))
+    this.entries = entries.map(entry => ({ id: entry.id, body: format.encode(topic, entry) }))
     this.bytes = this.entries.reduce((sum, { body }) => sum + body.length + ENTRY_BYTES, 0)
   }
 

@@ -1,7 +1,7 @@
 import { formatEventId, isSameEventId, ORIGIN } from '../ids/event-id.ts'
 import type { EventId } from '../ids/event-id.ts'
-import { encodePlain } from '../feed/frames.ts'
-import type { EncodeEntry } from '../feed/frames.ts'
+import { PLAIN } from '../feed/frames.ts'
+import type { EventFormat } from '../feed/frames.ts'
 import type { Location, SeekStart, TopicEnds, TopicLog } from '../log/topic-log.ts'
 import { Page } from './page.ts'
 
@@ -36,14 +36,14 @@ export class Pages {
   }
 
   /**
-   * The entries after a position, oldest first; empty at the end of the topic. Readers with a different `encode` have
+   * The entries after a position, oldest first; empty at the end of the topic. Readers with a different format have
    * separate pages.
    */
-  read (topic: string, after: EventId, encode: EncodeEntry = encodePlain): Promise<Page> {
+  read (topic: string, after: EventId, format: EventFormat = PLAIN): Promise<Page> {
     // 0-0 can also be sent by hand: a page stored under it could belong to a life of the topic that was forgotten in
     // the meantime.
-    const key = `${encode.name} ${this.#key(topic, after)}`
-    return this.#pages.get(key, () => this.#read(topic, after, encode), !isSameEventId(after, ORIGIN))
+    const key = `${format.name} ${this.#key(topic, after)}`
+    return this.#pages.get(key, () => this.#read(topic, after, format), !isSameEventId(after, ORIGIN))
   }
 
   /**
@@ -87,13 +87,13 @@ export class Pages {
     return `${this.#age}.${this.#lives.get(topic) ?? 0} ${topic} ${formatEventId(id)}`
   }
 
-  async #read (topic: string, after: EventId, encode: EncodeEntry): Promise<Page> {
+  async #read (topic: string, after: EventId, format: EventFormat): Promise<Page> {
     if (this.#reading >= MAX_READING) await new Promise<void>(resolve => { this.#waiting.push(resolve) })
     else this.#reading++
     try {
       const entries = await this.#log.read(topic, after, PAGE)
       const { ends } = await this.#log.locate(topic, after)
-      return new Page(topic, entries, ends, encode)
+      return new Page(topic, entries, ends, format)
     } finally {
       // The slot is passed directly to the next one in line.
       const next = this.#waiting.shift()

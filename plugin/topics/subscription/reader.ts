@@ -210,7 +210,7 @@ export class Reader implements FeedReader, Trailing {
   async #readTopic (at: number, target: EventId): Promise<void> {
     while (isBefore(this.#positions[at]!, target) && (await this.#sink.room())) {
       const page = await this.#ask(at, () =>
-        this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.encode)
+        this.#hub.pages.read(this.#feed.topics[at]!, this.#positions[at]!, this.#feed.format)
       )
       if (!page) return
       if (!page.follows(this.#positions[at]!) && await this.#toldGap(at)) continue

@@ -6,8 +6,8 @@ import type { SseStream } from '../../reply/stream/sse-stream.ts'
 import { InBandControl, noControl } from './control.ts'
 import type { Control } from './control.ts'
 import { errors } from '../errors.ts'
-import { encodeBare, encodeEnvelope, encodeItem, encodePlain } from '../feed/frames.ts'
-import type { EncodeEntry } from '../feed/frames.ts'
+import { BARE, ENVELOPE, ITEM, PLAIN } from '../feed/frames.ts'
+import type { EventFormat } from '../feed/frames.ts'
 import type { Hub } from '../feed/hub.ts'
 import { Items } from '../feed/items.ts'
 import type { SubscriptionItem } from '../feed/items.ts'
@@ -81,7 +81,7 @@ async function open (init: SubscriptionInit, stream: SseStream): Promise<SourceR
   return begin(init, {
     sink: stream,
     cursor: stream.lastEventId,
-    encode: isBare ? encodeBare : envelope ? encodeEnvelope : encodePlain,
+    format: isBare ? BARE : envelope ? ENVELOPE : PLAIN,
     control: isBare ? noControl(stream, final && finalFrame(final)) : new InBandControl(stream)
   })
 }
@@ -91,13 +91,13 @@ function iterate (init: SubscriptionInit): Items {
   return new Items({
     cursor: joinCursors(after) ?? '',
     read: async sink =>
-      (await begin(init, { sink, cursor: undefined, encode: encodeItem, control: new InBandControl(sink) }))?.(),
+      (await begin(init, { sink, cursor: undefined, format: ITEM, control: new InBandControl(sink) }))?.(),
     signals: [signal, init.closing].filter(each => each !== undefined)
   })
 }
 
 /** The sink, the cursor, and how events and in-band events are written to it. */
-interface Opened { sink: FrameSink, cursor: string | undefined, encode: EncodeEntry, control: Control }
+interface Opened { sink: FrameSink, cursor: string | undefined, format: EventFormat, control: Control }
 
 /**
  * Finds where the reader continues. Resolves to undefined, for 204, if the client has read all topics to their end;
@@ -105,17 +105,17 @@ interface Opened { sink: FrameSink, cursor: string | undefined, encode: EncodeEn
  */
 async function begin (init: SubscriptionInit, opened: Opened): Promise<SourceRun | undefined> {
   const { hub, topics, options } = init
-  const { sink, encode, control, cursor = joinCursors(options.after) } = opened
-  const { feed, release } = await hub.acquire(topics, encode)
+  const { sink, format, control, cursor = joinCursors(options.after) } = opened
+  const { feed, release } = await hub.acquire(topics, format)
   sink.whenClosed(release)
   // Read before the log is queried: events that arrive in the meantime are in the feed, after this place.
   const { positions: now, closed } = feed.place
   const starts = await findStart({ pages: hub.pages, observer: hub.observer, options }, topics, now, cursor)
   // Checked before a one-time token is spent.
-  if (encode === encodeBare) refuseGaps(starts)
+  if (!format.hasControl) refuseGaps(starts)
   const isAtEnd = starts.every(start => start.isAtEnd)
   const positions = starts.map(start => start.position)
-  if (isAtEnd && encode === encodeBare && await hub.isNothingLeft(feed, positions)) return undefined
+  if (isAtEnd && !format.hasControl && await hub.isNothingLeft(feed, positions)) return undefined
   const isResumed = cursor !== undefined || options.startingAfter !== undefined
   if (isAtEnd && closed.size === topics.length && isResumed && await hub.isFinished(feed, positions)) return undefined
   return lastingRun(new Reader({ hub, sink, control, feed, starts }))

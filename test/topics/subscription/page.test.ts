@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { encodePlain } from '../../../plugin/topics/feed/frames.ts'
+import { PLAIN } from '../../../plugin/topics/feed/frames.ts'
 import type { TopicEnds } from '../../../plugin/topics/log/topic-log.ts'
 import { MemoryLog } from '../../../plugin/topics/index.ts'
 import { surroundingsOf, topicTag } from '../../../plugin/topics/ids/cursor.ts'
@@ -14,7 +14,7 @@ async function pageOf (datas: readonly string[]): Promise<Page> {
   await log.append('a', datas.map(data => newEvent(data)))
   const entries = await log.read('a', ORIGIN, { count: 1_000, bytes: 1024 * 1024 })
   const { ends }: { ends: TopicEnds } = await log.locate('a', ORIGIN)
-  return new Page('a', entries, ends, encodePlain)
+  return new Page('a', entries, ends, PLAIN)
 }
 
 /** The surroundings of the position of topic `a`, which is the second of the sorted topics. */
