@@ -123,12 +123,17 @@ export class Authenticator {
 
   /** Throws 401 if the grant is revoked, even if that happened after its request was authenticated. */
   checkRevoked (grant: Grant): void {
-    if (this.#revocation.isRevoked(grant)) throw new errors.FST_SSE_UNAUTHORIZED(REVOKED)
+    if (!this.#revocation.isRevoked(grant)) return
+    throw new errors.FST_SSE_UNAUTHORIZED(grant.issuedAtMs === undefined ? UNDATED : REVOKED)
   }
 }
 
 const EXPIRED = 'the credentials have expired: request new ones'
 const REVOKED = 'the credentials were revoked: request new ones'
+/** Signing in again does not help here: whoever issues the credentials must add the time. */
+const UNDATED =
+  'the subject was revoked, and without a time of issue these credentials cannot count as newer: ' +
+  'a token needs the claim "iat", a `verify` function must return "issuedAtMs"'
 const TOO_OLD = 'the token predates the stored revocations and may have been revoked: request a new one'
 
 /** The credentials that a request may send. */

@@ -144,6 +144,24 @@ t.test('a grant that is requested again and has been revoked meanwhile ends its 
   t.match(await ask(t, `${origin}/me`, { cookie: 'sid=1' }), { status: 401, json: { message: /were revoked/ } })
 })
 
+// Regression: the message said "request new ones", to a user who had signed in again and was rejected for a month.
+t.test('a sign-in after a revocation whose grant has no time is rejected with a message that says so', async t => {
+  const { app, origin } = await startAuthApp(t, {
+    jwt: { secret: SECRET },
+    cookie: { name: 'sid', signed: false, verify: subject => ({ subject }) },
+    proxy: { header: 'x-user', from: ['127.0.0.1'] }
+  }, {
+    before: async app => { await app.register(cookie) }
+  })
+  await app.auth.revoke({ subject: 'alice' })
+  for (const headers of [{ cookie: 'sid=alice' }, { 'x-user': 'alice' }]) {
+    t.match(await ask(t, `${origin}/me`, headers), { status: 401, json: { message: /revoked, .*`verify` .*"issuedAtMs"/ } })
+  }
+  t.match(await ask(t, `${origin}/me`, bearer(await sign())), {
+    status: 401, json: { message: /revoked, .*"iat"/ }
+  })
+})
+
 // The plugin's own count of cookies and the parser of @fastify/cookie must not see different names.
 t.test('a cookie is read from a Cookie header only if exactly one cookie has its name', async t => {
   const seen: string[] = []
