@@ -61,7 +61,7 @@ export const errors = {
     502
   ),
   /** An event, or one of its fields, cannot be encoded. */
-  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', 'event field "%s" %s, saw %s', 500, TypeError),
+  FST_SSE_BAD_EVENT: defineError('FST_SSE_BAD_EVENT', '%s %s, saw %s', 500, TypeError),
   /** A route requires a grant but is not guarded by authentication. The app does not start. */
   FST_SSE_UNGUARDED: defineError(
     'FST_SSE_UNGUARDED',

@@ -66,12 +66,14 @@ function checkReturned (reply: FastifyReply, value: unknown): unknown {
   return reply
 }
 
-/** `return reply.sse(source)` returns the stream where the source is undefined, mostly by mistake. */
+/** The handler returned the stream itself, or `reply.sse(source)` with a source that is undefined by mistake. */
 function checkNoStream (reply: FastifyReply, value: unknown): unknown {
   if (!(value instanceof ReplyStream)) return value
   return tell(
     reply,
-    new errors.FST_SSE_BAD_SOURCE('undefined: pass a source, or end the handler with `return reply`')
+    new errors.FST_SSE_BAD_SOURCE(
+      'undefined, and the handler returned its own stream: pass a source, or end the handler with `return reply`'
+    )
   )
 }
 

@@ -122,10 +122,10 @@ export function checkEventName (name: unknown): string {
 
 function checkFields (event: WireEvent): void {
   if (typeof event !== 'object' || event === null) {
-    throw bad('event', 'must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
+    throw badEvent('must be an object { id?, event?, data?, retry? }: wrap bare data as { data }', event)
   }
   if (Symbol.iterator in event || Symbol.asyncIterator in event || 'then' in event) {
-    throw bad('event', 'must be one event: pass a source of many, or a promise, to reply.sse()', event)
+    throw badEvent('must be one event: pass a source of many, or a promise, to reply.sse()', event)
   }
   for (const key in event) {
     if (!FIELDS.has(key)) {
@@ -203,7 +203,12 @@ function bytesText (bytes: Uint8Array): string {
 }
 
 function bad (field: string, rule: string, seen: unknown): Error {
-  return new errors.FST_SSE_BAD_EVENT(field, rule, show(seen))
+  return new errors.FST_SSE_BAD_EVENT(`event field "${field}"`, rule, show(seen))
+}
+
+/** For a value that is no event at all, and so has no field that could be named. */
+function badEvent (rule: string, seen: unknown): Error {
+  return new errors.FST_SSE_BAD_EVENT('an event', rule, show(seen))
 }
 
 /**

@@ -128,8 +128,8 @@ const refused: [string, unknown, RegExp][] = [
     `W33-W35 retry ${String(retry)}`, { retry, data: '' }, /"retry" must be an integer from 0 to 3600000/
   ] as [string, unknown, RegExp]),
   ['an unknown field', { data: '', name: 'x' }, /"name" is unknown: an event is \{ id\?, event\?, data\?, retry\? \}/],
-  ['null', null, /"event" must be an object/],
-  ['a string', 'a', /"event" must be an object/]
+  ['null', null, /^an event must be an object/],
+  ['a string', 'a', /^an event must be an object/]
 ]
 
 t.test('invalid fields throw an error that names the field', async t => {

@@ -223,7 +223,7 @@ t.test('an error about anything other than one event says what to do instead', a
   const app = await buildApp(t)
   app.get('/', (request, reply) => reply.sse(async stream => {
     const bad: [unknown, RegExp][] = [
-      ['hello', /wrap bare data as \{ data \}/], [
+      ['hello', /^an event must be an object \{.*\}: wrap bare data as \{ data \}, saw "hello"$/], [
         (function * () { yield 1 })(), /pass a source of many, or a promise, to reply\.sse\(\)/
       ],
       [Promise.resolve(), /pass a source of many, or a promise/], [{ data: { n: 1n } }, /saw \{"n":"1n"\}/]
