@@ -6,7 +6,7 @@ import { TIMEOUTS } from '../../service/http/connections/timeouts.ts'
 import { readCompose, readManifest } from '../support/documents/deploy.ts'
 import { readDoc, tableRows } from '../support/documents/markdown.ts'
 
-// docs/deploy.md, "Times that fit together": the defaults match the code, and they do fit together.
+// docs/deploy.md, "Timeouts that must match": the defaults match the code, and they do match each other.
 
 const rows = new Map(tableRows('docs/deploy.md', 'Time').map(([name = '', value = '']) => [
   name.replaceAll('`', ''), value
