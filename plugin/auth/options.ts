@@ -2,7 +2,7 @@ import { KeyObject } from 'node:crypto'
 import { types } from 'node:util'
 import { errors } from '../reply/errors.ts'
 import { show } from '../common/show.ts'
-import { integer, isFunction, isObject, trueOrFalse, withoutUndefined } from '../common/option-check.ts'
+import { integer, isFunction, isObject, trueOrFalse, unknownOption, withoutUndefined } from '../common/option-check.ts'
 import type { OptionCheck } from '../common/option-check.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { CookieOptions } from './credentials/cookie.ts'
@@ -129,7 +129,7 @@ const NAMES = [...SOURCES, ...Object.keys(authChecks).filter(name => !name.inclu
 export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof AUTH_DEFAULTS {
   const given = givenOptions(options)
   for (const [name, value] of Object.entries(given)) {
-    if (!NAMES.includes(name)) throw bad(name, `one of ${NAMES.join(', ')}`, 'an unknown option')
+    if (!NAMES.includes(name)) throw unknownOption(name, NAMES, bad)
     if (isGroup(name)) checkGroup(name, value)
     else if (name !== 'oneTimeToken') check(name, value)
   }
@@ -163,13 +163,7 @@ function checkGroup (group: string, value: unknown): void {
 function check (name: string, value: unknown): void {
   const row = Object.hasOwn(authChecks, name) ? authChecks[name] : undefined
   if (!row) {
-    throw bad(
-      name,
-      `one of ${Object.keys(authChecks)
-        .filter(known => known.startsWith(`${name.split('.')[0]}.`))
-        .join(', ')}`,
-      'an unknown option'
-    )
+    throw unknownOption(name, Object.keys(authChecks).filter(known => known.startsWith(`${name.split('.')[0]}.`)), bad)
   }
   if (value !== undefined && !row.ok(value)) {
     throw bad(name, row.range, SECRETS.has(name) ? sizeOf(value) : show(value).replace(/\/\/[^/]*@/, '//***@'))

@@ -1,3 +1,4 @@
+import { closestName } from './closest-name.ts'
 import { show } from './show.ts'
 
 /** One row of a table of options: the allowed values in words, and the test for them. */
@@ -51,6 +52,13 @@ function objectOf (table: Readonly<Record<string, OptionCheck>>): string {
   return required.length === 0 ? 'an object' : `an object { ${required.join(', ')}, … }`
 }
 
+/** The error for a name that is not an option, with those that are and, if one of them is similar, a question. */
+export function unknownOption (name: string, known: readonly string[], bad: OptionError): Error {
+  const meant = closestName(name, known)
+  const seen = meant === undefined ? 'an unknown option' : `an unknown option: did you mean "${meant}"?`
+  return bad(name, `one of ${known.join(', ')}`, seen)
+}
+
 /**
  * Checks options against a table; an explicit `undefined` passes. `others` are further known names, which the caller
  * checks. Throws the error of the first option that is unknown, out of range, or required and missing; also throws if
@@ -62,7 +70,7 @@ export function checkOptions (
   if (!isObject(given)) throw bad('options', objectOf(table), show(given))
   for (const [name, value] of Object.entries(given)) {
     const row = Object.hasOwn(table, name) ? table[name] : undefined
-    if (!row) throw bad(name, `one of ${[...Object.keys(table), ...others].join(', ')}`, 'an unknown option')
+    if (!row) throw unknownOption(name, [...Object.keys(table), ...others], bad)
     if (value !== undefined && !row.ok(value)) throw bad(name, row.range, show(value))
   }
   for (const [name, { range, isRequired }] of Object.entries(table)) {

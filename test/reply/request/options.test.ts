@@ -102,7 +102,7 @@ t.test('unknown options, and values that are not an object, are rejected', async
   await t.rejects(async () => { await Fastify().register(sse, { heartBeatMs: 1 } as SsePluginOptions) },
     {
       code: 'FST_SSE_BAD_OPTION',
-      message: /^plugin: option "heartBeatMs" must be one of heartbeatMs, .*, saw an unknown option$/
+      message: /^plugin: option "heartBeatMs" must be one of heartbeatMs, .*, saw an unknown option: did you mean "heartbeatMs"\?$/
     })
   await t.rejects(async () => {
     await Fastify().register(sse, { toString: 1 } as unknown as SsePluginOptions)
