@@ -61,7 +61,8 @@ export interface SubscribeOptions<Data = string> {
 /** The types of each option, in the order of docs/client.md. */
 const TYPES: { readonly [Name in keyof SubscribeOptions]-?: string } = {
   url: 'string or object',
-  topics: 'object',
+  // A string, the most likely mistake, is rejected by `checkTopics`, which says what is expected.
+  topics: 'string or object',
   lastEventId: 'string',
   getToken: 'function',
   tokenParameter: 'string',

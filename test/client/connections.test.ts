@@ -352,7 +352,7 @@ t.test('it ends when it is closed, by a signal, and when the loop is left', asyn
 t.test('an invalid option is an error that names it', async t => {
   const bad: [object, string][] = [
     [{ topic: 'a' }, 'subscribe: unknown option "topic"'], [
-      { topics: 'a' }, 'subscribe: option topics must be of type object, saw "a"'
+      { topics: 'a' }, 'subscribe: option topics must be an array of names, saw "a"'
     ],
     [{ topics: [''] }, 'subscribe: option topics must be an array of names, saw \\[""\\]'], [
       { lastEventId: 7 }, 'subscribe: option lastEventId must be of type string, saw 7'
