@@ -140,7 +140,7 @@ export function rejectPath ({ method, url, originalUrl }: FastifyRequest, reply:
   // RFC 9110, 9.3.7: about the server as a whole.
   if (method === 'OPTIONS' && originalUrl === '*') return reply.header('allow', ALLOWED).code(204).send()
   // A client may also request these very paths.
-  if (url === originalUrl) throw new errors.SERVICE_NO_SUCH_PATH(pathOf(url))
+  if (url === originalUrl) throw new errors.SERVICE_NO_SUCH_PATH(pathOf(url) + hintAt(pathOf(url)))
   if (url.startsWith(UNKNOWN_METHOD)) {
     reply.header('allow', ALLOWED)
     throw new errors.SERVICE_METHOD_NOT_ALLOWED(
@@ -150,6 +150,11 @@ export function rejectPath ({ method, url, originalUrl }: FastifyRequest, reply:
     )
   }
   throw new errors.SERVICE_BAD_REQUEST(`its path ${show(pathOf(originalUrl))} has invalid percent-encoding`)
+}
+
+/** A name such as `orders/7` is one segment of a path. */
+function hintAt (path: string): string {
+  return /^\/topics\/[^/]+\/.*[^/]$/.test(path) ? ': write a slash in the name of a topic as %2F' : ''
 }
 
 /** HTTP/1.1 requires Host; Node's own response to a request without it has no body. */
