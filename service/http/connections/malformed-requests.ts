@@ -17,7 +17,7 @@ export function handleMalformed (
   app: FastifyInstance,
   limits: Pick<BodyLimits, 'maxBodyBytes' | 'maxBatchBytes'>
 ): void {
-  app.addHook('onRequest', rejectWithoutHost)
+  app.addHook('onRequest', rejectAmbiguous)
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     const maxBytes = request.headers['content-type']?.startsWith('application/x-ndjson')
       ? limits.maxBatchBytes
@@ -158,13 +158,22 @@ function hintAt (path: string): string {
 }
 
 /** HTTP/1.1 requires Host; Node's own response to a request without it has no body. */
-const rejectWithoutHost = checkHook(({ raw }) => {
+const rejectAmbiguous = checkHook(({ raw }) => {
   if (raw.httpVersion === '1.1' && raw.headers.host === undefined) {
     throw new errors.SERVICE_BAD_REQUEST('the header Host is missing')
   }
   // RFC 9112, 3.2. Node uses the first one, but a proxy in front of the service may have used another.
   if (hostsIn(raw.rawHeaders) > 1) throw new errors.SERVICE_BAD_REQUEST('the header Host is repeated')
+  rejectCoding(raw.headers['transfer-encoding'])
 })
+
+/** RFC 9112, 6.1. Node removes the chunks, but would pass on what is in them as if it were not compressed. */
+function rejectCoding (coding = 'chunked'): void {
+  if (coding.toLowerCase() === 'chunked') return
+  throw new errors.SERVICE_BAD_REQUEST(
+    `Transfer-Encoding must be chunked, saw ${show(coding)}: a compressed body is sent with Content-Encoding`
+  )
+}
 
 /** `names` is a list in which values follow names. */
 function hostsIn (names: readonly string[]): number {

@@ -81,6 +81,26 @@ t.test('a request without Host gets 400; HTTP/1.0 does not need it', async t => 
   t.match(await say(t, service, bare('1.0')), /^HTTP\/1\.1 200 OK\r\n[^]*{"status":"ok"}$/)
 })
 
+// Regression: the compressed bytes were published as the data of the event.
+t.test('a transfer coding other than chunked gets 400, on every route', async t => {
+  const service = await TestService.start(t)
+  for (const path of ['/topics/a/events', '/topics/a/producer', '/topics/a/close', '/healthz']) {
+    for (const coding of ['gzip, chunked', 'gzip\r\nTransfer-Encoding: chunked']) {
+      const headers = `Content-Type: text/plain\r\nConnection: close\r\nTransfer-Encoding: ${coding}\r\n`
+      const method = path === '/healthz' ? 'GET' : 'POST'
+      t.match(
+        answerIn(await say(t, service, get(path, { method, headers }) + '1\r\nx\r\n0\r\n\r\n')),
+        refused(400, 'SERVICE_BAD_REQUEST', /Transfer-Encoding must be chunked, saw "gzip, chunked"/),
+        path
+      )
+    }
+  }
+  t.match(await service.counts('a'), [{ count: 0 }])
+  const headers = 'Content-Type: text/plain\r\nConnection: close\r\nTransfer-Encoding: Chunked\r\n'
+  const text = await say(t, service, get('/topics/a/events', { method: 'POST', headers }) + '1\r\nx\r\n0\r\n\r\n')
+  t.match(text, /^HTTP\/1\.1 201 /)
+})
+
 t.test('an unsupported expectation gets 417, and 100-continue is supported', async t => {
   const service = await TestService.start(t)
   t.match(
