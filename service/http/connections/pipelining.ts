@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import { Multiplexing } from './multiplexing.ts'
+import type { Handle, Http2Request } from './multiplexing.ts'
 import { TurnQueue } from './turn-queue.ts'
 import type { ConnectionCounts } from './connections.ts'
 import { routableUrl } from './malformed-requests.ts'
@@ -15,8 +17,6 @@ const MAX_WAITING = 64
  * completely, even after reading has stopped: 64 KiB can contain 1,500 requests, which take 2 MB.
  */
 const MAX_WAITING_TOGETHER = 10_000
-
-type Handle = (request: IncomingMessage, response: ServerResponse) => void
 
 /** The requests of one connection that have no response yet, if there is more than one. */
 interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean }
@@ -37,13 +37,15 @@ export function boundPipelining (
   counts: ConnectionCounts,
   maxTogether = MAX_WAITING_TOGETHER
 ): void {
-  const pipelining = new Pipelining(counts, maxTogether)
+  const queue = new TurnQueue()
+  const pipelining = new Pipelining(counts, maxTogether, queue)
+  const multiplexing = new Multiplexing(queue)
   // Fastify's own, which spends most of the time and memory of a small request.
   const [handle] = app.server.listeners('request') as [Handle]
   app.server.removeListener('request', handle)
   app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     if (request.httpVersionMajor === 1) pipelining.add(request, response, handle)
-    else handle(request, response)
+    else multiplexing.add(request as Http2Request, response, handle)
   })
 }
 
@@ -51,12 +53,13 @@ class Pipelining {
   readonly #counts: ConnectionCounts
   readonly #lines = new WeakMap<Socket, Line>()
   readonly #maxTogether: number
-  readonly #queue = new TurnQueue()
+  readonly #queue: TurnQueue
   #waiting = 0
 
-  constructor (counts: ConnectionCounts, maxTogether: number) {
+  constructor (counts: ConnectionCounts, maxTogether: number, queue: TurnQueue) {
     this.#counts = counts
     this.#maxTogether = maxTogether
+    this.#queue = queue
   }
 
   /** Calls `handle` when it is the turn of the request: at once if it waited for the response before it. */

@@ -68,7 +68,7 @@ export async function openHttp2 (
 }
 
 /** Frame types of HTTP/2 (RFC 9113, section 6). */
-const [HEADERS, SETTINGS, WINDOW_UPDATE] = [0x1, 0x4, 0x8]
+const [HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE] = [0x1, 0x3, 0x4, 0x8]
 
 function frame (type: number, flags: number, streamId: number, payload: number[]): Buffer {
   const head = Buffer.alloc(9)
@@ -81,13 +81,24 @@ function frame (type: number, flags: number, streamId: number, payload: number[]
 
 const HUGE = [0x7f, 0xff, 0xff, 0xff]
 
-/**
- * The bytes of a client that requests `GET /` with windows so large that only TCP limits the server. In HPACK the
- * request is four entries of the static table.
- */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+/** `GET /`; in HPACK it is four entries of the static table. */
+const GET = [0x82, 0x84, 0x86, 0x41, 4, ...Buffer.from('test')]
+
+/** The bytes of a client that requests `GET /` with windows so large that only TCP limits the server. */
 export const greedyRequest = Buffer.concat([
-  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  PREFACE,
   frame(SETTINGS, 0, 0, [0, 4, ...HUGE]),
   frame(WINDOW_UPDATE, 0, 0, [0x7f, 0xff, 0, 0]),
-  frame(HEADERS, 0x5, 1, [0x82, 0x84, 0x86, 0x41, 4, ...Buffer.from('test')])
+  frame(HEADERS, 0x5, 1, GET)
 ])
+
+/** The bytes of a client that requests `GET /` this often, and cancels each request but the last one at once. */
+export function resetRequests (count: number): Buffer {
+  const frames = Array.from({ length: count }, (_, at) => {
+    const id = 2 * at + 1
+    const cancel = at === count - 1 ? [] : [frame(RST_STREAM, 0, id, [0, 0, 0, 8])]
+    return Buffer.concat([frame(HEADERS, 0x5, id, GET), ...cancel])
+  })
+  return Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, []), ...frames])
+}
