@@ -31,8 +31,24 @@ export function handleMalformed (
   app.server.on('request', (request: IncomingMessage, response: ServerResponse) =>
     answers.set(request.socket, { request, response })
   )
+  rejectExpectations(app)
+}
+
+/**
+ * Node passes a request with an unknown expectation to a listener of its own. It is passed on, so that it counts as any
+ * other request that waits for its turn.
+ */
+function rejectExpectations (app: FastifyInstance): void {
+  const unexpected = new WeakSet<object>()
   app.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    answer(response, new errors.SERVICE_BAD_EXPECTATION(show(request.headers.expect)))
+    unexpected.add(request)
+    app.server.emit('request', request, response)
+  })
+  app.addHook('onRequest', ({ raw }, reply, done) => {
+    if (!unexpected.has(raw)) return done()
+    // The client may or may not send its body.
+    if (raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    done(new errors.SERVICE_BAD_EXPECTATION(show(raw.headers.expect)))
   })
 }
 
