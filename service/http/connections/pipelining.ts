@@ -43,9 +43,10 @@ export function boundPipelining (
   // Fastify's own, which spends most of the time and memory of a small request.
   const [handle] = app.server.listeners('request') as [Handle]
   app.server.removeListener('request', handle)
-  app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
-    if (request.httpVersionMajor === 1) pipelining.add(request, response, handle)
-    else multiplexing.add(request as Http2Request, response, handle)
+  app.server.prependListener('request', (request: IncomingMessage | Http2Request, response: ServerResponse) => {
+    // Not by its version: a request line may say HTTP/2.0, too.
+    if ('stream' in request) multiplexing.add(request, response, handle)
+    else pipelining.add(request, response, handle)
   })
 }
 
