@@ -4,6 +4,7 @@ import { badMediaType } from './bodies/bodies.ts'
 import { errors } from '../errors.ts'
 import { logError } from './quiet-log.ts'
 import { errorBodyOf } from './error-body.ts'
+import { isAborted } from './is-aborted.ts'
 import { rejectPath } from './connections/malformed-requests.ts'
 
 /** `validationContext`, Fastify's name for the part of the request, is set if a schema rejected the request. */
@@ -29,8 +30,9 @@ function inOurWords (error: Thrown, request: FastifyRequest, maxBodyBytes: numbe
   switch (error.code ?? '') {
     case 'FST_ERR_CTP_BODY_TOO_LARGE': return new errors.SERVICE_BODY_TOO_LARGE(maxBodyBytes)
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE': return badMediaType(request)
-    // The client disconnected before its body was complete; nobody reads the response.
-    case 'ECONNRESET': return request.raw.complete ? error : new errors.SERVICE_ABORTED()
+    // Its body ended before it was complete; the second is the code of a body that is passed through another stream.
+    case 'ECONNRESET':
+    case 'ERR_STREAM_PREMATURE_CLOSE': return isAborted(request) ? new errors.SERVICE_ABORTED() : error
     default: return error.validationContext === undefined ? error : explained(error, request)
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Registry } from 'prom-client'
+import { isAborted } from '../http/is-aborted.ts'
 import { describe } from './live-metrics.ts'
 
 /** The path at which events are published. */
@@ -26,9 +27,6 @@ export function countPublishes (app: FastifyInstance, registry: Registry): void 
 
 const isPublish = ({ method, routeOptions }: FastifyRequest): boolean =>
   method === 'POST' && routeOptions.url === PUBLISH_URL
-
-/** True if the client disconnected before its body was complete; there is no response then, or nobody reads it. */
-const isAborted = ({ raw }: FastifyRequest): boolean => raw.destroyed && !raw.complete
 
 function outcomeOf (reply: FastifyReply): (typeof OUTCOMES)[number] {
   const { statusCode } = reply
