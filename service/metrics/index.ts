@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Aggregator } from 'prom-client'
 import type { LogHealth, TopicLog, TopicsObserver } from 'fastify-resumable-sse/topics'
 import type { ConnectionCounts } from '../http/connections/connections.ts'
 import type { Drain } from '../streams/drain.ts'
@@ -26,6 +27,9 @@ declare module 'fastify' {
  */
 const MISNAMED = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
+/** The start of the names of prom-client's gauges for the event loop. */
+const LOOP = `${PREFIX}nodejs_eventloop_lag`
+
 export interface MetricsInit { gate: StreamGate, drain: Drain, log: TopicLog, connections: ConnectionCounts }
 
 /** Options for the topics of the service, so that they are counted. */
@@ -39,6 +43,7 @@ export function addMetrics (app: FastifyInstance, { gate, drain, log, connection
   app.decorate('metrics', registry)
   collectDefaultMetrics({ register: registry, prefix: PREFIX })
   for (const name of MISNAMED) registry.removeSingleMetric(`${PREFIX}${name}`)
+  reportSlowestLoop(registry)
   addBuildInfo(registry)
   countPublishes(app, registry)
   watchStreams(registry, app.sse.streams, gate.rejected)
@@ -47,6 +52,13 @@ export function addMetrics (app: FastifyInstance, { gate, drain, log, connection
   watchDrain(registry, drain)
   if (log.health) watchRedis(registry, () => log.health as LogHealth)
   return { log: new MeteredLog(log, registry), observer: createTopicsObserver(registry) }
+}
+
+/** Of several workers the one whose event loop is blocked counts: an average would hide it from the alert. */
+function reportSlowestLoop (registry: Registry): void {
+  for (const metric of registry.getMetricsAsArray()) {
+    if (metric.name.startsWith(LOOP)) Object.assign(metric, { aggregator: 'max' satisfies Aggregator })
+  }
 }
 
 /** Always 1: the versions are in its labels. */

@@ -1,3 +1,4 @@
+import { AggregatorRegistry } from 'prom-client'
 import t from 'tap'
 import { connect, get, open, stall } from '../../support/client.ts'
 import { until } from '../../support/log-contract.ts'
@@ -151,4 +152,18 @@ t.test('metrics can be read over HTTP/1.0 and with HEAD', async t => {
   const { send, inbox } = await connect(t, service.origin)
   send(get('/metrics', { version: '1.0' }))
   t.match(await inbox.ended(), /\nsse_streams_open 0\n/)
+})
+
+// Regression: the average of four workers, of which one was blocked, stayed below the threshold of the alert.
+t.test('of several workers, the one with the slowest event loop is reported', async t => {
+  const { app: { metrics } } = await TestService.start(t)
+  const workers = await Promise.all([0.01, 0.5, 0.02].map(async lag => {
+    const all = await metrics.getMetricsAsJSON()
+    const loop = all.filter(({ name }) => name.startsWith('sse_nodejs_eventloop_lag'))
+    return loop.map(metric => ({ ...metric, values: [{ value: lag, labels: {} }] }))
+  }))
+  const total = await AggregatorRegistry.aggregate(workers).metrics()
+  const values = [...total.matchAll(/^sse_nodejs_eventloop_lag\S* (\S+)$/gm)].map(([, value]) => Number(value))
+  t.same([...new Set(values)], [0.5])
+  t.match(total, /^sse_nodejs_eventloop_lag_p99_seconds 0.5$/m)
 })
