@@ -31,8 +31,9 @@ export async function serve (config: ServiceConfig, stderr: Writable): Promise<v
   await listen(app, config)
   // A drain that fails is a bug: Node reports it and exits with 1.
   const stop = (): void => { void app.drain().then(() => process.exit(0)) }
-  if (cluster.isWorker) stopOnMessage(stop)
-  else stopOnSignals(stop)
+  const init = { isHangup: config.tlsCert === undefined }
+  if (cluster.isWorker) stopOnMessage(stop, init)
+  else stopOnSignals(stop, init)
   if (cluster.isPrimary) announce(addressOf(app))
 }
 

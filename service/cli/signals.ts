@@ -35,30 +35,45 @@ export function exitCodeOf (name: NodeJS.Signals): number {
   return 128 + constants.signals[name]
 }
 
-/** Calls back on the first SIGTERM or SIGINT; the second one exits immediately. */
-export function stopOnSignals (stop: () => void): void {
+/** Whether SIGHUP stops the process, too, as when its terminal closes; otherwise it is not listened for here. */
+export interface StopInit { isHangup: boolean }
+
+/**
+ * Calls back on the first signal; a second SIGTERM or SIGINT exits immediately. A terminal that closes may send several
+ * SIGHUP.
+ */
+export function stopOnSignals (stop: () => void, { isHangup }: StopInit): void {
   let isStopping = false
-  replaceHandlers(() => {
-    if (isStopping) process.exit(1)
+  const stopOnce = once(() => {
     isStopping = true
     stop()
   })
+  replaceHandlers(() => {
+    if (isStopping) process.exit(1)
+    stopOnce()
+  })
+  if (isHangup) process.on('SIGHUP', stopOnce)
 }
 
 /**
  * In a worker: calls back once, on the message of the primary or on a signal. Ctrl-C reaches all processes; the primary
  * decides what a second one does.
  */
-export function stopOnMessage (stop: () => void): void {
-  let isStopping = false
-  const stopOnce = (): void => {
-    if (isStopping) return
-    isStopping = true
-    stop()
-  }
+export function stopOnMessage (stop: () => void, { isHangup }: StopInit): void {
+  const stopOnce = once(stop)
   replaceHandlers(stopOnce)
+  if (isHangup) process.on('SIGHUP', stopOnce)
   process.on('message', message => { if (message === STOP) stopOnce() })
   process.off('message', exitOnStop)
+}
+
+function once (callback: () => void): () => void {
+  let isCalled = false
+  return () => {
+    if (isCalled) return
+    isCalled = true
+    callback()
+  }
 }
 
 /** In this order, so that there is always a handler. */

@@ -32,9 +32,10 @@ export async function runWorkers (config: ServiceConfig): Promise<Address> {
   cluster.schedulingPolicy = cluster.SCHED_NONE
   answerWorkers()
   const workers = new Workers(config)
-  stopOnSignals(() => { void workers.stop() })
-  if (config.tlsCert !== undefined) process.on('SIGHUP', () => workers.signal('SIGHUP'))
-  process.on('exit', () => workers.signal('SIGKILL'))
+  const isHangup = config.tlsCert === undefined
+  stopOnSignals(() => { void workers.stop() }, { isHangup })
+  if (!isHangup) process.on('SIGHUP', () => workers.renew())
+  process.on('exit', () => workers.kill())
   return workers.start(config.workers)
 }
 
@@ -67,8 +68,17 @@ class Workers {
     return address
   }
 
-  signal (signal: NodeJS.Signals): void {
-    for (const worker of this.#running) worker.process.kill(signal)
+  kill (): void {
+    for (const worker of this.#running) worker.process.kill('SIGKILL')
+  }
+
+  /** Lets all workers read the certificate again. One that does not listen yet would be ended by the signal. */
+  renew (): void {
+    for (const worker of this.#running) {
+      const send = (): void => { worker.process.kill('SIGHUP') }
+      if (this.#starting.has(worker)) worker.once('listening', send)
+      else send()
+    }
   }
 
   /**

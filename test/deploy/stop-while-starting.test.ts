@@ -5,6 +5,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { run, runService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
+import { certificateFiles } from '../support/network/http2-client.ts'
 import { stablePort } from '../support/network/ports.ts'
 import { childrenOf } from '../support/team.ts'
 
@@ -62,4 +63,13 @@ t.test('SIGTERM to the first worker alone, as systemd may send it first, ends th
   // On a machine that is stalled for seconds, the worker may be listening by now, and a replacement starting.
   service.until(({ out }) => out.includes('Server listening')).then(() => service.kill('SIGTERM'), () => {})
   t.equal(await service.exit(), 0, service.err)
+})
+
+// Regression: the signal ended a worker that did not listen yet, and before any worker listened, the whole service.
+t.test('SIGHUP while workers start ends none of them, and the certificate is read again', async t => {
+  const { cert, key } = certificateFiles(t)
+  const service = await startWaiting(t, { WORKERS: '2', PORT: `${await stablePort()}`, TLS_CERT: cert, TLS_KEY: key })
+  service.kill('SIGHUP')
+  await service.until(({ out }) => out.includes('the certificate was reloaded'))
+  t.notMatch(service.out, 'a worker exited')
 })

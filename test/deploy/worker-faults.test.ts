@@ -10,7 +10,7 @@ import { stablePort } from '../support/network/ports.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 import { ResumingClient } from '../support/resuming-client.ts'
 import { call } from '../support/service/service-app.ts'
-import { childrenOf, listen, pause, publish, startTeam } from '../support/team.ts'
+import { childrenOf, isGone, listen, pause, publish, startTeam } from '../support/team.ts'
 import { when } from '../support/when.ts'
 
 // WORKERS=n, if workers die, hang, or cannot be started.
@@ -57,15 +57,6 @@ t.test('a worker that hangs while it drains is finally killed and reported, and 
   ))
   await when(() => workers.every(isGone))
 })
-
-function isGone (pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch {
-    return true
-  }
-}
 
 // Regression: when the primary distributed the connections, a client that connected at that moment waited indefinitely.
 t.test('a worker that dies is reported and replaced; its clients reconnect to the others and miss nothing', async t => {

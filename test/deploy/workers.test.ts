@@ -20,13 +20,13 @@ t.test('two workers share a port, each with two connections to Redis, and an eve
   t.equal(clients.trim().split('\n').filter(line => !line.includes('cmd=client')).length, 4)
 })
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   t.test(`${signal} to the primary drains all workers, and its exit code is 0`, async t => {
     const { service, origin } = await startTeam(t)
     const streams = await listen(t, origin, 6)
     const workers = childrenOf(service.pid)
-    // Ctrl-C in a terminal reaches the workers, too.
-    if (signal === 'SIGINT') for (const pid of workers) process.kill(pid, signal)
+    // Ctrl-C in a terminal reaches the workers, too, and so does its end.
+    if (signal !== 'SIGTERM') for (const pid of workers) process.kill(pid, signal)
     service.kill(signal)
     for (const { inbox } of streams) t.match(await inbox.ended(), /retry: \d+\n$/)
     t.equal(await service.exit(), 0)

@@ -21,6 +21,15 @@ export function childrenOf (pid: number): number[] {
   return readdirSync('/proc').filter(id => /^\d+$/.test(id) && parentOf(id) === pid).map(Number)
 }
 
+export function isGone (pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
 /** A service with two workers. */
 export interface Team { service: Command, origin: string, redis: RedisServer }
 

@@ -23,8 +23,7 @@ export function secureOptions (config: ServiceConfig, { headMs }: Pick<Timeouts,
 
 /**
  * Loads a renewed certificate on SIGHUP, without a restart; open connections keep the old one. An invalid pair changes
- * nothing. Without TLS nothing listens for the signal, so that the service ends with the terminal in which it was
- * started.
+ * nothing. Without TLS the signal stops the service: it ends with the terminal in which it was started.
  */
 export function renewOnSignal (config: ServiceConfig, server: Server, logger: FastifyBaseLogger): void {
   const { tlsCert } = config

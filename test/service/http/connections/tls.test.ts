@@ -6,11 +6,13 @@ import https from 'node:https'
 import tls from 'node:tls'
 import t from 'tap'
 import type { Test } from 'tap'
-import { connect } from '../../../support/client.ts'
+import { connect, open } from '../../../support/client.ts'
 import { run, startService } from '../../../support/commands.ts'
 import type { Command } from '../../../support/commands.ts'
 import { Inbox } from '../../../support/inbox.ts'
 import { untimelinessOf } from '../../../../service/config/secrets/pem.ts'
+import { until } from '../../../support/log-contract.ts'
+import { call } from '../../../support/service/service-app.ts'
 import { runCommand } from '../../../support/terminal.ts'
 import { certificateFiles, openHttp2, openSession } from '../../../support/network/http2-client.ts'
 
@@ -169,8 +171,14 @@ t.test('SIGHUP reads a renewed certificate, open streams stay; an invalid one ch
   await inbox.until('data: still here\n\n')
 })
 
-t.test('without TLS SIGHUP ends a service, as when its terminal closes', async t => {
-  const { service } = await startService(t, { LOG: 'memory' })
+// Regression: the signal ended the process without a drain, and all clients reconnected at the same time.
+t.test('without TLS SIGHUP drains a service, as when its terminal closes, and a second one does not end it', async t => {
+  const { service, origin } = await startService(t, { LOG: 'memory', DRAIN_DELAY_MS: '500' })
+  const { inbox } = await open(t, `${origin}/events?topic=news`)
+  await inbox.until('stream.open')
   service.kill('SIGHUP')
-  t.equal(await service.exit(), 'SIGHUP')
+  await until(async () => (await call(`${origin}/readyz`)).status === 503)
+  service.kill('SIGHUP')
+  t.match(await inbox.ended(), /retry: \d+\n$/)
+  t.equal(await service.exit(), 0)
 })
