@@ -15,7 +15,15 @@ const exitOnStop = (message: unknown): void => { if (message === STOP) exit() }
 export function exitOnSignals (): void {
   process.on('SIGTERM', exit)
   process.on('SIGINT', exit)
-  if (cluster.isWorker) process.on('message', exitOnStop)
+  if (!cluster.isWorker) return
+  process.on('message', exitOnStop)
+  cluster.worker!.on('error', endWithPrimary)
+}
+
+/** A message that cannot be sent: the primary was killed, and this process does not know it yet. */
+function endWithPrimary (error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || error.code === 'ERR_IPC_CHANNEL_CLOSED') process.exit(1)
+  throw error
 }
 
 /** As `Terminal.catchSignals` says. Exit codes are those of a shell: 128 and the number of the signal. */

@@ -1,13 +1,17 @@
 import { once } from 'node:events'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { run, runService } from '../support/commands.ts'
 import type { Command } from '../support/commands.ts'
 import { certificateFiles } from '../support/network/http2-client.ts'
 import { stablePort } from '../support/network/ports.ts'
-import { childrenOf } from '../support/team.ts'
+import { RedisServer } from '../support/redis/redis-server.ts'
+import { childrenOf, isGone } from '../support/team.ts'
+import { when } from '../support/when.ts'
 
 // Regression: a process that was stopped before it listened was killed by the signal, and with workers the exit code
 // was 1: a deployment that was rolled back at once looked like a crash. As process 1 of a container it ignored the
@@ -72,4 +76,30 @@ t.test('SIGHUP while workers start ends none of them, and the certificate is rea
   service.kill('SIGHUP')
   await service.until(({ out }) => out.includes('the certificate was reloaded'))
   t.notMatch(service.out, 'a worker exited')
+})
+
+// Regression: the stack of an unhandled EPIPE on stderr.
+t.test('a worker whose primary is killed while it starts prints nothing', async t => {
+  const code = `
+    import cluster from 'node:cluster'
+    import { existsSync, writeFileSync } from 'node:fs'
+    import { Server } from 'node:net'
+    const { listen } = Server.prototype
+    Server.prototype.listen = function (...args) {
+      if (cluster.isPrimary) return listen.apply(this, args)
+      writeFileSync(process.env.FOLDER + '/waits', '')
+      while (!existsSync(process.env.FOLDER + '/goes')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+      return listen.apply(this, args)
+    }`
+  const folder = t.testdir()
+  const redis = await RedisServer.start(t)
+  const service = run(t, process.execPath, [
+    `--import=data:text/javascript,${encodeURIComponent(code)}`, 'service/dist/cli.js'
+  ], { WORKERS: '2', PORT: `${await stablePort()}`, REDIS_URL: redis.url, FOLDER: folder })
+  await when(() => existsSync(join(folder, 'waits')))
+  service.kill('SIGKILL')
+  await when(() => isGone(service.pid))
+  writeFileSync(join(folder, 'goes'), '')
+  await service.exit()
+  t.equal(service.err, '')
 })
