@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type * as Lmdb from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
 import { checkLmdbRoom } from '../../common/lmdb-room.ts'
+import { makeFolder } from '../../common/make-folder.ts'
 import { checkOptions, folderPath, isFunction } from '../../common/option-check.ts'
 import type { OptionCheck } from '../../common/option-check.ts'
 import { requirePeer } from '../../common/peer.ts'
@@ -73,7 +73,7 @@ export class LmdbTokenStore implements TokenStore {
 
   /** Rejects with the error of LMDB if the file cannot be read: without its revocations, nobody may be admitted. */
   async start (onChange: (change: StoreChange) => void): Promise<void> {
-    mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
+    makeFolder(this.#folder, FOLDER_MODE)
     this.#files = openFiles(join(this.#folder, 'auth.mdb'))
     this.#tables = this.#load(this.#files)
     this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#tables })

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { makeFolder } from '../../../common/make-folder.ts'
 import { Turns } from '../../../common/turns.ts'
 import { errors } from '../../errors.ts'
 import { idsFrom, isSameEventId } from '../../ids/event-id.ts'
@@ -66,7 +66,7 @@ export class LmdbLog implements TopicLog {
   async start (logger: LogLogger): Promise<void> {
     this.#listeners.start(logger)
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
+      makeFolder(this.#folder, FOLDER_MODE)
       await this.#owner.take()
       this.#files = openFiles(this.#folder)
     } catch (cause) {
