@@ -55,10 +55,10 @@ export async function buildService (config: ServiceConfig, timeouts: Timeouts = 
   const connections = await boundConnections(app, config, timeouts)
   const budget = await readRequests(app, config, timeouts)
   const responses = new ResponseGate(app, { maxBytes: config.maxBodiesBytes, sendMs: timeouts.requestMs, connections })
-  const { log, seen, drain, streams } = await addTopics(app, config, connections)
+  const topicsInit = await addTopics(app, config, connections)
   await prepareRoutes(app, config)
   const live = liveBodies(config, timeouts, budget)
-  await app.register(routes, { config, log, seen, drain, streams, responses, live })
+  await app.register(routes, { config, ...topicsInit, responses, live })
   await app.register(otherMethods)
   return app
 }
@@ -114,7 +114,7 @@ async function readRequests (
 /** `reply.sse()` and `app.topics`, with their limits, metrics and drain. */
 async function addTopics (
   app: FastifyInstance, config: ServiceConfig, connections: ConnectionCounts
-): Promise<Pick<RoutesInit, 'log' | 'seen' | 'drain' | 'streams'>> {
+): Promise<Pick<RoutesInit, 'log' | 'seen' | 'problem' | 'drain' | 'streams'>> {
   const { heartbeatMs, drainMs, gzipMinBytes, maxEventBytes, maxBatchEvents, maxTopics, maxTopicsPerStream } = config
   // Before the streams: hooks run in this order when the app closes, and their hook waits until they have ended.
   const drain = addDrain(app, config.drainDelayMs)
@@ -123,7 +123,8 @@ async function addTopics (
   const streams = new StreamGate({ limits: new StreamLimits(app.sse.streams, config), drain, maxTopicsPerStream })
   const metered = addMetrics(app, { gate: streams, drain, log, connections })
   await app.register(topics, { ...metered, maxEventBytes, maxBatchEvents, maxTopics })
-  return { log, seen: metered.log.seen, drain, streams }
+  const { seen, problem } = metered.log
+  return { log, seen, problem, drain, streams }
 }
 
 /** What has to see each route when it is added. */

@@ -17,6 +17,7 @@ import type {
   TopicListener,
   TopicLog
 } from 'fastify-resumable-sse/topics'
+import { AppendProblem } from './append-problem.ts'
 import { describe } from './live-metrics.ts'
 import { SeeingListener } from './seeing-listener.ts'
 import { SeenTopics } from './seen-topics.ts'
@@ -29,6 +30,7 @@ const BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5,
 /** A log that counts and times all calls, remembers the topics they were about, and forwards them to another log. */
 export class MeteredLog implements TopicLog {
   readonly seen = new SeenTopics()
+  readonly problem = new AppendProblem()
   /** The wrapped listener that the log calls, by the original listener. */
   readonly #listeners = new Map<TopicListener, SeeingListener>()
   readonly #log: TopicLog
@@ -64,7 +66,9 @@ export class MeteredLog implements TopicLog {
   stop (): Promise<void> { return this.#log.stop() }
 
   async append (topic: string, events: readonly NewEvent[], options?: AppendOptions): Promise<Appended> {
-    const appended = await this.#timed('append', this.#log.append(topic, events, options))
+    const appending = this.#log.append(topic, events, options)
+    appending.then(() => this.problem.succeed(), (error: Error) => this.problem.fail(error))
+    const appended = await this.#timed('append', appending)
     const { ids, isRepeat } = appended
     if (isRepeat) return appended
     this.#published.inc(ids.length)

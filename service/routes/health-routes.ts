@@ -1,8 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import type { TopicLog } from 'fastify-resumable-sse/topics'
+import type { AppendProblem } from '../metrics/append-problem.ts'
 import type { Drain } from '../streams/drain.ts'
 
-export interface HealthInit { log: TopicLog, drain: Drain }
+export interface HealthInit {
+  log: TopicLog
+  drain: Drain
+  /** Why a log without `health` rejects events although it can be read. */
+  problem: AppendProblem
+}
 
 /** One condition of readiness, and details for an operator if it is not met. */
 interface Check { isOk: boolean, [detail: string]: boolean | number | string }
@@ -70,7 +76,7 @@ const readySchema = {
 }
 
 /** `GET /healthz`: the process is alive. `GET /readyz`: whether it should receive clients, 200 or 503, and why. */
-export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit): void {
+export function healthRoutes (app: FastifyInstance, { log, drain, problem }: HealthInit): void {
   const checkLog = createLogCheck(log)
   const config = { isPublic: true }
   app.get('/healthz', { schema: healthSchema, config }, async () => ({ status: 'ok' }))
@@ -78,13 +84,18 @@ export function healthRoutes (app: FastifyInstance, { log, drain }: HealthInit):
   app.get<{ Querystring: { check?: string } }>('/readyz', options, async (request, reply) => {
     const { check } = request.query
     const checks: Record<string, Check> = {
-      log: await checkLog(),
+      log: withProblem(await checkLog(), log, problem),
       ...canaryCheck(log),
       draining: { isOk: !drain.isDraining }
     }
     const isReady = Object.entries(checks).every(([name, { isOk }]) => isOk || (check ?? name) !== name)
     return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready', checks })
   })
+}
+
+/** A log on the network reports rejected writes itself, in `canary`. */
+function withProblem (check: Check, { health }: TopicLog, { text }: AppendProblem): Check {
+  return health || text === undefined ? check : { problem: text, ...check }
 }
 
 /** Sends a real query to the log; concurrent callers share the result, so that an outage causes no additional load. */

@@ -4,6 +4,7 @@ import type { TopicLog } from 'fastify-resumable-sse/topics'
 import type { ServiceConfig } from '../config/config.ts'
 import { openapiRoute } from '../http/schemas/openapi.ts'
 import type { ResponseGate } from '../http/response-gate.ts'
+import type { AppendProblem } from '../metrics/append-problem.ts'
 import { metricsRoute } from '../metrics/index.ts'
 import type { SeenTopics } from '../metrics/seen-topics.ts'
 import { producerRoutes } from '../producers/index.ts'
@@ -20,6 +21,7 @@ export interface RoutesInit {
   config: ServiceConfig
   log: TopicLog
   seen: SeenTopics
+  problem: AppendProblem
   drain: Drain
   streams: StreamGate
   responses: ResponseGate
@@ -28,12 +30,12 @@ export interface RoutesInit {
 
 /** All routes of the service except those of one-time tokens, which authentication adds. */
 async function addRoutes (app: FastifyInstance, init: RoutesInit): Promise<void> {
-  const { config, log, seen, drain, streams, responses, live } = init
+  const { config, log, seen, problem, drain, streams, responses, live } = init
   eventsRoute(app, streams, config.maxLifetimeMs)
   await topicsRoutes(app, config, responses)
   await producerRoutes(app, config, live)
   overviewRoutes(app, seen)
-  healthRoutes(app, { log, drain })
+  healthRoutes(app, { log, drain, problem })
   metricsRoute(app)
   openapiRoute(app)
   if (config.hasConsole) await consoleRoute(app)

@@ -30,9 +30,12 @@ t.test('on a full disk publishes get 503, streams and reads continue, the log st
   t.same(refused.map(({ status }) => status), refused.map(() => 503))
   t.match(refused[0]!.json, { code: 'TOPICS_LOG_UNAVAILABLE' })
   t.match((await call(`${origin}/topics/news`)).json, { count: 1 })
-  t.equal((await call(`${origin}/readyz`)).status, 200, 'it can still be read')
+  t.match(await call(`${origin}/readyz`), {
+    status: 200, json: { checks: { log: { isOk: true, problem: /is the disk of .* full\?$/ } } }
+  }, 'it can still be read')
   await bound(service.pid, 'unlimited')
   t.equal((await publish('after')).status, 201)
+  t.notMatch((await call(`${origin}/readyz`)).text, 'problem')
   await inbox.until('data: after\n\n')
   t.match(inbox.text, 'data: before\n\n')
   await service.stop()
