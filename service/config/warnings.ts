@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { closestMatch } from 'leven'
 import { variables } from './config.ts'
-import type { ServiceConfig } from './config.ts'
+import type { ServiceConfig, VariableName } from './config.ts'
 import { untimelinessOf } from './secrets/pem.ts'
 import { FILE_VARIABLES } from './read-config.ts'
 import { looksLikeWords } from './secrets/secret.ts'
@@ -12,6 +12,10 @@ type Env = Record<string, string | undefined>
 type Rule = (config: ServiceConfig) => string | undefined
 
 const RULES: readonly Rule[] = [
+  ({ maxEventBytes, maxBodyBytes }) => maxEventBytes > maxBodyBytes
+    ? `MAX_EVENT_BYTES=${maxEventBytes} is more than MAX_BODY_BYTES=${maxBodyBytes}: ` +
+      'no JSON or text body can contain such an event'
+    : undefined,
   ({ jwtSecret }) => soundsChosen('JWT_SECRET', jwtSecret),
   ({ jwtSecretPrevious }) => soundsChosen('JWT_SECRET_PREVIOUS', jwtSecretPrevious),
   ({ jwksUrl, jwtAudience, jwtIssuer }) => {
@@ -53,9 +57,24 @@ function wrapped (config: ServiceConfig): string[] {
   })
 }
 
+/** Variables that apply to one kind of log only; DATA_DIR is always set in the container. */
+const OF_LOG: Partial<Record<VariableName, ServiceConfig['log']>> = {
+  DURABILITY: 'lmdb', PREFIX: 'redis', REPLICAS_TIMEOUT_MS: 'redis', CANARY_MS: 'redis'
+}
+
+/** Values other than the default that the log does not use. */
+function unused (config: ServiceConfig): string[] {
+  return Object.entries(OF_LOG).flatMap(([name, log]) => {
+    const { property, default: fallback } = variables[name as VariableName]
+    return log === config.log || String(config[property]) === fallback
+      ? []
+      : [`${name} has no effect with LOG=${config.log}: it applies to LOG=${log} only`]
+  })
+}
+
 /** What an operator should know about a valid configuration, one sentence each; empty if there is nothing. */
 export function warningsOf (config: ServiceConfig, env: Env): string[] {
-  return [...RULES.flatMap(rule => rule(config) ?? []), ...wrapped(config), ...misspelt(env)]
+  return [...RULES.flatMap(rule => rule(config) ?? []), ...wrapped(config), ...unused(config), ...misspelt(env)]
 }
 
 const NAMES = [...Object.keys(variables), ...FILE_VARIABLES.values()]

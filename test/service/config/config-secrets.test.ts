@@ -146,7 +146,22 @@ t.test('a valid setting that is probably a mistake causes a warning', async t =>
     ],
     [{ JWT_SECRET: `${SECRET} ` }, [/^JWT_SECRET begins or ends with white space: it is part of the value$/]],
     [{ DATA_DIR: "'/data'" }, [/^DATA_DIR begins and ends with a quotation mark/]],
-    [{ DATA_DIR: '~/data' }, [/^DATA_DIR "~\/data" is a folder of that name/]]
+    [{ DATA_DIR: '~/data' }, [/^DATA_DIR "~\/data" is a folder of that name/]],
+    [
+      { MAX_EVENT_BYTES: '1048577' },
+      [/^MAX_EVENT_BYTES=1048577 is more than MAX_BODY_BYTES=1048576: no JSON or text body can contain such an event$/]
+    ],
+    [{ MAX_EVENT_BYTES: '1048576' }, []],
+    [
+      { PREFIX: 'app:', REPLICAS_TIMEOUT_MS: '5', CANARY_MS: '50' },
+      ['PREFIX', 'REPLICAS_TIMEOUT_MS', 'CANARY_MS'].map(name =>
+        new RegExp(`^${name} has no effect with LOG=lmdb: it applies to LOG=redis only$`))
+    ],
+    [{ PREFIX: 'sse:', DURABILITY: 'process', DATA_DIR: 'd' }, []],
+    [
+      { LOG: 'redis', REDIS_URL: 'redis://127.0.0.1', PREFIX: 'app:', DURABILITY: 'process', DATA_DIR: 'd' },
+      [/^DURABILITY has no effect with LOG=redis: it applies to LOG=lmdb only$/]
+    ]
   ]
   for (const [env, warnings] of cases) {
     const told = warningsOf(readConfig(env), env)
