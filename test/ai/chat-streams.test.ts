@@ -124,6 +124,7 @@ for (const name of ['ai', 'ai6']) {
       words.say('one')
       words.end()
       await first.sendMessage({ text: 'hi' })
+      let isRead = false
       const producer = await chats.start('7', async function * () {
         yield { type: 'start', messageId: 'm2' }
         yield { type: 'text-start', id: '1' }
@@ -131,7 +132,6 @@ for (const name of ['ai', 'ai6']) {
         await until(() => isRead)
         yield { type: 'text-end', id: '1' }
       })
-      let isRead = false
       const second = chat('7', first.messages)
       const resumed = second.resumeStream()
       await until(() => textOf(second) === 'two')
