@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import type { Test } from 'tap'
 import { LiveLimits } from '../../../service/producers/live-limits.ts'
-import { certificateFiles, openSession } from '../../support/network/http2-client.ts'
+import { certificateFiles, openHttp2, openSession } from '../../support/network/http2-client.ts'
 import { LiveSender } from '../../support/service/live-sender.ts'
 import { until } from '../../support/log-contract.ts'
 import { TestService } from '../../support/service/service-app.ts'
@@ -107,13 +107,8 @@ t.test('live publishes take at most half of the topics, and one publisher at mos
   await untilLive(service, 'f')
   t.match(await answerOf(await produce('x', 'eve')), { status: 503, json: { code: 'SERVICE_TOO_MANY_PRODUCERS' } })
   t.equal(await stateOf(service, 'x'), 'none')
-  const headers = bearer(await sign())
-  const events = session.request({
-    ':path': '/events?topic=g&topic=h&topic=i', accept: 'text/event-stream', ...headers
-  })
-  events.on('error', () => {})
-  const [first] = await once(events, 'data') as [Buffer]
-  t.match(String(first), 'stream.open')
+  const { inbox } = await openHttp2(session, '/events?topic=g&topic=h&topic=i', { headers: bearer(await sign()) })
+  await inbox.until('stream.open')
   streams.shift()!.end()
   await until(async () => await stateOf(service, 'a') === 'done')
   streams.push(await produce('y', 'ann'))
