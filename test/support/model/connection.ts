@@ -47,6 +47,8 @@ class Network extends EventEmitter {
     return !this.#isStopped
   }
 
+  hasHeader (): boolean { return false }
+
   end (): void {
     this.writableEnded = true
     if (!this.#isStopped) this.destroy()
