@@ -5,7 +5,7 @@ import t from 'tap'
 import sse from '../plugin/index.ts'
 import { auth } from '../plugin/auth/index.ts'
 import topics, { MemoryLog } from '../plugin/topics/index.ts'
-import { buildApp } from './support/app.ts'
+import { buildApp } from './support/apps/app.ts'
 
 // Regression: registering a plugin twice started a second log and a second timer, which nothing stopped.
 

@@ -4,9 +4,9 @@ import type { Test } from 'tap'
 import { createAssistantStreamStore } from '../../plugin/ai/index.ts'
 import type { ResumableStreamEntry, ResumableStreamLease, ResumableStreamStore } from '../../plugin/ai/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { heapAfterGc } from '../support/heap.ts'
-import { until } from '../support/log-contract.ts'
-import { abandon, collect, startTopics } from '../support/topics-only.ts'
+import { heapAfterGc } from '../support/processes/heap.ts'
+import { until } from '../support/until.ts'
+import { abandon, collect, startTopics } from '../support/apps/topics-only.ts'
 
 // Tests the contract that assistant-ui documents for `ResumableStreamStore`, and assistant-ui's own context over this
 // store.

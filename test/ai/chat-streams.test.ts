@@ -6,10 +6,10 @@ import sse from '../../plugin/index.ts'
 import { createChatStreams } from '../../plugin/ai/index.ts'
 import type { ChatSink, ChatStreams, RunsOptions } from '../../plugin/ai/index.ts'
 import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import { listen } from '../support/app.ts'
-import { loadSdk, textOf, Words } from '../support/ai-sdk.ts'
-import type { Chat, Sdk } from '../support/ai-sdk.ts'
-import { until } from '../support/log-contract.ts'
+import { listen } from '../support/apps/app.ts'
+import { loadSdk, textOf, Words } from '../support/apps/ai-sdk.ts'
+import type { Chat, Sdk } from '../support/apps/ai-sdk.ts'
+import { until } from '../support/until.ts'
 
 interface Site {
   app: FastifyInstance

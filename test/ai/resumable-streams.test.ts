@@ -7,9 +7,9 @@ import type { ResumableStreamContext } from '../../plugin/ai/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
 import type { TopicLog } from '../../plugin/topics/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { Words } from '../support/ai-sdk.ts'
+import { Words } from '../support/apps/ai-sdk.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { abandon, startTopics } from '../support/topics-only.ts'
+import { abandon, startTopics } from '../support/apps/topics-only.ts'
 
 // Tests the contract that the package `resumable-stream` documents, with two instances: one writes, both read.
 

@@ -3,9 +3,9 @@ import t from 'tap'
 import { createStreamDurability } from '../../plugin/ai/index.ts'
 import type { StreamDurability } from '../../plugin/ai/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { Words } from '../support/ai-sdk.ts'
-import { until } from '../support/log-contract.ts'
-import { abandon, collect, startTopics } from '../support/topics-only.ts'
+import { Words } from '../support/apps/ai-sdk.ts'
+import { until } from '../support/until.ts'
+import { abandon, collect, startTopics } from '../support/apps/topics-only.ts'
 
 interface Chunk { type: string, [name: string]: unknown }
 type Durability = StreamDurability<Chunk>

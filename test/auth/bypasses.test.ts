@@ -3,9 +3,9 @@ import t from 'tap'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { GrantInit } from '../../plugin/auth/index.ts'
 import { isSubject } from '../../plugin/auth/grants/grant-init.ts'
-import { buildApp, listen } from '../support/app.ts'
+import { buildApp, listen } from '../support/apps/app.ts'
 import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
-import { fetchAll } from '../support/client.ts'
+import { fetchAll } from '../support/clients/client.ts'
 import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
 
 const jwt = { secret: SECRET }

@@ -6,9 +6,9 @@ import sse from '../../plugin/index.ts'
 import { auth, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { AuthOptions } from '../../plugin/auth/index.ts'
 import { redactUrls, searchFor } from '../../plugin/auth/credentials/redact-url.ts'
-import { Inbox } from '../support/inbox.ts'
+import { Inbox } from '../support/clients/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
-import { startService } from '../support/commands.ts'
+import { startService } from '../support/processes/commands.ts'
 import { bearer, forge, SECRET } from '../support/auth/tokens.ts'
 
 // Regression: one GET with `?ot=e` ten times ended the process. Each credential was replaced in the result of the

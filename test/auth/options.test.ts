@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
 import type { Auth, AuthOptions } from '../../plugin/auth/index.ts'
 import { authChecks } from '../../plugin/auth/options.ts'
-import { buildApp } from '../support/app.ts'
+import { buildApp } from '../support/apps/app.ts'
 import { tableRows } from '../support/documents/markdown.ts'
 import { KEYS, SECRET } from '../support/auth/tokens.ts'
 

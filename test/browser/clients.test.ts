@@ -5,7 +5,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { Listener, openBrowser, openPage, startSite } from '../support/browser/browser.ts'
 import type { Heard } from '../support/browser/browser.ts'
-import { run } from '../support/commands.ts'
+import { run } from '../support/processes/commands.ts'
 import { TestService } from '../support/service/service-app.ts'
 
 // Clients of other projects, with no code of ours on their side: all of them must read the same from one stream, even

@@ -1,7 +1,7 @@
 import type { ServerHttp2Session } from 'node:http2'
 import t from 'tap'
 import { buildService, readConfig } from '../../service/index.ts'
-import { listen } from '../support/app.ts'
+import { listen } from '../support/apps/app.ts'
 import { openBrowser, openPage } from '../support/browser/browser.ts'
 import { certificateFiles } from '../support/network/http2-client.ts'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Listener, openBrowser } from '../support/browser/browser.ts'
-import { open } from '../support/client.ts'
-import { until } from '../support/log-contract.ts'
+import { open } from '../support/clients/client.ts'
+import { until } from '../support/until.ts'
 import { metricsOf } from '../support/service/metrics.ts'
 import { TestService } from '../support/service/service-app.ts'
 

@@ -2,9 +2,9 @@ import cors from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { listen } from '../support/app.ts'
+import { listen } from '../support/apps/app.ts'
 import { Listener, openBrowser } from '../support/browser/browser.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 const browser = await openBrowser(t)
 

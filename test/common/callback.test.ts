@@ -7,9 +7,9 @@ import { auth, Grant } from '../../plugin/auth/index.ts'
 import { injectSse } from '../../plugin/testing/index.ts'
 import topics, { MemoryLog } from '../../plugin/topics/index.ts'
 import type { TopicsObserver } from '../../plugin/topics/index.ts'
-import { Inbox } from '../support/inbox.ts'
+import { Inbox } from '../support/clients/inbox.ts'
 import { linesWith, logInto } from '../support/log.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 
 // Regression: exceptions of these callbacks became unhandled rejections, uncaught exceptions or error responses.
 

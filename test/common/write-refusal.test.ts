@@ -4,7 +4,8 @@ import { WriteRefusal } from '../../plugin/common/redis/write-refusal.ts'
 import { ORIGIN } from '../../plugin/topics/ids/event-id.ts'
 import type { LogLogger } from '../../plugin/topics/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { newEvents, until } from '../support/log-contract.ts'
+import { newEvents } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 
 interface Line { problem?: string, message: string }

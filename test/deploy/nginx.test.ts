@@ -1,19 +1,18 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import t from 'tap'
-import { open } from '../support/client.ts'
-import { run } from '../support/commands.ts'
+import { open } from '../support/clients/client.ts'
+import { run } from '../support/processes/commands.ts'
 import { checkExactness } from '../support/exactness.ts'
 import { Nginx, startDeployedNginx } from '../support/network/nginx.ts'
 import { LiveSender } from '../support/service/live-sender.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { ResumingClient } from '../support/resuming-client.ts'
+import { ResumingClient } from '../support/clients/resuming-client.ts'
 import { call } from '../support/service/service-app.ts'
 import { stablePort } from '../support/network/ports.ts'
 import { ServiceProcess } from '../support/service/service-process.ts'
 import { StubbornPublisher } from '../support/service/stubborn-publisher.ts'
-import { when } from '../support/when.ts'
 import type { Test } from 'tap'
 
 // A real nginx in front of two real instances, with deploy/nginx.conf and with only proxy_pass.
@@ -131,7 +130,7 @@ t.test('reloads of nginx under load: nothing acknowledged is lost, and every cli
     const [count, connects] = [acknowledged(), clients.map(client => client.connects)]
     await nginx.reload()
     await clients[0]!.until(() => clients.every((client, at) => client.connects > connects[at]!))
-    await when(() => acknowledged() > count + 20)
+    await until(() => acknowledged() > count + 20)
   }
   await checkExactness(t, http, ['a', 'b'], publishers, clients)
 })
@@ -142,13 +141,13 @@ t.test('no log of nginx contains a query string, which can contain tokens', asyn
   const { inbox, close } = await open(t, `${http}/events?topic=news&lastEventId=very-secret`)
   await inbox.until('stream.open')
   close()
-  await when(() => nginx.accesses.includes('"GET /events HTTP/1.1" 200'))
+  await until(() => nginx.accesses.includes('"GET /events HTTP/1.1" 200'))
   await one.kill()
   await two.kill()
   t.equal((await call(`${http}/events?topic=news&lastEventId=very-secret`)).text, 'retry: 3000\n')
   // Regression: the error log of all locations except /events contained the whole request.
   t.equal((await call(`${http}/topics/news?ot=very-secret`)).status, 502)
-  await when(() => nginx.accesses.includes('"GET /topics/news HTTP/1.1" 502'))
+  await until(() => nginx.accesses.includes('"GET /topics/news HTTP/1.1" 502'))
   t.notMatch(nginx.accesses + nginx.errors, 'very-secret')
 })
 

@@ -5,13 +5,13 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { run, runService } from '../support/commands.ts'
-import type { Command } from '../support/commands.ts'
+import { run, runService } from '../support/processes/commands.ts'
+import type { Command } from '../support/processes/commands.ts'
 import { certificateFiles } from '../support/network/http2-client.ts'
 import { stablePort } from '../support/network/ports.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { childrenOf, isGone } from '../support/team.ts'
-import { when } from '../support/when.ts'
+import { childrenOf, isGone } from '../support/processes/team.ts'
+import { until } from '../support/until.ts'
 
 // Regression: a process that was stopped before it listened was killed by the signal, and with workers the exit code
 // was 1: a deployment that was rolled back at once looked like a crash. As process 1 of a container it ignored the
@@ -96,9 +96,9 @@ t.test('a worker whose primary is killed while it starts prints nothing', async 
   const service = run(t, process.execPath, [
     `--import=data:text/javascript,${encodeURIComponent(code)}`, 'service/dist/cli.js'
   ], { WORKERS: '2', PORT: `${await stablePort()}`, REDIS_URL: redis.url, FOLDER: folder })
-  await when(() => existsSync(join(folder, 'waits')))
+  await until(() => existsSync(join(folder, 'waits')))
   service.kill('SIGKILL')
-  await when(() => isGone(service.pid))
+  await until(() => isGone(service.pid))
   writeFileSync(join(folder, 'goes'), '')
   await service.exit()
   t.equal(service.err, '')

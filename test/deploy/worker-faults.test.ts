@@ -2,16 +2,15 @@ import { copyFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
-import { open } from '../support/client.ts'
-import { originIn, run, runService } from '../support/commands.ts'
-import type { Command } from '../support/commands.ts'
-import { until } from '../support/log-contract.ts'
+import { open } from '../support/clients/client.ts'
+import { originIn, run, runService } from '../support/processes/commands.ts'
+import type { Command } from '../support/processes/commands.ts'
+import { until } from '../support/until.ts'
 import { stablePort } from '../support/network/ports.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { ResumingClient } from '../support/resuming-client.ts'
+import { ResumingClient } from '../support/clients/resuming-client.ts'
 import { call } from '../support/service/service-app.ts'
-import { childrenOf, isGone, listen, pause, publish, startTeam } from '../support/team.ts'
-import { when } from '../support/when.ts'
+import { childrenOf, isGone, listen, pause, publish, startTeam } from '../support/processes/team.ts'
 
 // WORKERS=n, if workers die, hang, or cannot be started.
 
@@ -32,7 +31,7 @@ t.test('a second signal ends all processes at once', async t => {
   const { service, workers } = await startEndlessDrain(t)
   service.kill('SIGTERM')
   t.equal(await service.exit(), 1)
-  await when(() => workers.every(isGone))
+  await until(() => workers.every(isGone))
 })
 
 t.test('a worker that is killed while it drains is not replaced, and the exit code is 1', async t => {
@@ -55,7 +54,7 @@ t.test('a worker that hangs while it drains is finally killed and reported, and 
   t.match(service.out, new RegExp(
     `"workers":\\[(\\d+,)?${hung}(,\\d+)?\\],"afterMs":3050,"msg":"workers did not exit in time and are killed"`
   ))
-  await when(() => workers.every(isGone))
+  await until(() => workers.every(isGone))
 })
 
 // Regression: when the primary distributed the connections, a client that connected at that moment waited indefinitely.
@@ -136,7 +135,7 @@ t.test('a worker that dies before it listens does not prevent the start from fin
   const redis = await RedisServer.start(t)
   const service = runService(t, { WORKERS: '2', REDIS_URL: redis.url, PORT: `${await stablePort()}` })
   await service.until(({ out }) => out.includes('Server listening'))
-  await when(() => childrenOf(service.pid).length === 2)
+  await until(() => childrenOf(service.pid).length === 2)
   process.kill(Math.max(...childrenOf(service.pid)), 'SIGKILL')
   await service.until(({ err }) => err.includes('Publish:'))
   await service.until(({ out }) => out.includes('starting a replacement'))

@@ -1,10 +1,10 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { run, runService } from '../support/commands.ts'
+import { run, runService } from '../support/processes/commands.ts'
 import { certificateFiles } from '../support/network/http2-client.ts'
 import { metricsOf } from '../support/service/metrics.ts'
 import { call } from '../support/service/service-app.ts'
-import { childrenOf, listen, pause, publish, startTeam } from '../support/team.ts'
+import { childrenOf, listen, pause, publish, startTeam } from '../support/processes/team.ts'
 
 // WORKERS=n: several processes share one port.
 

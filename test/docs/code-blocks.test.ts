@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import ts from 'typescript'
-import { run } from '../support/commands.ts'
+import { run } from '../support/processes/commands.ts'
 import { blocksOf, DOCS, ROOT } from '../support/documents/markdown.ts'
 import type { Block } from '../support/documents/markdown.ts'
 

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { run } from '../support/commands.ts'
+import { run } from '../support/processes/commands.ts'
 import { blocksOf, ROOT } from '../support/documents/markdown.ts'
 
 // The guide's example for authors of a log or a store, run as they would: with Node's own runner, on the built package.

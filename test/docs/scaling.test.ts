@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { originIn, run } from '../support/commands.ts'
+import { originIn, run } from '../support/processes/commands.ts'
 import { blocksOf } from '../support/documents/markdown.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 

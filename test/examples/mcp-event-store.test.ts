@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createEventStore } from '../../examples/mcp-event-store.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { startTopics } from '../support/topics-only.ts'
+import { startTopics } from '../support/apps/topics-only.ts'
 
 interface Message { id: number }
 

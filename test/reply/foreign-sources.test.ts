@@ -5,8 +5,8 @@ import type { EventEmitter } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import type { SseSource } from '../../plugin/index.ts'
-import { buildApp, listen } from '../support/app.ts'
-import { fetchAll, open } from '../support/client.ts'
+import { buildApp, listen } from '../support/apps/app.ts'
+import { fetchAll, open } from '../support/clients/client.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
 
 // Regression: streams that other packages create instead of Node's own classes were tested with `instanceof`: they were

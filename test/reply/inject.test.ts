@@ -1,8 +1,8 @@
 import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import type { CloseReason, SseStream } from '../../plugin/index.ts'
-import { buildApp } from '../support/app.ts'
-import { tick } from '../support/when.ts'
+import { buildApp } from '../support/apps/app.ts'
+import { tick } from '../support/until.ts'
 
 const never = new Promise<never>(() => {})
 

@@ -2,9 +2,9 @@ import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { SseStream } from '../../plugin/index.ts'
 import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import { buildApp, listen } from '../support/app.ts'
-import { fetchAll, open } from '../support/client.ts'
-import { when } from '../support/when.ts'
+import { buildApp, listen } from '../support/apps/app.ts'
+import { fetchAll, open } from '../support/clients/client.ts'
+import { until } from '../support/until.ts'
 
 // Regression: @microsoft/fetch-event-source and eight other clients, of 25 that were tried, dispatch a message at each
 // blank line, even without data. Preamble, heartbeats, comments and bare `retry:` lines used to end with a blank line:
@@ -52,7 +52,7 @@ t.test('nothing that a stream sends by itself is a message or ends one', async t
     stream.push({ retry: 100 })
     await app.topics.publish('news', { data, retry: 50 })
     const { length } = topic.inbox.text
-    await when(() => topic.inbox.text.length > length + 2 * ':\n'.length)
+    await until(() => topic.inbox.text.length > length + 2 * ':\n'.length)
   }
   const texts = [
     (await fetchAll(t, `${url}/away`)).text, (await fetchAll(t, `${url}/upstream`)).text,

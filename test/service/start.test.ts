@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 import { listen } from '../../service/cli/serve.ts'
 import { buildService, readConfig } from '../../service/index.ts'
 import { compilers } from '../../service/http/schemas/compilers.ts'
-import { originIn, run } from '../support/commands.ts'
+import { originIn, run } from '../support/processes/commands.ts'
 import { call } from '../support/service/service-app.ts'
 
 // What a start loads. Every package that a configuration does not need was a tenth of the start, and more.

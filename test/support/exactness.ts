@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { open } from './client.ts'
+import { open } from './clients/client.ts'
 import { call } from './service/service-app.ts'
 import type { StubbornPublisher } from './service/stubborn-publisher.ts'
 

@@ -3,7 +3,6 @@ import { testTopicLog } from '../../plugin/testing/log/index.ts'
 import type { RetentionRule } from '../../plugin/topics/retention.ts'
 import type { TopicLog } from '../../plugin/topics/log/topic-log.ts'
 
-export { until } from '../../plugin/testing/assert.ts'
 export { ALL, newEvent, newEvents, readAll, Recorder } from '../../plugin/testing/log/events.ts'
 
 /** Creates a new log with this retention. */

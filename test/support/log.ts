@@ -1,5 +1,5 @@
 import type { FastifyLoggerOptions } from 'fastify'
-import { Inbox } from './inbox.ts'
+import { Inbox } from './clients/inbox.ts'
 
 /** Options of a Fastify logger that writes into an inbox, as lines of JSON. */
 export function logInto (log: Inbox, level: string): FastifyLoggerOptions {

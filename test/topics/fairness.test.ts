@@ -1,9 +1,10 @@
 import { get } from 'node:http'
 import t from 'tap'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { newEvents, until } from '../support/log-contract.ts'
-import { listen } from '../support/app.ts'
-import { buildTopicsApp } from '../support/topics-app.ts'
+import { newEvents } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
+import { listen } from '../support/apps/app.ts'
+import { buildTopicsApp } from '../support/apps/topics-app.ts'
 
 /**
  * Many times the number of events that a client reads in one round of its loop (about 16,000 of these), which is the

@@ -2,10 +2,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { listen } from '../support/app.ts'
-import { open, stall } from '../support/client.ts'
-import { openGzip } from '../support/gzip.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { listen } from '../support/apps/app.ts'
+import { open, stall } from '../support/clients/client.ts'
+import { openGzip } from '../support/clients/gzip.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 const data = (from: number, count: number): string[] =>
   Array.from(

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
 import { RedisApp } from '../support/redis/redis-app.ts'
 

@@ -4,9 +4,9 @@ import { injectSse } from '../../plugin/testing/index.ts'
 import { errors } from '../../plugin/topics/errors.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
 import type { SubscriptionItem, TopicSubscription } from '../../plugin/topics/index.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { logs } from '../support/logs.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 /** The next items of a loop. */
 async function take (loop: AsyncIterator<SubscriptionItem, undefined>, count: number): Promise<SubscriptionItem[]> {

@@ -11,10 +11,10 @@ import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
 import type { RetentionRule, TopicLog } from '../../plugin/topics/index.ts'
 import { deferred } from '../../plugin/common/deferred.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { dataOf, gapIn } from '../support/redis/redis-app.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 /** Every log must recognise a cursor that a client kept, whatever happened to the topic meanwhile. */
 type MakeLog = (t: Test, retention: RetentionRule[]) => TopicLog | Promise<TopicLog>

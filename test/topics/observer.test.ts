@@ -11,11 +11,11 @@ import type {
   TopicListener,
   TopicsObserver
 } from '../../plugin/topics/index.ts'
-import { listen } from '../support/app.ts'
-import { stall } from '../support/client.ts'
-import { until } from '../support/log-contract.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
-import type { TopicsAppOptions } from '../support/topics-app.ts'
+import { listen } from '../support/apps/app.ts'
+import { stall } from '../support/clients/client.ts'
+import { until } from '../support/until.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
+import type { TopicsAppOptions } from '../support/apps/topics-app.ts'
 
 /** The calls to an observer, in order. */
 class Notes implements TopicsObserver {

@@ -15,10 +15,10 @@ import topics, { MemoryLog, topicsErrors } from '../../plugin/topics/index.ts'
 import type { TopicLog } from '../../plugin/topics/index.ts'
 import { LmdbLog } from '../../plugin/topics/log/lmdb/index.ts'
 import { RedisLog } from '../../plugin/topics/log/redis/index.ts'
-import { open } from '../support/client.ts'
-import { listen } from '../support/app.ts'
+import { open } from '../support/clients/client.ts'
+import { listen } from '../support/apps/app.ts'
 import { ORIGIN } from '../../plugin/topics/ids/event-id.ts'
-import { until } from '../support/log-contract.ts'
+import { until } from '../support/until.ts'
 import { RedisServer } from '../support/redis/redis-server.ts'
 
 type MakeLog = (t: Test) => Promise<TopicLog>

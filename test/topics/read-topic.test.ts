@@ -6,7 +6,7 @@ import { MemoryLog } from '../../plugin/topics/index.ts'
 import type { TopicEvent, TopicPage } from '../../plugin/topics/index.ts'
 import { logs } from '../support/logs.ts'
 import { randomFrom, seedFrom } from '../support/random.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 /** Reads page by page with these limits until a page is empty. */
 async function readAll (

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { injectSse } from '../../plugin/testing/index.ts'
 import { readCursor } from '../../plugin/topics/ids/cursor.ts'
-import { open, connect, get } from '../support/client.ts'
-import { listen } from '../support/app.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
+import { open, connect, get } from '../support/clients/client.ts'
+import { listen } from '../support/apps/app.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
 
 // Regression: a client of @microsoft/fetch-event-source with `headers: { 'Last-Event-ID': first }` sends "first,
 // newest" from its first reconnect on. That was an unknown cursor: a false gap, and the whole history again at every

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net'
 import t from 'tap'
 import type { SseStream } from '../../plugin/index.ts'
 import { MemoryLog } from '../../plugin/topics/index.ts'
-import { listen } from '../support/app.ts'
-import { open, stall } from '../support/client.ts'
-import { buildTopicsApp, publish } from '../support/topics-app.ts'
-import { stuck, when } from '../support/when.ts'
+import { listen } from '../support/apps/app.ts'
+import { open, stall } from '../support/clients/client.ts'
+import { buildTopicsApp, publish } from '../support/apps/topics-app.ts'
+import { stuck, until } from '../support/until.ts'
 
 const EVENTS = 600
 const EVENT_BYTES = 40_000
@@ -64,7 +64,7 @@ t.test('what is buffered for a client that reads nothing is counted as sent: 44 
   channel('sse.stream.open').subscribe(onOpen)
   t.teardown(() => { channel('sse.stream.open').unsubscribe(onOpen) })
   const slow = await stall(t, await listen(app), `/events?last=1000&${topics.map(topic => `topic=${topic}`).join('&')}`)
-  await when(() => streams.length === 1)
+  await until(() => streams.length === 1)
   const [stream] = streams
   await stuck(stream!)
   t.ok(stream!.bufferedBytes < 3 * 65_536, `${stream!.bufferedBytes} bytes`)

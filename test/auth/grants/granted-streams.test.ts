@@ -3,7 +3,7 @@ import { Grant } from '../../../plugin/auth/index.ts'
 import { GrantedStreams } from '../../../plugin/auth/grants/granted-streams.ts'
 import type { GrantedStream } from '../../../plugin/auth/grants/granted-streams.ts'
 import { StreamRegistry } from '../../../plugin/reply/stream/open-streams.ts'
-import { fakeStream } from '../../support/fake-stream.ts'
+import { fakeStream } from '../../support/apps/fake-stream.ts'
 import type { SseStream } from '../../../plugin/index.ts'
 
 /** The number of times that any field of any grant was read. */

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Recheck } from '../../../plugin/auth/grants/recheck.ts'
 import { deferred } from '../../../plugin/common/deferred.ts'
 import type { Deferred } from '../../../plugin/common/deferred.ts'
-import { buildApp } from '../../support/app.ts'
+import { buildApp } from '../../support/apps/app.ts'
 
 // Missed changes are requested when the store reports that there may be some. A check in progress may have read the
 // store before those changes: it counted as the answer, and the streams continued until the next check.

@@ -6,7 +6,7 @@ import { GrantedStreams } from '../../../plugin/auth/grants/granted-streams.ts'
 import { Revocation } from '../../../plugin/auth/grants/revocation.ts'
 import { MemoryTokenStore } from '../../../plugin/auth/one-time/memory-token-store.ts'
 import type { TokenStore } from '../../../plugin/auth/index.ts'
-import { buildApp } from '../../support/app.ts'
+import { buildApp } from '../../support/apps/app.ts'
 import { LIMITS } from '../../support/auth/token-store-contract.ts'
 
 function revocationOf (app: FastifyInstance, store: TokenStore, revocationMs: number): Revocation {

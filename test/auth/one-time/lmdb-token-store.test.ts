@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { LmdbTokenStore } from '../../../plugin/auth/one-time/lmdb-token-store.ts'
 import type { StoreChange } from '../../../plugin/auth/one-time/token-store.ts'
-import { heapAfterGc } from '../../support/heap.ts'
+import { heapAfterGc } from '../../support/processes/heap.ts'
 import { LIMITS, newHash, presented, recordOf, testTokenStoreContract } from '../../support/auth/token-store-contract.ts'
 
 t.test('the LMDB store satisfies the contract', async t => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { injectSse } from '../../../plugin/testing/index.ts'
 import { addAdmission } from '../../../plugin/reply/request/admission.ts'
-import { buildApp } from '../../support/app.ts'
+import { buildApp } from '../../support/apps/app.ts'
 
 t.test('all checks run in order, before all admissions, and the first one that rejects is the last one that is called', async t => {
   const app = await buildApp(t)

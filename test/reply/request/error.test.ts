@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import type { Test } from 'tap'
 import { injectSse } from '../../../plugin/testing/index.ts'
 import type { CloseReason, SseOptions, SseStream } from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { fetchAll, open } from '../../support/client.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { linesWith, logInto } from '../../support/log.ts'
 
 const never = new Promise<never>(() => {})

@@ -5,9 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SseStream } from '../../../plugin/index.ts'
 import { injectSse } from '../../../plugin/testing/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { fetchAll, open } from '../../support/client.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { linesWith, logInto } from '../../support/log.ts'
 
 const EVENTSOURCE = { accept: 'text/event-stream' }

@@ -5,8 +5,8 @@ import t from 'tap'
 import type { Test } from 'tap'
 import type { SsePluginOptions } from '../../../plugin/index.ts'
 import { deferred } from '../../../plugin/common/deferred.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { open } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { open } from '../../support/clients/client.ts'
 
 // Any status except 200 ends an EventSource permanently. Here a real client meets everything that can respond with "not
 // now" before the first byte, and the test checks the client's reaction instead of the response.

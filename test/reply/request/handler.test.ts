@@ -5,10 +5,10 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import type { CloseReason } from '../../../plugin/index.ts'
 import { deferred } from '../../../plugin/common/deferred.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, fetchAll, get, open } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, fetchAll, get, open } from '../../support/clients/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { linesWith, logInto } from '../../support/log.ts'
 
 const teapot = (): Error => Object.assign(new Error('short and stout'), { statusCode: 418, code: 'TEAPOT' })

@@ -5,7 +5,7 @@ import sse from '../../../plugin/index.ts'
 import { injectSse } from '../../../plugin/testing/index.ts'
 import type { SseOptions, SsePluginOptions, SseRouteOptions } from '../../../plugin/index.ts'
 import { checks } from '../../../plugin/reply/options.ts'
-import { buildApp } from '../../support/app.ts'
+import { buildApp } from '../../support/apps/app.ts'
 
 t.test('an option is taken from the nearest level that sets it', async t => {
   const app = await buildApp(t, { retryMs: 1, errorEvent: 'plugin' })

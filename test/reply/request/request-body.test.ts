@@ -1,8 +1,8 @@
 import t from 'tap'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect } from '../../support/client.ts'
-import { heapAfterGc } from '../../support/heap.ts'
-import { when } from '../../support/when.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect } from '../../support/clients/client.ts'
+import { heapAfterGc } from '../../support/processes/heap.ts'
+import { until } from '../../support/until.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
 /** Chunks of one byte, each of which Node delivers in a separate buffer. */
@@ -24,11 +24,11 @@ t.test('H07 the body of a GET takes no memory while its stream is open, and a di
   await Promise.all(clients.map(({ inbox }) => inbox.until('data: a')))
   const before = heapAfterGc()
   for (const { send } of clients) for (let n = 0; n < 2; n++) send(CHUNKS)
-  await when(() => clients.every(({ socket }) => socket.writableLength === 0))
+  await until(() => clients.every(({ socket }) => socket.writableLength === 0))
   const grown = heapAfterGc() - before
   t.ok(grown < 5 * MiB, `${(grown / MiB).toFixed(1)} MiB more for 5 clients`)
   for (const { socket } of clients) socket.destroy()
-  await when(() => reasons.length === clients.length)
+  await until(() => reasons.length === clients.length)
   t.same(new Set(reasons), new Set(['client']))
 })
 

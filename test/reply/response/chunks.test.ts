@@ -8,8 +8,8 @@ import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../../plugin/index.ts'
 import { createFrame } from '../../../plugin/reply/frame.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, get, open } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, get, open } from '../../support/clients/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
 
 const SHARED = createFrame([Buffer.from('id: 1\n'), Buffer.from('data: shared ✓\n\n')], 1)

@@ -2,10 +2,10 @@ import t from 'tap'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import type { CloseReason, SseStream } from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, get, open, stall } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, get, open, stall } from '../../support/clients/client.ts'
 import { manual } from '../../support/documents/manual.ts'
-import { stuck, when } from '../../support/when.ts'
+import { stuck, until } from '../../support/until.ts'
 
 const BLOCK = 'x'.repeat(200_000)
 
@@ -49,7 +49,7 @@ t.test('a client that stalls and then leaves: generators are returned and Readab
   const url = await listen(app)
   const clients = []
   for (const path of ['/sync', '/async', '/readable']) clients.push(await stall(t, url, path))
-  await when(() => streams.length === 3)
+  await until(() => streams.length === 3)
   await Promise.all(streams.map(stuck))
   t.same(done, [])
   for (const { socket } of clients) socket.resetAndDestroy()
@@ -109,9 +109,9 @@ t.test('200 stalled clients stay below their limit and are closed as slow', asyn
   const url = await listen(app)
   const frame = { bytes: Buffer.from(`data: ${'x'.repeat(10_000)}\n\n`), events: 1 }
   const clients = await Promise.all(Array.from({ length: 200 }, () => stall(t, url, '/')))
-  await when(() => streams.length === clients.length)
+  await until(() => streams.length === clients.length)
   let worst = 0
-  await when(() => {
+  await until(() => {
     for (const stream of streams) {
       for (let n = 0; n < 3; n++) stream.write(frame)
       worst = Math.max(worst, stream.bufferedBytes)
@@ -129,7 +129,7 @@ t.test('with slowClient "drop" events are dropped and the stream stays open', as
   const client = await stall(t, await listen(app), '/')
   const stream = await opening
   let dropped = 0
-  await when(() => {
+  await until(() => {
     const isWritten = stream.push({ data: BLOCK.slice(0, 50_000) })
     if (!isWritten) dropped++
     return dropped > 20
@@ -137,7 +137,7 @@ t.test('with slowClient "drop" events are dropped and the stream stays open', as
   t.equal(stream.isOpen, true)
   const { events } = stream.written
   client.socket.resume()
-  await when(() => !stream.isFull)
+  await until(() => !stream.isFull)
   t.equal(await stream.send({ data: 'after' }), true)
   const text = await client.inbox.until('data: after')
   t.equal(text.split('data: x').length - 1, events, 'every accepted event was received completely, and no other')
@@ -198,13 +198,13 @@ t.test('a send() made just before the drain is written after the pending ones', 
   const text: string[] = []
   const reading = setInterval(() => { text.push(String(client.socket.read(50_000) ?? '')) }, 1)
   t.teardown(() => clearInterval(reading))
-  await when(() => stream.bufferedBytes < 2_000_000)
+  await until(() => stream.bufferedBytes < 2_000_000)
   t.ok(stream.bufferedBytes > 0, 'it has not drained yet')
   t.equal(stream.isFull, true, 'a send() would wait')
   const late = stream.send({ data: 'second' })
   t.same(await Promise.all([waiting, late]), [true, true])
   stream.end()
-  await when(() => text.push(String(client.socket.read() ?? '')) > 0 && text.join('').includes('data: second'))
+  await until(() => text.push(String(client.socket.read() ?? '')) > 0 && text.join('').includes('data: second'))
   t.match(text.join(''), /data: first\n\n[^]*data: second\n\n/)
 })
 

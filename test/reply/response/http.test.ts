@@ -5,8 +5,8 @@ import cors from '@fastify/cors'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SseStream } from '../../../plugin/index.ts'
 import { readLastEventId } from '../../../plugin/reply/request/negotiate.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, fetchAll, get, open } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, fetchAll, get, open } from '../../support/clients/client.ts'
 
 const never = new Promise<never>(() => {})
 

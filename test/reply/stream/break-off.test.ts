@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import { buildApp, listen } from '../../support/app.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
 import { openHttp2, openSession } from '../../support/network/http2-client.ts'
 
 // Regression: the last events and the abort of a stream that ends incomplete arrived together, and fetch discarded the

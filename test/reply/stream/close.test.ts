@@ -5,11 +5,11 @@ import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import sse from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, connectHttp2, get } from '../../support/client.ts'
-import type { Bare } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, connectHttp2, get } from '../../support/clients/client.ts'
+import type { Bare } from '../../support/clients/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
-import { when } from '../../support/when.ts'
+import { until } from '../../support/until.ts'
 
 // Regression: app.close() of an application took as long as there was a connection on which nobody waited for a
 // response: 70 s for a connection that was only opened or was idle after a slow response, and indefinitely for an
@@ -177,7 +177,7 @@ for (const [kind, what, step] of INCOMPLETE) {
     await step(t, served)
     const [socket] = await accepted as [net.Socket]
     // Waits until part of the request has been read, not only sent.
-    if (kind === 'HTTP/1.1') await when(() => socket.bytesRead > 0)
+    if (kind === 'HTTP/1.1') await until(() => socket.bytesRead > 0)
     await served.app.close()
   })
 }

@@ -2,10 +2,10 @@ import t from 'tap'
 import { createHook } from 'node:async_hooks'
 import type { CloseReason, SseStream } from '../../../plugin/index.ts'
 import { HeartbeatTimer } from '../../../plugin/reply/stream/heartbeat.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, get, open, stall } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, get, open, stall } from '../../support/clients/client.ts'
 import { manual } from '../../support/documents/manual.ts'
-import { stuck, tick, when } from '../../support/when.ts'
+import { stuck, tick, until } from '../../support/until.ts'
 
 const BLOCK = 'x'.repeat(200_000)
 const never = new Promise<never>(() => {})
@@ -80,7 +80,7 @@ t.test('a stream under backpressure gets no heartbeat', async t => {
     app.get('/', (request, reply) => { stream = reply.sse(undefined, { onClose: resolve }) })
   })
   const client = await stall(t, await listen(app), '/')
-  await when(() => stream !== undefined)
+  await until(() => stream !== undefined)
   await stream?.send({ data: 'x'.repeat(20_000_000) })
   const bytes = stream?.written.bytes
   t.equal(await closed, 'slow', 'two heartbeats passed')
@@ -103,7 +103,7 @@ t.test('a frozen client is destroyed after two heartbeats without a byte, and a 
   const sends = [frozenStream.send({ data: BLOCK.repeat(60) }), slowStream.send({ data: BLOCK.repeat(60) })]
   t.equal(await frozen.reason, 'slow')
   t.equal(frozenStream.bufferedBytes, 0)
-  await when(() => slowStream.bufferedBytes === 0)
+  await until(() => slowStream.bufferedBytes === 0)
   t.equal(slowStream.isOpen, true)
   t.same(await Promise.all(sends), [true, true])
 })
@@ -118,8 +118,8 @@ t.test('a stream that has ended has two heartbeats to flush', async t => {
   stream.push({ data: BLOCK.repeat(60) })
   stream.end()
   t.equal(await reason, 'end')
-  await when(() => stream.bufferedBytes > 0)
-  await when(() => stream.bufferedBytes === 0)
+  await until(() => stream.bufferedBytes > 0)
+  await until(() => stream.bufferedBytes === 0)
 })
 
 // Regression: the time-out that watched for a stall stayed on the connection, which was destroyed while the next
@@ -162,7 +162,7 @@ t.test('without heartbeats a tick writes nothing, and a client that reads nothin
   t.equal(stream.written.bytes, 2)
   await stream.send({ data: BLOCK.repeat(60) })
   await stuck(stream)
-  await when(() => {
+  await until(() => {
     tick(stream)
     return !stream.isOpen
   })

@@ -4,8 +4,8 @@ import { runInNewContext } from 'node:vm'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import type { SseStream } from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { dial, get } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { dial, get } from '../../support/clients/client.ts'
 
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void

@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { FastifyReply } from 'fastify'
-import { buildApp, listen } from '../../support/app.ts'
-import { open } from '../../support/client.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { open } from '../../support/clients/client.ts'
 
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void

@@ -5,9 +5,9 @@ import Fastify from 'fastify'
 import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import sse from '../../../plugin/index.ts'
 import type { StreamCloseMessage, StreamOpenMessage } from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { fetchAll, open } from '../../support/client.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { linesWith, logInto } from '../../support/log.ts'
 
 // Loaded by require(), because its types declare a conflicting reply.sse.

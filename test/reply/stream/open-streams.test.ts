@@ -2,10 +2,10 @@ import t from 'tap'
 import { addAdmission } from '../../../plugin/reply/request/admission.ts'
 import { StreamRegistry } from '../../../plugin/reply/stream/open-streams.ts'
 import type { SseStream } from '../../../plugin/index.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { fetchAll, open } from '../../support/client.ts'
-import { fakeStream } from '../../support/fake-stream.ts'
-import { when } from '../../support/when.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
+import { fakeStream } from '../../support/apps/fake-stream.ts'
+import { until } from '../../support/until.ts'
 
 t.test('app.sse.streams lists the open streams, oldest first, and counts the closed ones by reason', async t => {
   const app = await buildApp(t)
@@ -22,7 +22,7 @@ t.test('app.sse.streams lists the open streams, oldest first, and counts the clo
   const { bytes } = streams.written
   t.equal(bytes, first.written.bytes + second.written.bytes)
   clients[0]!.close()
-  await when(() => streams.size === 1)
+  await until(() => streams.size === 1)
   second.end()
   t.same([...streams], [])
   t.same(streams.closed, new Map([['client', 1], ['end', 1]]))

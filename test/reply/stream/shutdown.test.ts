@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import type { CloseReason, SseStream } from '../../../plugin/index.ts'
 import { StreamRegistry } from '../../../plugin/reply/stream/open-streams.ts'
 import { StreamDrain } from '../../../plugin/reply/stream/stream-drain.ts'
-import { buildApp, listen } from '../../support/app.ts'
-import { connect, fetchAll, get, open, stall } from '../../support/client.ts'
-import { when } from '../../support/when.ts'
+import { buildApp, listen } from '../../support/apps/app.ts'
+import { connect, fetchAll, get, open, stall } from '../../support/clients/client.ts'
+import { until } from '../../support/until.ts'
 
 const never = new Promise<never>(() => {})
 const lastRetry = (text: string): number => Number([...text.matchAll(/retry: (\d+)\n/g)].at(-1)?.[1])
@@ -61,7 +61,7 @@ async function retriesOf (
     registry.add(stream as unknown as SseStream)
   }
   await new StreamDrain(registry, { drainMs, answersWhileClosing }).drain()
-  await when(() => retries.length === count)
+  await until(() => retries.length === count)
   return retries
 }
 

@@ -4,12 +4,12 @@ import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
 import sse from '../../../plugin/index.ts'
 import type { SseOptions, SseStream } from '../../../plugin/index.ts'
-import { listen } from '../../support/app.ts'
-import { connect, get } from '../../support/client.ts'
+import { listen } from '../../support/apps/app.ts'
+import { connect, get } from '../../support/clients/client.ts'
 import { makeCertificate, openHttp2, openSession } from '../../support/network/http2-client.ts'
-import type { Inbox } from '../../support/inbox.ts'
+import type { Inbox } from '../../support/clients/inbox.ts'
 import { manual } from '../../support/documents/manual.ts'
-import { stuck, tick } from '../../support/when.ts'
+import { stuck, tick } from '../../support/until.ts'
 
 // Regression: a reader that read nothing was kept for three heartbeats or more, and indefinitely on an HTTP/2 session
 // with a second stream that was read: the check used the time-out of the socket, or of the session, which any write and

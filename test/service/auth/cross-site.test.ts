@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { openBrowser, openPage } from '../../support/browser/browser.ts'
-import { open } from '../../support/client.ts'
+import { open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 import { bearer, SECRET, sign } from '../../support/auth/tokens.ts'
 

@@ -2,7 +2,7 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { createBanner } from '../../../service/cli/banner.ts'
-import { run, startService } from '../../support/commands.ts'
+import { run, startService } from '../../support/processes/commands.ts'
 import { certificateFiles } from '../../support/network/http2-client.ts'
 import { KEYS, sign } from '../../support/auth/tokens.ts'
 

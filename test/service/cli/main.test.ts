@@ -5,10 +5,10 @@ import t from 'tap'
 import { variables } from '../../../service/config/config.ts'
 import { FILE_VARIABLES, flagOf } from '../../../service/config/read-config.ts'
 import type { Variable } from '../../../service/config/variable.ts'
-import { run, startService } from '../../support/commands.ts'
+import { run, startService } from '../../support/processes/commands.ts'
 import { certificateFiles } from '../../support/network/http2-client.ts'
 import { RedisServer } from '../../support/redis/redis-server.ts'
-import { runCommand } from '../../support/terminal.ts'
+import { runCommand } from '../../support/processes/terminal.ts'
 
 const withoutMarkdown = (text: string): string =>
   text.replaceAll('`', '').replace('[docs/redis.md](docs/redis.md#connecting-to-redis)', 'docs/redis.md')

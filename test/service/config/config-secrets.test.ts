@@ -7,7 +7,7 @@ import { weaknessOf } from '../../../service/config/secrets/secret.ts'
 import { warningsOf } from '../../../service/config/warnings.ts'
 import type { Env } from '../../support/config.ts'
 import { problemsOf } from '../../support/config.ts'
-import { runCommand } from '../../support/terminal.ts'
+import { runCommand } from '../../support/processes/terminal.ts'
 import { SECRET } from '../../support/auth/tokens.ts'
 
 t.test('a secret can be read from a file named by a variable or a flag, without the line break at its end', async t => {

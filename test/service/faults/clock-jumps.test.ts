@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Test } from 'tap'
-import { open } from '../../support/client.ts'
+import { open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
 // All intervals are measured by the monotonic clock. The wall clock is used for times that are stored or shown: in ids,

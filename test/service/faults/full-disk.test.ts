@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import t from 'tap'
 import type { FastifyBaseLogger } from 'fastify'
 import { logLibraryOutput } from '../../../service/cli/library-output.ts'
-import { open } from '../../support/client.ts'
-import { originIn, run } from '../../support/commands.ts'
+import { open } from '../../support/clients/client.ts'
+import { originIn, run } from '../../support/processes/commands.ts'
 import { call } from '../../support/service/service-app.ts'
 
 /** Makes a write beyond the file size limit fail, as on a full disk, instead of ending the process. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import t from 'tap'
 import type { Test } from 'tap'
-import { dial } from '../../support/client.ts'
+import { dial } from '../../support/clients/client.ts'
 import { Fuzzer } from '../../support/service/fuzzer.ts'
 import type { FuzzCase } from '../../support/service/fuzzer.ts'
 import { readOpenapi } from '../../support/service/openapi.ts'

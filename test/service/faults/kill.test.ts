@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { deferred } from '../../../plugin/common/deferred.ts'
 import { checkExactness } from '../../support/exactness.ts'
 import { randomFrom, seedFrom } from '../../support/random.ts'
-import { ResumingClient } from '../../support/resuming-client.ts'
+import { ResumingClient } from '../../support/clients/resuming-client.ts'
 import { ServiceProcess } from '../../support/service/service-process.ts'
 import { StubbornPublisher } from '../../support/service/stubborn-publisher.ts'
 

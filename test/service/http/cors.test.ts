@@ -1,5 +1,5 @@
 import t from 'tap'
-import { connect, get, open } from '../../support/client.ts'
+import { connect, get, open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
 const PAGE = 'https://app.example'

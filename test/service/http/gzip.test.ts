@@ -1,6 +1,6 @@
 import t from 'tap'
-import { open } from '../../support/client.ts'
-import { GZIP } from '../../support/gzip.ts'
+import { open } from '../../support/clients/client.ts'
+import { GZIP } from '../../support/clients/gzip.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
 t.test('streams are compressed for clients that accept gzip, unless GZIP_MIN_BYTES is 0', async t => {

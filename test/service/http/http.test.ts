@@ -1,5 +1,5 @@
 import t from 'tap'
-import { open } from '../../support/client.ts'
+import { open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
 // Successful calls to the service, over real sockets; rejected ones are in refusal.test.ts.

@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser'
 import t from 'tap'
-import { open } from '../../support/client.ts'
+import { open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
 // A line break in a field that is written into a header or an event could start another header or field: a cookie, an

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
 import { LogLimit } from '../../../service/http/log-limit.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { linesWith, logInto } from '../../support/log.ts'
 
 const NEVER_MS = 2_147_483_647

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { connect, get, open } from '../../support/client.ts'
+import { connect, get, open } from '../../support/clients/client.ts'
 import { refused, shape } from '../../support/refusal.ts'
 import { read, TestService } from '../../support/service/service-app.ts'
 import type { Answer } from '../../support/service/service-app.ts'

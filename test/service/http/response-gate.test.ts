@@ -3,13 +3,12 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { ConnectionCounts } from '../../../service/http/connections/connections.ts'
 import { boundPipelining } from '../../../service/http/connections/pipelining.ts'
-import { listen } from '../../support/app.ts'
-import { connect, dial, get, open, stall } from '../../support/client.ts'
+import { listen } from '../../support/apps/app.ts'
+import { connect, dial, get, open, stall } from '../../support/clients/client.ts'
 import { certificateFiles, openHttp2, openSession } from '../../support/network/http2-client.ts'
-import { until } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 import { metricsOf } from '../../support/service/metrics.ts'
 import { TestService } from '../../support/service/service-app.ts'
-import { when } from '../../support/when.ts'
 
 // Regression: clients that read no response: 100 connections, each with 400 requests for the OpenAPI document and a
 // small window, held 540 MB without credentials and without a time limit. Only event streams and history pages were
@@ -142,11 +141,11 @@ t.test('all pipelined requests together are limited, and those of a closed conne
   const [first, second] = [await dial(origin), await dial(origin)]
   first.send(get('/').repeat(7))
   second.send(get('/').repeat(7))
-  await when(() => isCut() === 1)
-  await when(() => first.inbox.isOver || second.inbox.isOver)
+  await until(() => isCut() === 1)
+  await until(() => first.inbox.isOver || second.inbox.isOver)
   const rest = first.inbox.isOver ? second : first
   rest.socket.destroy()
-  await when(() => counts.open === 0)
+  await until(() => counts.open === 0)
   const third = await connect(t, origin)
   third.send(get('/').repeat(11))
   answer()

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { connect, get, open } from '../../support/client.ts'
+import { connect, get, open } from '../../support/clients/client.ts'
 import { certificateFiles, openHttp2, openSession } from '../../support/network/http2-client.ts'
 import { metricsOf } from '../../support/service/metrics.ts'
 import { TestService } from '../../support/service/service-app.ts'
 import { bearer, SECRET, sign } from '../../support/auth/tokens.ts'
-import { until } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 
 // The headers of every response, and requests that match neither a route nor a body type.
 

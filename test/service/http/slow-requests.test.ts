@@ -5,13 +5,13 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { buildService, readConfig } from '../../../service/index.ts'
 import { TIMEOUTS } from '../../../service/http/connections/timeouts.ts'
-import { listen } from '../../support/app.ts'
-import { connect, connectHttp2, dial, open } from '../../support/client.ts'
-import type { Bare } from '../../support/client.ts'
+import { listen } from '../../support/apps/app.ts'
+import { connect, connectHttp2, dial, open } from '../../support/clients/client.ts'
+import type { Bare } from '../../support/clients/client.ts'
 import { certificateFiles, openHttp2, openSession } from '../../support/network/http2-client.ts'
-import { Inbox } from '../../support/inbox.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
 import { TestService } from '../../support/service/service-app.ts'
-import { when } from '../../support/when.ts'
+import { until } from '../../support/until.ts'
 
 // Slow loris: clients that hold connections by sending their requests byte by byte, and never to the end. The service
 // allows a minute for a head and two for a complete request. These limits are enforced when Node checks its
@@ -150,7 +150,7 @@ t.test('over HTTP/2 an incomplete body gets 408 and its stream is closed, while 
     t.equal(await answer, 408, slow.name)
     t.match(await inbox.until('}'), /"code":"SERVICE_TIMEOUT"/, slow.name)
     // Observed on the server: Node's client closes a stream only when its own writes are done.
-    await when(() => open === 1)
+    await until(() => open === 1)
     stream.destroy()
   }
   t.equal(await publish(t, service.origin, 'after all'), 201)
@@ -171,16 +171,16 @@ t.test('over HTTP/2 no stream is left on the server when bytes keep arriving whi
   })
   const slow = Array.from({ length: 60 }, (_, at) => startSlowBody(session, SLOW_BODIES[at % 4]!, 1))
   for (const { answer } of slow) t.equal(await answer, 408)
-  await when(() => closed === slow.length)
+  await until(() => closed === slow.length)
   // The same when the client gives up, with any reason code; more data than the window of a stream is in flight.
   const given = Array.from(
     { length: 20 },
     (_, at) => startSlowBody(session, { ...SLOW_BODIES[at % 4]!, beginning: `{"data":"${' '.repeat(100_000)}` }, 1)
   )
   for (const { answer } of given) answer.catch(() => {})
-  await when(() => opened === slow.length + given.length)
+  await until(() => opened === slow.length + given.length)
   given.forEach(({ stream }, at) => stream.close(at % 2 === 0 ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL))
-  await when(() => closed === opened)
+  await until(() => closed === opened)
   t.equal(await publish(t, service.origin, 'after all'), 201)
 })
 
@@ -196,7 +196,7 @@ t.test('an HTTP/2 session without streams is closed even if it responds to pings
     for (const session of [never, used]) if (!session.destroyed) session.ping(() => {})
   }, 20)
   t.teardown(() => clearInterval(pings))
-  await when(() => never.destroyed && used.destroyed)
+  await until(() => never.destroyed && used.destroyed)
   t.equal(await publish(t, service.origin, 'still here'), 201)
   await inbox.until('data: still here\n\n')
   t.notOk(listening.closed)
@@ -207,7 +207,7 @@ t.test('a session that does not close when asked to is destroyed', async t => {
   const { socket, send } = await connectHttp2(t, service.origin)
   // The preface and empty settings, and then nothing: neither an answer to the server's settings nor to its GOAWAY.
   send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0')
-  await when(() => socket.destroyed)
+  await until(() => socket.destroyed)
 })
 
 t.test('a connection that was used once and is idle is closed, also with TLS', async t => {

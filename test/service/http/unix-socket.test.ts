@@ -1,8 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { buildService, readConfig } from '../../../service/index.ts'
-import { fetchAll, open } from '../../support/client.ts'
-import type { Opened } from '../../support/client.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
+import type { Opened } from '../../support/clients/client.ts'
 import { listenOnSocket } from '../../support/network/unix-socket.ts'
 import { bearer, SECRET, sign } from '../../support/auth/tokens.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { fetchAll, open } from '../../support/client.ts'
+import { fetchAll, open } from '../../support/clients/client.ts'
 import { TestService } from '../../support/service/service-app.ts'
 import { bearer, SECRET, sign } from '../../support/auth/tokens.ts'
 

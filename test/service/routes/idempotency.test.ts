@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { until } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 import { RedisServer } from '../../support/redis/redis-server.ts'
 import { refused, shape } from '../../support/refusal.ts'
 import { TestService } from '../../support/service/service-app.ts'

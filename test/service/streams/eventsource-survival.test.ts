@@ -3,8 +3,8 @@ import { EventSource } from 'eventsource'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { buildService, readConfig } from '../../../service/index.ts'
-import { listen } from '../../support/app.ts'
-import { open } from '../../support/client.ts'
+import { listen } from '../../support/apps/app.ts'
+import { open } from '../../support/clients/client.ts'
 import { stablePort } from '../../support/network/ports.ts'
 
 // Regression: any status except 200 ends an EventSource permanently. The service's gate and guard responded with 200

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { connectHttp2 } from '../../support/client.ts'
+import { connectHttp2 } from '../../support/clients/client.ts'
 import { certificateFiles } from '../../support/network/http2-client.ts'
 import { TestService } from '../../support/service/service-app.ts'
-import { when } from '../../support/when.ts'
+import { until } from '../../support/until.ts'
 
 // Regression: HTTP/2 clients that vanish. After a malformed frame Node 20 sends GOAWAY and never closes the session:
 // its streams were counted indefinitely, and 60 such requests filled a service with MAX_STREAMS=60.
@@ -66,7 +66,7 @@ for (const leaves of [true, false]) {
       t.pass(way)
     }
     t.equal(sent, Object.keys(WAYS).length)
-    await when(() => open === 0)
+    await until(() => open === 0)
     const { values } = await service.app.metrics.getSingleMetric('sse_streams_open')!.get()
     t.equal(values[0]!.value, 0)
   })

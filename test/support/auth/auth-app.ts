@@ -3,9 +3,9 @@ import type { Test } from 'tap'
 import { auth } from '../../../plugin/auth/index.ts'
 import type { AuthOptions } from '../../../plugin/auth/index.ts'
 import topics, { MemoryLog } from '../../../plugin/topics/index.ts'
-import { buildApp, listen } from '../app.ts'
-import { fetchAll, open } from '../client.ts'
-import type { Opened } from '../client.ts'
+import { buildApp, listen } from '../apps/app.ts'
+import { fetchAll, open } from '../clients/client.ts'
+import type { Opened } from '../clients/client.ts'
 
 export interface StartOptions {
   server?: FastifyServerOptions

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import { originIn, run, runUncounted } from '../commands.ts'
-import type { Command } from '../commands.ts'
+import { originIn, run, runUncounted } from '../processes/commands.ts'
+import type { Command } from '../processes/commands.ts'
 import { blocksOf } from '../documents/markdown.ts'
 
 const SHOWN_ORIGIN = 'http://127.0.0.1:8080'

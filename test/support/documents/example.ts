@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { Command } from '../commands.ts'
+import { Command } from '../processes/commands.ts'
 import { stablePort } from '../network/ports.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { Command } from '../commands.ts'
+import { Command } from '../processes/commands.ts'
 import { stablePort } from '../network/ports.ts'
 
 /** An example that starts several processes, with `npm run example NAME`, on ports from `port` on. */

@@ -1,5 +1,5 @@
 import { slotOf } from '../../../plugin/topics/log/redis/slot.ts'
-import { until } from '../log-contract.ts'
+import { until } from '../until.ts'
 import { mastersOf, moveSlot, untilWhole } from '../redis/redis-cluster.ts'
 import type { RedisServer } from '../redis/redis-server.ts'
 import { TOPICS } from './world.ts'

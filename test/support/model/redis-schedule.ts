@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { RedisLog } from '../../../plugin/topics/log/redis/index.ts'
 import type { RedisConnection } from '../../../plugin/topics/log/redis/index.ts'
-import { until } from '../log-contract.ts'
+import { until } from '../until.ts'
 import { silentLogger } from '../redis/redis-server.ts'
 import type { RedisServer } from '../redis/redis-server.ts'
 import type { TcpProxy } from '../network/tcp-proxy.ts'

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import type { Test } from 'tap'
-import { Inbox } from '../inbox.ts'
+import { Inbox } from '../clients/inbox.ts'
 
 /** A self-signed certificate for 127.0.0.1. */
 export function makeCertificate (): { key: Buffer, cert: Buffer } {

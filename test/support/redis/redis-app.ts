@@ -5,10 +5,10 @@ import type { InjectedEvent, InjectedStream } from '../../../plugin/testing/inde
 import { RedisLog } from '../../../plugin/topics/log/redis/index.ts'
 import type { Published } from '../../../plugin/topics/index.ts'
 import type { RedisLogOptions } from '../../../plugin/topics/log/redis/index.ts'
-import { until } from '../log-contract.ts'
+import { until } from '../until.ts'
 import { RedisServer } from './redis-server.ts'
 import { TcpProxy } from '../network/tcp-proxy.ts'
-import { buildTopicsApp } from '../topics-app.ts'
+import { buildTopicsApp } from '../apps/topics-app.ts'
 
 /** The error of every call while Redis is down. */
 export const UNAVAILABLE = { code: 'TOPICS_LOG_UNAVAILABLE', statusCode: 503 }

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { until } from '../log-contract.ts'
+import { until } from '../until.ts'
 import { RedisServer } from './redis-server.ts'
 
 /** Long enough that no pause of a busy machine is mistaken for a dead node, which would make a replica take over. */

@@ -7,7 +7,7 @@ import type { InputEvent } from '../../../service/cli/commands/input.ts'
 import { LIVE_PUBLISH_LIMITS, LivePublisher } from '../../../service/cli/live/live-publisher.ts'
 import type { LivePublishLimits } from '../../../service/cli/live/live-publisher.ts'
 import { ProducerClient } from '../../../service/cli/live/producer-client.ts'
-import { Inbox } from '../inbox.ts'
+import { Inbox } from '../clients/inbox.ts'
 import { ROOT } from '../documents/markdown.ts'
 import { call } from './service-app.ts'
 

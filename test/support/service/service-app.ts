@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { buildService, readConfig } from '../../../service/index.ts'
 import { TIMEOUTS } from '../../../service/http/connections/timeouts.ts'
 import type { Timeouts } from '../../../service/http/connections/timeouts.ts'
-import { listen } from '../app.ts'
+import { listen } from '../apps/app.ts'
 
 /** One response, parsed if it is JSON. */
 export interface Answer { status: number, headers: Headers, text: string, json: unknown }

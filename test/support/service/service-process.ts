@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { deferred } from '../../../plugin/common/deferred.ts'
-import { Command } from '../commands.ts'
+import { Command } from '../processes/commands.ts'
 import { stablePort } from '../network/ports.ts'
 
 /** A service as users run it: the built command in a separate process, which can be killed and restarted. */

@@ -4,7 +4,8 @@ import { errors } from '../../../plugin/topics/errors.ts'
 import { Hub } from '../../../plugin/topics/feed/hub.ts'
 import topics, { MemoryLog } from '../../../plugin/topics/index.ts'
 import type { TopicEnds, TopicListener } from '../../../plugin/topics/index.ts'
-import { newEvents, until } from '../../support/log-contract.ts'
+import { newEvents } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 
 /** A memory log that fails to follow some topics. */
 class RefusingLog extends MemoryLog {

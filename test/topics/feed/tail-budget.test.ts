@@ -3,7 +3,8 @@ import t from 'tap'
 import { Hub } from '../../../plugin/topics/feed/hub.ts'
 import { MemoryLog } from '../../../plugin/topics/index.ts'
 import { TailBudget } from '../../../plugin/topics/feed/tail-budget.ts'
-import { newEvent, until } from '../../support/log-contract.ts'
+import { newEvent } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 
 function tailsNamed (...names: string[]) {
   const dropped: string[] = []

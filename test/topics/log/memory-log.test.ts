@@ -2,7 +2,7 @@ import t from 'tap'
 import { MemoryLog } from '../../../plugin/topics/index.ts'
 import { ORIGIN } from '../../../plugin/topics/ids/event-id.ts'
 import { newEvents, readAll, testLogContract } from '../../support/log-contract.ts'
-import { heapAfterGc } from '../../support/heap.ts'
+import { heapAfterGc } from '../../support/processes/heap.ts'
 
 t.test('the memory log satisfies the contract', async t => {
   testLogContract(t, async (t, retention = []) => {

@@ -21,10 +21,11 @@ import type {
   TopicLog
 } from '../../../plugin/topics/index.ts'
 import type { EventId } from '../../../plugin/topics/ids/event-id.ts'
-import { listen } from '../../support/app.ts'
-import { newEvents, until } from '../../support/log-contract.ts'
+import { listen } from '../../support/apps/app.ts'
+import { newEvents } from '../../support/log-contract.ts'
+import { until } from '../../support/until.ts'
 import { dataOf, gapIn } from '../../support/redis/redis-app.ts'
-import { buildTopicsApp, publish } from '../../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../../support/apps/topics-app.ts'
 
 /** A log that can fall silent, be unavailable, and lose everything at a moment chosen by the test. */
 class PoorLog implements TopicLog {

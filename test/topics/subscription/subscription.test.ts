@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { injectSse } from '../../../plugin/testing/index.ts'
 import type { InjectedEvent, InjectedStream } from '../../../plugin/testing/index.ts'
 import { MemoryLog } from '../../../plugin/topics/index.ts'
-import { buildTopicsApp, publish } from '../../support/topics-app.ts'
+import { buildTopicsApp, publish } from '../../support/apps/topics-app.ts'
 
 const data = (events: readonly InjectedEvent[]): string[] =>
   events.map(event => event.event === 'message' ? event.data : event.event)

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t from 'tap'
 import type { Test } from 'tap'
-import { run, startService } from '../../../support/commands.ts'
+import { run, startService } from '../../../support/processes/commands.ts'
 import { stablePort } from '../../../support/network/ports.ts'
-import { fetchAll } from '../../../support/client.ts'
+import { fetchAll } from '../../../support/clients/client.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 import { ServiceProcess } from '../../../support/service/service-process.ts'
-import { CommandCall, runCommand } from '../../../support/terminal.ts'
+import { CommandCall, runCommand } from '../../../support/processes/terminal.ts'
 
 // `resumable-sse publish` against the real service.
 

@@ -7,10 +7,10 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { TestService } from '../../../support/service/service-app.ts'
 import { ServiceProcess } from '../../../support/service/service-process.ts'
-import { CommandCall, runCommand } from '../../../support/terminal.ts'
+import { CommandCall, runCommand } from '../../../support/processes/terminal.ts'
 import { stablePort } from '../../../support/network/ports.ts'
 import { main } from '../../../../service/cli/main.ts'
-import { until } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 
 // `resumable-sse tail` against the real service.
 

@@ -1,7 +1,7 @@
 import { decodeJwt, jwtVerify } from 'jose'
 import t from 'tap'
 import { TestService } from '../../../support/service/service-app.ts'
-import { CommandCall, runCommand } from '../../../support/terminal.ts'
+import { CommandCall, runCommand } from '../../../support/processes/terminal.ts'
 
 // `resumable-sse token`, and its tokens used with the real service.
 

@@ -4,12 +4,12 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { SendBuffer } from '../../../../service/cli/live/send-buffer.ts'
 import { dataOf, LinePublisher, producerOf, spawnPublish } from '../../../support/service/live-publish.ts'
-import { until } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { RedisServer } from '../../../support/redis/redis-server.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 import { ServiceProcess } from '../../../support/service/service-process.ts'
 import { TcpProxy } from '../../../support/network/tcp-proxy.ts'
-import { CommandCall } from '../../../support/terminal.ts'
+import { CommandCall } from '../../../support/processes/terminal.ts'
 
 // `resumable-sse publish --live` while services are killed and networks are cut: every line once, in its order.
 

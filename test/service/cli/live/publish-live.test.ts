@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { exitCodeOf } from '../../../../service/cli/signals.ts'
-import { open } from '../../../support/client.ts'
+import { open } from '../../../support/clients/client.ts'
 import { dataOf, eventsOf, producerOf, spawnPublish } from '../../../support/service/live-publish.ts'
 import { LiveSender } from '../../../support/service/live-sender.ts'
-import { until } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { ScriptedServer } from '../../../support/network/scripted-server.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 import { ServiceProcess } from '../../../support/service/service-process.ts'
-import { CommandCall, runCommand } from '../../../support/terminal.ts'
+import { CommandCall, runCommand } from '../../../support/processes/terminal.ts'
 import { SECRET, sign } from '../../../support/auth/tokens.ts'
 
 // `resumable-sse publish --live` against the real service; its behaviour under faults is in

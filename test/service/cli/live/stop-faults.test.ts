@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { producerOf } from '../../../support/service/live-publish.ts'
-import { until } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { startHttpProxy } from '../../../support/network/http-proxy.ts'
 import { TestService } from '../../../support/service/service-app.ts'
-import { CommandCall } from '../../../support/terminal.ts'
+import { CommandCall } from '../../../support/processes/terminal.ts'
 
 // How `resumable-sse publish --live` ends early when a proxy in front of the service fails its request to stop. The
 // command ignored the answer and sent the end of the body anyway, which closed the topic as done, with part of the

@@ -1,13 +1,13 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Test } from 'tap'
-import { connect } from '../../../support/client.ts'
-import type { Bare } from '../../../support/client.ts'
+import { connect } from '../../../support/clients/client.ts'
+import type { Bare } from '../../../support/clients/client.ts'
 import { certificateFiles, openSession } from '../../../support/network/http2-client.ts'
 import { refused, shape } from '../../../support/refusal.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 import type { Answer } from '../../../support/service/service-app.ts'
-import { until } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 
 // Regression: with TLS, 12 unfinished batches of 7 MB held 120 MB for as long as their clients liked. Each body has a
 // limit of its own, but nothing limited all of them together.

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import t from 'tap'
 import { ChunkJoiner } from '../../../../service/http/bodies/chunk-joiner.ts'
-import { connect } from '../../../support/client.ts'
-import { until } from '../../../support/log-contract.ts'
+import { connect } from '../../../support/clients/client.ts'
+import { until } from '../../../support/until.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 
 // Regression: an HTTP chunk may contain a single byte, and each chunk of a body was kept with an overhead of some

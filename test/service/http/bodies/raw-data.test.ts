@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Test } from 'tap'
-import { fetchAll } from '../../../support/client.ts'
+import { fetchAll } from '../../../support/clients/client.ts'
 import { RedisServer } from '../../../support/redis/redis-server.ts'
 import { refused, shape } from '../../../support/refusal.ts'
 import { read, TestService } from '../../../support/service/service-app.ts'

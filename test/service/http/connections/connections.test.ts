@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
 import { connectionLimit, openFilesLimit } from '../../../../service/http/connections/connection-limit.ts'
-import { connect, get, open } from '../../../support/client.ts'
-import { run } from '../../../support/commands.ts'
+import { connect, get, open } from '../../../support/clients/client.ts'
+import { run } from '../../../support/processes/commands.ts'
 import { metricsOf } from '../../../support/service/metrics.ts'
 import { TestService } from '../../../support/service/service-app.ts'
-import { when } from '../../../support/when.ts'
+import { until } from '../../../support/until.ts'
 
 // Regression: connections without a stream were not counted, so 110 idle sockets silently locked everybody out of a
 // process with `ulimit -n 120`, and 10,000 requests pipelined behind one stream used 100 MB.
@@ -44,7 +44,7 @@ t.test('a connection that pipelines requests behind a stream is closed, and the 
     `no more than about one chunk is processed: ${counted.join(', ')}`
   )
   t.equal(await cut(service.origin, 'pipelining'), 2)
-  await when(() => service.app.topics.counts.topics === 0)
+  await until(() => service.app.topics.counts.topics === 0)
 })
 
 // Regression: some were not counted, and 50 connections kept 300 MB for as long as their streams were open.

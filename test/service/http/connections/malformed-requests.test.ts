@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { onClientError } from '../../../../service/http/connections/malformed-requests.ts'
-import { connect, get, open } from '../../../support/client.ts'
+import { connect, get, open } from '../../../support/clients/client.ts'
 import { refused, shape } from '../../../support/refusal.ts'
 import { TestService } from '../../../support/service/service-app.ts'
 

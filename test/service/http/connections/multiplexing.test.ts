@@ -8,7 +8,7 @@ import { ConnectionCounts } from '../../../../service/http/connections/connectio
 import type { Http2Request } from '../../../../service/http/connections/multiplexing.ts'
 import { boundPipelining } from '../../../../service/http/connections/pipelining.ts'
 import { openSession, resetRequests } from '../../../support/network/http2-client.ts'
-import { when } from '../../../support/when.ts'
+import { until } from '../../../support/until.ts'
 
 // Regression: 2,000 requests for streams on each of 10 connections, cancelled at once, kept all other clients waiting
 // for seconds.
@@ -47,6 +47,6 @@ t.test('a request that its client has cancelled before its turn is not handled',
   const socket = net.connect(port, '127.0.0.1')
   t.teardown(() => { socket.destroy() })
   socket.write(resetRequests(CANCELLED + 1))
-  await when(() => seen.newest === 2 * CANCELLED + 1)
+  await until(() => seen.newest === 2 * CANCELLED + 1)
   t.ok(seen.count <= 2, `${seen.count} were handled: the last one, and the first if it was read before it was cancelled`)
 })

@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 import { ConnectionCounts } from '../../../../service/http/connections/connections.ts'
 import { boundPipelining } from '../../../../service/http/connections/pipelining.ts'
-import { connect, get } from '../../../support/client.ts'
+import { connect, get } from '../../../support/clients/client.ts'
 
 // Regression: requests waited for their turn inside Fastify, which took twice the time and memory of parsing them. So
 // did those that a connection had sent after the one for which it was closed.

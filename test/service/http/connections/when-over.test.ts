@@ -3,8 +3,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { whenOver } from '../../../../service/http/connections/when-over.ts'
 import { deferred } from '../../../../plugin/common/deferred.ts'
-import { listen } from '../../../support/app.ts'
-import { connect } from '../../../support/client.ts'
+import { listen } from '../../../support/apps/app.ts'
+import { connect } from '../../../support/clients/client.ts'
 import { openSession } from '../../../support/network/http2-client.ts'
 
 // The resources of a response are released when it is over, so every way in which it can end must be detected.

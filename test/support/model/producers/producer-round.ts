@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
-import { until } from '../../log-contract.ts'
+import { until } from '../../until.ts'
 import { KILLED } from './producer-host.ts'
 import type { Host, NodeCalls } from './producer-host.ts'
 import type { NodeSaid, ProduceOrder } from './producer-node.ts'

@@ -11,10 +11,11 @@ import { LmdbLog } from '../../../../plugin/topics/log/lmdb/index.ts'
 import type { LogEntry } from '../../../../plugin/topics/index.ts'
 import type { LmdbLogOptions } from '../../../../plugin/topics/log/lmdb/index.ts'
 import { formatEventId, ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
-import { ALL, newEvent, newEvents, readAll, Recorder, until } from '../../../support/log-contract.ts'
+import { ALL, newEvent, newEvents, readAll, Recorder } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { LmdbProcess } from '../../../support/lmdb/lmdb-process.ts'
 import { silentLogger } from '../../../support/redis/redis-server.ts'
-import { buildTopicsApp } from '../../../support/topics-app.ts'
+import { buildTopicsApp } from '../../../support/apps/topics-app.ts'
 
 const UNAVAILABLE = { code: 'TOPICS_LOG_UNAVAILABLE', statusCode: 503 }
 const CORRUPT = { code: 'TOPICS_LOG_CORRUPT', statusCode: 500 }

@@ -4,7 +4,7 @@ import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
 import type { LogEntry, NewEvent } from '../../../../plugin/topics/index.ts'
 import { newEvents, readAll } from '../../../support/log-contract.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
-import { when } from '../../../support/when.ts'
+import { until } from '../../../support/until.ts'
 
 // Appends to the same topic in the same tick of the event loop are sent to Redis in one call of the script.
 
@@ -106,7 +106,7 @@ t.test('a group never grows beyond the size that is announced with its entries',
   const appended = await Promise.all(Array.from({ length: 8 }, () => log.append('a', [event(data)])))
   t.equal(await calls() - before, 3)
   t.same(appended.map(({ ids }) => ids[0]!.n), [1, 2, 3, 4, 5, 6, 7, 8])
-  await when(() => heard.length === 8)
+  await until(() => heard.length === 8)
   t.same(heard.map(({ id }) => id.n), [1, 2, 3, 4, 5, 6, 7, 8])
   t.equal(resyncs, 0)
 })
@@ -128,7 +128,7 @@ t.test('names and the lines between events count for the size that is announced 
   await log.append('a', named(10_000, 'n'))
   await log.append('a', named(20_000, ''))
   await log.append('a', [event('last')])
-  await when(() => heard.length === 5)
+  await until(() => heard.length === 5)
   t.same(heard, ['64 entries', 'resync', '10000 entries', 'resync', '1 entries'])
 })
 

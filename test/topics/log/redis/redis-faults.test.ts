@@ -1,6 +1,7 @@
 import t from 'tap'
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
-import { newEvents, until } from '../../../support/log-contract.ts'
+import { newEvents } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { stablePort } from '../../../support/network/ports.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 import {
@@ -11,7 +12,7 @@ import {
   RedisApp,
   UNAVAILABLE
 } from '../../../support/redis/redis-app.ts'
-import { buildTopicsApp } from '../../../support/topics-app.ts'
+import { buildTopicsApp } from '../../../support/apps/topics-app.ts'
 
 // The titles start like the rows of docs/faults.md. An unhandled rejection fails the file.
 

@@ -1,7 +1,8 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
-import { newEvents, until } from '../../../support/log-contract.ts'
+import { newEvents } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { COMMAND_TIMEOUT_MS, dataOf, gapIn, RedisApp, UNAVAILABLE } from '../../../support/redis/redis-app.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 

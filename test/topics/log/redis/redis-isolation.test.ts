@@ -5,7 +5,8 @@ import type { StoreChange } from '../../../../plugin/auth/one-time/token-store.t
 import type { RedisConnection } from '../../../../plugin/common/redis/redis-target.ts'
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
-import { ALL, newEvents, Recorder, until } from '../../../support/log-contract.ts'
+import { ALL, newEvents, Recorder } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { startCluster } from '../../../support/redis/redis-cluster.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 

@@ -8,7 +8,8 @@ import { RedisTokenStore } from '../../../../plugin/auth/one-time/redis-token-st
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
 import type { RedisLogOptions } from '../../../../plugin/topics/log/redis/index.ts'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
-import { ALL, newEvents, Recorder, until } from '../../../support/log-contract.ts'
+import { ALL, newEvents, Recorder } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { startCluster } from '../../../support/redis/redis-cluster.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 

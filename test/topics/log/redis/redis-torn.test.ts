@@ -4,7 +4,8 @@ import t from 'tap'
 import { ORIGIN } from '../../../../plugin/topics/ids/event-id.ts'
 import type { EventId } from '../../../../plugin/topics/ids/event-id.ts'
 import { RedisLog } from '../../../../plugin/topics/log/redis/index.ts'
-import { newEvents, readAll, until } from '../../../support/log-contract.ts'
+import { newEvents, readAll } from '../../../support/log-contract.ts'
+import { until } from '../../../support/until.ts'
 import { RedisServer, silentLogger } from '../../../support/redis/redis-server.ts'
 
 const AOF = ['--appendonly', 'yes', '--appendfsync', 'always', '--aof-load-truncated', 'yes']

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { RedisLog } from '../../../../../plugin/topics/log/redis/index.ts'
-import { newEvent, readAll, until } from '../../../../support/log-contract.ts'
+import { newEvent, readAll } from '../../../../support/log-contract.ts'
+import { until } from '../../../../support/until.ts'
 import { mastersOf, startCluster } from '../../../../support/redis/redis-cluster.ts'
 import { silentLogger } from '../../../../support/redis/redis-server.ts'
 

@@ -5,9 +5,10 @@ import { injectSse } from '../../../../../plugin/testing/index.ts'
 import { RedisLog } from '../../../../../plugin/topics/log/redis/index.ts'
 import { ORIGIN } from '../../../../../plugin/topics/ids/event-id.ts'
 import { slotOf } from '../../../../../plugin/topics/log/redis/slot.ts'
-import { readAll, until } from '../../../../support/log-contract.ts'
+import { readAll } from '../../../../support/log-contract.ts'
+import { until } from '../../../../support/until.ts'
 import { moveSlot, startCluster } from '../../../../support/redis/redis-cluster.ts'
-import { buildTopicsApp } from '../../../../support/topics-app.ts'
+import { buildTopicsApp } from '../../../../support/apps/topics-app.ts'
 
 const TOPICS = ['a', 'b']
 const END = 'end'

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { RedisLog } from '../../../../../plugin/topics/log/redis/index.ts'
-import { newEvents, Recorder, testLogContract, until } from '../../../../support/log-contract.ts'
+import { newEvents, Recorder, testLogContract } from '../../../../support/log-contract.ts'
+import { until } from '../../../../support/until.ts'
 import { mastersOf, startCluster } from '../../../../support/redis/redis-cluster.ts'
 import { silentLogger } from '../../../../support/redis/redis-server.ts'
 

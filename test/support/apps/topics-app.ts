@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import type { SsePluginOptions } from '../../plugin/index.ts'
-import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import type { SubscribeOptions, TopicLog, TopicsOptions } from '../../plugin/topics/index.ts'
+import type { SsePluginOptions } from '../../../plugin/index.ts'
+import topics, { MemoryLog } from '../../../plugin/topics/index.ts'
+import type { SubscribeOptions, TopicLog, TopicsOptions } from '../../../plugin/topics/index.ts'
 import { buildApp } from './app.ts'
 
 export interface TopicsAppOptions {

@@ -3,8 +3,8 @@ import { Server as TlsServer } from 'node:tls'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
-import sse from '../../plugin/index.ts'
-import type { SsePluginOptions } from '../../plugin/index.ts'
+import sse from '../../../plugin/index.ts'
+import type { SsePluginOptions } from '../../../plugin/index.ts'
 
 /** A Fastify instance with the plugin, closed after the test. */
 export async function buildApp (

@@ -1,5 +1,5 @@
-import type { CloseReason, SseStream, StreamOwner } from '../../plugin/index.ts'
-import type { StreamRegistry } from '../../plugin/reply/stream/open-streams.ts'
+import type { CloseReason, SseStream, StreamOwner } from '../../../plugin/index.ts'
+import type { StreamRegistry } from '../../../plugin/reply/stream/open-streams.ts'
 
 interface FakeInit {
   owner?: StreamOwner | undefined

@@ -1,12 +1,12 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { Test } from 'tap'
-import { MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { matchesPattern } from '../../plugin/common/pattern.ts'
-import { ask, startAuthApp } from '../support/auth/auth-app.ts'
-import type { AuthApp } from '../support/auth/auth-app.ts'
-import { until } from '../support/log-contract.ts'
-import { bearer, forge, KEYS, nowS, SECRET, sign } from '../support/auth/tokens.ts'
+import { MemoryTokenStore } from '../../../plugin/auth/index.ts'
+import { matchesPattern } from '../../../plugin/common/pattern.ts'
+import { ask, startAuthApp } from '../../support/auth/auth-app.ts'
+import type { AuthApp } from '../../support/auth/auth-app.ts'
+import { until } from '../../support/until.ts'
+import { bearer, forge, KEYS, nowS, SECRET, sign } from '../../support/auth/tokens.ts'
 
 // One attack per test. Each is rejected with 401 before anything happens, and the message never contains any part of
 // the token.

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import type { Test } from 'tap'
-import { deferred } from '../../plugin/common/deferred.ts'
+import { deferred } from '../../../plugin/common/deferred.ts'
 
 /** One event as a client received it; `cursor` is the last id at that time. */
 export interface Received { event: string, cursor: string, data: string }

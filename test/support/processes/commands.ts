@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Test } from 'tap'
-import { ROOT } from './documents/markdown.ts'
+import { ROOT } from '../documents/markdown.ts'
 
 /** A running command and its output so far. */
 export class Command {

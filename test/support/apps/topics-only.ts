@@ -1,8 +1,8 @@
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import topics, { MemoryLog } from '../../plugin/topics/index.ts'
-import type { TopicLog } from '../../plugin/topics/index.ts'
+import topics, { MemoryLog } from '../../../plugin/topics/index.ts'
+import type { TopicLog } from '../../../plugin/topics/index.ts'
 
 /** An app with topics and without routes, closed after the test. */
 export async function startTopics (t: Test, log: TopicLog = new MemoryLog()): Promise<FastifyInstance> {

@@ -1,11 +1,11 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
-import { injectSse } from '../../plugin/testing/index.ts'
-import type { SseSource, SseStream } from '../../plugin/index.ts'
-import type { TopicSource, TopicSubscription } from '../../plugin/topics/index.ts'
-import { MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { ask, listenTo, startAuthApp } from '../support/auth/auth-app.ts'
+import { injectSse } from '../../../plugin/testing/index.ts'
+import type { SseSource, SseStream } from '../../../plugin/index.ts'
+import type { TopicSource, TopicSubscription } from '../../../plugin/topics/index.ts'
+import { MemoryTokenStore } from '../../../plugin/auth/index.ts'
+import { ask, listenTo, startAuthApp } from '../../support/auth/auth-app.ts'
 
 // Regression: a wrapped subscription, `{ prepare: s => sub.prepare(s), run: s => sub.run(s) }`, streamed the topic
 // `secret` to a grant for `news`: the grant was compared with the `topics` of the object passed to reply.sse(), and the

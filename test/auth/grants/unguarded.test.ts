@@ -4,12 +4,12 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyPluginAsync, FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import type { Test } from 'tap'
-import sse from '../../plugin/index.ts'
-import { auth, Grant, MemoryTokenStore } from '../../plugin/auth/index.ts'
-import { listen } from '../support/app.ts'
-import { fetchAll } from '../support/client.ts'
-import { openHttp2, openSession } from '../support/network/http2-client.ts'
-import { bearer, SECRET, sign } from '../support/auth/tokens.ts'
+import sse from '../../../plugin/index.ts'
+import { auth, Grant, MemoryTokenStore } from '../../../plugin/auth/index.ts'
+import { listen } from '../../support/apps/app.ts'
+import { fetchAll } from '../../support/clients/client.ts'
+import { openHttp2, openSession } from '../../support/network/http2-client.ts'
+import { bearer, SECRET, sign } from '../../support/auth/tokens.ts'
 
 // Regression: `grant: true` was silently ignored if the auth plugin did not see the route: it was not awaited (the
 // usual Fastify idiom), registered later, registered in another scope, or not at all. JSON routes then answered

@@ -1,13 +1,13 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import type { Test } from 'tap'
-import { ask, startAuthApp } from '../support/auth/auth-app.ts'
-import type { Told } from '../support/auth/auth-app.ts'
-import { Inbox } from '../support/inbox.ts'
-import { KeySetServer } from '../support/auth/key-set.ts'
-import { linesWith, logInto } from '../support/log.ts'
-import { until } from '../support/log-contract.ts'
-import { bearer, KEYS, SECRET, sign } from '../support/auth/tokens.ts'
+import { ask, startAuthApp } from '../../support/auth/auth-app.ts'
+import type { Told } from '../../support/auth/auth-app.ts'
+import { Inbox } from '../../support/clients/inbox.ts'
+import { KeySetServer } from '../../support/auth/key-set.ts'
+import { linesWith, logInto } from '../../support/log.ts'
+import { until } from '../../support/until.ts'
+import { bearer, KEYS, SECRET, sign } from '../../support/auth/tokens.ts'
 
 const RSA = { kid: 'rsa', key: KEYS.RS256.publicKey, alg: 'RS256' }
 const EC = { kid: 'ec', key: KEYS.ES256.publicKey, alg: 'ES256' }

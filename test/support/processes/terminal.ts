@@ -1,6 +1,6 @@
 import { PassThrough, Writable } from 'node:stream'
-import { main } from '../../service/cli/main.ts'
-import { Inbox } from './inbox.ts'
+import { main } from '../../../service/cli/main.ts'
+import { Inbox } from '../clients/inbox.ts'
 
 /** One call of the command in this process: its output, and its exit code. */
 export class CommandCall {

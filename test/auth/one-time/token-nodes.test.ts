@@ -1,14 +1,14 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
-import { RedisTokenStore } from '../../plugin/auth/redis.ts'
-import { ask, listenTo } from '../support/auth/auth-app.ts'
-import type { AuthApp } from '../support/auth/auth-app.ts'
-import { until } from '../support/log-contract.ts'
-import { RedisServer } from '../support/redis/redis-server.ts'
-import { TcpProxy } from '../support/network/tcp-proxy.ts'
-import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../support/auth/token-app.ts'
-import { bearer, nowS, sign } from '../support/auth/tokens.ts'
+import { RedisTokenStore } from '../../../plugin/auth/redis.ts'
+import { ask, listenTo } from '../../support/auth/auth-app.ts'
+import type { AuthApp } from '../../support/auth/auth-app.ts'
+import { until } from '../../support/until.ts'
+import { RedisServer } from '../../support/redis/redis-server.ts'
+import { TcpProxy } from '../../support/network/tcp-proxy.ts'
+import { cookiesOf, ELSEWHERE, issueToken, redeem, startTokenApp } from '../../support/auth/token-app.ts'
+import { bearer, nowS, sign } from '../../support/auth/tokens.ts'
 
 // Several nodes with one Redis: a client may connect to any node, and any node may be notified.
 

@@ -1,14 +1,14 @@
 import { Cluster } from 'ioredis'
 import t from 'tap'
-import { RedisTokenStore } from '../../plugin/auth/one-time/redis-token-store.ts'
-import type { StoreChange } from '../../plugin/auth/one-time/token-store.ts'
-import { until } from '../support/log-contract.ts'
-import { follow } from '../support/model/redis-schedule.ts'
-import { startCluster } from '../support/redis/redis-cluster.ts'
-import { RedisServer, silentLogger } from '../support/redis/redis-server.ts'
-import { stageRedisStore } from '../support/redis/redis-token-stage.ts'
-import { TcpProxy } from '../support/network/tcp-proxy.ts'
-import { LIMITS, newHash, presented, recordOf } from '../support/auth/token-store-contract.ts'
+import { RedisTokenStore } from '../../../plugin/auth/one-time/redis-token-store.ts'
+import type { StoreChange } from '../../../plugin/auth/one-time/token-store.ts'
+import { until } from '../../support/until.ts'
+import { follow } from '../../support/model/redis-schedule.ts'
+import { startCluster } from '../../support/redis/redis-cluster.ts'
+import { RedisServer, silentLogger } from '../../support/redis/redis-server.ts'
+import { stageRedisStore } from '../../support/redis/redis-token-stage.ts'
+import { TcpProxy } from '../../support/network/tcp-proxy.ts'
+import { LIMITS, newHash, presented, recordOf } from '../../support/auth/token-store-contract.ts'
 
 const AWAY = { code: 'FST_SSE_STORE_UNAVAILABLE', statusCode: 503 }
 

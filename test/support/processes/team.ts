@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Test } from 'tap'
-import { open } from './client.ts'
-import type { Opened } from './client.ts'
+import { open } from '../clients/client.ts'
+import type { Opened } from '../clients/client.ts'
 import { startService } from './commands.ts'
 import type { Command } from './commands.ts'
-import { stablePort } from './network/ports.ts'
-import { RedisServer } from './redis/redis-server.ts'
-import { call } from './service/service-app.ts'
-import { when } from './when.ts'
+import { stablePort } from '../network/ports.ts'
+import { RedisServer } from '../redis/redis-server.ts'
+import { call } from '../service/service-app.ts'
+import { until } from '../until.ts'
 
 /** The ids of the child processes of a process. */
 export function childrenOf (pid: number): number[] {
@@ -54,5 +54,5 @@ export const publish = (origin: string, body: string) =>
 /** Pauses a worker; settles when it accepts no connections any more. */
 export async function pause (pid: number): Promise<void> {
   process.kill(pid, 'SIGSTOP')
-  await when(() => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '))
+  await until(() => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '))
 }
