@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { addAdmission } from '../reply/request/admission.ts'
-import { errors } from '../reply/errors.ts'
+import { errors } from './errors.ts'
 import { bearerSource } from './jwt/bearer.ts'
 import { cookieSource } from './credentials/cookie.ts'
 import type { Credential, CredentialSource, OneTimeUse, VerifiedCredential } from './credentials/credential.ts'

@@ -1,6 +1,6 @@
 import { KeyObject } from 'node:crypto'
 import { types } from 'node:util'
-import { errors } from '../reply/errors.ts'
+import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
 import { integer, isFunction, isObject, trueOrFalse, unknownOption, withoutUndefined } from '../common/option-check.ts'
 import type { OptionCheck } from '../common/option-check.ts'

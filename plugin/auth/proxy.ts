@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { errors } from '../reply/errors.ts'
+import { errors } from './errors.ts'
 import { checkGrantInit, isSubject } from './grants/grant-init.ts'
 import type { GrantInit } from './grants/grant.ts'
 import { readOnce } from './credentials/credential.ts'

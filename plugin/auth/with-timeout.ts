@@ -1,4 +1,4 @@
-import { errors } from '../reply/errors.ts'
+import { errors } from './errors.ts'
 
 /**
  * Settles like `answer`. Rejects with `FST_SSE_NO_ANSWER`, which names `who`, if that takes longer than `ms`; a later

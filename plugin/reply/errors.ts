@@ -2,8 +2,8 @@ import { defineError } from '../common/define-error.ts'
 import { FST_SSE_MISSING_PACKAGE } from '../common/peer.ts'
 
 /**
- * All errors of this plugin. The `code` and the HTTP status are part of the API, the message is not. A client that
- * disconnects is never an error.
+ * All errors of `reply.sse()` and of its options. The `code` and the HTTP status are part of the API, the message is
+ * not. A client that disconnects is never an error.
  */
 export const errors = {
   /** An export or an option needs a package that is not installed; the message contains its name. */
@@ -68,43 +68,8 @@ export const errors = {
     'route %s %s requires a grant, but its requests are not authenticated: ' +
       '`await app.register(auth, …)` before the route is added, in the same scope or a parent of it',
     500
-  ),
-  /** The grant does not cover a topic, or does not allow to revoke. */
-  FST_SSE_FORBIDDEN: defineError('FST_SSE_FORBIDDEN', 'not allowed to %s "%s"', 403),
-  /** A one-time token is unknown, spent without its session, revoked, too old or of another origin. */
-  FST_SSE_BAD_TOKEN: defineError('FST_SSE_BAD_TOKEN', 'the one-time token is not valid (%s): request a new one', 401),
-  /** A one-time token was presented again by the client that redeemed it, whose stream is still open. */
-  FST_SSE_TOKEN_BUSY: defineError(
-    'FST_SSE_TOKEN_BUSY',
-    'the stream of this one-time token is still open: try again when it is over',
-    503
-  ),
-  /** The body of a request to the one-time token routes is invalid. */
-  FST_SSE_BAD_BODY: defineError('FST_SSE_BAD_BODY', '%s must be %s, saw %s', 400),
-  /** Too many requests, or too many invalid tokens. */
-  FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
-  /** The store of tokens, sessions and revocations is currently unavailable. */
-  FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503),
-  /**
-   * A request without credentials, or with invalid ones. The message says what to do next and never contains a
-   * credential.
-   */
-  FST_SSE_UNAUTHORIZED: defineError('FST_SSE_UNAUTHORIZED', '%s', 401),
-  /** A page of an origin that is not listed tried to use credentials that the browser sends automatically. */
-  FST_SSE_BAD_ORIGIN: defineError('FST_SSE_BAD_ORIGIN', '%s', 403),
-  /** The Host header is not one of the accepted hosts. */
-  FST_SSE_BAD_HOST: defineError('FST_SSE_BAD_HOST', 'Host %s is not allowed: %s', 421),
-  /** The keys for verifying tokens cannot be fetched. */
-  FST_SSE_KEYS_UNAVAILABLE: defineError(
-    'FST_SSE_KEYS_UNAVAILABLE',
-    'the keys for tokens cannot be fetched: try again later',
-    503
-  ),
-  /** A query about the grant of an open stream was not answered in time. Only logged. */
-  FST_SSE_NO_ANSWER: defineError('FST_SSE_NO_ANSWER', 'no answer from %s within %s ms', 503),
-  /** A `verify` function of the application returned something that is not a grant. */
-  FST_SSE_BAD_GRANT: defineError('FST_SSE_BAD_GRANT', '%s: %s must be %s, saw %s', 500, TypeError)
+  )
 } as const
 
-/** The `code` of an error raised by this plugin. */
+/** The `code` of an error raised by the plugin; those of authentication are `AuthErrorCode`. */
 export type SseErrorCode = keyof typeof errors

@@ -6,6 +6,7 @@ import sse from '../../plugin/index.ts'
 import { CONTROL_NAMES } from '../../plugin/client/events.ts'
 import { OPTION_NAMES } from '../../plugin/client/options.ts'
 import type { CloseReason } from '../../plugin/index.ts'
+import { errors as authErrors } from '../../plugin/auth/errors.ts'
 import { errors as pluginErrors } from '../../plugin/reply/errors.ts'
 import { checks, DEFAULT_DRAIN_MS, defaults } from '../../plugin/reply/options.ts'
 import { tokenChecks, tokenDefaults } from '../../plugin/auth/one-time/one-time-token-options.ts'
@@ -122,7 +123,7 @@ function pathsOf (drawing: string): string[] {
 }
 
 const errorTables = {
-  'docs/plugin.md': pluginErrors,
+  'docs/plugin.md': { ...pluginErrors, ...authErrors },
   'docs/topics.md': topicsErrors,
   'docs/ai.md': aiErrors,
   'docs/protocol.md': serviceErrors

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { checkGrantInit } from '../grants/grant-init.ts'
 import type { GrantInit } from '../grants/grant.ts'
 import type { JwtVerifier } from '../jwt/jwt.ts'

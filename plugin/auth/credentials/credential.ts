@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import type { Grant, GrantInit, GrantSource } from '../grants/grant.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { show } from '../../common/show.ts'
 
 /**

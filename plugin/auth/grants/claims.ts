@@ -1,5 +1,5 @@
 import type { JWTPayload } from 'jose'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { isPattern } from './grant-init.ts'
 
 /** Topic patterns for each right (an empty list allows nothing), and whether the bearer may revoke others. */

@@ -1,4 +1,4 @@
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { show } from '../../common/show.ts'
 import type { GrantInit } from './grant.ts'
 

@@ -1,4 +1,4 @@
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { matchesPattern } from '../../common/pattern.ts'
 
 /** Where a grant came from. */

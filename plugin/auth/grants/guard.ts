@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { addAdmission } from '../../reply/request/admission.ts'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { show } from '../../common/show.ts'
 import { asGuard, asksForGrant, checkGrantRoutes } from '../../reply/request/grant-routes.ts'
 import { rejectionOf } from '../../reply/rejection.ts'

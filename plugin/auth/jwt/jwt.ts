@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { decodeProtectedHeader, errors as jose, jwtVerify } from 'jose'
 import type { JWTPayload, JWTVerifyOptions } from 'jose'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { readTopicRights } from '../grants/claims.ts'
 import type { TopicRights } from '../grants/claims.ts'
 import { isSubject } from '../grants/grant-init.ts'

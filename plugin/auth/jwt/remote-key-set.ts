@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors as jose, jwksCache } from 'jose'
 import type { CryptoKey, ExportedJWKSCache, FetchImplementation, FlattenedJWSInput, JWSHeaderParameters } from 'jose'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 
 /** Keys older than this are fetched again before use, so a withdrawn key is rejected after this long. */
 const REFRESH_MS = 600_000

@@ -6,7 +6,7 @@ import { makeFolder } from '../../common/make-folder.ts'
 import { checkOptions, folderPath, isFunction } from '../../common/option-check.ts'
 import type { OptionCheck } from '../../common/option-check.ts'
 import { requirePeer } from '../../common/peer.ts'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { MemoryTokenStore } from './memory-token-store.ts'
 import type { TokenTables } from './memory-token-store.ts'
 import type {

@@ -1,4 +1,4 @@
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { checkOptions, integer, trueOrFalse, withoutUndefined } from '../../common/option-check.ts'
 import type { OptionCheck } from '../../common/option-check.ts'
 import type { TokenStore } from './token-store.ts'

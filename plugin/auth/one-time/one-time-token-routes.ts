@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressOf } from './client-address.ts'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { MAX_STREAM_TOPICS } from '../../common/limits.ts'
 import { show } from '../../common/show.ts'
 import { isPattern, isSubject } from '../grants/grant-init.ts'

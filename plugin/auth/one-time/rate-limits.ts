@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 
 /** What is counted, and per what; both appear in the message. */
 interface RateLimitInit { what: string, per: 'subject' | 'address', max: number, windowMs: number }

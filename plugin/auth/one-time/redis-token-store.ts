@@ -1,4 +1,4 @@
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { show } from '../../common/show.ts'
 import { checkOptions, withoutUndefined } from '../../common/option-check.ts'
 import type { OptionCheck, OptionError } from '../../common/option-check.ts'

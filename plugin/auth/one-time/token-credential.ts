@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { errors } from '../../reply/errors.ts'
+import { errors } from '../errors.ts'
 import { TOKEN_PARAMETER } from './token-parameter.ts'
 import type { FoundToken, OneTimeTokens } from './one-time-tokens.ts'
 import type { Credential, CredentialSource, OneTimeUse } from '../credentials/credential.ts'
