@@ -19,6 +19,10 @@ async function startStage (t: Test): Promise<RedisStage> {
 t.test('every client receives every surviving event once and in order, and a gap for the others, while stale replicas are promoted', async t => {
   const stage = await startStage(t)
   t.same(await whatIsWrong(seeds(30), seed => runRedisSchedule(stage, seed)), {})
+  // Whether a client has received an event before it is lost depends on the machine; usually ten or twenty have.
+  for (let seed = 1_001; stage.forksTold === 0 && seed <= 1_100; seed++) {
+    t.same(await runRedisSchedule(stage, seed), [], `MODEL_SEED=${seed}`)
+  }
   t.comment(`${stage.forksTold} forks told`)
   t.not(stage.forksTold, 0, 'some clients had received events that were lost')
 })

@@ -88,6 +88,20 @@ export function singleServerStage (server: RedisServer, proxy: TcpProxy): RedisS
 /** About a second. */
 const MAX_ROUNDS_UNTIL_SEEN = 500
 
+/**
+ * Publishes to each topic, and waits until the clients and the replica have received it. A topic of which a promoted
+ * replica has nothing begins again, and none of its clients would be told of a fork.
+ */
+async function startTopics (world: World, master: RedisServer): Promise<void> {
+  for (const client of world.clients) client.connect(world.random.pick(world.instances))
+  for (const topic of TOPICS) world.begin(world.publish(topic, 1))
+  await world.rest()
+  await master.with(async client => {
+    await client.set('replicated', '1')
+    await client.wait(1, 5_000)
+  })
+}
+
 /** A master and a replica that may lag behind when it is promoted: events that it lacks are lost. */
 export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpProxy): RedisStage {
   let [master, replica] = servers
@@ -109,19 +123,17 @@ export function failoverStage (servers: [RedisServer, RedisServer], proxy: TcpPr
     },
     faults: ({ random }) => [
       async world => {
+        // Lost after a client has received it, in which case the client must be notified, or before.
+        const isSeen = random.chance(0.5)
+        if (isSeen) await startTopics(world, master)
         // The replica lags behind; events published and delivered meanwhile are lost with the master.
         await replica.with(client => client.replicaof('127.0.0.1', '1'))
         for (const client of world.clients) client.connect(random.pick(world.instances))
         for (const topic of TOPICS) world.begin(world.publish(topic, random.integer(1, 3)))
         const before = world.received
         await world.rest()
-        // Lost before a client has received it, or after, in which case the client must be notified. There may be no
-        // client.
-        const [wanted, rounds] = random.chance(0.5)
-          ? [
-              before + 1, MAX_ROUNDS_UNTIL_SEEN
-            ]
-          : [Infinity, random.integer(0, 70)]
+        // There may be no client.
+        const [wanted, rounds] = isSeen ? [before + 1, MAX_ROUNDS_UNTIL_SEEN] : [Infinity, random.integer(0, 70)]
         for (let round = 0; round < rounds && world.received < wanted; round++) await pause(round)
         await promote()
       },
