@@ -110,6 +110,53 @@ t.test('a tab that joins with an older cursor gets what it missed, and the other
   t.equal(await streams(service), 1)
 })
 
+// Regression: the tab started now, and reported no gap.
+t.test('a tab whose cursor only the server can read starts where it would start with its own connection', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  for (const data of ['1', '2', '3']) await say(service, 'a', data)
+  const { json } = await service.call('/topics/a/events')
+  const [first] = (json as { events: { id: string }[] }).events
+  const other = new Tab(t, { url, topics: ['b'] })
+  await other.ready
+  const plain = new Tab(t, { url, topics: ['b', 'a'], lastEventId: first!.id })
+  const unreadable = new Tab(t, { url, topics: ['a', 'b'], lastEventId: 'news-17' })
+  await plain.until(() => plain.events.length === 2)
+  await unreadable.until(() => unreadable.events.length === 3)
+  await say(service, 'a', '4')
+  await Promise.all([plain, unreadable].map(tab => tab.until(() => tab.datas.includes('4'))))
+  t.same([plain.datas, unreadable.datas], [['2', '3', '4'], ['1', '2', '3', '4']])
+  t.same(plain.gaps, [])
+  t.match(unreadable.gaps, [{ topic: 'a', reason: 'unknown' }, { topic: 'b', reason: 'unknown' }])
+  t.equal(await streams(service), 1)
+})
+
+// Regression: only the first tab received the history.
+t.test('each tab receives the history that its URL asks for', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events?last=2`
+  for (const data of ['1', '2', '3']) await say(service, 'a', data)
+  for (let count = 0; count < 2; count++) {
+    const tab = new Tab(t, { url, topics: ['a'] })
+    await tab.until(() => tab.events.length === 2)
+    t.same(tab.datas, ['2', '3'])
+  }
+})
+
+t.test('a tab whose start the server rejects ends alone', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  const other = new Tab(t, { url, topics: ['b'] })
+  await other.ready
+  const refused = new Tab(t, { url, topics: ['a', '?'], lastEventId: 'x' })
+  await refused.until(() => refused.subscription.state === 'closed')
+  t.match(refused.errors, [{ status: 400, willRetry: false }])
+  t.equal(other.subscription.state, 'open')
+})
+
 t.test('when the leader leaves, another tab leads, and nothing is lost or repeated', async t => {
   provideLocks(t)
   const service = await TestService.start(t)

@@ -5,6 +5,7 @@ import { Leader } from './leader.ts'
 import { LeaderWatch } from './leader-watch.ts'
 import { Member } from './member.ts'
 import { isTabMessage } from './protocol.ts'
+import { startOf } from './start.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 
 /** How long a new leader waits for members that exist but do not answer, such as frozen tabs. */
@@ -16,15 +17,19 @@ const ANSWER_MS = 1_000
  * for whatever reason.
  */
 export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
-  return (request, sink, signal) => new Promise(resolve => {
-    void Member.create(crypto.randomUUID(), request, sink, resolve).then(member => {
-      const link = new TabLink(nameOf(request), member, options, transport)
-      const end = (): void => { link.close(); resolve({ kind: 'ended' }) }
-      if (signal.aborted) return end()
-      signal.addEventListener('abort', end, { once: true })
-      link.start()
+  return async (request, sink, signal) => {
+    const start = await startOf(request, options, transport, sink, signal)
+    if (start.kind !== 'start') return start
+    return await new Promise(resolve => {
+      void Member.create(crypto.randomUUID(), request, start, sink, resolve).then(member => {
+        const link = new TabLink(nameOf(request), member, options, transport)
+        const end = (): void => { link.close(); resolve({ kind: 'ended' }) }
+        if (signal.aborted) return end()
+        signal.addEventListener('abort', end, { once: true })
+        link.start()
+      })
     })
-  })
+  }
 }
 
 /** Subscriptions to the same URL with the same cookies share a connection, whatever their topics. */

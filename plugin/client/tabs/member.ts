@@ -5,6 +5,7 @@ import type { ConnectionRequest, ConnectionSink, Outcome } from '../connection/t
 import { compare, formatCursor, parseId, readPositions } from './position.ts'
 import type { Position } from './position.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
+import type { Start } from './start.ts'
 
 /** One subscription of one tab: picks from the leader's stream what belongs to it, and delivers each event once. */
 export class Member {
@@ -15,6 +16,8 @@ export class Member {
   readonly #finish: (outcome: Outcome) => void
   readonly #tags: ReadonlyMap<string, string>
   readonly #positions: Map<string, Position>
+  /** What is missing before the positions, until it is reported. */
+  readonly #gaps: GapDetail[]
   /** Topics whose end the leader has reported, without an event or a gap since then. */
   readonly #ended = new Set<string>()
   /** True once the leader has answered: its earlier messages were for others. */
@@ -23,7 +26,8 @@ export class Member {
   private constructor (
     id: string,
     topics: readonly string[],
-    { url, cursor }: ConnectionRequest,
+    { url }: ConnectionRequest,
+    { cursor, gaps }: Start,
     tags: ReadonlyMap<string, string>,
     sink: ConnectionSink,
     finish: (outcome: Outcome) => void
@@ -35,17 +39,19 @@ export class Member {
     this.#finish = finish
     this.#tags = tags
     this.#positions = readPositions(cursor, topics, tags)
+    this.#gaps = [...gaps]
   }
 
   static async create (
     id: string,
     request: ConnectionRequest,
+    start: Start,
     sink: ConnectionSink,
     finish: (outcome: Outcome) => void
   ): Promise<Member> {
     const topics = request.url.searchParams.getAll('topic').sort()
     const tags = await Promise.all(topics.map(async topic => [topic, await tagOf(topic) ?? ''] as const))
-    return new Member(id, topics, request, new Map(tags), sink, finish)
+    return new Member(id, topics, request, start, new Map(tags), sink, finish)
   }
 
   /** What the leader needs to know about this member. */
@@ -92,7 +98,10 @@ export class Member {
     this.#isJoined = true
     this.#ended.clear()
     this.#sink.open()
-    this.#pass(IN_BAND.open, {})
+    // As on the wire: only the last gap has the cursor, so that none is lost if the connection ends between them.
+    const gaps = this.#gaps.splice(0)
+    this.#pass(IN_BAND.open, {}, gaps.length === 0)
+    gaps.forEach((gap, at) => this.#pass(IN_BAND.gap, gap, at === gaps.length - 1))
   }
 
   #publish ({ event, position }: LeaderMessage & { kind: 'published' }): void {
@@ -115,15 +124,22 @@ export class Member {
     const last = this.#positions.get(topic)
     const next = resumedAt === null ? undefined : parseId(resumedAt)
     const begin = after === null ? undefined : parseId(after)
-    if (last && next && (compare(last, next) >= 0 || last.n + 1 === next.n)) return
-    if (last && begin && !next && compare(last, begin) > 0) return
-    const isOurs = !last || !begin || compare(last, begin) === 0
+    const isOfOurPosition = last && begin && compare(last, begin) === 0
+    if (isOfOurPosition) this.#moveBefore(topic, next)
+    else if (last && next && (compare(last, next) >= 0 || last.n + 1 === next.n)) return
+    else if (last && begin && !next && compare(last, begin) > 0) return
     const { missed, ...rest } = detail
-    this.#pass(IN_BAND.gap, isOurs ? detail : rest)
+    this.#pass(IN_BAND.gap, isOfOurPosition || !last || !begin ? detail : rest)
   }
 
-  #pass (event: string, data: object): void {
-    this.#sink.message({ id: this.#cursor, event, data: JSON.stringify(data) })
+  /** A position that the server does not know may be after the events to come, which would all be dropped. */
+  #moveBefore (topic: string, next: Position | undefined): void {
+    const last = this.#positions.get(topic)
+    if (last && next && compare(last, next) >= 0) this.#positions.set(topic, { ms: next.ms, n: next.n - 1 })
+  }
+
+  #pass (event: string, data: object, hasCursor = true): void {
+    this.#sink.message({ id: hasCursor ? this.#cursor : undefined, event, data: JSON.stringify(data) })
   }
 
   #fail ({ detail, members }: LeaderMessage & { kind: 'failed' }): void {

@@ -40,6 +40,9 @@ export function readPositions (
   }))
 }
 
+/** True for a part of a cursor of several topics. */
+export function isPosition (part: string): boolean { return PART.test(part) }
+
 /** Empty for anything that is not a part of a cursor. */
 function parsePart (part: string): ReadonlyArray<readonly [tag: string, position: Position]> {
   const [, tag, ms = '', n = ''] = PART.exec(part) ?? []

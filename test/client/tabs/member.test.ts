@@ -26,9 +26,9 @@ async function join (
   const url = new URL('http://x.test/events')
   for (const topic of topics) url.searchParams.append('topic', topic)
   if (topics.length > 1) url.searchParams.set('envelope', 'true')
-  const member = await Member.create('me', {
-    url, cursor, token: undefined, tokenParameter: undefined, headers: {}, withCredentials: false
-  }, sink, outcome => outcomes.push(outcome))
+  const request = { url, cursor, token: undefined, tokenParameter: undefined, headers: {}, withCredentials: false }
+  const start = { kind: 'start', cursor, gaps: [] } as const
+  const member = await Member.create('me', request, start, sink, outcome => outcomes.push(outcome))
   return { member, messages, calls, outcomes }
 }
 
@@ -66,6 +66,7 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
   const { missed, ...uncounted } = gap
   const unread = { ...gap, after: null }
   const empty = { ...gap, resumedAt: null }
+  const fromStart = { topic: 'a', reason: 'expired', after: '0-0', resumedAt: '7-1' } as const
   const cases: [string, string, GapDetail, GapDetail | undefined][] = [
     ['the one whose gap it is', '1-2', gap, gap],
     ['behind it by less', '1-4', gap, uncounted],
@@ -75,6 +76,7 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
     ['a cursor that could not be read', '1-2', unread, unread],
     ['nothing is left, and it was there', '1-2', empty, empty],
     ['nothing is left, and it had more', '1-3', empty, undefined],
+    ['a topic that expired, before its first event', '0-0', fromStart, fromStart],
     ['of another topic', '1-2', { ...gap, topic: 'z' }, undefined]
   ]
   t.equal(missed, 3)
@@ -84,6 +86,17 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
     member.receive({ kind: 'gap', detail })
     t.same(messages.slice(1).map(({ data }) => JSON.parse(data) as unknown), expected ? [expected] : [], name)
   }
+})
+
+// Regression: every event was dropped without a word, until ids had passed the cursor.
+t.test('after a gap because the server does not know its cursor, a member receives what the server sends', async t => {
+  const { member, messages } = await join(['a'], '9-9')
+  member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
+  member.receive({ kind: 'gap', detail: { topic: 'a', reason: 'unknown', after: '9-9', resumedAt: '1-1' } })
+  for (const id of ['1-1', '1-2']) member.receive(published('a', id))
+  t.same(messages.map(({ event, id }) => [event, id]), [
+    ['stream.open', '9-9'], ['stream.gap', '1-0'], ['message', '1-1'], ['message', '1-2']
+  ])
 })
 
 t.test('ends and failures of other members are ignored', async t => {

@@ -1,0 +1,62 @@
+import { IN_BAND } from '../../common/in-band.ts'
+import { Connector } from '../connection/connector.ts'
+import type { ConnectionRequest, ConnectionSink, Outcome, Transport } from '../connection/transport.ts'
+import type { GapDetail } from '../events.ts'
+import type { SubscribeOptions } from '../options.ts'
+import { isPosition, parseId } from './position.ts'
+
+/** The parameters of a URL that set where a client without a cursor starts. */
+const START_PARAMETERS = ['last', 'since', 'starting_after', 'lastEventId']
+
+/** Where a member starts: the position of each topic, and what is missing before it. */
+export interface Start { readonly kind: 'start', readonly cursor: string, readonly gaps: readonly GapDetail[] }
+
+/**
+ * Where the member of this request starts. Usually its cursor shows that, or it starts now. If only the server knows,
+ * this asks it: opens a stream, and closes it when the server has sent its first cursor.
+ */
+export async function startOf (
+  request: ConnectionRequest,
+  options: SubscribeOptions<never>,
+  transport: Transport,
+  sink: ConnectionSink,
+  signal: AbortSignal
+): Promise<Start | Outcome> {
+  const { cursor, url: { searchParams } } = request
+  const topics = searchParams.getAll('topic')
+  const isClear = cursor === ''
+    ? !START_PARAMETERS.some(name => searchParams.has(name))
+    : parseId(cursor) ? topics.length === 1 : cursor.split(',').every(isPosition)
+  return isClear ? { kind: 'start', cursor, gaps: [] } : await ask(topics, cursor, options, transport, sink, signal)
+}
+
+function ask (
+  topics: readonly string[],
+  cursor: string,
+  options: SubscribeOptions<never>,
+  transport: Transport,
+  sink: ConnectionSink,
+  signal: AbortSignal
+): Promise<Start | Outcome> {
+  return new Promise(resolve => {
+    const gaps: GapDetail[] = []
+    const settle = (result: Start | Outcome): void => { resolve(result); connector.close() }
+    const connector = new Connector({ ...options, topics, envelope: true }, transport, cursor, {
+      opened: () => { gaps.length = 0 },
+      gap: detail => { gaps.push(detail) },
+      moved: first => settle({ kind: 'start', cursor: first, gaps }),
+      ended: ({ topic }) => { if (topic === undefined) settle({ kind: 'rejected', status: 204, message: '' }) },
+      failed: ({ cause, ...detail }) => {
+        const { willRetry, status = 0, message } = detail
+        if (!willRetry) settle({ kind: 'rejected', status, message })
+        else sink.message({ id: undefined, event: IN_BAND.error, data: JSON.stringify(detail) })
+      },
+      // Without a cursor there is nothing to start from.
+      published: () => {},
+      expiring: () => {},
+      changed: state => { if (state === 'closed') resolve({ kind: 'ended' }) },
+      ready: () => undefined
+    })
+    signal.addEventListener('abort', () => settle({ kind: 'ended' }), { once: true })
+  })
+}
