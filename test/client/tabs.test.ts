@@ -240,6 +240,29 @@ t.test('a tab whose topics are forbidden ends alone', async t => {
   t.match(alone.errors.at(-1), { status: 401, willRetry: false })
 })
 
+// Regression: tabs that had joined since the stream was opened, or at the same time, ended with it.
+t.test('a tab whose topics are forbidden ends alone, whoever joined before it or with it', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t, { JWT_SECRET: SECRET })
+  const token = await sign({ topics: { subscribe: ['a', 'b'] } })
+  const options = { url: `${service.origin}/events`, getToken: () => token }
+  const open = (topics: string[]): Tab => new Tab(t, { ...options, topics })
+  const [bad, ...good] = [['secret'], ['a'], ['a', 'b'], ['b']].map(open)
+  await bad!.until(() => bad!.subscription.state === 'closed')
+  await Promise.all(good.map(tab => tab.ready))
+  const another = open(['a'])
+  await another.ready
+  const late = open(['b', 'secret'])
+  await late.until(() => late.subscription.state === 'closed')
+  const tabs = [...good, another]
+  t.same(tabs.map(tab => tab.errors.filter(({ willRetry }) => !willRetry)), tabs.map(() => []))
+  for (const topic of ['a', 'b']) {
+    await service.publish(topic, topic, { type: 'text/plain', headers: bearer(await sign()) })
+  }
+  await Promise.all(tabs.map(tab => tab.until(() => tab.events.length === tab.subscription.topics.length)))
+  t.equal(await streams(service), 1)
+})
+
 // Regression: the leader attributed the 401 to the newest tabs, of which there were none, and reconnected without a
 // pause, indefinitely.
 t.test('when the session has ended, all tabs end, after one more request each', async t => {

@@ -19,8 +19,10 @@ export class Leader {
   readonly #transport: Transport
   readonly #send: (message: LeaderMessage) => void
   readonly #members = new Map<string, readonly string[]>()
-  /** Members that joined since the stream was last open: if the server rejects the stream, they are the cause. */
-  readonly #unproven = new Set<string>()
+  /** Members that joined since the stream was last open: if the server rejects the stream, one of them is the cause. */
+  readonly #unproven = new Map<string, Join>()
+  /** Members that were rejected together with another one: they are admitted one at a time. */
+  #waiting: Join[] = []
   /** The position of the stream in each topic. */
   readonly #positions = new Map<string, Position>()
   readonly #tags = new Map<string, string>()
@@ -45,8 +47,12 @@ export class Leader {
 
   /** The topics of the member stay until the stream starts again for another reason. */
   leave (member: string): void {
-    this.#members.delete(member)
-    this.#unproven.delete(member)
+    // In order: it may have left before it was admitted.
+    this.#changing = this.#changing.then(() => {
+      this.#members.delete(member)
+      this.#unproven.delete(member)
+      this.#waiting = this.#waiting.filter(join => join.member !== member)
+    })
   }
 
   stop (): void {
@@ -55,9 +61,9 @@ export class Leader {
   }
 
   #admit (joins: readonly Join[]): void {
-    for (const { member, topics } of joins) {
-      this.#members.set(member, topics)
-      this.#unproven.add(member)
+    for (const join of joins) {
+      this.#members.set(join.member, join.topics)
+      this.#unproven.set(join.member, join)
     }
     const isMore = joins.map(join => this.#wantsMore(join)).includes(true)
     if (isMore) this.#restart()
@@ -74,7 +80,7 @@ export class Leader {
    * if a topic has ended: only a new stream shows whether it was deleted, and thereby reopened, since then.
    */
   #wantsMore ({ topics, positions }: Join): boolean {
-    let isMore = this.#connector?.hasFinished(topics) === true
+    let isMore = this.#connector?.state === 'closed' || this.#connector?.hasFinished(topics) === true
     for (const topic of topics) {
       const wanted = positions.get(topic)
       const position = this.#positions.get(topic)
@@ -111,7 +117,10 @@ export class Leader {
       },
       moved: () => this.#learnPositions(),
       published: event => this.#publish(event),
-      gap: detail => send({ kind: 'gap', detail }),
+      gap: detail => {
+        this.#learnPositions()
+        send({ kind: 'gap', detail, positions: this.#positions })
+      },
       ended: ({ topic, reason }) =>
         send(
           topic === undefined
@@ -125,24 +134,45 @@ export class Leader {
     }
   }
 
+  /** The stream contains what these members want. */
   #opened (members: readonly string[]): void {
+    // Unless a stream with others is about to be opened.
+    if (this.#unproven.size === members.length) this.#unproven.clear()
     this.#send({ kind: 'open', positions: this.#positions, members })
+    this.#admitNext()
   }
 
-  /**
-   * If a stream was rejected because of the newest members, it continues without them. `cause` is not sent, because it
-   * may be impossible to clone.
-   */
+  #admitNext (): void {
+    const next = this.#waiting.shift()
+    if (next) this.join(next)
+  }
+
+  /** `cause` is not sent, because it may be impossible to clone. */
   #fail ({ cause, ...detail }: ErrorDetail): void {
-    const newest = this.#unproven.size
-    const isOfNewest = !detail.willRetry && newest > 0 && newest < this.#members.size
-    if (!isOfNewest) return this.#send({ kind: 'failed', detail })
-    const members = [...this.#unproven]
+    if (detail.willRetry) return this.#send({ kind: 'failed', detail })
+    const isOfAll = this.#unproven.size === 0 || this.#members.size + this.#waiting.length === 1
+    // Only to those: a tab that is about to join has not been rejected.
+    if (isOfAll) return this.#send({ kind: 'failed', detail, members: [...this.#members.keys()] })
+    const [newest, ...others] = [...this.#unproven.values()]
+    for (const { member } of others) this.#members.delete(member)
+    this.#waiting.push(...others)
     this.#unproven.clear()
-    for (const member of members) this.#members.delete(member)
-    this.#send({ kind: 'failed', detail, members })
+    if (others.length > 0) this.#unproven.set(newest!.member, newest!)
+    else this.#reject(newest!, detail)
     // Runs later, because the connector closes after this call.
-    this.#changing = this.#changing.then(() => { if (!this.#isStopped) this.#restart() })
+    this.#changing = this.#changing.then(() => this.#continue())
+  }
+
+  /** The stream was rejected because of this member. */
+  #reject ({ member }: Join, detail: Omit<ErrorDetail, 'cause'>): void {
+    this.#members.delete(member)
+    this.#send({ kind: 'failed', detail, members: [member] })
+  }
+
+  #continue (): void {
+    if (this.#isStopped) return
+    if (this.#members.size > 0) this.#restart()
+    else this.#admitNext()
   }
 
   #publish (event: Published): void {

@@ -75,7 +75,7 @@ export class Member {
   #follow (message: Exclude<LeaderMessage, { kind: 'open' | 'failed' | 'finished' | 'alive' }>): void {
     if (message.kind === 'interrupted') this.#sink.interrupted()
     else if (message.kind === 'published') this.#publish(message)
-    else if (message.kind === 'gap') this.#gap(message.detail)
+    else if (message.kind === 'gap') this.#gap(message)
     else if (message.kind === 'expiring') this.#pass(IN_BAND.expiring, message.detail)
     else if (this.topics.includes(message.topic)) this.#endTopic(message)
   }
@@ -89,12 +89,7 @@ export class Member {
 
   #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
     if (!members.includes(this.id)) return
-    // A stream that starts with gaps has no positions yet. Our own are never moved: events that we have not seen are
-    // still to come.
-    for (const topic of this.topics) {
-      const position = positions.get(topic)
-      if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
-    }
+    this.#adopt(positions)
     this.#isJoined = true
     this.#ended.clear()
     this.#sink.open()
@@ -102,6 +97,14 @@ export class Member {
     const gaps = this.#gaps.splice(0)
     this.#pass(IN_BAND.open, {}, gaps.length === 0)
     gaps.forEach((gap, at) => this.#pass(IN_BAND.gap, gap, at === gaps.length - 1))
+  }
+
+  /** Our own positions are never moved: events that we have not seen are still to come. */
+  #adopt (positions: ReadonlyMap<string, Position> = new Map()): void {
+    for (const topic of this.topics) {
+      const position = positions.get(topic)
+      if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
+    }
   }
 
   #publish ({ event, position }: LeaderMessage & { kind: 'published' }): void {
@@ -117,8 +120,9 @@ export class Member {
   }
 
   /** A gap before events of another member need not be a gap for this one. */
-  #gap (detail: GapDetail): void {
+  #gap ({ detail, positions }: LeaderMessage & { kind: 'gap' }): void {
     const { topic, after, resumedAt } = detail
+    this.#adopt(positions)
     if (!this.topics.includes(topic)) return
     this.#ended.delete(topic)
     const last = this.#positions.get(topic)

@@ -24,7 +24,8 @@ export type LeaderMessage =
   | { readonly kind: 'open', readonly positions: ReadonlyMap<string, Position>, readonly members: readonly string[] }
   | { readonly kind: 'interrupted' }
   | { readonly kind: 'published', readonly event: Published, readonly position: Position | undefined }
-  | { readonly kind: 'gap', readonly detail: GapDetail }
+  /** A stream that starts with gaps has positions only after the last one. */
+  | { readonly kind: 'gap', readonly detail: GapDetail, readonly positions?: ReadonlyMap<string, Position> }
   | { readonly kind: 'end', readonly topic: string, readonly reason: string }
   /** The server responded with 204: nothing remains for these members. */
   | { readonly kind: 'finished', readonly members: readonly string[] }
@@ -56,7 +57,7 @@ const CHECKS: ReadonlyMap<unknown, (message: Fields) => boolean> = new Map([
   ['open', ({ positions, members }) => arePositions(positions) && isTexts(members)],
   ['interrupted', () => true],
   ['published', ({ event, position }) => isPublished(event) && (position === undefined || isPosition(position))],
-  ['gap', ({ detail }) => isGap(detail)],
+  ['gap', ({ detail, positions }) => isGap(detail) && (positions === undefined || arePositions(positions))],
   ['end', ({ topic, reason }) => isText(topic) && isText(reason)],
   ['finished', ({ members }) => isTexts(members)],
   ['expiring', ({ detail }) => isFields(detail)],

@@ -99,6 +99,19 @@ t.test('after a gap because the server does not know its cursor, a member receiv
   ])
 })
 
+// Regression: under the next leader the topic started again, without the events in between.
+t.test('a topic without a position takes it from the last gap of a stream that starts with gaps', async t => {
+  const { member, messages } = await join(['a', 'b'], '')
+  member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
+  member.receive({
+    kind: 'gap',
+    detail: { topic: 'z', reason: 'trimmed', after: '1-1', resumedAt: '1-4' },
+    positions: new Map([['b', at('1-5')]])
+  })
+  t.equal(messages.length, 1, 'the gap itself is of another topic')
+  t.same(member.join, { kind: 'join', member: 'me', topics: ['a', 'b'], positions: new Map([['b', at('1-5')]]) })
+})
+
 t.test('ends and failures of other members are ignored', async t => {
   const { member, messages, outcomes, calls } = await join(['a'])
   member.receive(open)

@@ -1,0 +1,38 @@
+import t from 'tap'
+import { Leader } from '../../../plugin/client/tabs/leader.ts'
+import type { Transport } from '../../../plugin/client/connection/transport.ts'
+
+/** A transport whose streams open and stay silent, with the topics of each request. */
+function silentTransport (): { transport: Transport, requested: string[][] } {
+  const requested: string[][] = []
+  const transport: Transport = ({ url }, sink, signal) => {
+    requested.push(url.searchParams.getAll('topic'))
+    sink.open()
+    sink.message({ id: '1-0', event: 'stream.open', data: '' })
+    return new Promise(resolve => {
+      signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+    })
+  }
+  return { transport, requested }
+}
+
+// Regression: its topics stayed in the stream as long as the leader.
+t.test('a member that leaves while it is admitted is gone', async t => {
+  const { transport, requested } = silentTransport()
+  let opened = (_members: readonly string[]): void => {}
+  const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+    if (message.kind === 'open') opened(message.members)
+  })
+  t.teardown(() => leader.stop())
+  const join = (member: string, topic: string): void => {
+    leader.join({ kind: 'join', member, topics: [topic], positions: new Map() })
+  }
+  join('one', 'a')
+  leader.leave('one')
+  const members = await new Promise<readonly string[]>(resolve => {
+    opened = names => { if (names.includes('two')) resolve(names) }
+    join('two', 'b')
+  })
+  t.same(members, ['two'])
+  t.same(requested.at(-1), ['b'])
+})
