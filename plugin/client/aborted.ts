@@ -1,3 +1,6 @@
+/** Why the client itself aborted an attempt to connect. */
+export type Interruption = 'again' | 'stalled' | 'asleep' | 'closed'
+
 /** Resolves to undefined when the signal aborts; never rejects. */
 export function aborted (signal: AbortSignal): Promise<undefined> {
   return new Promise(resolve => signal.addEventListener('abort', () => resolve(undefined), { once: true }))

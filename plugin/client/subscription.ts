@@ -62,7 +62,8 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
       this.#listener()
     )
     if (signal?.aborted) this.close()
-    else signal?.addEventListener('abort', () => this.close(), { once: true })
+    // Only until it is closed: a signal may live as long as the page, and would keep it in memory.
+    else signal?.addEventListener('abort', () => this.close(), { signal: this.#connector.signal })
   }
 
   get state (): SubscriptionState { return this.#connector.state }

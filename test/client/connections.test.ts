@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t from 'tap'
 import type { Test } from 'tap'
 import { subscribe, SubscriptionError } from '../../plugin/client/index.ts'
@@ -183,6 +184,39 @@ t.test('a token is requested once, again when it is rejected, and not a third ti
     [1, 1, 1, 2, 2, 3].map(number => `Bearer token-${number}`)
   )
   t.same(errors.map(({ willRetry }) => willRetry), [true, true, false])
+})
+
+// Regression: the subscription ended, although it had another token to get.
+t.test('a token that expires while the server is unavailable is replaced too', async t => {
+  let count = 0
+  const getToken = (): string => `token-${++count}`
+  const server = await ScriptedServer.start(t, status(401), status(503), status(401), ending('data: a\n\n'))
+  t.same(await take(start(t, server, { getToken }), 1), ['a'])
+  t.same(server.requests.map(({ headers }) => headers.authorization?.slice(-1)), ['1', '2', '2', '3'])
+})
+
+// Regression: the envelope was the data, and an event of another topic had the name of the added one.
+t.test('topics in the query of the URL are topics like the others', async t => {
+  const inside = (topic: string): string => JSON.stringify({ topic, id: '1-1', event: 'message', data: topic })
+  const server = await ScriptedServer.start(t, streaming(
+    `id: v\ndata: ${inside('a')}\n\nid: w\ndata: ${inside('b')}\n\nid: x\ndata: ${inside('c')}\n\n`
+  ))
+  const items: StreamItem[] = []
+  for await (const item of start(t, server, { url: `${server.url}?topic=b&topic=a`, topics: ['c'] })) {
+    if (items.push(item) === 3) break
+  }
+  t.match(items, ['a', 'b', 'c'].map(topic => ({ topic, data: topic })))
+  t.equal(server.requests[0]!.url, '/events?topic=a&topic=b&topic=c&envelope=true')
+})
+
+// Regression: a signal that lives longer kept every closed subscription in memory.
+t.test('a closed subscription does not listen to its signal', async t => {
+  const { signal } = new AbortController()
+  const server = await ScriptedServer.start(t, streaming(''))
+  const subscription = start(t, server, { signal })
+  t.equal(getEventListeners(signal, 'abort').length, 1)
+  subscription.close()
+  t.equal(getEventListeners(signal, 'abort').length, 0)
 })
 
 t.test('a token for the query is used for one connection', async t => {

@@ -1,5 +1,6 @@
 import { IN_BAND } from '../../common/in-band.ts'
 import { aborted, guardWith } from '../aborted.ts'
+import type { Interruption } from '../aborted.ts'
 import { Backoff } from './backoff.ts'
 import type { ConnectorListener } from './connector-listener.ts'
 import { positionOf, tagOf } from '../cursor.ts'
@@ -10,12 +11,9 @@ import type { SubscribeOptions } from '../options.ts'
 import { watchPage } from '../page-signals.ts'
 import { Pause } from '../pause.ts'
 import { StallWatch } from './stall-watch.ts'
-import { streamUrl } from './stream-url.ts'
+import { allTopics, streamUrl } from './stream-url.ts'
 import { TokenKeeper } from './token.ts'
 import type { ConnectionRequest, ConnectionSink, Outcome, Transport, WireMessage } from './transport.ts'
-
-/** Why the client itself aborted an attempt. */
-type Interruption = 'again' | 'stalled' | 'asleep' | 'closed'
 
 /**
  * Keeps one stream open: connects, decides what its end means, waits, and connects again with the cursor. There is one
@@ -49,7 +47,7 @@ export class Connector {
     this.#options = options
     this.#listener = listener
     this.#transport = transport
-    this.#topics = [...new Set(options.topics)].sort()
+    this.#topics = allTopics(options.url, options.topics)
     this.#cursor = cursor
     this.#backoff = new Backoff(options.backoff)
     this.#stall = new StallWatch(() => this.#interrupt('stalled'), options.stallTimeoutMs)
@@ -64,6 +62,8 @@ export class Connector {
 
   get cursor (): string { return this.#cursor }
   get topics (): readonly string[] { return this.#topics }
+  /** Aborted when the connector is closed. */
+  get signal (): AbortSignal { return this.#lifetime.signal }
   get state (): SubscriptionState { return this.#state }
   /** True if the current stream has reported the end of one of these topics. */
   hasFinished (topics: readonly string[]): boolean { return topics.some(topic => this.#finished.has(topic)) }
@@ -83,7 +83,7 @@ export class Connector {
 
   /** Changes the topics. Existing topics keep their positions; a new one starts now. */
   setTopics (topics: readonly string[]): void {
-    const after = [...new Set(topics)].sort()
+    const after = allTopics(this.#options.url, topics)
     this.#changing = this.#changing.then(async () => {
       const before = this.#topics
       if (before.join() === after.join()) return
@@ -178,16 +178,12 @@ export class Connector {
 
   #receive (message: WireMessage): void {
     if (message.id !== undefined) this.#cursor = message.id
-    if (!this.#isAnnounced) this.#announce()
+    // The first message: `stream.open`, or whatever a server sends that does not support it.
+    if (!this.#isAnnounced) this.#listener.opened()
+    this.#isAnnounced = true
     if (message.event.startsWith('stream.')) this.#control(message.event, message.data)
     else this.#publish(publishedOf(message, this.#cursor, this.#topics, this.#isEnveloped))
     if (message.id !== undefined) this.#listener.moved(this.#cursor)
-  }
-
-  /** Called with the first message: `stream.open`, or whatever a server sends that does not support it. */
-  #announce (): void {
-    this.#isAnnounced = true
-    this.#listener.opened()
   }
 
   #control (event: string, data: string): void {
@@ -213,9 +209,8 @@ export class Connector {
   }
 
   /**
-   * True if the server has ended all topics. It then ends the stream as well, unless one of them has been deleted in
-   * the meantime, and thereby reopened: only the end of the stream shows that nothing will follow. An EventSource
-   * cannot tell that end from a broken connection, and closes in both cases.
+   * True if the server has ended all topics. Only the end of the stream then shows that none was reopened. An
+   * EventSource cannot tell it from a broken connection, and closes in both cases.
    */
   get #isFinished (): boolean {
     return this.#topics.length > 0 && this.#topics.every(topic => this.#finished.has(topic))

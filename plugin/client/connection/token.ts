@@ -14,6 +14,8 @@ export class TokenKeeper {
   /** The token for a connection; undefined without `getToken`. Rejects if `getToken` does. */
   async forConnection (): Promise<string | undefined> {
     if (this.#token === undefined) await this.renew()
+    // Kept since an earlier attempt, which failed for another reason: it may have expired.
+    else this.#isFresh = false
     const token = this.#token
     if (this.#isForOneConnection) this.#token = undefined
     return token
@@ -32,8 +34,7 @@ export class TokenKeeper {
   }
 
   /**
-   * The server responded with 401. Returns true if the next connection will have another token; only once until a token
-   * is accepted.
+   * The server responded with 401. Returns true if the next connection will have another token; only once in a row.
    */
   rejected (): boolean {
     if (!this.#getToken || this.#isFresh) return false
