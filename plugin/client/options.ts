@@ -87,16 +87,21 @@ export const OPTION_NAMES: readonly string[] = /* @__PURE__ */ Object.keys(TYPES
 export function checkOptions (options: SubscribeOptions<never>): void {
   for (const [name, value] of Object.entries(options)) {
     const types = (TYPES as Record<string, string | undefined>)[name]
-    if (types === undefined) throw new TypeError(`subscribe: unknown option "${name}"`)
+    if (types === undefined) throw unknownOption(name)
     if (value !== undefined) check(name, value, types.includes(typeof value) && value !== null, `of type ${types}`)
   }
   check('url', options.url, options.url !== undefined, 'a URL')
   checkTopics(options.topics ?? [])
   checkMs('stallTimeoutMs', options.stallTimeoutMs)
   for (const [name, ms] of Object.entries(options.backoff ?? {})) {
-    if (name !== 'initialMs' && name !== 'maxMs') throw new TypeError(`subscribe: unknown option "backoff.${name}"`)
-    checkMs(`backoff.${name}`, ms)
+    const path = `backoff.${name}`
+    if (name !== 'initialMs' && name !== 'maxMs') throw unknownOption(path)
+    checkMs(path, ms)
   }
+}
+
+function unknownOption (name: string): TypeError {
+  return new TypeError(`subscribe: unknown option "${name}"`)
 }
 
 function checkMs (name: string, ms: unknown = 0): void {

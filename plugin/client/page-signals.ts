@@ -15,25 +15,9 @@ export function watchPage (listener: PageListener, signal: AbortSignal): void {
   const { addEventListener, document } = browser
   const isPersisted = (event: Event): boolean => (event as Event & { persisted?: boolean }).persisted === true
   addEventListener?.('online', () => listener.wake(), { signal })
-  addEventListener?.(
-    'pagehide',
-    event => {
-      if (isPersisted(event)) listener.sleep()
-    },
-    { signal }
-  )
-  addEventListener?.(
-    'pageshow',
-    event => {
-      if (isPersisted(event)) listener.resume()
-    },
-    { signal }
-  )
+  addEventListener?.('pagehide', event => { if (isPersisted(event)) listener.sleep() }, { signal })
+  addEventListener?.('pageshow', event => { if (isPersisted(event)) listener.resume() }, { signal })
   document?.addEventListener(
-    'visibilitychange',
-    () => {
-      if (document.visibilityState === 'visible') listener.wake()
-    },
-    { signal }
+    'visibilitychange', () => { if (document.visibilityState === 'visible') listener.wake() }, { signal }
   )
 }

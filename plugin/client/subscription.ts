@@ -34,6 +34,16 @@ export class SubscriptionError extends Error {
   }
 }
 
+/** The methods of EventTarget, with the types of the events. */
+export interface Subscription<Events extends EventMap> {
+  addEventListener<Name extends string> (
+    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'addEventListener'>
+  ): void
+  removeEventListener<Name extends string> (
+    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'removeEventListener'>
+  ): void
+}
+
 /**
  * One subscription to topics, over any number of successive connections. Events are dispatched under their names, as by
  * EventSource, and `for await` yields all of them. It ends with `close()`, when all topics have ended, or with an error
@@ -102,18 +112,6 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
     return queue
   }
 
-  override addEventListener<Name extends string> (
-    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'addEventListener'>
-  ): void {
-    super.addEventListener(type, listener as Parameters<EventTarget['addEventListener']>[1], options)
-  }
-
-  override removeEventListener<Name extends string> (
-    type: Name, listener: Listener<Events, Name> | null, options?: ListenerOptions<'removeEventListener'>
-  ): void {
-    super.removeEventListener(type, listener as Parameters<EventTarget['addEventListener']>[1], options)
-  }
-
   #setTopics (topics: readonly string[]): void {
     checkTopics(topics)
     this.#topics = [...new Set(topics)]
@@ -163,9 +161,9 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
   }
 
   /** Settles when each loop has caught up. */
-  #ready (): Promise<void> | undefined {
+  #ready (): Promise<unknown> | undefined {
     const slow = [...this.#queues].filter(queue => !queue.hasRoom)
-    return slow.length === 0 ? undefined : Promise.all(slow.map(queue => queue.ready())).then(() => {})
+    return slow[0] && Promise.all(slow.map(queue => queue.ready()))
   }
 
   #control (type: keyof ControlEvents, detail: unknown): void {

@@ -12,5 +12,5 @@ export interface ConnectorListener {
   failed (detail: ErrorDetail): void
   changed (state: SubscriptionState, retryInMs?: number): void
   /** Settles when more events can be accepted; undefined if they can be accepted now. */
-  ready (): Promise<void> | undefined
+  ready (): Promise<unknown> | undefined
 }

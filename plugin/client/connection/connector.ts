@@ -286,8 +286,7 @@ export class Connector {
   }
 
   #change (state: SubscriptionState, retryInMs?: number): void {
-    if (this.#state === state && state !== 'waiting') return
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || (this.#state === state && state !== 'waiting')) return
     this.#state = state
     this.#listener.changed(state, retryInMs)
   }

@@ -77,34 +77,20 @@ async function wrongType (response: Response, type: string): Promise<Outcome> {
 async function rejection (response: Response): Promise<Outcome> {
   const { status, statusText } = response
   const text = await beginningOf(response).catch(() => '')
-  const retryAfterMs = retryAfter(response.headers.get('retry-after'))
   const message = `${status} ${messageOf(text) ?? statusText}`.trim()
-  return { kind: 'rejected', status, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }
+  return { kind: 'rejected', status, message, retryAfterMs: retryAfter(response.headers.get('retry-after')) }
 }
 
 /** The text of a body, or only its beginning if it is too long for a message: an endless one would fill the memory. */
 async function beginningOf ({ body }: Response): Promise<string> {
+  const reader = body?.getReader()
   const decoder = new TextDecoder()
   let text = ''
-  for await (const chunk of chunksOf(body)) {
-    text += decoder.decode(chunk, { stream: true })
-    if (text.length > MAX_ERROR_LENGTH) break
+  for (let bytes; text.length <= MAX_ERROR_LENGTH && (bytes = (await reader?.read())?.value) !== undefined;) {
+    text += decoder.decode(bytes, { stream: true })
   }
+  reader?.cancel().catch(() => {})
   return text
-}
-
-/** Leaving the loop cancels the body. Not every browser can iterate over one directly. */
-async function * chunksOf (body: Response['body']): AsyncGenerator<Uint8Array> {
-  const reader = body?.getReader()
-  try {
-    for (;;) {
-      const chunk = await reader?.read()
-      if (chunk?.value === undefined) return
-      yield chunk.value
-    }
-  } finally {
-    reader?.cancel().catch(() => {})
-  }
 }
 
 /** The `message` of a JSON error response, as Fastify writes it. */

@@ -29,7 +29,7 @@ export interface ConnectionSink {
   /** There was a comment among them. */
   comment (): void
   /** Settles when more can be accepted; a transport that can stop reading waits for it after each chunk. */
-  ready (): Promise<void> | undefined
+  ready (): Promise<unknown> | undefined
 }
 
 /** How an attempt ended. */
@@ -39,7 +39,12 @@ export type Outcome =
   /** There was no response. */
   | { readonly kind: 'unreachable', readonly cause: unknown }
   /** The response was not a stream. `message` is for users. */
-  | { readonly kind: 'rejected', readonly status: number, readonly message: string, readonly retryAfterMs?: number }
+  | {
+    readonly kind: 'rejected'
+    readonly status: number
+    readonly message: string
+    readonly retryAfterMs?: number | undefined
+  }
 
 /** Connects once. Settles when the connection is over, and soon after an abort, with any outcome; never rejects. */
 export interface Transport {
