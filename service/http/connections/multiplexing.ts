@@ -10,8 +10,9 @@ export type Http2Request = IncomingMessage & { readonly stream: ServerHttp2Strea
 /**
  * Handles the requests that an HTTP/2 client sends at once, up to a thousand on each connection, a few milliseconds at
  * a time, so that other clients do not wait for all of them. In each turn of the event loop the first request of a
- * connection is handled at once, whatever others have sent; the rest wait in the queue. A request that its client has
- * cancelled by then ("rapid reset") is not handled at all.
+ * connection on which none waits is handled at once, whatever others have sent; the rest wait in the queue. All of a
+ * connection are handled in the order in which they were sent: it is the order in which publishes are stored. A request
+ * that its client has cancelled by then ("rapid reset") is not handled at all.
  */
 export class Multiplexing {
   readonly #queue: TurnQueue
@@ -29,7 +30,7 @@ export class Multiplexing {
     // Without a session it was cancelled already.
     if (session === undefined) return
     const run = (): void => { if (!stream.closed) handle(request, response) }
-    if (this.#served.has(session)) return this.#queue.add(run)
+    if (this.#served.has(session) || this.#queue.has(session)) return this.#queue.add(session, run)
     this.#serve(session)
     run()
   }

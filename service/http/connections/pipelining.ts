@@ -74,7 +74,7 @@ class Pipelining {
     if (line !== known) return handle(request, response)
     this.#enqueue(line, socket, response)
     // Nobody waits for the response after that, and nothing has begun yet.
-    this.#queue.add(() => { if (!socket.destroyed) handle(request, response) })
+    this.#queue.add(socket, () => { if (!socket.destroyed) handle(request, response) })
   }
 
   #startLine (socket: Socket, newest: ServerResponse): Line {
