@@ -73,8 +73,12 @@ class Pipelining {
     line.hasStream ||= request.method === 'GET' && isStream(request)
     if (line !== known) return handle(request, response)
     this.#enqueue(line, socket, response)
-    // Nobody waits for the response after that, and nothing has begun yet.
-    this.#queue.add(socket, () => { if (!socket.destroyed) handle(request, response) })
+    this.#queue.add(socket, () => {
+      // Nobody waits for the response, and nothing has begun yet.
+      if (socket.destroyed) return
+      handle(request, response)
+      if (line.newest !== response) keepOpen(response)
+    })
   }
 
   #startLine (socket: Socket, newest: ServerResponse): Line {
@@ -119,6 +123,14 @@ class Pipelining {
 /** Parses the path as the router does: encoded in any way, and possibly after an origin. */
 function isStream (request: IncomingMessage): boolean {
   return /^(?:https?:\/\/[^/]*)?\/events$/i.test(decodeURIComponent(pathOf(routableUrl(request))))
+}
+
+/**
+ * While the app closes, Fastify ends the connection after any response. The requests that wait behind this one are
+ * handled, too, and would get none.
+ */
+function keepOpen (response: ServerResponse): void {
+  if (!response.headersSent) response.removeHeader('connection')
 }
 
 function pause (line: Line, socket: Socket): void {

@@ -14,7 +14,7 @@ const SENT = 1_000
 /** An app that counts the requests that Fastify has seen. */
 async function start (t: Test, maxTogether?: number) {
   const seen = { count: 0 }
-  const app = Fastify({ genReqId: () => `${++seen.count}` })
+  const app = Fastify({ genReqId: () => `${++seen.count}`, return503OnClosing: false })
   boundPipelining(app, new ConnectionCounts(app), maxTogether)
   app.get('/', async () => ({}))
   t.teardown(() => app.close())
@@ -42,4 +42,16 @@ t.test('Fastify sees nothing that follows the request for which a connection was
   send(get('/').repeat(SENT))
   await inbox.ended()
   t.equal(seen.count, 1)
+})
+
+// Regression: the first response after that ended the connection, and those behind it were lost although they had been
+// handled.
+t.test('requests that wait when the app begins to close get their responses', async t => {
+  const { app, origin } = await start(t)
+  const { inbox, send } = await connect(t, origin)
+  app.server.once('request', () => setImmediate(() => { void app.close() }))
+  send(get('/').repeat(SENT))
+  const text = await inbox.ended()
+  t.equal(text.match(/HTTP\/1\.1 200/g)?.length, SENT)
+  t.match(text, /connection: close/i, 'the last one ends the connection')
 })
