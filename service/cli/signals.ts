@@ -17,13 +17,8 @@ export function exitOnSignals (): void {
   process.on('SIGINT', exit)
   if (!cluster.isWorker) return
   process.on('message', exitOnStop)
-  cluster.worker!.on('error', endWithPrimary)
-}
-
-/** A message that cannot be sent: the primary was killed, and this process does not know it yet. */
-function endWithPrimary (error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE' || error.code === 'ERR_IPC_CHANNEL_CLOSED') process.exit(1)
-  throw error
+  // A message cannot be sent: the primary was killed, and this process does not know it yet.
+  cluster.worker!.on('error', () => { process.exit(1) })
 }
 
 /** As `Terminal.catchSignals` says. Exit codes are those of a shell: 128 and the number of the signal. */

@@ -157,6 +157,23 @@ t.test('a tab whose start the server rejects ends alone', async t => {
   t.equal(other.subscription.state, 'open')
 })
 
+t.test('a tab can be closed at any moment of its start, and the next one works', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  for (let turns = 0; turns < 60; turns++) {
+    const tab = new Tab(t, { url, topics: ['a'] })
+    for (let at = 0; at < turns; at++) await Promise.resolve()
+    tab.subscription.close()
+    tab.subscription.close()
+  }
+  const last = new Tab(t, { url, topics: ['a'] })
+  await last.ready
+  await say(service, 'a', 'hello')
+  await last.until(() => last.events.length > 0)
+  t.match(last.events, [{ topic: 'a', data: 'hello' }])
+})
+
 t.test('when the leader leaves, another tab leads, and nothing is lost or repeated', async t => {
   provideLocks(t)
   const service = await TestService.start(t)

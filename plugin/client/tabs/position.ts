@@ -35,7 +35,7 @@ export function readPositions (
   if (plain) return new Map(topics.length === 1 ? [[topics[0]!, plain]] : [])
   const byTag = new Map(cursor.split(',').flatMap(parsePart))
   return new Map(topics.flatMap(topic => {
-    const position = byTag.get(tags.get(topic) ?? '')
+    const position = byTag.get(tags.get(topic)!)
     return position ? [[topic, position] as const] : []
   }))
 }

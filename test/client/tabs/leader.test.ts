@@ -36,3 +36,32 @@ t.test('a member that leaves while it is admitted is gone', async t => {
   t.same(members, ['two'])
   t.same(requested.at(-1), ['b'])
 })
+
+t.test('a leader that stops while members are rejected does not connect again', async t => {
+  let requests = 0
+  const failed: string[] = []
+  let stop = (): void => {}
+  const transport: Transport = () => {
+    requests++
+    return Promise.resolve({ kind: 'rejected', status: 403, message: 'no' })
+  }
+  const done = new Promise<void>(resolve => {
+    const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+      if (message.kind === 'failed') failed.push(...message.members ?? [])
+      if (message.kind !== 'interrupted') return
+      // Sent when the connector closes, after the members were rejected.
+      leader.stop()
+      resolve()
+    })
+    stop = () => leader.stop()
+    for (const member of ['one', 'two', 'three']) {
+      leader.join({ kind: 'join', member, topics: [member], positions: new Map() })
+    }
+  })
+  t.teardown(() => stop())
+  await done
+  const before = requests
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal(requests, before)
+  t.ok(failed.length <= 1, `${failed}`)
+})
