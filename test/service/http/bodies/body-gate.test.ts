@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -89,11 +90,15 @@ t.test('bodies that wait behind another response are released when their connect
   await client.inbox.until(text => text.includes('stream.open'))
   const body = gzipSync('{"data":1}\n'.repeat(8_000))
   const head = `Host: localhost\r\nContent-Encoding: gzip\r\nContent-Type: ${NDJSON}\r\nContent-Length: ${body.length}`
+  const waiting: ServerResponse[] = []
+  service.app.server.on('request', (_request: IncomingMessage, response: ServerResponse) => waiting.push(response))
   for (let sent = 0; sent < 4; sent++) {
     client.send(`POST /topics/news/events HTTP/1.1\r\n${head}\r\n\r\n`)
     client.send(body)
   }
-  await until(async () => (await publish(service)).status === 503)
+  // Before any publish of this test, which could be the one for which there is room.
+  await until(() => waiting.length === 4 && waiting.every(response => response.headersSent))
+  t.equal((await publish(service)).status, 503)
   client.socket.destroy()
   await until(async () => (await publish(service)).status === 201)
 })
