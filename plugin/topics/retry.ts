@@ -6,7 +6,7 @@ const MAX_DELAY_MS = 2_000
 /**
  * Calls a log until it is available again, with increasing pauses, so that an outage is not passed on to the client.
  * Resolves to the result, or to undefined once `isOver`, which is checked before each attempt. Rejects with any other
- * error.
+ * error. `onUnavailable` is called from the second failed attempt on: a single one is not worth reporting.
  */
 export async function retryUntilAvailable<T> (
   ask: () => Promise<T>,
@@ -18,7 +18,7 @@ export async function retryUntilAvailable<T> (
       return await ask()
     } catch (error) {
       if (!(error instanceof errors.TOPICS_LOG_UNAVAILABLE)) throw error
-      onUnavailable(error)
+      if (delayMs > FIRST_DELAY_MS) onUnavailable(error)
     }
     await delay(delayMs)
   }

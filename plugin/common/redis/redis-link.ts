@@ -91,7 +91,12 @@ export class RedisLink<C extends Redis | Cluster> {
     // ioredis has the same message for a command that was not sent and for one whose connection was lost.
     if (this.#isStopped) throw new Error('the connection to Redis was closed by its owner: nothing was sent')
     if (this.#tooOld !== undefined) throw new Error(this.#tooOld)
-    return command()
+    try {
+      return await command()
+    } catch (error) {
+      this.#noticeLoss(error as Error)
+      throw error
+    }
   }
 
   /**
@@ -187,6 +192,14 @@ export class RedisLink<C extends Redis | Cluster> {
         'the command connection is silent; replacing it'
       )
     this.#watches.set(connection, new SilenceWatch(connection, onSilent))
+  }
+
+  /** A command may fail before `close` is emitted; the caller must find the problem already reported. */
+  #noticeLoss ({ message }: Error): void {
+    const isOneServer = !(this.client instanceof ClusterClient)
+    if (isOneServer && this.#timesReady > 0 && isNotSent(message) && this.trouble.problem === undefined) {
+      this.#fail(COMMAND, 'the command connection was closed; retrying')
+    }
   }
 
   #fail (name: string, message: string, error?: Error): void {

@@ -36,13 +36,13 @@ t.test('a feed that cannot be acquired leaves nothing behind, and can be acquire
   await until(() => hub.counts.topics === 0)
 })
 
-t.test('a follower retries while the log is unavailable, and reports it; any other error is reported once', async t => {
+t.test('a follower retries while the log is unavailable, and reports it from the second failure on; any other error is reported once', async t => {
   const log = new RefusingLog()
   const troubles: unknown[] = []
   const hub = new Hub(log, { maxTailBytes: 1_000, onTrouble: (topic, error) => troubles.push(error) })
   const { feed, release } = await hub.acquire(['a'])
   const locate = log.locate.bind(log)
-  let failures = 2
+  let failures = 3
   // Waiting for a log never keeps a process alive.
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(alive))
