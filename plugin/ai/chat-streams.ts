@@ -61,7 +61,7 @@ export function createChatStreams (topics: Topics, { prefix = 'chats/', ...produ
 
   async function start (chatId: string, make: MakeEvents): Promise<Producer> {
     const topic = topicOf(chatId)
-    if ((await topics.info(topic)).isClosed) await topics.delete(topic)
+    await topics.delete(topic, { ifClosed: true })
     return topics.produce(topic, make, producing)
   }
 

@@ -80,7 +80,7 @@ export function createResumableStreamContext (options: ResumableStreamContextOpt
     },
     async createNewResumableStream (id, make, skip) {
       const topic = topicOf(id)
-      if ((await topics.info(topic)).isClosed) await topics.delete(topic)
+      await topics.delete(topic, { ifClosed: true })
       await produce(topic, make)
       return read(topic, skip)
     },

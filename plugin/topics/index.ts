@@ -3,13 +3,13 @@ import fp from 'fastify-plugin'
 import type { FastifyPluginAsync } from 'fastify'
 import type { AnyEvents, SseEvents } from '../reply/events.ts'
 import { FASTIFY_RANGE } from '../common/fastify-range.ts'
-import { checkOptions } from '../common/option-check.ts'
+import { checkOptions, trueOrFalse } from '../common/option-check.ts'
 import { badOption } from './errors.ts'
 import { formatEventId, ORIGIN } from './ids/event-id.ts'
 import { Hub } from './feed/hub.ts'
 import type { TopicsCounts } from './feed/hub.ts'
 import type { EndReason } from './log/lease.ts'
-import type { LogLogger, TopicEnds, TopicLog } from './log/topic-log.ts'
+import type { DeleteOptions, LogLogger, TopicEnds, TopicLog } from './log/topic-log.ts'
 import { checkEvents, checkPublishOptions } from './new-event.ts'
 import type { PublishEvent, PublishOptions } from './new-event.ts'
 import { resolveTopicsOptions } from './options.ts'
@@ -36,6 +36,7 @@ export type { MemoryLogOptions } from './log/memory-log.ts'
 export type {
   Appended,
   AppendOptions,
+  DeleteOptions,
   LogEntry,
   LogHealth,
   Location,
@@ -160,8 +161,11 @@ export interface Topics {
   producer: (topic: string) => Promise<ProducerInfo>
   /** Closes a topic: it accepts no more events, and readers receive `stream.end` when they have read it to the end. */
   close: (topic: string) => Promise<void>
-  /** Deletes a topic's events and reopens it; event numbers continue. */
-  delete: (topic: string) => Promise<void>
+  /**
+   * Deletes a topic's events and reopens it; event numbers continue. With `ifClosed: true` only if the topic is closed;
+   * resolves to false if it is not.
+   */
+  delete: (topic: string, options?: DeleteOptions) => Promise<boolean>
   /** The state of a topic. A topic that was never published to is empty, not an error. */
   info: (topic: string) => Promise<TopicInfo>
   /** Streams of this process that follow the topic. */
@@ -249,7 +253,10 @@ function createTopics ({ hub, producers, limits, closing }: TopicsInit): Topics 
     },
     producer: async topic => toProducerInfo(topic, await log.lease(checkTopic(topic), { do: 'look' })),
     close: async topic => log.close(checkTopic(topic)),
-    delete: async topic => log.delete(checkTopic(topic)),
+    async delete (topic, options = {}) {
+      checkOptions(options, DELETE_CHECKS, badOption)
+      return log.delete(checkTopic(topic), options)
+    },
     async info (topic) {
       const { ends } = await log.locate(checkTopic(topic), ORIGIN)
       // A look at a lease may close the topic, which needs write permission; a client that only reads the state may
@@ -272,6 +279,7 @@ function describeEnds (ends: TopicEnds): Omit<TopicInfo, 'topic' | 'producer' | 
   }
 }
 
+const DELETE_CHECKS = { ifClosed: trueOrFalse }
 const STOP_CHECKS = { lease: { range: 'the lease of a producer', ok: Number.isSafeInteger } }
 
 /** The Fastify plugin: `app.topics`. Register `fastify-resumable-sse` as well for `reply.sse()`. */

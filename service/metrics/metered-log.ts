@@ -4,6 +4,7 @@ import type {
   EventId,
   Appended,
   AppendOptions,
+  DeleteOptions,
   LeaseReply,
   LeaseRequest,
   LogEntry,
@@ -96,9 +97,10 @@ export class MeteredLog implements TopicLog {
     return this.#timed('lease', this.#log.lease(topic, request))
   }
 
-  async delete (topic: string): Promise<void> {
-    await this.#timed('delete', this.#log.delete(topic))
-    this.seen.forget(topic)
+  async delete (topic: string, options?: DeleteOptions): Promise<boolean> {
+    const isDeleted = await this.#timed('delete', this.#log.delete(topic, options))
+    if (isDeleted) this.seen.forget(topic)
+    return isDeleted
   }
 
   async follow (topic: string, listener: TopicListener): Promise<TopicEnds> {

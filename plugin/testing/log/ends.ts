@@ -1,7 +1,7 @@
 import { errors } from '../../topics/errors.ts'
 import { ORIGIN } from '../../topics/ids/event-id.ts'
 import { equal, match, ok, rejects, same } from '../assert.ts'
-import { newEvents, readAll } from './events.ts'
+import { newEvents, readAll, Recorder } from './events.ts'
 import type { TopicLogContract } from './contract.ts'
 
 /** Closing and deleting a topic. */
@@ -36,13 +36,30 @@ export function testEnds<T> ({ test, makeLog }: TopicLogContract<T>): void {
     const log = await makeLog(t)
     const { ids } = await log.append('a', newEvents(3), { idempotencyKey: 'k' })
     await log.close('a')
-    await log.delete('a')
-    await log.delete('never used')
+    equal(await log.delete('a'), true)
+    equal(await log.delete('never used'), true)
     const { ends } = await log.locate('a', ids[2]!)
     match(ends, { first: undefined, last: ids[2], count: 0, bornMs: ids[0]!.ms, isClosed: false })
     same(await readAll(log, 'a'), [])
     same((await log.append('a', newEvents(1))).ids.map(id => id.n), [4])
     const repeat = await log.append('a', newEvents(3), { idempotencyKey: 'k' })
     equal(repeat.isRepeat, true, 'what was published once is not published again')
+  })
+
+  test('a delete with ifClosed deletes a closed topic, once, and no other', async t => {
+    const log = await makeLog(t)
+    const ifClosed = { ifClosed: true }
+    const recorder = new Recorder()
+    await log.append('a', newEvents(2))
+    await log.follow('a', recorder)
+    equal(await log.delete('a', ifClosed), false)
+    equal(await log.delete('never used', ifClosed), false)
+    equal((await readAll(log, 'a')).length, 2)
+    equal(recorder.resyncs, 0)
+    await log.close('a')
+    same((await Promise.all([log.delete('a', ifClosed), log.delete('a', ifClosed)])).sort(), [false, true])
+    same(await readAll(log, 'a'), [])
+    await log.append('a', newEvents(1))
+    equal(await log.delete('a', ifClosed), false)
   })
 }

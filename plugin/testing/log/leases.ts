@@ -65,6 +65,14 @@ export function testLeases<T> ({ test, makeLog }: TopicLogContract<T>): void {
     equal((await readAll(log, 'a')).length, 0)
   })
 
+  test('a topic whose lease has run out is closed for a delete with ifClosed, although nobody has looked', async t => {
+    const log = await makeLog(t)
+    await log.lease('a', { ...take, leaseMs: 50 })
+    equal(await log.delete('a', { ifClosed: true }), false)
+    await until(async () => log.delete('a', { ifClosed: true }))
+    match(await log.lease('a', { do: 'look' }), { isClosed: false, holder: '' })
+  })
+
   test('a topic whose lease has run out was lost, also when it is closed before anybody has looked', async t => {
     const log = await makeLog(t)
     await log.lease('a', { ...take, leaseMs: 50 })

@@ -30,6 +30,7 @@ import { TopicListeners } from './topic-listeners.ts'
 import type {
   Appended,
   AppendOptions,
+  DeleteOptions,
   LogEntry,
   Location,
   LogLogger,
@@ -176,10 +177,12 @@ export class MemoryLog implements TopicLog {
     return replyOf(outcome, state, this.#now())
   }
 
-  async delete (name: string): Promise<void> {
+  async delete (name: string, { ifClosed = false }: DeleteOptions = {}): Promise<boolean> {
     const topic = this.#peek(name)
+    if (ifClosed && !topic.state.isClosed) return false
     Object.assign(topic, { entries: [], head: 0, state: reopenTopic(topic.state) })
     this.#listeners.tell(name, listener => listener.onResync())
+    return true
   }
 
   async stop (): Promise<void> {

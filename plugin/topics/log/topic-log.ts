@@ -114,6 +114,15 @@ export interface LogHealth {
   problem?: string
 }
 
+/** Options of `delete()`. */
+export interface DeleteOptions {
+  /**
+   * True to delete a topic only if it is closed, in one atomic step: of several callers that replace what a topic had,
+   * none deletes what another has started. Default false.
+   */
+  ifClosed?: boolean | undefined
+}
+
 /**
  * A durable, ordered log per topic. All implementations share one contract and one test suite. Topics are created by
  * use. Every method rejects with `TOPICS_LOG_UNAVAILABLE` if the log is unreachable.
@@ -162,9 +171,9 @@ export interface TopicLog {
   lease: (topic: string, request: LeaseRequest) => Promise<LeaseReply>
   /**
    * Deletes all entries of a topic and reopens it. Its numbers continue, so that a cursor never refers to a different
-   * event.
+   * event. Resolves to false if nothing was done, because of `ifClosed`.
    */
-  delete: (topic: string) => Promise<void>
+  delete: (topic: string, options?: DeleteOptions) => Promise<boolean>
   /**
    * Closes connections and files. Acknowledged events are kept, if the log is durable at all. Also called after a start
    * that failed.

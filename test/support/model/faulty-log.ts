@@ -55,7 +55,7 @@ export class FaultyLog implements TopicLog {
   stop (): Promise<void> { return this.#log.stop() }
   close (topic: string): Promise<void> { return this.#log.close(topic) }
   lease (topic: string, request: LeaseRequest): Promise<LeaseReply> { return this.#log.lease(topic, request) }
-  delete (topic: string): Promise<void> { return this.#log.delete(topic) }
+  delete (...args: Parameters<TopicLog['delete']>): Promise<boolean> { return this.#log.delete(...args) }
 
   async append (...args: Parameters<TopicLog['append']>): Promise<Appended> {
     this.#refuseSometimes()

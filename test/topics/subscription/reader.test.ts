@@ -52,7 +52,7 @@ class PoorLog implements TopicLog {
 
   close (topic: string): Promise<void> { return this.#log.close(topic) }
   lease (topic: string, request: LeaseRequest): Promise<LeaseReply> { return this.#log.lease(topic, request) }
-  delete (topic: string): Promise<void> { return this.#log.delete(topic) }
+  delete (...args: Parameters<TopicLog['delete']>): Promise<boolean> { return this.#log.delete(...args) }
   unfollow (topic: string, listener: TopicListener): Promise<void> { return this.#log.unfollow(topic, listener) }
   seek (topic: string, start: SeekStart): Promise<EventId> { return this.#log.seek(topic, start) }
 

@@ -24,7 +24,7 @@ import { resolveLmdbLogOptions } from './lmdb-log-options.ts'
 import type { LmdbLogOptions } from './lmdb-log-options.ts'
 import { LmdbSweep } from './lmdb-sweep.ts'
 import type {
-  Appended, AppendOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds,
+  Appended, AppendOptions, DeleteOptions, LogEntry, LogLogger, Location, NewEvent, PageLimit, SeekStart, TopicEnds,
   TopicListener, TopicLog
 } from '../topic-log.ts'
 
@@ -144,15 +144,17 @@ export class LmdbLog implements TopicLog {
     return replyOf(outcome, state, this.#now())
   }
 
-  async delete (topic: string): Promise<void> {
-    await this.#write(() => {
+  async delete (topic: string, { ifClosed = false }: DeleteOptions = {}): Promise<boolean> {
+    const isDone = await this.#write(() => {
       const meta = this.#peek(topic)
+      if (ifClosed && !meta.state.isClosed) return false
       dropEntries(this.#db, topic, meta.first, meta.last.n)
-      if (meta.last.n > 0 || meta.state !== OPEN) {
-        this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
-      }
+      const isUsed = meta.last.n > 0 || meta.state !== OPEN
+      if (isUsed) this.#putMeta(topic, { ...meta, first: meta.last.n + 1, state: reopenTopic(meta.state) })
+      return true
     })
-    this.#listeners.tell(topic, listener => listener.onResync())
+    if (isDone) this.#listeners.tell(topic, listener => listener.onResync())
+    return isDone
   }
 
   async stop (): Promise<void> {

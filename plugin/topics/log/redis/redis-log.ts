@@ -15,6 +15,7 @@ import type { LeaseReply, LeaseRequest } from '../lease.ts'
 import type {
   Appended,
   AppendOptions,
+  DeleteOptions,
   LogEntry,
   LogHealth,
   LogLogger,
@@ -189,16 +190,11 @@ export class RedisLog implements TopicLog {
     return reply
   }
 
-  async delete (topic: string): Promise<void> {
+  async delete (topic: string, { ifClosed = false }: DeleteOptions = {}): Promise<boolean> {
     this.#appends.flush(topic)
-    await this.#ask(() =>
-      this.#client.topicDelete(
-        this.#key(topic, 'log'),
-        this.#key(topic, 'meta'),
-        this.#channels.nameOf(topic),
-        this.#publish
-      )
-    )
+    const keys = [this.#key(topic, 'log'), this.#key(topic, 'meta')] as const
+    const args = [this.#channels.nameOf(topic), this.#publish, Number(ifClosed)] as const
+    return (await this.#ask(() => this.#client.topicDelete(...keys, ...args))) === 1
   }
 
   /**

@@ -20,7 +20,13 @@ export interface ScriptCommands {
   ) => Promise<LocateReply>
   topicClose: (stream: string, meta: string, channel: string, publish: string, expireAfterMs: number) => Promise<number>
   topicLease: (stream: string, meta: string, args: readonly string[]) => Promise<LeaseScriptReply>
-  topicDelete: (stream: string, meta: string, channel: string, publish: string) => Promise<number>
+  topicDelete: (
+    stream: string,
+    meta: string,
+    channel: string,
+    publish: string,
+    ifClosed: number
+  ) => Promise<number>
   topicCheck: (key: string, channel: string, publish: string) => Promise<number>
 }
 
