@@ -97,25 +97,12 @@ export class JwtVerifier {
   }
 
   #toGrant (payload: JWTPayload): GrantInit {
-    const { sub, exp, iat, aud } = payload
-    if (!isSubject(sub)) {
-      throw new errors.FST_SSE_UNAUTHORIZED(
-        'the claim "sub" must have 1 to 256 characters, none of them a control character: get another token'
-      )
-    }
     const { claim, clockToleranceMs } = this.#options
     const aheadMs = clockToleranceMs + ISSUED_AHEAD_MS
-    if (!isTime(exp)) {
-      throw new errors.FST_SSE_UNAUTHORIZED('the claim "exp" must be a time in Unix seconds: get another token')
-    }
-    if (iat !== undefined && !(isTime(iat) && iat * 1_000 <= Date.now() + aheadMs)) {
-      throw new errors.FST_SSE_UNAUTHORIZED(
-        'the claim "iat" must be a time in Unix seconds that has passed: get another token, and compare the clocks'
-      )
-    }
+    const { sub, exp, iat } = checkClaims(payload, aheadMs)
     return {
       subject: sub,
-      ...this.#withinAudience(readTopicRights(payload, claim), aud),
+      ...this.#withinAudience(readTopicRights(payload, claim), payload.aud),
       expiresAtMs: exp * 1_000 + clockToleranceMs,
       // The earliest time that the clocks allow: a clock that is ahead must not protect a token from being revoked.
       issuedAtMs: iat === undefined ? undefined : Math.max(0, iat * 1_000 - aheadMs)
@@ -133,6 +120,27 @@ export class JwtVerifier {
       revoke: named.includes(audience.publish) && rights.revoke
     }
   }
+}
+
+/** The registered claims of a grant. `aheadMs` is how far the issuer's clock may be ahead. */
+function checkClaims (
+  { sub, exp, iat }: JWTPayload,
+  aheadMs: number
+): { sub: string, exp: number, iat: number | undefined } {
+  if (!isSubject(sub)) {
+    throw new errors.FST_SSE_UNAUTHORIZED(
+      'the claim "sub" must have 1 to 256 characters, none of them a control character: get another token'
+    )
+  }
+  if (!isTime(exp)) {
+    throw new errors.FST_SSE_UNAUTHORIZED('the claim "exp" must be a time in Unix seconds: get another token')
+  }
+  if (iat !== undefined && !(isTime(iat) && iat * 1_000 <= Date.now() + aheadMs)) {
+    throw new errors.FST_SSE_UNAUTHORIZED(
+      'the claim "iat" must be a time in Unix seconds that has passed: get another token, and compare the clocks'
+    )
+  }
+  return { sub, exp, iat }
 }
 
 const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= MAX_TIME_S
