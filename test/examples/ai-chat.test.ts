@@ -6,6 +6,8 @@ import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
 import { Example } from '../support/documents/example.ts'
 
 const browser = await openBrowser(t)
+/** The answer repeats the question, so it is not complete before it is stopped. */
+const LONG_PROMPT = 'Why? '.repeat(300).trim()
 
 async function newContext (t: Test): Promise<BrowserContext> {
   const context = await browser.newContext()
@@ -41,7 +43,7 @@ t.test('an answer is complete and without duplicates after reloads in its middle
   const example = await Example.start(t, 'ai-chat')
   const context = await newContext(t)
   // The answer repeats the question, which is long so that the answer is not complete before the reloads.
-  const prompt = 'What is it? '.repeat(60).trim()
+  const prompt = 'What is it? '.repeat(120).trim()
   const expected = whole(prompt)
   const page = await ask(t, context, example, prompt)
   for (const count of [20, 40]) {
@@ -63,7 +65,7 @@ t.test('an answer is complete and without duplicates after reloads in its middle
 
 t.test('the stop button ends the answer for good', async t => {
   const example = await Example.start(t, 'ai-chat')
-  const page = await ask(t, await newContext(t), example, 'Stop?')
+  const page = await ask(t, await newContext(t), example, LONG_PROMPT)
   await page.getByRole('button', { name: 'Stop' }).click()
   await isIn(page, 'stopped')
   const text = await textOf(page)
@@ -74,9 +76,9 @@ t.test('the stop button ends the answer for good', async t => {
 
 t.test('kill -9 of the server: the page keeps what it has and shows that the answer is lost', async t => {
   const example = await Example.start(t, 'ai-chat')
-  const page = await ask(t, await newContext(t), example, 'Killed?')
+  const page = await ask(t, await newContext(t), example, LONG_PROMPT)
   await example.kill()
   await example.start()
   await isIn(page, 'lost')
-  t.ok((await whole('Killed?')).startsWith((await textOf(page))!))
+  t.ok((await whole(LONG_PROMPT)).startsWith((await textOf(page))!))
 })

@@ -6,6 +6,8 @@ import { openBrowser, openPage, untilTrue } from '../support/browser/browser.ts'
 import { launchExample } from '../support/documents/launched-example.ts'
 
 const browser = await openBrowser(t)
+/** The answer repeats the question, so it is not complete before it is stopped. */
+const LONG_PROMPT = 'Why? '.repeat(300).trim()
 
 async function newContext (t: Test): Promise<BrowserContext> {
   const context = await browser.newContext()
@@ -51,7 +53,7 @@ t.test('an answer is complete and generated once after reloads in its middle, an
   const page = await openPage(t, context)
   await page.goto(origin)
   // The answer repeats the question, which is long so that the answer is not complete before the reloads.
-  const prompt = 'What is it? '.repeat(60).trim()
+  const prompt = 'What is it? '.repeat(120).trim()
   const expected = whole(prompt)
   await ask(page, prompt)
   const pid = await pidOf(page)
@@ -80,7 +82,7 @@ t.test('the stop button of one tab ends the answer in both tabs for good', async
   const context = await newContext(t)
   const page = await openPage(t, context)
   await page.goto(origin)
-  await ask(page, 'Stop? '.repeat(60))
+  await ask(page, LONG_PROMPT)
   const second = await openPage(t, context)
   await second.goto(page.url())
   await hasWords(second, 12)
@@ -88,7 +90,7 @@ t.test('the stop button of one tab ends the answer in both tabs for good', async
   for (const tab of [page, second]) await isIn(tab, 'open')
   const text = (await textOf(page))!
   t.equal(await textOf(second), text)
-  t.ok((await whole('Stop? '.repeat(60))).startsWith(text))
+  t.ok((await whole(LONG_PROMPT)).startsWith(text))
   await page.reload()
   await hasWords(page, 12)
   await isIn(page, 'open')
@@ -98,13 +100,13 @@ t.test('the stop button of one tab ends the answer in both tabs for good', async
 t.test('kill -9 of the process that generates the answer: the text so far stays, and the other process generates the next answer', async t => {
   const page = await openPage(t, await newContext(t))
   await page.goto(origin)
-  await ask(page, 'Killed?')
+  await ask(page, LONG_PROMPT)
   const killed = await pidOf(page)
   process.kill(killed, 'SIGKILL')
   await page.getByRole('alert').filter({ hasText: 'The answer is incomplete' }).waitFor()
   await isIn(page, 'error')
   await hasWords(page, 10)
-  t.ok((await whole('Killed?')).startsWith((await textOf(page))!))
+  t.ok((await whole(LONG_PROMPT)).startsWith((await textOf(page))!))
   await page.reload()
   await hasWords(page, 10)
   await page.getByRole('alert').waitFor()
