@@ -70,14 +70,15 @@ export function onClientError (error: Error & { code?: string, reason?: string }
 
 /**
  * A response that has begun would be corrupted by another one; and if a complete request is waiting for its response,
- * the error would be mistaken for that response, although the request may well succeed.
+ * the error would be mistaken for that response, although the request may well succeed. A response has no socket until
+ * those before it have been sent.
  */
 function mayAnswer (socket: Socket): boolean {
   const newest = answers.get(socket)
   if (newest === undefined) return true
   const { request, response } = newest
   // The rest of an incomplete request belongs to the response that it has, if it has one.
-  return request.complete ? response.writableFinished : !response.headersSent
+  return request.complete ? response.writableFinished : response.socket === socket && !response.headersSent
 }
 
 function parserError ({ code, reason }: { code?: string, reason?: string }): Error {

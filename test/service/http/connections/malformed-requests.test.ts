@@ -56,6 +56,19 @@ t.test('a request that got its response before its body gets no second response 
   t.equal(text.match(/HTTP\/1.1 /g)?.length, 1, text)
 })
 
+// The error was written into the stream; behind a publish that was still waiting for its log, it was taken for the
+// response of that publish.
+t.test('a malformed body behind a response that is not complete gets no response of its own', async t => {
+  const service = await TestService.start(t)
+  const { send, inbox } = await connect(t, service.origin)
+  send(get('/events?topic=a'))
+  await inbox.until('stream.open')
+  const headers = 'Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n'
+  send(get('/topics/a/events', { method: 'POST', headers }) + 'zz\r\n')
+  const text = await inbox.ended()
+  t.equal(text.match(/HTTP\/1.1 /g)?.length, 1, text)
+})
+
 t.test('headers that are too large get 431 with their limit', async t => {
   const service = await TestService.start(t)
   const told = refused(431, 'SERVICE_HEADERS_TOO_LARGE', /at most 16384 bytes together/)
