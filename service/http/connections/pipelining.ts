@@ -5,6 +5,7 @@ import { Multiplexing } from './multiplexing.ts'
 import type { Handle, Http2Request } from './multiplexing.ts'
 import { TurnQueue } from './turn-queue.ts'
 import type { ConnectionCounts } from './connections.ts'
+import { spareBusy } from './idle-connections.ts'
 import { routableUrl } from './malformed-requests.ts'
 import { pathOf } from '../quiet-log.ts'
 
@@ -19,7 +20,7 @@ const MAX_WAITING = 64
 const MAX_WAITING_TOGETHER = 10_000
 
 /** The requests of one connection that have no response yet, if there is more than one. */
-interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean }
+interface Line { newest: ServerResponse, waiting: number, hasStream: boolean, isPaused: boolean, isEnding: boolean }
 
 /**
  * Limits the memory that a client can occupy by sending requests without waiting for the responses (HTTP/1.1
@@ -40,6 +41,7 @@ export function boundPipelining (
   const queue = new TurnQueue()
   const pipelining = new Pipelining(counts, maxTogether, queue)
   const multiplexing = new Multiplexing(queue)
+  spareBusy(app, () => pipelining.busy())
   // Fastify's own, which spends most of the time and memory of a small request.
   const [handle] = app.server.listeners('request') as [Handle]
   app.server.removeListener('request', handle)
@@ -52,7 +54,7 @@ export function boundPipelining (
 
 class Pipelining {
   readonly #counts: ConnectionCounts
-  readonly #lines = new WeakMap<Socket, Line>()
+  readonly #lines = new Map<Socket, Line>()
   readonly #maxTogether: number
   readonly #queue: TurnQueue
   #waiting = 0
@@ -66,28 +68,35 @@ class Pipelining {
   /** Calls `handle` when it is the turn of the request: at once if it waited for the response before it. */
   add (request: IncomingMessage, response: ServerResponse, handle: Handle): void {
     const { socket } = request
-    // What was received together with the requests for which the connection was closed.
-    if (socket.destroyed) return
     const known = this.#lines.get(socket)
+    // What was received together with the requests for which the connection was closed, or is about to be.
+    if (socket.destroyed || known?.isEnding === true) return
     const line = known === undefined || known.newest.closed ? this.#startLine(socket, response) : known
     line.hasStream ||= request.method === 'GET' && isStream(request)
-    if (line !== known) return handle(request, response)
-    this.#enqueue(line, socket, response)
-    this.#queue.add(socket, () => {
-      // Nobody waits for the response, and nothing has begun yet.
-      if (socket.destroyed) return
+    const run = (): void => {
+      // Nobody would get the response, and nothing has begun yet.
+      if (socket.destroyed || line.isEnding) return
       handle(request, response)
-      if (line.newest !== response) keepOpen(response)
-    })
+      if (line.newest !== response) return keepOpen(response)
+      line.isEnding = response.getHeader('connection') === 'close'
+    }
+    if (line !== known) return run()
+    this.#enqueue(line, socket, response)
+    this.#queue.add(socket, run)
+  }
+
+  /** The connections with requests that have no complete response. */
+  * busy (): Generator<Socket> {
+    for (const [socket, { newest }] of this.#lines) if (!newest.closed) yield socket
   }
 
   #startLine (socket: Socket, newest: ServerResponse): Line {
-    const line = { newest, waiting: 0, hasStream: false, isPaused: false }
+    const line = { newest, waiting: 0, hasStream: false, isPaused: false, isEnding: false }
     // Waiting responses emit nothing when their connection closes.
     if (!this.#lines.has(socket)) {
-      socket.once('close', () => this.#leave(this.#lines.get(socket)!))
+      socket.once('close', () => this.#leave(socket))
       // Node resumes it with every response.
-      socket.on('resume', () => { if (this.#lines.get(socket)!.isPaused) socket.pause() })
+      socket.on('resume', () => { if (this.#lines.get(socket)?.isPaused === true) socket.pause() })
     }
     this.#lines.set(socket, line)
     return line
@@ -108,9 +117,9 @@ class Pipelining {
     else if (line.waiting === MAX_WAITING) pause(line, socket)
   }
 
-  #leave (line: Line): void {
-    this.#waiting -= line.waiting
-    line.waiting = 0
+  #leave (socket: Socket): void {
+    this.#waiting -= this.#lines.get(socket)!.waiting
+    this.#lines.delete(socket)
   }
 
   #cut (socket: Socket): void {
