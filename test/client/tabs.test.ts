@@ -67,6 +67,15 @@ const say = async (service: TestService, topic: string, data: string): Promise<v
   if (status !== 201) throw new Error(text)
 }
 
+/** The gap with which this subscription starts; closes it. */
+async function gapOf (subscription: Subscription): Promise<GapDetail> {
+  const gap = await new Promise<GapDetail>(resolve => {
+    subscription.addEventListener('gap', ({ detail }) => resolve(detail), { once: true })
+  })
+  subscription.close()
+  return gap
+}
+
 t.test('tabs share one connection; each gets its topics, with ids of their own', async t => {
   provideLocks(t)
   const service = await TestService.start(t)
@@ -133,6 +142,25 @@ t.test('a tab whose cursor only the server can read starts where it would start 
 })
 
 // Regression: only the first tab received the history.
+// Regression: the stream was already open for another tab, so the server was not asked, and each event was dropped.
+t.test('a tab whose cursor the server does not know is told so, and receives events, whoever joined before', async t => {
+  provideLocks(t)
+  const service = await TestService.start(t)
+  const url = `${service.origin}/events`
+  await say(service, 'a', '1')
+  const first = new Tab(t, { url, topics: ['a'] })
+  await first.ready
+  const options = { url, topics: ['a'], lastEventId: '99999999999999-9' }
+  const own = await gapOf(subscribe(options))
+  const late = new Tab(t, options)
+  await late.until(() => late.gaps.length > 0)
+  t.same(late.gaps, [own])
+  await say(service, 'a', '2')
+  await Promise.all([late, first].map(tab => tab.until(() => tab.datas.includes('2'))))
+  t.same([first.datas, late.datas], [['2'], ['1', '2']])
+  t.equal(await streams(service), 1)
+})
+
 t.test('each tab receives the history that its URL asks for', async t => {
   provideLocks(t)
   const service = await TestService.start(t)

@@ -1,11 +1,13 @@
 import { browser } from '../browser.ts'
 import type { SubscribeOptions } from '../options.ts'
-import type { ConnectionRequest, Transport } from '../connection/transport.ts'
+import type { ConnectionRequest, ConnectionSink, Outcome, Transport } from '../connection/transport.ts'
 import { Leader } from './leader.ts'
 import { LeaderWatch } from './leader-watch.ts'
 import { Member } from './member.ts'
+import type { Ahead } from './member.ts'
 import { isTabMessage } from './protocol.ts'
-import { startOf } from './start.ts'
+import { askServer, startOf } from './start.ts'
+import type { Start } from './start.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 
 /** How long a new leader waits for members that exist but do not answer, such as frozen tabs. */
@@ -18,18 +20,37 @@ const ANSWER_MS = 1_000
  */
 export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
   return async (request, sink, signal) => {
-    const start = await startOf(request, options, transport, sink, signal)
-    if (start.kind !== 'start') return start
-    return await new Promise(resolve => {
-      void Member.create(crypto.randomUUID(), request, start, sink, resolve).then(member => {
-        const link = new TabLink(nameOf(request), member, options, transport)
-        const end = (): void => { link.close(); resolve({ kind: 'ended' }) }
-        if (signal.aborted) return end()
-        signal.addEventListener('abort', end, { once: true })
-        link.start()
-      })
-    })
+    let start = await startOf(request, options, transport, sink, signal)
+    while (start.kind === 'start') {
+      const outcome = await takePart(start, request, options, transport, sink, signal)
+      if (outcome.kind !== 'ahead') return outcome
+      start = await askServer(request, options, transport, sink, signal)
+    }
+    return start
   }
+}
+
+/** Takes part in the shared connection from this start until the end of the member. */
+async function takePart (
+  start: Start,
+  request: ConnectionRequest,
+  options: SubscribeOptions<never>,
+  transport: Transport,
+  sink: ConnectionSink,
+  signal: AbortSignal
+): Promise<Outcome | Ahead> {
+  let link: TabLink | undefined
+  const outcome = await new Promise<Outcome | Ahead>((resolve, reject) => {
+    Member.create(crypto.randomUUID(), request, start, sink, resolve).then(member => {
+      const end = (): void => { link?.close(); resolve({ kind: 'ended' }) }
+      if (signal.aborted) return end()
+      signal.addEventListener('abort', end, { once: true })
+      link = new TabLink(nameOf(request), member, options, transport)
+      link.start()
+    }).catch(reject)
+  })
+  link?.close()
+  return outcome
 }
 
 /** Subscriptions to the same URL with the same cookies share a connection, whatever their topics. */

@@ -1,7 +1,7 @@
 import { Connector } from '../connection/connector.ts'
 import type { ConnectorListener } from '../connection/connector-listener.ts'
 import { tagOf } from '../cursor.ts'
-import type { ErrorDetail, Published } from '../events.ts'
+import type { ErrorDetail, GapDetail, Published } from '../events.ts'
 import type { SubscribeOptions } from '../options.ts'
 import type { Transport } from '../connection/transport.ts'
 import { compare, formatCursor, parseId, readPositions } from './position.ts'
@@ -26,6 +26,8 @@ export class Leader {
   /** The position of the stream in each topic. */
   readonly #positions = new Map<string, Position>()
   readonly #tags = new Map<string, string>()
+  /** Gaps that are not sent yet: where the stream continues is known when its cursor moves. */
+  #gaps: GapDetail[] = []
   /** Changes of the stream run one after another. */
   #changing: Promise<void> = Promise.resolve()
   #connector: Connector | undefined
@@ -111,16 +113,14 @@ export class Leader {
     const send = this.#send
     return {
       opened: () => {
+        this.#gaps = []
         this.#learnPositions()
         this.#unproven.clear()
         this.#opened([...this.#members.keys()])
       },
-      moved: () => this.#learnPositions(),
-      published: event => this.#publish(event),
-      gap: detail => {
-        this.#learnPositions()
-        send({ kind: 'gap', detail, positions: this.#positions })
-      },
+      moved: () => { this.#learnPositions(); this.#sendGaps() },
+      published: event => { this.#sendGaps(); this.#publish(event) },
+      gap: detail => { this.#gaps.push(detail) },
       ended: ({ topic, reason }) =>
         send(
           topic === undefined
@@ -173,6 +173,10 @@ export class Leader {
     if (this.#isStopped) return
     if (this.#members.size > 0) this.#restart()
     else this.#admitNext()
+  }
+
+  #sendGaps (): void {
+    for (const detail of this.#gaps.splice(0)) this.#send({ kind: 'gap', detail, positions: this.#positions })
   }
 
   #publish (event: Published): void {

@@ -7,13 +7,19 @@ import type { Position } from './position.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 import type { Start } from './start.ts'
 
+/**
+ * A position is after that of the leader's stream: only the server can tell whether the stream will reach it, or the
+ * server does not know it and this member would drop all events.
+ */
+export interface Ahead { readonly kind: 'ahead' }
+
 /** One subscription of one tab: picks from the leader's stream what belongs to it, and delivers each event once. */
 export class Member {
   readonly id: string
   readonly topics: readonly string[]
   readonly #sink: ConnectionSink
   readonly #isEnveloped: boolean
-  readonly #finish: (outcome: Outcome) => void
+  readonly #finish: (outcome: Outcome | Ahead) => void
   readonly #tags: ReadonlyMap<string, string>
   readonly #positions: Map<string, Position>
   /** What is missing before the positions, until it is reported. */
@@ -22,15 +28,17 @@ export class Member {
   readonly #ended = new Set<string>()
   /** True once the leader has answered: its earlier messages were for others. */
   #isJoined = false
+  /** True if the server knows the positions. */
+  #isConfirmed: boolean
 
   private constructor (
     id: string,
     topics: readonly string[],
     { url }: ConnectionRequest,
-    { cursor, gaps }: Start,
+    { cursor, gaps, isConfirmed }: Start,
     tags: ReadonlyMap<string, string>,
     sink: ConnectionSink,
-    finish: (outcome: Outcome) => void
+    finish: (outcome: Outcome | Ahead) => void
   ) {
     this.id = id
     this.topics = topics
@@ -40,6 +48,7 @@ export class Member {
     this.#tags = tags
     this.#positions = readPositions(cursor, topics, tags)
     this.#gaps = [...gaps]
+    this.#isConfirmed = isConfirmed
   }
 
   static async create (
@@ -47,7 +56,7 @@ export class Member {
     request: ConnectionRequest,
     start: Start,
     sink: ConnectionSink,
-    finish: (outcome: Outcome) => void
+    finish: (outcome: Outcome | Ahead) => void
   ): Promise<Member> {
     const topics = request.url.searchParams.getAll('topic').sort()
     const tags = await Promise.all(topics.map(async topic => [topic, await tagOf(topic) ?? ''] as const))
@@ -89,6 +98,8 @@ export class Member {
 
   #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
     if (!members.includes(this.id)) return
+    if (!this.#isConfirmed && this.#isAheadOf(positions)) return this.#finish({ kind: 'ahead' })
+    this.#isConfirmed = true
     this.#adopt(positions)
     this.#isJoined = true
     this.#ended.clear()
@@ -97,6 +108,10 @@ export class Member {
     const gaps = this.#gaps.splice(0)
     this.#pass(IN_BAND.open, {}, gaps.length === 0)
     gaps.forEach((gap, at) => this.#pass(IN_BAND.gap, gap, at === gaps.length - 1))
+  }
+
+  #isAheadOf (positions: ReadonlyMap<string, Position>): boolean {
+    return [...this.#positions].some(([topic, own]) => compare(own, positions.get(topic) ?? own) > 0)
   }
 
   /** Our own positions are never moved: events that we have not seen are still to come. */
@@ -126,20 +141,14 @@ export class Member {
     if (!this.topics.includes(topic)) return
     this.#ended.delete(topic)
     const last = this.#positions.get(topic)
-    const next = resumedAt === null ? undefined : parseId(resumedAt)
-    const begin = after === null ? undefined : parseId(after)
+    const [begin, next] = [after, resumedAt].map(id => parseId(id ?? ''))
+    const end = endOfGap(begin, next, positions?.get(topic))
     const isOfOurPosition = last && begin && compare(last, begin) === 0
-    if (isOfOurPosition) this.#moveBefore(topic, next)
-    else if (last && next && (compare(last, next) >= 0 || last.n + 1 === next.n)) return
-    else if (last && begin && !next && compare(last, begin) > 0) return
+    const isBehind = last && end && (compare(last, end) >= 0 || last.n + 1 === next?.n)
+    if (isBehind && !isOfOurPosition) return
+    if (end) this.#positions.set(topic, end)
     const { missed, ...rest } = detail
     this.#pass(IN_BAND.gap, isOfOurPosition || !last || !begin ? detail : rest)
-  }
-
-  /** A position that the server does not know may be after the events to come, which would all be dropped. */
-  #moveBefore (topic: string, next: Position | undefined): void {
-    const last = this.#positions.get(topic)
-    if (last && next && compare(last, next) >= 0) this.#positions.set(topic, { ms: next.ms, n: next.n - 1 })
   }
 
   #pass (event: string, data: object, hasCursor = true): void {
@@ -160,4 +169,14 @@ export class Member {
   get #cursor (): string {
     return formatCursor(this.topics, this.#positions, this.#tags)
   }
+}
+
+/** Where the stream continues after a gap; undefined if that is unknown, because nothing follows yet. */
+function endOfGap (
+  begin: Position | undefined,
+  next: Position | undefined,
+  reached: Position | undefined
+): Position | undefined {
+  if (next) return { ms: next.ms, n: next.n - 1 }
+  return reached && begin && compare(reached, begin) === 0 ? undefined : reached
 }

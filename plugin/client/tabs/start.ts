@@ -9,7 +9,13 @@ import { isPosition, parseId } from './position.ts'
 const START_PARAMETERS = ['last', 'since', 'starting_after', 'lastEventId']
 
 /** Where a member starts: the position of each topic, and what is missing before it. */
-export interface Start { readonly kind: 'start', readonly cursor: string, readonly gaps: readonly GapDetail[] }
+export interface Start {
+  readonly kind: 'start'
+  readonly cursor: string
+  readonly gaps: readonly GapDetail[]
+  /** True if the server sent the cursor. */
+  readonly isConfirmed: boolean
+}
 
 /**
  * Where the member of this request starts. Usually its cursor shows that, or it starts now. If only the server knows,
@@ -23,28 +29,31 @@ export async function startOf (
   signal: AbortSignal
 ): Promise<Start | Outcome> {
   const { cursor, url: { searchParams } } = request
-  const topics = searchParams.getAll('topic')
   const isClear = cursor === ''
     ? !START_PARAMETERS.some(name => searchParams.has(name))
-    : parseId(cursor) ? topics.length === 1 : cursor.split(',').every(isPosition)
-  return isClear ? { kind: 'start', cursor, gaps: [] } : await ask(topics, cursor, options, transport, sink, signal)
+    : parseId(cursor) ? searchParams.getAll('topic').length === 1 : cursor.split(',').every(isPosition)
+  return isClear
+    ? { kind: 'start', cursor, gaps: [], isConfirmed: false }
+    : await askServer(request, options, transport, sink, signal)
 }
 
-function ask (
-  topics: readonly string[],
-  cursor: string,
+/** Asks the server where the member of this request starts. */
+export function askServer (
+  { cursor, url }: ConnectionRequest,
   options: SubscribeOptions<never>,
   transport: Transport,
   sink: ConnectionSink,
   signal: AbortSignal
 ): Promise<Start | Outcome> {
   return new Promise(resolve => {
+    if (signal.aborted) return resolve({ kind: 'ended' })
+    const topics = url.searchParams.getAll('topic')
     const gaps: GapDetail[] = []
     const settle = (result: Start | Outcome): void => { resolve(result); connector.close() }
     const connector = new Connector({ ...options, topics, envelope: true }, transport, cursor, {
       opened: () => { gaps.length = 0 },
       gap: detail => { gaps.push(detail) },
-      moved: first => settle({ kind: 'start', cursor: first, gaps }),
+      moved: first => settle({ kind: 'start', cursor: first, gaps, isConfirmed: true }),
       ended: ({ topic }) => { if (topic === undefined) settle({ kind: 'rejected', status: 204, message: '' }) },
       failed: ({ cause, ...detail }) => {
         const { willRetry, status = 0, message } = detail

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { positionOf, tagOf } from '../../../plugin/client/cursor.ts'
 import { Leader } from '../../../plugin/client/tabs/leader.ts'
 import type { Transport } from '../../../plugin/client/connection/transport.ts'
 
@@ -64,4 +65,35 @@ t.test('a leader that stops while members are rejected does not connect again', 
   await new Promise(resolve => setImmediate(resolve))
   t.equal(requests, before)
   t.ok(failed.length <= 1, `${failed}`)
+})
+
+// Regression: all gaps but the last were sent without the place where the stream continues.
+t.test('gaps are sent when it is known where the stream continues after them, and before the next event', async t => {
+  const [a, b] = await Promise.all(['a', 'b'].map(async topic => positionOf((await tagOf(topic))!, '2-5')))
+  const gap = (topic: string): string => JSON.stringify({ topic, reason: 'trimmed', after: '1-1', resumedAt: null })
+  const envelope = JSON.stringify({ topic: 'a', id: '2-6', event: 'message', data: '' })
+  const transport: Transport = (_request, sink, signal) => {
+    sink.open()
+    sink.message({ id: undefined, event: 'stream.open', data: '' })
+    sink.message({ id: undefined, event: 'stream.gap', data: gap('a') })
+    sink.message({ id: `${a},${b}`, event: 'stream.gap', data: gap('b') })
+    sink.message({ id: undefined, event: 'stream.gap', data: gap('a') })
+    sink.message({ id: undefined, event: 'message', data: envelope })
+    return new Promise(resolve => {
+      signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+    })
+  }
+  const sent: unknown[] = []
+  await new Promise<void>(resolve => {
+    const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+      if (message.kind === 'gap') sent.push([message.detail.topic, message.positions!.get(message.detail.topic)])
+      if (message.kind !== 'published') return
+      sent.push('event')
+      resolve()
+    })
+    t.teardown(() => leader.stop())
+    leader.join({ kind: 'join', member: 'one', topics: ['a', 'b'], positions: new Map() })
+  })
+  const end = { ms: 2, n: 5 }
+  t.same(sent, [['a', end], ['b', end], ['a', end], 'event'])
 })

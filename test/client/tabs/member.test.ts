@@ -1,17 +1,19 @@
 import t from 'tap'
 import type { GapDetail } from '../../../plugin/client/index.ts'
 import { Member } from '../../../plugin/client/tabs/member.ts'
+import type { Ahead } from '../../../plugin/client/tabs/member.ts'
 import { formatCursor, parseId, readPositions } from '../../../plugin/client/tabs/position.ts'
 import type { ConnectionSink, Outcome, WireMessage } from '../../../plugin/client/connection/transport.ts'
 
 /** Creates a member for these topics with this cursor, and records what its subscription receives. */
 async function join (
   topics: readonly string[],
-  cursor = ''
-): Promise<{ member: Member, messages: WireMessage[], calls: string[], outcomes: Outcome[] }> {
+  cursor = '',
+  isConfirmed = false
+): Promise<{ member: Member, messages: WireMessage[], calls: string[], outcomes: (Outcome | Ahead)[] }> {
   const messages: WireMessage[] = []
   const calls: string[] = []
-  const outcomes: Outcome[] = []
+  const outcomes: (Outcome | Ahead)[] = []
   const sink: ConnectionSink = {
     open: () => { calls.push('open') },
     interrupted: () => {
@@ -27,7 +29,7 @@ async function join (
   for (const topic of topics) url.searchParams.append('topic', topic)
   if (topics.length > 1) url.searchParams.set('envelope', 'true')
   const request = { url, cursor, token: undefined, tokenParameter: undefined, headers: {}, withCredentials: false }
-  const start = { kind: 'start', cursor, gaps: [] } as const
+  const start = { kind: 'start', cursor, gaps: [], isConfirmed } as const
   const member = await Member.create('me', request, start, sink, outcome => outcomes.push(outcome))
   return { member, messages, calls, outcomes }
 }
@@ -67,7 +69,7 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
   const unread = { ...gap, after: null }
   const empty = { ...gap, resumedAt: null }
   const fromStart = { topic: 'a', reason: 'expired', after: '0-0', resumedAt: '7-1' } as const
-  const cases: [string, string, GapDetail, GapDetail | undefined][] = [
+  const cases: [string, string, GapDetail, GapDetail | undefined, string?][] = [
     ['the one whose gap it is', '1-2', gap, gap],
     ['behind it by less', '1-4', gap, uncounted],
     ['just before its end', '1-5', gap, undefined],
@@ -75,15 +77,17 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
     ['without a place', '', gap, gap],
     ['a cursor that could not be read', '1-2', unread, unread],
     ['nothing is left, and it was there', '1-2', empty, empty],
-    ['nothing is left, and it had more', '1-3', empty, undefined],
+    ['nothing is left, and it had more', '1-3', empty, undefined, '1-3'],
+    ['nothing is left, and it had only a part', '1-3', empty, { ...uncounted, resumedAt: null }, '1-4'],
+    ['nothing is left, and it is unknown where the stream continues', '1-3', empty, { ...uncounted, resumedAt: null }],
     ['a topic that expired, before its first event', '0-0', fromStart, fromStart],
     ['of another topic', '1-2', { ...gap, topic: 'z' }, undefined]
   ]
   t.equal(missed, 3)
-  for (const [name, cursor, detail, expected] of cases) {
+  for (const [name, cursor, detail, expected, end = ''] of cases) {
     const { member, messages } = await join(['a'], cursor)
     member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
-    member.receive({ kind: 'gap', detail })
+    member.receive({ kind: 'gap', detail, positions: new Map(parseId(end) && [['a', at(end)]]) })
     t.same(messages.slice(1).map(({ data }) => JSON.parse(data) as unknown), expected ? [expected] : [], name)
   }
 })
@@ -97,6 +101,34 @@ t.test('after a gap because the server does not know its cursor, a member receiv
   t.same(messages.map(({ event, id }) => [event, id]), [
     ['stream.open', '9-9'], ['stream.gap', '1-0'], ['message', '1-1'], ['message', '1-2']
   ])
+})
+
+// Regression: the position stayed, so that all events up to it were dropped, or the same gap was reported again.
+t.test('after a gap that leads to no event yet, a member continues where the stream does', async t => {
+  for (const [cursor, end] of [['9-9', '1-0'], ['1-2', '1-7']] as const) {
+    const { member, messages } = await join(['a'], cursor)
+    member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
+    const detail = { topic: 'a', reason: 'unknown', after: cursor, resumedAt: null } as const
+    member.receive({ kind: 'gap', detail, positions: new Map([['a', at(end)]]) })
+    member.receive(published('a', '1-8'))
+    t.same(messages.map(({ id }) => id), [cursor, end, '1-8'])
+  }
+})
+
+// Regression: every event was dropped until ids had passed the cursor.
+t.test('a member that starts after the stream does asks the server, unless the server has sent its start', async t => {
+  const ahead = { ...open, positions: new Map([['a', at('1-5')], ['b', at('1-6')]]) }
+  const { member, messages, outcomes } = await join(['a'], '9-9')
+  member.receive(ahead)
+  t.same([messages, outcomes], [[], [{ kind: 'ahead' }]])
+  const confirmed = await join(['a'], '9-9', true)
+  confirmed.member.receive(ahead)
+  t.same([confirmed.messages.length, confirmed.outcomes], [1, []])
+  const later = await join(['a'], '1-5')
+  later.member.receive(ahead)
+  later.member.receive(published('a', '1-7'))
+  later.member.receive(ahead)
+  t.same(later.outcomes, [], 'the stream starts again from the position of another member')
 })
 
 // Regression: under the next leader the topic started again, without the events in between.

@@ -28,7 +28,7 @@ async function ask (script: Script, cursor = '5-5', topics = ['a', 'b'], signal 
 t.test('a tab that is already at a position, or starts now, asks nobody', async t => {
   const silent: Script = () => undefined
   for (const [cursor, topics] of [['', ['a', 'b']], ['5-5', ['a']]] as const) {
-    t.same(await ask(silent, cursor, [...topics]), { start: { kind: 'start', cursor, gaps: [] }, messages: [], count: 0 })
+    t.same(await ask(silent, cursor, [...topics]), { start: { kind: 'start', cursor, gaps: [], isConfirmed: false }, messages: [], count: 0 })
   }
 })
 
@@ -42,7 +42,7 @@ t.test('otherwise the first cursor of the server is the start, with the gaps bef
     sink.message({ id: 'abcdef1-1', event: 'stream.gap', data: JSON.stringify(gap) })
     return undefined
   })
-  t.same(start, { kind: 'start', cursor: 'abcdef1-1', gaps: [gap] })
+  t.same(start, { kind: 'start', cursor: 'abcdef1-1', gaps: [gap], isConfirmed: true })
 })
 
 t.test('temporary failures are reported while it asks again, a permanent one and the end of the topics are its result', async t => {
@@ -60,4 +60,9 @@ t.test('a tab that is closed while it asks has ended', async t => {
   const closing = new AbortController()
   const { start } = await ask(() => { closing.abort(); return undefined }, '5-5', ['a', 'b'], closing.signal)
   t.same(start, { kind: 'ended' })
+})
+
+// Regression: it connected until the server answered, with nobody to close it.
+t.test('a tab that is closed before it asks opens no connection', async t => {
+  t.same((await ask(() => undefined, '5-5', ['a', 'b'], AbortSignal.abort())).start, { kind: 'ended' })
 })
