@@ -68,7 +68,7 @@ export class Subscription<Events extends EventMap = Record<string, string>> exte
     this.#connector = new Connector(
       options as SubscribeOptions<never>,
       transport,
-      this.#storage.read() ?? lastEventId,
+      this.#storage.read() || lastEventId,
       this.#listener()
     )
     if (signal?.aborted) this.close()

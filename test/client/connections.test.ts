@@ -209,6 +209,13 @@ t.test('topics in the query of the URL are topics like the others', async t => {
   t.equal(server.requests[0]!.url, '/events?topic=a&topic=b&topic=c&envelope=true')
 })
 
+// Regression: everything after a second `?` was ignored, and topics in it were removed from the URL.
+t.test('a query with a question mark in a value keeps its topics', async t => {
+  const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
+  await take(start(t, server, { url: `${server.url}?from=/x?y&topic=a#top` }), 1)
+  t.equal(server.requests[0]!.url, '/events?from=%2Fx%3Fy&topic=a')
+})
+
 // Regression: a signal that lives longer kept every closed subscription in memory.
 t.test('a closed subscription does not listen to its signal', async t => {
   const { signal } = new AbortController()
@@ -279,6 +286,20 @@ t.test('a stream that falls silent is abandoned, and a new connection is opened'
     errors.length >= 2 && errors.every(({ message, willRetry }) => willRetry && message.startsWith('no bytes for ')),
     'of a stream, and of a request without a response'
   )
+})
+
+// Regression: it was ignored until the wait had passed.
+t.test('reconnect() in a listener of the failure, of the wait or of the attempt connects again immediately', async t => {
+  const server = await ScriptedServer.start(t, status(503), ending(''), streaming('data: a\n\n'))
+  const subscription = start(t, server, { backoff: { initialMs: 3_600_000, maxMs: 3_600_000 } })
+  const errors: ErrorDetail[] = []
+  subscription.addEventListener('error', ({ detail }) => {
+    errors.push(detail)
+    subscription.reconnect()
+  })
+  subscription.addEventListener('state', ({ detail }) => { if (detail.state === 'waiting') subscription.reconnect() })
+  t.same(await take(subscription, 1), ['a'])
+  t.match(errors, [{ status: 503 }])
 })
 
 t.test('topics are added and removed in place', async t => {
@@ -413,6 +434,7 @@ t.test('an invalid option is an error that names it', async t => {
       name: 'TypeError', message: new RegExp(message)
     })
   }
+  t.throws(() => subscribe({ url: '/events' }), { name: 'TypeError' }, 'without a page, a URL is absolute')
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   const none = {
     topics: undefined,

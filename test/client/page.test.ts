@@ -124,6 +124,12 @@ t.test('the cursor is kept over reloads of the page, and a page without storage 
   }
   t.same(server.requests.map(({ headers }) => headers['last-event-id']), ['0-0', '1-1'])
   t.same([...page.stored], [['resumable-sse:feed', '1-2']])
+  // A stream that resets the id, or has no position yet, leaves nothing to continue from.
+  page.stored.set('resumable-sse:feed', '')
+  const again = subscribe({ url: server.url, persist: 'feed', lastEventId: '0-0' })
+  t.equal(await message(again), 'c')
+  again.close()
+  t.equal(server.requests.at(-1)!.headers['last-event-id'], '0-0')
   Object.defineProperty(globalThis, 'sessionStorage', { get () { throw new Error('denied') }, configurable: true })
   const subscription = subscribe({ url: server.url, persist: 'feed', lastEventId: '0-0' })
   t.teardown(() => subscription.close())

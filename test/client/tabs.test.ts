@@ -426,6 +426,17 @@ t.test('a server that does not report topics cannot be shared, which is reported
   t.match(a.errors.at(-1), { message: 'shareAcrossTabs needs a server that answers envelope=true', willRetry: false })
 })
 
+// Regression: its first failure was preceded by `open`.
+t.test('a tab whose server is unavailable reports that, and that it is open only when it is', async t => {
+  provideLocks(t)
+  const server = await ScriptedServer.start(t, status(503), streaming('event: stream.open\nid: 1-1\ndata\n\n'))
+  const { subscription, errors } = new Tab(t, { url: server.url, topics: ['a'] })
+  const before = await new Promise(resolve => {
+    subscription.addEventListener('open', () => resolve([...errors]))
+  })
+  t.match(before, [{ willRetry: true }])
+})
+
 t.test('where tabs cannot communicate, each has a connection', async t => {
   withoutLocks(t)
   const service = await TestService.start(t)

@@ -2,6 +2,8 @@ import { mock } from 'node:test'
 import t from 'tap'
 import { Backoff } from '../../plugin/client/connection/backoff.ts'
 import { StallWatch } from '../../plugin/client/connection/stall-watch.ts'
+import { subscribe } from '../../plugin/client/index.ts'
+import type { ConnectionSink, Transport } from '../../plugin/client/index.ts'
 
 t.test('after a stream it waits for the time that the server asks for, and up to a quarter more', async t => {
   for (const random of [0, 0.5, 0.999]) {
@@ -112,4 +114,35 @@ t.test('the window can be fixed, and 0 disables it', async t => {
   never.start()
   pass(1_000_000)
   t.notOk(never.isStalled)
+})
+
+// Regression: the stream was considered stalled, although only the loop was slow.
+t.test('while a slow loop pauses the reading, the stream is not considered stalled', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const now = performance.now.bind(performance)
+  t.teardown(() => { performance.now = now })
+  let later = 0
+  performance.now = () => now() + later
+  const pass = (): void => { later += 3_600_000; mock.timers.tick(3_600_000) }
+  let use = (_sink: ConnectionSink): void => {}
+  const opened = new Promise<ConnectionSink>(resolve => { use = resolve })
+  const transport: Transport = (_request, sink) => { sink.open(); use(sink); return new Promise(() => {}) }
+  const subscription = subscribe({ url: 'http://x.test/', transport })
+  t.teardown(() => subscription.close())
+  const errors: string[] = []
+  subscription.addEventListener('error', ({ detail }) => errors.push(detail.message))
+  const loop = subscription[Symbol.asyncIterator]()
+  const sink = await opened
+  for (let n = 0; n < 300; n++) sink.message({ id: undefined, event: 'message', data: '' })
+  const room = sink.ready()
+  pass()
+  const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+  await turn()
+  t.same(errors, [])
+  for (let n = 0; n < 300; n++) await loop.next()
+  await room
+  pass()
+  await turn()
+  t.match(errors, [/^no bytes for/])
 })

@@ -35,8 +35,8 @@ export class Connector {
   #state: SubscriptionState = 'connecting'
   #hasBeenOpen = false
   #isOpen = false
-  /** True once the first message of the stream has arrived. */
-  #isAnnounced = false
+  /** True from the start of a stream until its first message. */
+  #isNew = false
   #isAsleep = false
   /** The most recent change of topics. */
   #changing: Promise<void> = Promise.resolve()
@@ -123,11 +123,13 @@ export class Connector {
   async #connect (): Promise<number> {
     const attempt = this.#attempt = new AbortController()
     this.#isOpen = false
+    this.#pause.reset()
     this.#change('connecting')
     this.#stall.start()
     try {
       const outcome = await Promise.race([this.#attemptOnce(attempt.signal), aborted(attempt.signal)])
-      return this.#isClosed ? 0 : outcome === undefined ? this.#afterInterruption(attempt.signal) : this.#judge(outcome)
+      const { signal } = attempt
+      return this.#isClosed ? 0 : signal.aborted ? this.#afterInterruption(signal) : this.#judge(outcome!)
     } catch (cause) {
       // `getToken` or `headers` failed.
       return this.#isClosed ? 0 : this.#fail({ cause }, this.#backoff.afterFailure())
@@ -163,7 +165,11 @@ export class Connector {
       retry: unlessAborted((ms: number) => { this.#backoff.askedFor(ms) }),
       chunk: () => this.#stall.chunk(),
       comment: () => this.#stall.comment(),
-      ready: () => this.#listener.ready()
+      ready: () => {
+        const room = this.#listener.ready()
+        if (room) this.#stall.stop()
+        return room?.then(() => { if (!signal.aborted) this.#stall.start() })
+      }
     }
   }
 
@@ -171,7 +177,7 @@ export class Connector {
     this.#isOpen = this.#hasBeenOpen = true
     this.#backoff.reset()
     this.#token.accepted()
-    this.#isAnnounced = false
+    this.#isNew = true
     this.#finished.clear()
     this.#change('open')
   }
@@ -179,8 +185,8 @@ export class Connector {
   #receive (message: WireMessage): void {
     if (message.id !== undefined) this.#cursor = message.id
     // The first message: `stream.open`, or whatever a server sends that does not support it.
-    if (!this.#isAnnounced) this.#listener.opened()
-    this.#isAnnounced = true
+    if (this.#isNew) this.#listener.opened()
+    this.#isNew = false
     if (message.event.startsWith('stream.')) this.#control(message.event, message.data)
     else this.#publish(publishedOf(message, this.#cursor, this.#topics, this.#isEnveloped))
     if (message.id !== undefined) this.#listener.moved(this.#cursor)
@@ -253,7 +259,7 @@ export class Connector {
 
   #afterInterruption ({ reason }: AbortSignal): number {
     if ((reason as Interruption) !== 'stalled') return 0
-    const message = `no bytes for ${Math.round(this.#stall.windowMs / 1_000)} s`
+    const message = `no bytes for ${Math.round(this.#stall.silenceMs / 1_000)} s`
     return this.#fail({ message }, this.#backoff.afterFailure())
   }
 

@@ -39,10 +39,11 @@ export class StallWatch {
 
   /** True if the connection has been silent for the whole window; for a page whose timers were suspended. */
   get isStalled (): boolean {
-    return this.#timer !== undefined && this.#silenceMs >= this.windowMs
+    return this.#timer !== undefined && this.silenceMs >= this.windowMs
   }
 
-  get #silenceMs (): number {
+  /** The time since the last bytes. */
+  get silenceMs (): number {
     return performance.now() - this.#activeAt
   }
 
@@ -62,7 +63,7 @@ export class StallWatch {
 
   /** A chunk has arrived. */
   chunk (): void {
-    this.#quietMs = this.#silenceMs
+    this.#quietMs = this.silenceMs
     this.#activeAt = performance.now()
   }
 
@@ -80,7 +81,7 @@ export class StallWatch {
    */
   #check (): void {
     clearTimeout(this.#timer)
-    const leftMs = this.windowMs - this.#silenceMs
+    const leftMs = this.windowMs - this.silenceMs
     if (leftMs > 0) {
       this.#timer = setTimeout(() => this.#check(), leftMs)
       return
