@@ -447,6 +447,19 @@ t.test('where tabs cannot communicate, each has a connection', async t => {
 })
 
 // One that could not be read kept the leader from admitting any tab from then on.
+// Regression: it waited for its lock, without an error.
+t.test('a tab to which the browser denies locks has its own connection', async t => {
+  const denied = async (): Promise<void> => { throw new DOMException('denied', 'SecurityError') }
+  provideLocks(t, { request: denied, query: denied as () => Promise<never> })
+  const service = await TestService.start(t)
+  const options = { url: `${service.origin}/events`, topics: ['a'] }
+  const tabs = [new Tab(t, options), new Tab(t, options)]
+  await Promise.all(tabs.map(tab => tab.ready))
+  await say(service, 'a', '1')
+  await Promise.all(tabs.map(tab => tab.until(() => tab.events.length === 1)))
+  t.equal(await streams(service), 2)
+})
+
 t.test('unknown messages on the channel are ignored', async t => {
   provideLocks(t)
   const service = await TestService.start(t)

@@ -96,7 +96,14 @@ class TabLink {
     this.#hold(this.#lockOf(this.#member.id), () => {
       this.#post(this.#member.join)
       this.#queueForLead()
-    })
+    }, () => this.#beAlone())
+  }
+
+  /** The browser denies locks to this page, for example because cookies are blocked: it has its own connection. */
+  #beAlone (): void {
+    this.#leaderId = this.#member.id
+    this.#leader = new Leader(this.#options, this.#transport, message => this.#member.receive(message))
+    this.#leader.join(this.#member.join)
   }
 
   close (): void {

@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { LockManagerLike } from '../../../plugin/client/browser.ts'
 
 interface Waiting { grant: () => void }
 type LockOptions = { signal: AbortSignal } | { steal: true }
@@ -56,8 +57,8 @@ class WebLocks {
 }
 
 /** Adds to Node's global scope what tabs need to find each other, until the test ends. */
-export function provideLocks (t: Test): void {
-  replaceNavigator(t, { locks: new WebLocks() })
+export function provideLocks (t: Test, locks: LockManagerLike = new WebLocks()): void {
+  replaceNavigator(t, { locks })
 }
 
 /** Removes it until the test ends: Node 24.5 and later have Web Locks of their own. */
