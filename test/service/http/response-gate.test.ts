@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import Fastify from 'fastify'
 import t from 'tap'
 import { ConnectionCounts } from '../../../service/http/connections/connections.ts'
@@ -8,6 +7,7 @@ import { listen } from '../../support/apps/app.ts'
 import { connect, dial, get, open, stall } from '../../support/clients/client.ts'
 import { certificateFiles, openHttp2, openSession } from '../../support/network/http2-client.ts'
 import { until } from '../../support/until.ts'
+import { occupy } from '../../support/service/occupy.ts'
 import { metricsOf } from '../../support/service/metrics.ts'
 import { TestService } from '../../support/service/service-app.ts'
 
@@ -18,24 +18,13 @@ import { TestService } from '../../support/service/service-app.ts'
 const cutSlow = async (origin: string): Promise<number | undefined> =>
   (await metricsOf(origin)).get('sse_connections_cut_total{reason="slow"}')
 
-/**
- * Sends a request for the OpenAPI document, and waits until there is room for its response, which is not sent while
- * another one is. A request that this test makes meanwhile could be the one for which there is room.
- */
-async function occupy (service: TestService, send: (request: string) => void): Promise<void> {
-  let response: ServerResponse | undefined
-  service.app.server.once('request', (_request: IncomingMessage, waiting: ServerResponse) => { response = waiting })
-  send(get('/openapi.json'))
-  await until(() => response?.headersSent === true)
-}
-
 t.test('large responses of every kind are limited together, and small ones pass', async t => {
   const service = await TestService.start(t, { MAX_BODIES_BYTES: '40000' })
   const { socket, inbox, send } = await connect(t, service.origin)
   send(get('/events?topic=news'))
   await inbox.until('stream.open')
   // Its turn does not come while the stream is open.
-  await occupy(service, send)
+  await occupy(service, send, '/openapi.json')
   const ask = (path: string) => service.call(path)
   t.equal((await ask('/openapi.json')).status, 503)
   t.match(await ask('/metrics'), { status: 503, json: { code: 'SERVICE_BUSY' } })
@@ -55,7 +44,7 @@ t.test('a page of history counts with its size as JSON', async t => {
   const { socket, inbox, send } = await connect(t, service.origin)
   send(get('/events?topic=news'))
   await inbox.until('stream.open')
-  await occupy(service, send)
+  await occupy(service, send, '/openapi.json')
   const ask = (topic: string) => service.call(`/topics/${topic}/events?maxBytes=10`)
   t.equal((await ask('control')).status, 503)
   t.equal((await ask('plain')).status, 200)

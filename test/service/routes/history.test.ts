@@ -5,6 +5,7 @@ import { EventSource } from 'eventsource'
 import { connect } from '../../support/clients/client.ts'
 import { certificateFiles, openSession } from '../../support/network/http2-client.ts'
 import { until } from '../../support/until.ts'
+import { occupy } from '../../support/service/occupy.ts'
 import { TestService } from '../../support/service/service-app.ts'
 import type { Answer } from '../../support/service/service-app.ts'
 import { ServiceProcess } from '../../support/service/service-process.ts'
@@ -198,9 +199,9 @@ t.test('pages in progress are limited together, and a waiting one is released wh
   await client.inbox.until(text => text.includes('stream.open'))
   t.equal((await read(service, '?limit=4')).status, 200)
   // Its turn never comes, because the client does not read; this excludes the buffers of the system.
-  client.send('GET /topics/news/events?limit=4 HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await occupy(service, client.send, '/topics/news/events?limit=4')
   const isBusy = async (): Promise<boolean> => (await read(service, '?limit=4')).status === 503
-  await until(isBusy)
+  t.equal(await isBusy(), true)
   const { json, headers } = await read(service, '?limit=4', { accept: 'application/x-ndjson' })
   t.match({ json, retry: headers.get('retry-after') }, { json: { code: 'SERVICE_BUSY' }, retry: '1' })
   t.equal((await read(service, '?maxBytes=1000')).status, 503, 'one event of it is larger than the remaining space')
