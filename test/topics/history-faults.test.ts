@@ -13,6 +13,9 @@ const KILLS = 4
 /** What a reader has received so far. */
 interface History { cursor: string | undefined, data: string[] }
 
+/** Without a pause, requests that are answered at once would leave no time for the connection to Redis. */
+const pause = (): Promise<void> => new Promise(resolve => { setTimeout(resolve, 5) })
+
 /** Retries while Redis is down, as a careful application does. */
 async function again<T> (ask: () => Promise<T>): Promise<T> {
   for (;;) {
@@ -21,7 +24,7 @@ async function again<T> (ask: () => Promise<T>): Promise<T> {
     } catch (error) {
       if ((error as { code?: string }).code !== 'TOPICS_LOG_UNAVAILABLE') throw error
     }
-    await new Promise(resolve => setTimeout(resolve, 5))
+    await pause()
   }
 }
 
@@ -49,6 +52,7 @@ async function streamToEnd ({ app }: RedisApp, { cursor, data }: History): Promi
       if (all.length >= EVENTS) break
     }
     stream.close()
+    await pause()
   }
   return all
 }
