@@ -49,8 +49,8 @@ t.test('a listener that throws does not keep others from being notified that the
   await log.follow('a', { onEntries () {}, onClosed () {}, onStop () {}, onResync () { throw new Error('a fails') } })
   await log.follow('b', recorder)
   await server.with(client => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
-  await until(() => recorder.resyncs === 1 && log.isHealthy)
-  t.match(errors, [{ topic: 'a', err: { message: 'a fails' } }])
+  await until(() => recorder.resyncs > 0 && log.isHealthy)
+  t.match(errors[0], { topic: 'a', err: { message: 'a fails' } })
 })
 
 t.test('Message connection dropped for being slow: readers receive the lost messages from the log', async t => {
