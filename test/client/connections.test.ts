@@ -265,6 +265,20 @@ t.test('a getToken or a headers function that fails is called again', async t =>
   }
 })
 
+t.test('a getToken may close the subscription, and its failure is not reported then', async t => {
+  const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
+  const subscription = start(t, server, {
+    getToken () {
+      subscription.close()
+      throw new Error('signed out')
+    }
+  })
+  const errors: ErrorDetail[] = []
+  subscription.addEventListener('error', ({ detail }) => errors.push(detail))
+  t.same((await subscription[Symbol.asyncIterator]().next()).done, true)
+  t.same([subscription.state, errors, server.requests], ['closed', [], []])
+})
+
 t.test('headers are sent', async t => {
   const server = await ScriptedServer.start(t, streaming('data: a\n\n'))
   t.same(await take(start(t, server, { headers: { 'x-tenant': '7' } }), 1), ['a'])
