@@ -12,6 +12,13 @@ export interface TopicsAppOptions {
   subscribe?: SubscribeOptions
 }
 
+interface Query extends Pick<SubscribeOptions, 'last' | 'sinceMs' | 'after' | 'envelope'> { topic: string | string[] }
+
+const QUERY = {
+  type: 'object',
+  properties: { last: { type: 'integer' }, sinceMs: { type: 'integer' }, envelope: { type: 'boolean' } }
+}
+
 /** An app with `GET /events?topic=a&topic=b` over a log; closed after the test. */
 export async function buildTopicsApp (
   t: Test,
@@ -19,9 +26,7 @@ export async function buildTopicsApp (
 ): Promise<FastifyInstance> {
   const app = await buildApp(t, sse)
   await app.register(topics, { log, ...options })
-  app.get<{ Querystring: { topic: string | string[], last?: number, sinceMs?: number, after?: string } }>('/events', {
-    schema: { querystring: { type: 'object', properties: { last: { type: 'integer' }, sinceMs: { type: 'integer' } } } }
-  }, (request, reply) => {
+  app.get<{ Querystring: Query }>('/events', { schema: { querystring: QUERY } }, (request, reply) => {
     const { topic, ...start } = request.query
     return reply.sse(app.topics.subscribe(topic, { ...subscribe, ...start }))
   })
