@@ -215,7 +215,7 @@ class TabLink {
   #receive (message: TabMessage): void {
     if (message.kind === 'lead') this.#follow(message.leader)
     else if (message.kind === 'join') this.#admit(message)
-    else if (message.kind === 'leave') this.#leader?.leave(message.member)
+    else if (message.kind === 'leave') this.#forget(message.member)
     else if (message.kind === 'ask') this.#answer()
     else this.#obey(message)
   }
@@ -231,10 +231,23 @@ class TabLink {
     if (this.#isLeading) this.#send({ kind: 'alive' })
   }
 
+  /**
+   * The tab that holds the lock is the leader: the message of an earlier one may arrive after that, and if the lock was
+   * taken from this tab, its request rejects.
+   */
   #follow (leader: string): void {
-    this.#stopLeading()
+    if (this.#isLeading) return
     this.#watch.heard()
     this.#leaderId = leader
+    this.#member.detach()
+    this.#post(this.#member.join)
+  }
+
+  /** A leader that has left may have been announced after the next one, which does not know this member then. */
+  #forget (member: string): void {
+    this.#leader?.leave(member)
+    if (member !== this.#leaderId) return
+    this.#leaderId = undefined
     this.#member.detach()
     this.#post(this.#member.join)
   }

@@ -33,15 +33,22 @@ interface Progress {
 class ModelTab {
   readonly name: string
   readonly problems: string[] = []
-  readonly history: string[] = []
   readonly subscription: Subscription
+  readonly #journal: string[]
   readonly #progress = new Map<string, Progress>()
 
-  constructor (name: string, url: string, topics: readonly string[], starts: ReadonlyMap<string, EventId>) {
+  constructor (
+    name: string,
+    url: string,
+    topics: readonly string[],
+    starts: ReadonlyMap<string, EventId>,
+    journal: string[]
+  ) {
     this.name = name
+    this.#journal = journal
     for (const topic of topics) this.#progress.set(topic, { last: starts.get(topic)?.n, hasGap: false })
     const lastEventId = starts.size === 0 ? undefined : cursorOf(topics, starts)
-    this.history.push(`opens with ${topics.join()} after ${lastEventId ?? 'now'}`)
+    this.note(`opens with ${topics.join()} after ${lastEventId ?? 'now'}`)
     this.subscription = subscribe({
       url, topics, lastEventId, shareAcrossTabs: true, stallTimeoutMs: 0, backoff: { initialMs: 1, maxMs: 10 }
     })
@@ -52,16 +59,18 @@ class ModelTab {
     })
   }
 
+  note (what: string): void { this.#journal.push(`${this.name} ${what}`) }
+
   get topics (): readonly string[] { return this.subscription.topics }
 
   add (topic: string): void {
-    this.history.push(`adds ${topic}`)
+    this.note(`adds ${topic}`)
     this.#progress.set(topic, { last: undefined, hasGap: false })
     this.subscription.add(topic)
   }
 
   remove (topic: string): void {
-    this.history.push(`removes ${topic}`)
+    this.note(`removes ${topic}`)
     this.subscription.remove(topic)
     this.#progress.delete(topic)
   }
@@ -70,7 +79,7 @@ class ModelTab {
   has (topic: string, n: number): boolean { return this.#progress.get(topic)?.last === n }
 
   #take (topic: string, id: string): void {
-    this.history.push(`receives ${topic} ${id}`)
+    this.note(`receives ${topic} ${id}`)
     const progress = this.#progress.get(topic)
     if (progress === undefined) {
       this.problems.push(`an event of ${topic}, to which it does not subscribe`)
@@ -83,7 +92,7 @@ class ModelTab {
   }
 
   #skip ({ topic, reason, after, resumedAt }: GapDetail): void {
-    this.history.push(`has a gap in ${topic}: ${reason}, after ${after}, resumed at ${resumedAt}`)
+    this.note(`has a gap in ${topic}: ${reason}, after ${after}, resumed at ${resumedAt}`)
     Object.assign(this.#progress.get(topic) ?? {}, { hasGap: true })
   }
 }
@@ -100,7 +109,8 @@ class TabsSchedule {
   readonly #random: Random
   readonly #published = new Map<string, EventId[]>(TOPICS.map(topic => [topic, []]))
   readonly #tabs: ModelTab[] = []
-  readonly all: ModelTab[] = []
+  readonly #all: ModelTab[] = []
+  readonly #journal: string[] = []
 
   constructor (app: FastifyInstance, origin: string, random: Random) {
     this.#app = app
@@ -129,8 +139,8 @@ class TabsSchedule {
     } while (this.#tabs.some(isBehind) && performance.now() < deadline)
     for (const tab of this.#tabs) if (isBehind(tab)) tab.problems.push('it does not receive the last events')
     for (const tab of this.#tabs) tab.subscription.close()
-    return this.all.flatMap(({ name, problems, history }) =>
-      problems.length === 0 ? [] : [`${name}: ${problems.join('; ')}\n${history.join('\n')}`])
+    const problems = this.#all.flatMap(({ name, problems }) => problems.map(problem => `${name}: ${problem}`))
+    return problems.length === 0 ? [] : [...problems, this.#journal.join('\n')]
   }
 
   #open (): void {
@@ -139,9 +149,9 @@ class TabsSchedule {
     if (topics.length === 0) topics.push(this.#oneOf(TOPICS))
     const hasCursor = this.#random(3) > 0
     const starts = new Map(hasCursor ? topics.map(topic => [topic, this.#start(topic)]) : [])
-    const tab = new ModelTab(`tab ${this.all.length}`, this.#url, topics, starts)
+    const tab = new ModelTab(`tab ${this.#all.length}`, this.#url, topics, starts, this.#journal)
     this.#tabs.push(tab)
-    this.all.push(tab)
+    this.#all.push(tab)
   }
 
   /** A position that the topic has or had, or one from the future. */
@@ -154,7 +164,7 @@ class TabsSchedule {
 
   #close (): void {
     const [tab] = this.#tabs.splice(this.#random(this.#tabs.length), 1)
-    tab?.history.push('closes')
+    tab?.note('closes')
     tab?.subscription.close()
   }
 
@@ -164,6 +174,7 @@ class TabsSchedule {
 
   async #append (topic: string): Promise<void> {
     const { ids } = await this.#app.topics.publish(topic, { data: 'x' })
+    this.#journal.push(`${ids[0]} is published to ${topic}`)
     this.#published.get(topic)!.push(parseEventId(ids[0]!)!)
   }
 
@@ -175,12 +186,22 @@ class TabsSchedule {
     else if (tab.topics.length > 1) tab.remove(topic)
   }
 
-  #cut (): void { this.#app.server.closeAllConnections() }
+  #cut (): void {
+    this.#journal.push('all connections are cut')
+    this.#app.server.closeAllConnections()
+  }
 
-  async #delete (): Promise<void> { await this.#app.topics.delete(this.#oneOf(TOPICS)) }
+  async #delete (): Promise<void> {
+    const topic = this.#oneOf(TOPICS)
+    this.#journal.push(`${topic} is deleted`)
+    await this.#app.topics.delete(topic)
+  }
 
   #reconnect (): void {
-    if (this.#tabs.length > 0) this.#oneOf(this.#tabs).subscription.reconnect()
+    if (this.#tabs.length === 0) return
+    const tab = this.#oneOf(this.#tabs)
+    tab.note('reconnects')
+    tab.subscription.reconnect()
   }
 
   #oneOf<T> (items: readonly T[]): T { return items[this.#random(items.length)]! }
