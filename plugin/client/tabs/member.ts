@@ -158,7 +158,8 @@ export class Member {
   #fail ({ detail, members }: LeaderMessage & { kind: 'failed' }): void {
     if (members && !members.includes(this.id)) return
     const { status = 0, message, willRetry } = detail
-    if (willRetry) this.#pass(IN_BAND.error, detail)
+    // Without the cursor: what is missing before it may not be reported yet.
+    if (willRetry) this.#pass(IN_BAND.error, detail, false)
     else this.#finish({ kind: 'rejected', status, message })
   }
 

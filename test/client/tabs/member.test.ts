@@ -54,6 +54,13 @@ t.test('messages sent before the member was admitted are ignored', async t => {
   t.same(calls, ['open', 'interrupted'])
 })
 
+// Regression: with the cursor, the subscription continued after the gap, which it had not received yet.
+t.test('a failure of the stream before the member was admitted has no cursor', async t => {
+  const { member, messages } = await join(['a'], '1-3', true)
+  member.receive({ kind: 'failed', detail: { message: 'busy', willRetry: true } })
+  t.match(messages, [{ id: undefined, event: 'stream.error' }])
+})
+
 t.test('each event is received once, and only those of its topics', async t => {
   const { member, messages } = await join(['a', 'c'])
   member.receive(open)

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Test } from 'tap'
 import type { LockManagerLike } from '../../../plugin/client/browser.ts'
 
@@ -46,6 +47,8 @@ class WebLocks {
       if (!lock) return resolve(this.#create(name))
       const waiting = { grant: () => resolve(lock) }
       lock.queue.push(waiting)
+      // One for each tab that is watched.
+      setMaxListeners(0, signal)
       signal.addEventListener('abort', () => {
         const at = lock.queue.indexOf(waiting)
         if (at === -1) return
