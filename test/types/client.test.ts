@@ -21,7 +21,7 @@ t.test('with a map each name has its own type of data, and parse returns one of 
   subscription.addEventListener('chat', ({ data }) => expectTypeOf(data).toEqualTypeOf<string>())
   subscription.addEventListener('other', ({ data }) => expectTypeOf(data).toEqualTypeOf<Score | string>())
   // @ts-expect-error: data of no event
-  subscribe<{ score: Score }>({ url: '/', signal: AbortSignal.abort(), parse: () => 7 }).close()
+  subscribe<{ score: Score }>({ url: 'http://127.0.0.1:1/', signal: AbortSignal.abort(), parse: () => 7 }).close()
 })
 
 t.test('the option eventNames is for the native transport only', async () => {
