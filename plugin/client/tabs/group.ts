@@ -1,13 +1,13 @@
 import { browser } from '../browser.ts'
 import type { SubscribeOptions } from '../options.ts'
-import type { ConnectionRequest, ConnectionSink, Outcome, Transport } from '../connection/transport.ts'
+import type { ConnectionRequest, Outcome, Transport } from '../connection/transport.ts'
 import { Leader } from './leader.ts'
 import { LeaderWatch } from './leader-watch.ts'
 import { Member } from './member.ts'
 import type { Ahead } from './member.ts'
 import { isTabMessage } from './protocol.ts'
 import { askServer, startOf } from './start.ts'
-import type { Start } from './start.ts'
+import type { Attempt, Start } from './start.ts'
 import type { LeaderMessage, TabMessage } from './protocol.ts'
 
 /** How long a new leader waits for members that exist but do not answer, such as frozen tabs. */
@@ -20,25 +20,20 @@ const ANSWER_MS = 1_000
  */
 export function tabTransport (options: SubscribeOptions<never>, transport: Transport): Transport {
   return async (request, sink, signal) => {
-    let start = await startOf(request, options, transport, sink, signal)
+    const attempt = { request, options, transport, sink, signal }
+    let start = await startOf(attempt)
     while (start.kind === 'start') {
-      const outcome = await takePart(start, request, options, transport, sink, signal)
+      const outcome = await takePart(start, attempt)
       if (outcome.kind !== 'ahead') return outcome
-      start = await askServer(request, options, transport, sink, signal)
+      start = await askServer(attempt)
     }
     return start
   }
 }
 
 /** Takes part in the shared connection from this start until the end of the member. */
-async function takePart (
-  start: Start,
-  request: ConnectionRequest,
-  options: SubscribeOptions<never>,
-  transport: Transport,
-  sink: ConnectionSink,
-  signal: AbortSignal
-): Promise<Outcome | Ahead> {
+async function takePart (start: Start, attempt: Attempt): Promise<Outcome | Ahead> {
+  const { request, options, transport, sink, signal } = attempt
   let link: TabLink | undefined
   const outcome = await new Promise<Outcome | Ahead>((resolve, reject) => {
     Member.create(crypto.randomUUID(), request, start, sink, resolve).then(member => {
@@ -99,7 +94,7 @@ class TabLink {
     }, () => this.#beAlone())
   }
 
-  /** The browser denies locks to this page, for example because cookies are blocked: it has its own connection. */
+  /** The browser denies locks to this page, for example in a sandboxed iframe: it has its own connection. */
   #beAlone (): void {
     this.#leaderId = this.#member.id
     this.#leader = new Leader(this.#options, this.#transport, message => this.#member.receive(message))
@@ -232,8 +227,8 @@ class TabLink {
   }
 
   /**
-   * The tab that holds the lock is the leader: the message of an earlier one may arrive after that, and if the lock was
-   * taken from this tab, its request rejects.
+   * A tab that holds the lock is the leader, even if the announcement of an earlier leader arrives late. If the lock is
+   * taken from it, its request for the lock rejects.
    */
   #follow (leader: string): void {
     if (this.#isLeading) return
@@ -243,7 +238,10 @@ class TabLink {
     this.#post(this.#member.join)
   }
 
-  /** A leader that has left may have been announced after the next one, which does not know this member then. */
+  /**
+   * The announcement of a leader may arrive after that of its successor, so that this tab follows the one that has
+   * gone: when its `leave` arrives, this tab joins again.
+   */
   #forget (member: string): void {
     this.#leader?.leave(member)
     if (member !== this.#leaderId) return

@@ -8,8 +8,8 @@ import type { LeaderMessage, TabMessage } from './protocol.ts'
 import type { Start } from './start.ts'
 
 /**
- * A position is after that of the leader's stream: only the server can tell whether the stream will reach it, or the
- * server does not know it and this member would drop all events.
+ * A position of the member is after that of the leader's stream. Either the stream will reach it, or the server does
+ * not know it, and the member would drop all events: only the server can tell which.
  */
 export interface Ahead { readonly kind: 'ahead' }
 
@@ -115,7 +115,7 @@ export class Member {
   }
 
   /** Our own positions are never moved: events that we have not seen are still to come. */
-  #adopt (positions: ReadonlyMap<string, Position> = new Map()): void {
+  #adopt (positions: ReadonlyMap<string, Position>): void {
     for (const topic of this.topics) {
       const position = positions.get(topic)
       if (position && !this.#positions.has(topic)) this.#positions.set(topic, position)
@@ -142,7 +142,7 @@ export class Member {
     this.#ended.delete(topic)
     const last = this.#positions.get(topic)
     const [begin, next] = [after, resumedAt].map(id => parseId(id ?? ''))
-    const end = endOfGap(begin, next, positions?.get(topic))
+    const end = endOfGap(begin, next, positions.get(topic))
     const isOfOurPosition = last && begin && compare(last, begin) === 0
     const isBehind = last && end && (compare(last, end) >= 0 || last.n + 1 === next?.n)
     if (isBehind && !isOfOurPosition) return
@@ -158,7 +158,7 @@ export class Member {
   #fail ({ detail, members }: LeaderMessage & { kind: 'failed' }): void {
     if (members && !members.includes(this.id)) return
     const { status = 0, message, willRetry } = detail
-    // Without the cursor: what is missing before it may not be reported yet.
+    // Without the cursor: a gap before it may not have been reported yet.
     if (willRetry) this.#pass(IN_BAND.error, detail, false)
     else this.#finish({ kind: 'rejected', status, message })
   }

@@ -3,7 +3,7 @@ import type { Position } from './position.ts'
 
 /** Messages between tabs over a BroadcastChannel. All of them can be cloned. */
 export type TabMessage =
-  /** A new leader: everybody must join it, and ignores all others from now on. */
+  /** A new leader: all others join it, and ignore the messages of any other leader. */
   | { readonly kind: 'lead', readonly leader: string }
   /** To the leader: the sender's name, what it wants, and its positions. */
   | {
@@ -12,6 +12,7 @@ export type TabMessage =
     readonly topics: readonly string[]
     readonly positions: ReadonlyMap<string, Position>
   }
+  /** The sender has left. If it was the leader, those that followed it join again. */
   | { readonly kind: 'leave', readonly member: string }
   /** To the leader: answer, so that the sender knows that your page is not suspended. */
   | { readonly kind: 'ask' }
@@ -24,8 +25,8 @@ export type LeaderMessage =
   | { readonly kind: 'open', readonly positions: ReadonlyMap<string, Position>, readonly members: readonly string[] }
   | { readonly kind: 'interrupted' }
   | { readonly kind: 'published', readonly event: Published, readonly position: Position | undefined }
-  /** A stream that starts with gaps has positions only after the last one. */
-  | { readonly kind: 'gap', readonly detail: GapDetail, readonly positions?: ReadonlyMap<string, Position> }
+  /** Sent as soon as the positions after the gap are known. */
+  | { readonly kind: 'gap', readonly detail: GapDetail, readonly positions: ReadonlyMap<string, Position> }
   | { readonly kind: 'end', readonly topic: string, readonly reason: string }
   /** The server responded with 204: nothing remains for these members. */
   | { readonly kind: 'finished', readonly members: readonly string[] }

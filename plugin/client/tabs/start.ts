@@ -17,34 +17,30 @@ export interface Start {
   readonly isConfirmed: boolean
 }
 
+/** One attempt of a subscription to connect: the arguments of its transport, and what the transport is made of. */
+export interface Attempt {
+  readonly request: ConnectionRequest
+  readonly options: SubscribeOptions<never>
+  readonly transport: Transport
+  readonly sink: ConnectionSink
+  readonly signal: AbortSignal
+}
+
 /**
  * Where the member of this request starts. Usually its cursor shows that, or it starts now. If only the server knows,
  * this asks it: opens a stream, and closes it when the server has sent its first cursor.
  */
-export async function startOf (
-  request: ConnectionRequest,
-  options: SubscribeOptions<never>,
-  transport: Transport,
-  sink: ConnectionSink,
-  signal: AbortSignal
-): Promise<Start | Outcome> {
-  const { cursor, url: { searchParams } } = request
+export async function startOf (attempt: Attempt): Promise<Start | Outcome> {
+  const { cursor, url: { searchParams } } = attempt.request
   const isClear = cursor === ''
     ? !START_PARAMETERS.some(name => searchParams.has(name))
     : parseId(cursor) ? searchParams.getAll('topic').length === 1 : cursor.split(',').every(isPosition)
-  return isClear
-    ? { kind: 'start', cursor, gaps: [], isConfirmed: false }
-    : await askServer(request, options, transport, sink, signal)
+  return isClear ? { kind: 'start', cursor, gaps: [], isConfirmed: false } : await askServer(attempt)
 }
 
 /** Asks the server where the member of this request starts. */
-export function askServer (
-  { cursor, url }: ConnectionRequest,
-  options: SubscribeOptions<never>,
-  transport: Transport,
-  sink: ConnectionSink,
-  signal: AbortSignal
-): Promise<Start | Outcome> {
+export function askServer (attempt: Attempt): Promise<Start | Outcome> {
+  const { request: { cursor, url }, options, transport, sink, signal } = attempt
   return new Promise(resolve => {
     if (signal.aborted) return resolve({ kind: 'ended' })
     const topics = url.searchParams.getAll('topic')

@@ -103,7 +103,7 @@ t.test('a gap is reported to the members that miss something, and `missed` only 
 t.test('after a gap because the server does not know its cursor, a member receives what the server sends', async t => {
   const { member, messages } = await join(['a'], '9-9')
   member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
-  member.receive({ kind: 'gap', detail: { topic: 'a', reason: 'unknown', after: '9-9', resumedAt: '1-1' } })
+  member.receive({ kind: 'gap', detail: { topic: 'a', reason: 'unknown', after: '9-9', resumedAt: '1-1' }, positions: new Map() })
   for (const id of ['1-1', '1-2']) member.receive(published('a', id))
   t.same(messages.map(({ event, id }) => [event, id]), [
     ['stream.open', '9-9'], ['stream.gap', '1-0'], ['message', '1-1'], ['message', '1-2']

@@ -22,13 +22,15 @@ async function ask (script: Script, cursor = '5-5', topics = ['a', 'b'], signal 
   }
   const sink = { message: ({ data }: { data: string }) => { messages.push(data) } } as unknown as ConnectionSink
   const options = { url: url.href, backoff: { initialMs: 0, maxMs: 0 } }
-  return { start: await startOf(request, options, transport, sink, signal), messages, count }
+  return { start: await startOf({ request, options, transport, sink, signal }), messages, count }
 }
 
 t.test('a tab that is already at a position, or starts now, asks nobody', async t => {
   const silent: Script = () => undefined
   for (const [cursor, topics] of [['', ['a', 'b']], ['5-5', ['a']]] as const) {
-    t.same(await ask(silent, cursor, [...topics]), { start: { kind: 'start', cursor, gaps: [], isConfirmed: false }, messages: [], count: 0 })
+    t.same(await ask(silent, cursor, [...topics]), {
+      start: { kind: 'start', cursor, gaps: [], isConfirmed: false }, messages: [], count: 0
+    })
   }
 })
 
