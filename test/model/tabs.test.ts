@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { Test } from 'tap'
 import { provideLocks } from '../support/browser/web-locks.ts'
 import { seeds, whatIsWrong } from '../support/model/seeds.ts'
 import { runTabsSchedule } from '../support/model/tabs-schedule.ts'
@@ -7,3 +8,26 @@ t.test('each tab that shares a connection receives every event once and in order
   provideLocks(t)
   t.same(await whatIsWrong(seeds(20), seed => runTabsSchedule(t, seed)), {})
 })
+
+/** Every third message of this kind is not delivered to other tabs. */
+function lose (t: Test, kind: string): void {
+  let count = 0
+  t.intercept(globalThis, 'BroadcastChannel', {
+    value: class extends BroadcastChannel {
+      override postMessage (message: { kind: string }): void {
+        if (message.kind !== kind || ++count % 3 > 0) super.postMessage(message)
+      }
+    },
+    configurable: true
+  })
+}
+
+// A model test that cannot fail proves nothing.
+for (const kind of ['published', 'gap']) {
+  t.test(`lost messages of the kind "${kind}" are detected`, async t => {
+    provideLocks(t)
+    lose(t, kind)
+    const wrong = await whatIsWrong(seeds(100), seed => runTabsSchedule(t, seed), 1)
+    t.match(Object.values(wrong).flat().join(), /without a gap/)
+  })
+}
