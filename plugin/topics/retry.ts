@@ -6,7 +6,7 @@ const MAX_DELAY_MS = 2_000
 /**
  * Calls a log until it is available again, with increasing pauses, so that an outage is not passed on to the client.
  * Resolves to the result, or to undefined once `isOver`, which is checked before each attempt. Rejects with any other
- * error. `onUnavailable` is called from the second failed attempt on: a single one is not worth reporting.
+ * error. `onUnavailable` is called from the second failed attempt on, so that a single failure is not reported.
  */
 export async function retryUntilAvailable<T> (
   ask: () => Promise<T>,

@@ -117,8 +117,8 @@ export interface LogHealth {
 /** Options of `delete()`. */
 export interface DeleteOptions {
   /**
-   * True to delete a topic only if it is closed, in one atomic step: of several callers that replace what a topic had,
-   * none deletes what another has started. Default false.
+   * True to delete a topic only if it is closed, in one atomic step: when several callers replace the content of a
+   * topic at the same time, none of them deletes what another has started. Default false.
    */
   ifClosed?: boolean | undefined
 }
@@ -171,7 +171,7 @@ export interface TopicLog {
   lease: (topic: string, request: LeaseRequest) => Promise<LeaseReply>
   /**
    * Deletes all entries of a topic and reopens it. Its numbers continue, so that a cursor never refers to a different
-   * event. Resolves to false if nothing was done, because of `ifClosed`.
+   * event. Resolves to false if nothing was deleted because of `ifClosed`, otherwise to true.
    */
   delete: (topic: string, options?: DeleteOptions) => Promise<boolean>
   /**

@@ -121,9 +121,7 @@ export class LmdbLog implements TopicLog {
     return ends
   }
 
-  async unfollow (topic: string, listener: TopicListener): Promise<void> {
-    this.#listeners.delete(topic, listener)
-  }
+  async unfollow (topic: string, listener: TopicListener): Promise<void> { this.#listeners.delete(topic, listener) }
 
   async close (topic: string): Promise<void> {
     await this.#write(() => {
