@@ -119,7 +119,7 @@ function refuseRival (app: FastifyInstance): void {
 
 /**
  * The Fastify plugin: `reply.sse()`, `request.lastEventId`, `request.acceptsSse`, `app.sse.streams`. Registration
- * fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` beside `@fastify/sse`.
+ * fails with `FST_SSE_BAD_OPTION` for an option out of range, and with `FST_SSE_CONFLICT` together with `@fastify/sse`.
  */
 const resumableSse: FastifyPluginAsync<SsePluginOptions> = fp(plugin, { name: NAME, fastify: FASTIFY_RANGE })
 export default resumableSse

@@ -12,6 +12,7 @@ export interface OptionCheck {
 /** Creates the error for an option from its name, the allowed values and the value seen. */
 export type OptionError = (name: string, range: string, seen: string) => Error
 
+/** True for an integer from `min` to `max`, inclusive. */
 export const isBetween = (value: unknown, min: number, max: number): boolean =>
   Number.isInteger(value) && Number(value) >= min && Number(value) <= max
 export const isFunction = (value: unknown): boolean => typeof value === 'function'

@@ -4,15 +4,15 @@ const TURN_MS = 5
  * Turns of tasks that always have something to do: all of them together work for a few milliseconds, then the event
  * loop runs other work. With a limit for each task, a hundred of them would take a hundred times as long.
  *
- * A task calls `isOver` often and, when it is true, waits for `next()`.
+ * A task calls `mustPause()` often and, when it returns true, waits for `next()`.
  */
 export class Turns {
   readonly #waiting: (() => void)[] = []
   #isBegun = false
   #endsAt = 0
 
-  /** True if the tasks have worked long enough. The first call after other work begins a turn. */
-  get isOver (): boolean {
+  /** Returns true if the tasks have worked long enough. The first call after other work begins a turn. */
+  mustPause (): boolean {
     if (!this.#isBegun) this.#begin()
     return performance.now() >= this.#endsAt
   }

@@ -76,7 +76,7 @@ export class LiveBody extends Transform {
       for (const line of lines.add(chunk)) {
         const event = this.#read(line, format)
         if (event) yield event
-        else if (turns.isOver) await turns.next()
+        else if (turns.mustPause()) await turns.next()
       }
     }
     for (const line of lines.end()) {

@@ -78,7 +78,7 @@ async function encode (parts: Iterable<string>, turns: Turns, grow: Grow): Promi
     const chunk = Buffer.from(part)
     grow(bytes += chunk.length)
     chunks.push(chunk)
-    if (turns.isOver) await turns.next()
+    if (turns.mustPause()) await turns.next()
   }
   return Buffer.concat(chunks, bytes)
 }

@@ -131,7 +131,7 @@ export class Production {
     const init = { signal: this.#controller.signal, maxEventBytes }
     for await (const { event, data, retry } of await openSource(source, init)) {
       if (this.#skip-- <= 0) await this.#batcher.add(checkEvent({ event, data, retry }, '', this.#init))
-      if (turns.isOver) await turns.next()
+      if (turns.mustPause()) await turns.next()
     }
   }
 

@@ -26,7 +26,7 @@ export async function readLines (payload: Readable, limits: BatchLimits, turns: 
     try {
       for (const line of lines) {
         add(events, line, limits)
-        if (turns.isOver) await turns.next()
+        if (turns.mustPause()) await turns.next()
       }
     } catch (error) {
       failure = error

@@ -170,7 +170,7 @@ export class LmdbLog implements TopicLog {
 
   /** Runs reads, which take no time of other work for long, however many of them there are. */
   async #lookInTurn<T> (reads: () => T): Promise<T> {
-    if (this.#turns.isOver) await this.#turns.next()
+    if (this.#turns.mustPause()) await this.#turns.next()
     return this.#look(reads)
   }
 
