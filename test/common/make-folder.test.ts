@@ -8,7 +8,7 @@ import { ROOT } from '../support/documents/markdown.ts'
 
 t.test('missing folders above it are created with the same mode, and an existing one is kept', async t => {
   const folder = join(t.testdir(), 'a', 'b', 'c')
-  for (let times = 0; times < 2; times++) makeFolder(folder, 0o700)
+  for (let times = 0; times < 2; times++) makeFolder(folder)
   t.same([folder, join(folder, '..')].map(each => statSync(each).mode & 0o777), [0o700, 0o700])
 })
 
@@ -18,7 +18,7 @@ t.test('what cannot be a folder is the error of the system', async t => {
   writeFileSync(file, '')
   symlinkSync(join(root, 'nowhere'), dangling)
   for (const [path, code] of [[file, 'EEXIST'], [join(file, 'a'), 'ENOTDIR'], [dangling, 'EEXIST']] as const) {
-    t.throws(() => makeFolder(path, 0o700), { code })
+    t.throws(() => makeFolder(path), { code })
   }
 })
 

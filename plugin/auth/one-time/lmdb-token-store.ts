@@ -43,7 +43,6 @@ interface Files { root: RootDatabase, tables: Record<TableName, Database<unknown
 
 /** Readable only by its owner: the file contains subjects and topics, but no tokens. */
 const FILE_MODE = 0o600
-const FOLDER_MODE = 0o700
 
 const CHECKS: Readonly<Record<keyof LmdbTokenStoreOptions, OptionCheck>> = {
   folder: folderPath,
@@ -73,7 +72,7 @@ export class LmdbTokenStore implements TokenStore {
 
   /** Rejects with the error of LMDB if the file cannot be read: without its revocations, nobody may be admitted. */
   async start (onChange: (change: StoreChange) => void): Promise<void> {
-    makeFolder(this.#folder, FOLDER_MODE)
+    makeFolder(this.#folder)
     this.#files = openFiles(join(this.#folder, 'auth.mdb'))
     this.#tables = this.#load(this.#files)
     this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#tables })

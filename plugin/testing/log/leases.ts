@@ -53,6 +53,19 @@ export function testLeases<T> ({ test, makeLog }: TopicLogContract<T>): void {
     await rejects(log.append('a', newEvents(1)), { code: 'TOPICS_CLOSED' })
   })
 
+  test('the first request of a producer after its lease has run out notifies the follower, once', async t => {
+    const log = await makeLog(t)
+    const heard = new Recorder()
+    await log.follow('a', heard)
+    const { fence } = await log.lease('a', { ...take, leaseMs: 50 })
+    await until(async () => (await log.locate('a', { ms: 0, n: 0 })).ends.isClosed)
+    match(await log.lease('a', { do: 'renew', fence }), { outcome: 'closed', reason: 'lost' })
+    await until(() => heard.closed > 0)
+    match(await log.lease('a', { do: 'look' }), { outcome: 'closed', reason: 'lost' })
+    await log.append('b', newEvents(1))
+    equal(heard.closed, 1)
+  })
+
   test('a topic is not forgotten before the lease of its producer has run out, and then it is lost first', async t => {
     const log = await makeLog(t)
     const { fence } = await log.lease('a', { ...take, leaseMs: KEPT_MS, ttlMs: KEPT_MS })

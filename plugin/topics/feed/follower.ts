@@ -72,13 +72,14 @@ export class TopicFollower implements TopicListener {
   get end (): TopicEnd | undefined { return this.#end }
 
   async start (): Promise<void> {
+    const askedAt = performance.now()
     const ends = await this.#log.follow(this.topic, this)
     this.#last = endOf(ends)
     this.#expireAfterMs = ends.expireAfterMs
     this.#comparedMs = ends.nowMs
     this.#end = toTopicEnd(ends)
     this.#isStarted = true
-    this.#watchLease(ends.leaseMs)
+    this.#watchLease(ends.leaseMs, askedAt)
     // Something happened between the log's answer and this line.
     if (this.#mustResync) this.onResync()
   }
@@ -158,6 +159,7 @@ export class TopicFollower implements TopicListener {
   async #compare (): Promise<void> {
     this.#hooks.observer.onResync()
     const last = this.#last
+    const askedAt = performance.now()
     const location = await this.#log.locate(this.topic, last)
     const { ends } = location
     this.#comparedMs = ends.nowMs
@@ -170,7 +172,7 @@ export class TopicFollower implements TopicListener {
     }
     this.#last = position
     if (!ends.isClosed) this.#reopen()
-    this.#watchLease(ends.leaseMs)
+    this.#watchLease(ends.leaseMs, askedAt)
     await this.#readUpTo(ends)
     const end = toTopicEnd(ends)
     if (end) this.#close(end)
@@ -207,24 +209,26 @@ export class TopicFollower implements TopicListener {
 
   /**
    * A producer that dies sends no message. When its lease may have expired, the log is queried: that closes the topic,
-   * or returns the remaining time of the lease.
+   * or returns the remaining time of the lease. The time is counted from `askedAt`, when the log was asked, by
+   * `performance.now()`: this process may have been suspended since then, and a query that is too early is repeated.
    */
-  #watchLease (leaseMs: number | undefined): void {
+  #watchLease (leaseMs: number | undefined, askedAt: number): void {
     clearTimeout(this.#leaseTimer)
     if (leaseMs === undefined || this.#isStopped) return
+    const askInMs = leaseMs + LEASE_TICK_MS - (performance.now() - askedAt)
     // A value that another program wrote into the log may exceed the limit of a timer.
-    const askInMs = Math.min(leaseMs + LEASE_TICK_MS, MAX_TIMER_MS)
-    this.#leaseTimer = setTimeout(() => { void this.#askForLease() }, askInMs).unref()
+    this.#leaseTimer = setTimeout(() => { void this.#askForLease() }, Math.min(askInMs, MAX_TIMER_MS)).unref()
   }
 
   async #askForLease (): Promise<void> {
+    const askedAt = performance.now()
     try {
       const { outcome, remainingMs } = await this.#log.lease(this.topic, { do: 'look' })
-      if (outcome === 'ok') this.#watchLease(remainingMs)
+      if (outcome === 'ok') this.#watchLease(remainingMs, askedAt)
       else this.onResync()
     } catch (error) {
       this.#hooks.onTrouble(this.topic, error)
-      this.#watchLease(LEASE_RETRY_MS)
+      this.#watchLease(LEASE_RETRY_MS, performance.now())
     }
   }
 

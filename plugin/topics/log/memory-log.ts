@@ -194,13 +194,20 @@ export class MemoryLog implements TopicLog {
     const topic = this.#topics.get(name)
     if (topic && !this.#lifetimes.hasExpired(name, topic)) {
       this.#trim(name, topic)
-      const touchedAt = idleSince(topic)
-      const state = expireLease(topic.state, this.#now())
-      return state === topic.state ? topic : Object.assign(topic, { state, touchedAt })
+      this.#expireLease(name, topic)
+      return topic
     }
     if (!topic) return emptyTopic(this.#now(), 0, OPEN)
     this.#forget(name, topic)
     return emptyTopic(this.#now(), endedMs(topic), OPEN)
+  }
+
+  /** Closes the topic if the lease of its producer has expired. */
+  #expireLease (name: string, topic: Topic): void {
+    const state = expireLease(topic.state, this.#now())
+    if (state === topic.state) return
+    Object.assign(topic, { state, touchedAt: idleSince(topic) })
+    this.#listeners.tell(name, listener => listener.onClosed())
   }
 
   #endsOf (name: string, topic: Topic): TopicEnds {

@@ -14,7 +14,7 @@ import {
   admitAppend, applyLease, closeTopic, countAppend, expireLease, OPEN, reopenTopic, replyOf, tellLease
 } from '../lease.ts'
 import type { AppendLease, LeaseReply, LeaseRequest } from '../lease.ts'
-import { endedMs, Lifetimes } from '../lifetimes.ts'
+import { endedMs, idleSince, Lifetimes } from '../lifetimes.ts'
 import { TopicListeners } from '../topic-listeners.ts'
 import {
   beginWrite, closeFiles, dropEntries, emptyMeta, msOf, openFiles, reasonOf, toEntry, toLogError, toStartError, toStored
@@ -30,9 +30,6 @@ import type {
 
 /** Conditions of an append. */
 interface AppendTerms { key: { name: string, fingerprint: string } | undefined, lease: AppendLease | undefined }
-
-/** A folder that is created is accessible only to its owner. */
-const FOLDER_MODE = 0o700
 
 /** The embedded log: LMDB files in a folder, for one process. It survives kill -9 and, by default, a power failure. */
 export class LmdbLog implements TopicLog {
@@ -66,7 +63,7 @@ export class LmdbLog implements TopicLog {
   async start (logger: LogLogger): Promise<void> {
     this.#listeners.start(logger)
     try {
-      makeFolder(this.#folder, FOLDER_MODE)
+      makeFolder(this.#folder)
       await this.#owner.take()
       this.#files = openFiles(this.#folder)
     } catch (cause) {
@@ -107,10 +104,9 @@ export class LmdbLog implements TopicLog {
     return this.#lookInTurn(() => {
       const meta = this.#peek(topic)
       const first = this.#firstKept(topic, meta)
-      const n =
-        'last' in start
-          ? meta.last.n - start.last + 1
-          : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
+      const n = 'last' in start
+        ? meta.last.n - start.last + 1
+        : this.#firstSince(topic, first, meta.last.n, this.#now() - start.withinMs)
       return n > first ? this.#id(topic, n - 1) : positionBeforeFirst(this.#ends(topic, meta))
     })
   }
@@ -133,9 +129,11 @@ export class LmdbLog implements TopicLog {
 
   async lease (topic: string, request: LeaseRequest): Promise<LeaseReply> {
     const { outcome, state, news } = await this.#write(() => {
-      const meta = this.#peek(topic)
+      const meta = this.#stored(topic)
       const step = applyLease(meta.state, request, this.#now())
-      if (step.state !== meta.state) this.#putMeta(topic, { ...meta, state: step.state, touchedAt: this.#now() })
+      // An expired lease closes the topic; that is not a use of it.
+      const touchedAt = step.outcome === 'ok' ? this.#now() : idleSince(meta)
+      if (step.state !== meta.state) this.#putMeta(topic, { ...meta, state: step.state, touchedAt })
       return step
     })
     if (news) this.#listeners.tell(topic, listener => tellLease(listener, news, state.lease.fence))
@@ -174,7 +172,6 @@ export class LmdbLog implements TopicLog {
     return this.#look(reads)
   }
 
-  /** Runs reads. */
   #look<T> (reads: () => T): T {
     try {
       return reads()
@@ -183,7 +180,7 @@ export class LmdbLog implements TopicLog {
     }
   }
 
-  /** Runs writes in one transaction, all or none, and settles when they are as durable as configured. */
+  /** Runs writes in one transaction, all or none; settles when they are as durable as configured. */
   async #write<T> (work: () => T): Promise<T> {
     const { written, flushed, over } = beginWrite(this.#db, work)
     this.#writing.add(over)
@@ -210,8 +207,8 @@ export class LmdbLog implements TopicLog {
     if (admitted === 'repeat') return { ids: [], isRepeat: true }
     if (admitted !== 'append') return admitted
     const state = { ...meta.state, lease: countAppend(meta.state.lease, lease, events.length, this.#now()) }
-    const { last: { ms, n }, forgottenMs = 0 } = meta
-    const ids = idsFrom({ ms: Math.max(ms, forgottenMs + 1, this.#now()), n: n + 1 }, events.length)
+    const ms = Math.max(meta.last.ms, (meta.forgottenMs ?? 0) + 1, this.#now())
+    const ids = idsFrom({ ms, n: meta.last.n + 1 }, events.length)
     const last = ids.at(-1)!
     const first = Math.max(this.#firstKept(topic, meta), last.n - this.#lifetimes.retentionOf(topic).maxEvents + 1)
     this.#putMeta(topic, { ...meta, first, last, bornMs: meta.bornMs || ids[0]!.ms, state, touchedAt: this.#now() })
@@ -219,21 +216,23 @@ export class LmdbLog implements TopicLog {
     dropEntries(this.#db, topic, meta.first, first - 1)
     if (key) {
       void this.#db.keys.put([topic, key.name], {
-        first: ids[0]!,
-        count: ids.length,
-        fingerprint: key.fingerprint,
-        usedAt: this.#now()
+        first: ids[0]!, count: ids.length, fingerprint: key.fingerprint, usedAt: this.#now()
       })
     }
     return { ids, isRepeat: false }
   }
 
-  /** The current state of the topic; an expired topic is empty. */
+  /** The current state of the topic; an expired topic is empty, and one whose lease has expired is closed. */
   #peek (topic: string): Meta {
-    const meta = this.#db.topics.get(topic)
-    const isThere = meta !== undefined && !this.#lifetimes.hasExpired(topic, meta)
-    if (!isThere) return emptyMeta(this.#now(), meta ? endedMs(meta) : 0, OPEN)
+    const meta = this.#stored(topic)
     return { ...meta, state: expireLease(meta.state, this.#now()) }
+  }
+
+  /** As `#peek`, but the topic is open as long as no request has closed it. */
+  #stored (topic: string): Meta {
+    const meta = this.#db.topics.get(topic)
+    if (meta && !this.#lifetimes.hasExpired(topic, meta)) return meta
+    return emptyMeta(this.#now(), meta ? endedMs(meta) : 0, OPEN)
   }
 
   #putMeta (topic: string, meta: Meta): void {
