@@ -125,8 +125,8 @@ export const checks: Record<keyof SseOptions, OptionCheck> = {
   final: trueOrFalse,
   negotiate: trueOrFalse,
   gzipMinBytes: {
-    range: `false or an integer from 0 to ${Number.MAX_SAFE_INTEGER} (bytes)`,
-    ok: value => value === false || isBetween(value, 0, Number.MAX_SAFE_INTEGER)
+    range: `false or an integer from 1 to ${Number.MAX_SAFE_INTEGER} (bytes)`,
+    ok: value => value === false || isBetween(value, 1, Number.MAX_SAFE_INTEGER)
   },
   errorEvent: { range: 'false or an event name', ok: value => value === false || isEventName(value) },
   onError: { range: 'a function', ok: isFunction },

@@ -51,7 +51,7 @@ export class StreamLimits {
   constructor (streams: OpenStreams, init: StreamLimitsInit) {
     this.#streams = streams
     this.#init = init
-    streams.onClose(stream => this.#release(stream))
+    streams.onClose((_reason, stream) => this.#release(stream))
   }
 
   /** The number of places taken, and of addresses with at least one. */

@@ -79,7 +79,7 @@ t.test('a listener of app.sse.streams that throws affects no response and no oth
   app.get('/', (_request, reply) => reply.sse('a'))
   const calls: string[] = []
   const removers = [
-    app.sse.streams.onClose(broken), app.sse.streams.onClose((_stream, reason) => { calls.push(reason) })
+    app.sse.streams.onClose(broken), app.sse.streams.onClose(reason => { calls.push(reason) })
   ]
   const responses = [await app.inject('/')]
   for (const remove of removers) remove()

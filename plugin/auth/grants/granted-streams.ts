@@ -35,7 +35,7 @@ export class GrantedStreams implements Iterable<GrantedStream> {
   constructor (all: OpenStreams, warningMs: number) {
     this.#all = all
     this.#warningMs = warningMs
-    all.onClose(stream => this.#remove(stream))
+    all.onClose((_reason, stream) => this.#remove(stream))
   }
 
   get size (): number { return this.#granted.size }

@@ -5,10 +5,10 @@ import type { SseStream } from './sse-stream.ts'
 import type { CloseReason } from './stream-init.ts'
 
 /**
- * Called once for each stream that has ended, whether or not it had opened, after it was removed from the index of its
- * owner.
+ * Called once for each stream that has ended, with the arguments of the option `onClose`, whether or not the stream had
+ * opened, after it was removed from the index of its owner.
  */
-export type CloseListener = (stream: SseStream, reason: CloseReason) => void
+export type CloseListener = (reason: CloseReason, stream: SseStream) => void
 
 /**
  * `app.sse.streams`: the streams of one app, for metrics, limits, lists and revocation. Iteration yields the open ones,
@@ -122,7 +122,7 @@ export class StreamRegistry implements OpenStreams {
     if (owner !== undefined) this.#bySubject.delete(owner.subject, stream)
     if (owner?.session !== undefined) this.#bySession.delete(owner.session, stream)
     for (const { call } of this.#listeners) {
-      guardCallback(log, 'close listener of app.sse.streams', () => call(stream, reason))
+      guardCallback(log, 'close listener of app.sse.streams', () => call(reason, stream))
     }
   }
 

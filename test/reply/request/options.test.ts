@@ -67,7 +67,7 @@ const values: Record<keyof SseOptions, [unknown[], unknown[]]> = {
   serializer: [['json', null, {}], [String]],
   final: [['yes', 1, null], [true, false]],
   negotiate: [[0, 'yes', null], [true, false]],
-  gzipMinBytes: [[true, -1, 1.5, '1024', Infinity], [false, 0, 1, 1024]],
+  gzipMinBytes: [[true, -1, 0, 1.5, '1024', Infinity], [false, 1, 1024]],
   errorEvent: [[true, '', 'open', 'error', 'a\nb', null, 5], [false, 'oops']],
   onError: [[null, 'x', {}], [() => {}]],
   onClose: [[null, 'x', {}], [() => {}]]

@@ -73,7 +73,7 @@ t.test('streams are found by their owner from their creation to their end, when 
   const url = await listen(app)
   const { streams } = app.sse
   const over: string[] = []
-  streams.onClose(({ owner }, reason) => over.push(`${owner?.subject} ${reason} ${streams.ofSubject('ann').size}`))
+  streams.onClose((reason, { owner }) => over.push(`${owner?.subject} ${reason} ${streams.ofSubject('ann').size}`))
   for (const owner of ['0', '1', '2']) {
     const { inbox } = await open(t, url, { headers: { 'x-owner': owner } })
     await inbox.until(':\n')
