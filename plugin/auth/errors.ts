@@ -21,6 +21,13 @@ export const errors = {
   FST_SSE_TOO_MANY: defineError('FST_SSE_TOO_MANY', 'too many %s from this %s: at most %s in %s s', 429),
   /** The store of tokens, sessions and revocations is currently unavailable. */
   FST_SSE_STORE_UNAVAILABLE: defineError('FST_SSE_STORE_UNAVAILABLE', 'the token store is not available: %s', 503),
+  /** The file of the LMDB token store is damaged. */
+  FST_SSE_STORE_CORRUPT: defineError(
+    'FST_SSE_STORE_CORRUPT',
+    'the token store %s is damaged (%s): restore it from a backup, or delete it and sign tokens with a new secret, ' +
+      'because its revocations are lost',
+    500
+  ),
   /**
    * A request without credentials, or with invalid ones. The message says what to do next and never contains a
    * credential.

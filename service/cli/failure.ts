@@ -19,8 +19,8 @@ export function describeFailure (error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { code, syscall } = error as NodeJS.ErrnoException
   if (error instanceof ConfigError || error instanceof CommandError) return error.message
-  // The option of the library is a variable of the service.
-  if (code?.startsWith('TOPICS_')) return error.message.replace(/^topics: option "folder"/, 'DATA_DIR')
+  // The option of the library is a variable of the service. LMDB has numbers as codes.
+  if (/^(?:TOPICS|FST_SSE_STORE)_/.test(String(code))) return error.message.replace(/^topics: option "folder"/, 'DATA_DIR')
   if (code === undefined || syscall === undefined) return error.stack ?? error.message
   const hint = LISTENING.includes(syscall) ? HINTS[code] : undefined
   return hint === undefined ? error.message : `${error.message}: ${hint}`

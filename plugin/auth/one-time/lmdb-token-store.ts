@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type * as Lmdb from 'lmdb'
 import type { Database, RootDatabase, RootDatabaseOptionsWithPath } from 'lmdb'
+import { checkLmdbFile } from '../../common/lmdb-check.ts'
 import { checkLmdbRoom } from '../../common/lmdb-room.ts'
 import { makeFolder } from '../../common/make-folder.ts'
 import { checkOptions, folderPath, isFunction } from '../../common/option-check.ts'
@@ -70,12 +71,14 @@ export class LmdbTokenStore implements TokenStore {
     this.#now = options.now
   }
 
-  /** Rejects with the error of LMDB if the file cannot be read: without its revocations, nobody may be admitted. */
+  /**
+   * Rejects with `FST_SSE_STORE_CORRUPT` if the file is damaged: without its revocations, nobody may be admitted.
+   * Rejects with the error of the system if it cannot be opened.
+   */
   async start (onChange: (change: StoreChange) => void): Promise<void> {
     makeFolder(this.#folder)
-    this.#files = openFiles(join(this.#folder, 'auth.mdb'))
-    this.#tables = this.#load(this.#files)
-    this.#store = new MemoryTokenStore({ now: this.#now, tables: this.#tables })
+    const tables = this.#tables = this.#openFiles(join(this.#folder, 'auth.mdb'))
+    this.#store = new MemoryTokenStore({ now: this.#now, tables })
     await this.#store.start(onChange)
   }
 
@@ -134,6 +137,19 @@ export class LmdbTokenStore implements TokenStore {
 
   async supersede (session: string, turn: number): Promise<void> {
     await this.#open.supersede(session, turn)
+  }
+
+  #openFiles (path: string): TokenTables {
+    let files: Files | undefined
+    try {
+      files = openFiles(path)
+      const tables = this.#load(files)
+      this.#files = files
+      return tables
+    } catch (cause) {
+      void files?.root.close()
+      throw toStartError(path, cause)
+    }
   }
 
   get #open (): MemoryTokenStore {
@@ -212,6 +228,7 @@ class KeptMap<V> extends Map<string, V> {
 
 function openFiles (path: string): Files {
   checkLmdbRoom(path)
+  checkLmdbFile(path)
   // lmdb starts batches with a promise that nobody handles: a full disk would end the process.
   const options: RootDatabaseOptionsWithPath & { permissionsMode: number } = {
     path,
@@ -226,6 +243,19 @@ function openFiles (path: string): Files {
     root,
     tables: { tokens: table('tokens'), sessions: table('sessions'), revoked: table('revoked'), marks: table('marks') }
   }
+}
+
+/**
+ * The error of a failed start. Errors of the system have a name or, from LMDB, a positive number; all others say that
+ * the file cannot be read.
+ */
+function toStartError (path: string, cause: unknown): unknown {
+  const { code, syscall, message } = cause as Omit<NodeJS.ErrnoException, 'code'> & { code?: unknown }
+  if (syscall !== undefined) return cause
+  const error = typeof code === 'number' && code > 0
+    ? new errors.FST_SSE_STORE_UNAVAILABLE(`${path}: ${message}`)
+    : new errors.FST_SSE_STORE_CORRUPT(path, message)
+  return Object.assign(error, { cause })
 }
 
 /** Settles when the changes are flushed. The cause of a failed commit is a separate promise on the error. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import type { Test } from 'tap'
 import { LmdbTokenStore } from '../../../plugin/auth/one-time/lmdb-token-store.ts'
@@ -140,4 +140,57 @@ t.test('on a full disk pending writes do not accumulate, and the newest state is
   await store.stop()
   const again = await openStore(t, folder)
   t.same([...await again.touch(sessions, LIMITS)].sort(), sessions.slice(1).sort())
+})
+
+/** A file with revocations that occupy many pages. */
+async function filledFile (t: Test): Promise<{ folder: string, file: string, whole: Buffer }> {
+  const folder = t.testdir()
+  const store = await openStore(t, folder)
+  await Promise.all(Array.from({ length: 500 }, (_, at) => store.revokeSubject(`subject ${at}`, 1_000_000)))
+  await store.stop()
+  const file = `${folder}/auth.mdb`
+  return { folder, file, whole: readFileSync(file) }
+}
+
+// Regression: the library crashed the process (SIGSEGV, SIGBUS), without a message and at each start; only the file of
+// the log was checked.
+t.test('a damaged or truncated file is reported at the start, and an empty one is a new store', async t => {
+  const { folder, file, whole } = await filledFile(t)
+  const damages: Record<string, Buffer> = {
+    'one byte': whole.subarray(0, 1),
+    'one header': whole.subarray(0, 4_096),
+    'two headers': whole.subarray(0, 8_192),
+    half: whole.subarray(0, whole.length / 2),
+    zeros: Buffer.alloc(whole.length),
+    'not LMDB': Buffer.alloc(whole.length, 'x'),
+    'only headers': Buffer.concat([whole.subarray(0, 8_192), Buffer.alloc(whole.length - 8_192, 'x')]),
+    'not JSON': Buffer.from(whole.toString('latin1').replaceAll('"atMs"', 'x'.repeat(6)), 'latin1')
+  }
+  for (const [name, content] of Object.entries(damages)) {
+    writeFileSync(file, content)
+    const store = new LmdbTokenStore({ folder })
+    await t.rejects(store.start(() => {}), { code: 'FST_SSE_STORE_CORRUPT', message: /auth\.mdb is damaged/ }, name)
+    await store.stop()
+  }
+  writeFileSync(file, whole)
+  t.equal((await (await openStore(t, folder)).revokedSubjects()).size, 500)
+  t.equal((await (await openStore(t, t.testdir({ 'auth.mdb': '' }))).revokedSubjects()).size, 0)
+})
+
+t.test('where only the last page is missing, calls that need it get 503', async t => {
+  const { folder, file, whole } = await filledFile(t)
+  const { error: print } = console
+  console.error = () => {}
+  t.teardown(() => { console.error = print })
+  truncateSync(file, whole.length - 4_096)
+  const store = new LmdbTokenStore({ folder })
+  await t.rejects(store.start(() => {}).then(() => store.issue(newHash(), recordOf('ann'), 1_000)), {
+    code: /^FST_SSE_STORE_(?:CORRUPT|UNAVAILABLE)$/
+  })
+  await store.stop()
+})
+
+t.test('a file that cannot be opened is an error of the system', async t => {
+  const store = new LmdbTokenStore({ folder: t.testdir({ 'auth.mdb': {} }) })
+  await t.rejects(store.start(() => {}), { code: 'EISDIR' })
 })

@@ -13,6 +13,15 @@ t.test('a system error is followed by a hint if there is one', t => {
   t.end()
 })
 
+t.test('an error of the log or the token store is described by its message', t => {
+  const withCode = (code: unknown) => Object.assign(new Error('topics: option "folder" is damaged'), { code })
+  for (const code of ['TOPICS_LOG_CORRUPT', 'FST_SSE_STORE_CORRUPT']) {
+    t.equal(describeFailure(withCode(code)), 'DATA_DIR is damaged')
+  }
+  t.match(describeFailure(withCode(-30_796)), /is damaged\n +at /, 'LMDB has numbers as codes')
+  t.end()
+})
+
 t.test('any other error is described by its stack, if it has one', t => {
   const error = new Error('broken')
   t.equal(describeFailure(error), error.stack)

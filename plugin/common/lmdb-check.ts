@@ -50,6 +50,8 @@ function readMeta (file: number, at: number): { pageBytes: number, lastPage: big
   const areRootsInside = META.rootsAt
     .map(root => page.readBigUInt64LE(root))
     .every(root => root <= lastPage || root === NO_PAGE)
-  if (!isMeta || !PAGE_SIZES.includes(pageBytes) || !areRootsInside) throw new Error('its header is not that of a log')
+  if (!isMeta || !PAGE_SIZES.includes(pageBytes) || !areRootsInside) {
+    throw new Error('its header is not that of an LMDB file')
+  }
   return { pageBytes, lastPage }
 }
