@@ -17,8 +17,9 @@ async function handleErrors (app: FastifyInstance, { maxBodyBytes }: { maxBodyBy
     const error = inOurWords(thrown, request, maxBodyBytes)
     const answer = errorBodyOf(error)
     logError(error, request, answer.statusCode)
-    // Fastify asks for the connection to be closed; HTTP/2 has no such header.
-    if (request.raw.httpVersionMajor > 1) reply.removeHeader('connection')
+    // Fastify asks for the connection to be closed, in case the client sends more of the body. HTTP/2 has no such
+    // header; and pipelined requests behind a complete body would be handled, but get no response.
+    if (request.raw.httpVersionMajor > 1 || request.raw.complete) reply.removeHeader('connection')
     return reply.code(answer.statusCode).headers(error.headers ?? {}).send(answer)
   })
 }

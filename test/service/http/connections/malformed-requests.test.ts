@@ -56,6 +56,30 @@ t.test('a request that got its response before its body gets no second response 
   t.equal(text.match(/HTTP\/1.1 /g)?.length, 1, text)
 })
 
+function post (body: string | Buffer, { type = 'text/plain', headers = '' } = {}): string {
+  return `POST /topics/a/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${type}\r\n${headers}` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+}
+
+// Regression: the response ended the connection. The publishes behind it were stored, but got no response.
+t.test('a complete body that is invalid does not end the connection, and pipelined requests behind it get responses', async t => {
+  const service = await TestService.start(t)
+  const invalid = [
+    post('{bad', { type: 'application/json' }),
+    post('{"data":1}\n{bad', { type: 'application/x-ndjson' }),
+    post('abc', { headers: 'Content-Encoding: gzip\r\n' }),
+    get('/healthz', { headers: 'Expect: something\r\n' })
+  ]
+  for (const request of invalid) {
+    const text = await say(
+      t, service, post('before') + request + post('behind') + get('/healthz', { headers: 'Connection: close\r\n' })
+    )
+    t.same([...text.matchAll(/HTTP\/1.1 (\d+)/g)].map(([, status]) => status?.replace(/4../, '4xx')), [
+      '201', '4xx', '201', '200'
+    ], request)
+  }
+})
+
 // The error was written into the stream; behind a publish that was still waiting for its log, it was taken for the
 // response of that publish.
 t.test('a malformed body behind a response that is not complete gets no response of its own', async t => {
