@@ -18,12 +18,17 @@ const PAGE_SIZES = [4_096, 8_192, 16_384, 32_768, 65_536]
 const NO_PAGE = 0xFFFF_FFFF_FFFF_FFFFn
 
 /**
- * Checks that LMDB can open a file, or that it does not exist yet. Otherwise the library crashes the process: a file
- * that it rejects is freed twice (SIGSEGV), and a page beyond the end of the file causes SIGBUS. So a truncated file is
- * extended to its declared length: the missing pages are then empty, which LMDB detects.
+ * Checks that LMDB can open a file and its lock file, or that they do not exist yet. Otherwise the library crashes the
+ * process: a file that it rejects is freed twice (SIGSEGV), and a page beyond the end of the file causes SIGBUS. So a
+ * truncated file is extended to its declared length: the missing pages are then empty, which LMDB detects.
  */
 export function checkLmdbFile (path: string): void {
-  if (!existsSync(path)) return
+  const lock = `${path}-lock`
+  if (existsSync(lock)) closeSync(openSync(lock, 'r+'))
+  if (existsSync(path)) checkPages(path)
+}
+
+function checkPages (path: string): void {
   const file = openSync(path, 'r+')
   try {
     const { size } = fstatSync(file)

@@ -190,7 +190,10 @@ t.test('where only the last page is missing, calls that need it get 503', async 
   await store.stop()
 })
 
+// A lock file that could not be opened crashed the process (SIGSEGV).
 t.test('a file that cannot be opened is an error of the system', async t => {
-  const store = new LmdbTokenStore({ folder: t.testdir({ 'auth.mdb': {} }) })
-  await t.rejects(store.start(() => {}), { code: 'EISDIR' })
+  for (const name of ['auth.mdb', 'auth.mdb-lock']) {
+    const store = new LmdbTokenStore({ folder: t.testdir({ [name]: {} }) })
+    await t.rejects(store.start(() => {}), { code: 'EISDIR' }, name)
+  }
 })
