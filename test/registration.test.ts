@@ -65,3 +65,15 @@ t.test('the module of each plugin can be registered itself', async t => {
   await app.register(import('../plugin/auth/index.ts'), { cookie: { name: 'session', verify: async () => null } })
   t.ok(['sse', 'topics', 'auth'].every(name => app.hasDecorator(name)))
 })
+
+// Regression: the start failed with "unknown option". Fastify's types allow these options for every plugin, and
+// @fastify/autoload adds `prefix` by itself.
+t.test('options of app.register() itself are accepted', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const common = { prefix: '/api', logLevel: 'warn', logSerializers: {} } as const
+  await app.register(sse, { ...common, drainMs: 500 })
+  await app.register(topics, { ...common, log: new MemoryLog() })
+  await app.register(auth, { ...common, cookie: { name: 'session', verify: async () => null } })
+  t.ok(['sse', 'topics', 'auth'].every(name => app.hasDecorator(name)))
+})

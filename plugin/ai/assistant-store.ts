@@ -49,25 +49,40 @@ const ID = /^[A-Za-z0-9_.:-]{1,256}$/
 
 /** A store for `createResumableStreamContext()` of assistant-ui. Default `prefix`: `assistant-streams/`. */
 export function createAssistantStreamStore (topics: Topics, options: RunsOptions = {}): ResumableStreamStore {
-  const { prefix = 'assistant-streams/', ...producing } = options
-  /** The streams that this store is writing. */
-  const runs = new Map<string, PushedRun>()
+  const streams = new AssistantStreams(topics, options)
+  return {
+    acquire: async (streamId, given) => (await streams.acquire(streamId, given)).role,
+    acquireLease: (streamId, given) => streams.acquire(streamId, given),
+    append: (streamId, chunk, lease) => streams.append(streamId, chunk, lease),
+    finalize: (streamId, status, error, lease) => streams.finalize(streamId, status, error, lease),
+    read: (streamId, cursor, signal) => streams.read(streamId, cursor, signal),
+    status: streamId => streams.status(streamId),
+    delete: streamId => streams.delete(streamId)
+  }
+}
 
-  function topicOf (streamId: string): string {
-    if (ID.test(streamId)) return prefix + streamId
-    throw new ResumableStreamError('invalid-id', `Invalid streamId: ${streamId} (must match ${String(ID)})`)
+/** The streams of one store. */
+class AssistantStreams {
+  readonly #topics: Topics
+  readonly #prefix: string
+  readonly #producing: Omit<RunsOptions, 'prefix'>
+  /** The streams that this store is writing, by topic. */
+  readonly #runs = new Map<string, PushedRun>()
+
+  constructor (topics: Topics, { prefix = 'assistant-streams/', ...producing }: RunsOptions) {
+    this.#topics = topics
+    this.#prefix = prefix
+    this.#producing = producing
   }
 
-  async function acquireLease (
+  async acquire (
     streamId: string,
-    { ttlMs = producing.ttlMs }: { readonly ttlMs?: number } = {}
+    { ttlMs = this.#producing.ttlMs }: { readonly ttlMs?: number } = {}
   ): Promise<ResumableStreamAcquisition> {
-    const topic = topicOf(streamId)
+    const topic = this.#topicOf(streamId)
     try {
-      const run = await PushedRun.start(topics, topic, { ...producing, ttlMs })
-      runs.set(topic, run)
-      // Otherwise the run would be kept for as long as the process runs.
-      void run.over.then(() => { if (runs.get(topic) === run) runs.delete(topic) })
+      const run = await PushedRun.start(this.#topics, topic, { ...this.#producing, ttlMs })
+      this.#keep(topic, run)
       return { role: 'producer', lease: { token: String(run.lease) } }
     } catch (error) {
       if (isTaken(error)) return { role: 'consumer' }
@@ -75,51 +90,66 @@ export function createAssistantStreamStore (topics: Topics, options: RunsOptions
     }
   }
 
+  async append (streamId: string, chunk: Uint8Array, lease?: ResumableStreamLease): Promise<void> {
+    const run = this.#runOf(streamId, lease)
+    const { isClosed } = await this.#required(streamId)
+    if (isClosed) throw new ResumableStreamError('finalized', `Stream already finalized: ${streamId}`)
+    if (run === undefined) throw new ResumableStreamError('missing', `Not the producer of stream: ${streamId}`)
+    await run.append([Buffer.from(chunk).toString('base64')])
+  }
+
+  async finalize (
+    streamId: string,
+    status: 'done' | 'error',
+    error?: string,
+    lease?: ResumableStreamLease
+  ): Promise<boolean> {
+    const { isClosed } = await this.#required(streamId)
+    const run = this.#runOf(streamId, lease)
+    if (isClosed || run === undefined) return false
+    const { reason } = await run.close(status === 'error' ? new Error(error ?? 'Stream errored') : undefined)
+    return reason === 'done' || reason === 'failed'
+  }
+
+  async * read (streamId: string, cursor: string, signal: AbortSignal): AsyncGenerator<ResumableStreamEntry> {
+    await this.#required(streamId)
+    yield * readEntries(this.#topics, this.#topicOf(streamId), cursor, signal)
+  }
+
+  async status (streamId: string): Promise<ResumableStreamStatus> {
+    const info = await this.#topics.info(this.#topicOf(streamId))
+    return isMissing(info) ? 'missing' : !info.isClosed ? 'streaming' : isComplete(info) ? 'done' : 'error'
+  }
+
+  async delete (streamId: string): Promise<void> {
+    const topic = this.#topicOf(streamId)
+    if (isMissing(await this.#topics.info(topic))) return
+    await this.#topics.delete(topic)
+    this.#runs.delete(topic)
+    await this.#topics.publish(topic, DELETED)
+  }
+
+  #topicOf (streamId: string): string {
+    if (ID.test(streamId)) return this.#prefix + streamId
+    throw new ResumableStreamError('invalid-id', `Invalid streamId: ${streamId} (must match ${String(ID)})`)
+  }
+
+  /** Until it is over: otherwise the run would be kept for as long as the process runs. */
+  #keep (topic: string, run: PushedRun): void {
+    this.#runs.set(topic, run)
+    void run.over.then(() => { if (this.#runs.get(topic) === run) this.#runs.delete(topic) })
+  }
+
   /** The run that this store is writing; undefined for a lease that is not its own. */
-  function runOf (topic: string, lease: ResumableStreamLease | undefined): PushedRun | undefined {
-    const run = runs.get(topic)
+  #runOf (streamId: string, lease: ResumableStreamLease | undefined): PushedRun | undefined {
+    const run = this.#runs.get(this.#topicOf(streamId))
     return lease === undefined || String(run?.lease) === lease.token ? run : undefined
   }
 
-  async function required (streamId: string): Promise<TopicInfo> {
-    const info = await topics.info(topicOf(streamId))
+  async #required (streamId: string): Promise<TopicInfo> {
+    const info = await this.#topics.info(this.#topicOf(streamId))
     if (isMissing(info)) throw new ResumableStreamError('missing', `Stream not found: ${streamId}`)
     return info
-  }
-
-  return {
-    acquire: async (streamId, options) => (await acquireLease(streamId, options)).role,
-    acquireLease,
-    async append (streamId, chunk, lease) {
-      const run = runOf(topicOf(streamId), lease)
-      const info = await required(streamId)
-      if (info.isClosed) throw new ResumableStreamError('finalized', `Stream already finalized: ${streamId}`)
-      if (run === undefined) throw new ResumableStreamError('missing', `Not the producer of stream: ${streamId}`)
-      await run.append([Buffer.from(chunk).toString('base64')])
-    },
-    async finalize (streamId, status, error, lease) {
-      const topic = topicOf(streamId)
-      const { isClosed } = await required(streamId)
-      const run = runOf(topic, lease)
-      if (isClosed || run === undefined) return false
-      const { reason } = await run.close(status === 'error' ? new Error(error ?? 'Stream errored') : undefined)
-      return reason === 'done' || reason === 'failed'
-    },
-    async * read (streamId, cursor, signal) {
-      await required(streamId)
-      yield * readEntries(topics, topicOf(streamId), cursor, signal)
-    },
-    async status (streamId) {
-      const info = await topics.info(topicOf(streamId))
-      return isMissing(info) ? 'missing' : !info.isClosed ? 'streaming' : isComplete(info) ? 'done' : 'error'
-    },
-    async delete (streamId) {
-      const topic = topicOf(streamId)
-      if (isMissing(await topics.info(topic))) return
-      await topics.delete(topic)
-      runs.delete(topic)
-      await topics.publish(topic, DELETED)
-    }
   }
 }
 

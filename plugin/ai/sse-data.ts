@@ -1,5 +1,6 @@
+const DATA = 'data: '
 /** The last frame of a UI message stream; dropped here, because `final` of the subscription sends it. */
-const DONE = '[DONE]'
+const LAST = `${DATA}[DONE]`
 
 /**
  * Extracts the data of events from the text of an event stream in the form that the AI SDK writes: LF only, one `data:`
@@ -14,8 +15,7 @@ export async function * sseData (text: AsyncIterable<string>): AsyncGenerator<{ 
     const blocks = rest.join('').split('\n\n')
     rest = [blocks.pop()!]
     for (const block of blocks) {
-      const data = block.startsWith('data: ') ? block.slice('data: '.length) : DONE
-      if (data !== DONE) yield { data }
+      if (block.startsWith(DATA) && block !== LAST) yield { data: block.slice(DATA.length) }
     }
   }
 }

@@ -2,7 +2,9 @@ import { KeyObject } from 'node:crypto'
 import { types } from 'node:util'
 import { errors } from './errors.ts'
 import { show } from '../common/show.ts'
-import { integer, isFunction, isObject, trueOrFalse, unknownOption, withoutUndefined } from '../common/option-check.ts'
+import {
+  integer, isFunction, isObject, trueOrFalse, unknownOption, withoutRegisterOptions, withoutUndefined
+} from '../common/option-check.ts'
 import type { OptionCheck } from '../common/option-check.ts'
 import { MAX_TIMER_MS } from '../common/timers.ts'
 import type { CookieOptions } from './credentials/cookie.ts'
@@ -146,7 +148,7 @@ export function resolveAuthOptions (options: AuthOptions): AuthOptions & typeof 
 /** An explicit `undefined` counts as not given, in groups too. */
 function givenOptions (options: AuthOptions): AuthOptions {
   return Object.fromEntries(
-    Object.entries(withoutUndefined(options)).map(([name, value]) => [
+    Object.entries(withoutUndefined(withoutRegisterOptions(options))).map(([name, value]) => [
       name,
       isGroup(name) && isObject(value) ? withoutUndefined(value) : value
     ])

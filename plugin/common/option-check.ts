@@ -47,6 +47,15 @@ export function withoutUndefined<T extends object> (options: T): { [K in keyof T
   }
 }
 
+/** Options of `app.register()` itself, which Fastify also passes to the plugin. */
+const REGISTER_OPTIONS: readonly string[] = ['prefix', 'logLevel', 'logSerializers']
+
+/** The options that are meant for the plugin; a value that is not an object is returned as it is. */
+export function withoutRegisterOptions<T extends object> (given: T): T {
+  if (!isObject(given)) return given
+  return Object.fromEntries(Object.entries(given).filter(([name]) => !REGISTER_OPTIONS.includes(name))) as T
+}
+
 /** An object in words, with the options that it must have. */
 function objectOf (table: Readonly<Record<string, OptionCheck>>): string {
   const required = Object.keys(table).filter(name => table[name]!.isRequired)

@@ -1,7 +1,7 @@
 import { errors } from './errors.ts'
 import { IN_BAND } from '../common/in-band.ts'
 import {
-  checkOptions, integer, isBetween, isFunction, isObject, trueOrFalse, withoutUndefined
+  checkOptions, integer, isBetween, isFunction, isObject, trueOrFalse, withoutRegisterOptions, withoutUndefined
 } from '../common/option-check.ts'
 import type { OptionCheck, OptionError } from '../common/option-check.ts'
 import { show } from '../common/show.ts'
@@ -167,7 +167,7 @@ export function resolveOptions (level: string, base: ResolvedOptions, given: Sse
 
 /** Separates the options of the drain from those of a stream. */
 export function resolvePluginOptions (given: SsePluginOptions): { options: ResolvedOptions, drain: DrainInit } {
-  const { drainMs = DEFAULT_DRAIN_MS, answersWhileClosing = false, ...rest } = given
+  const { drainMs = DEFAULT_DRAIN_MS, answersWhileClosing = false, ...rest } = withoutRegisterOptions(given)
   const drain = { drainMs, answersWhileClosing }
   checkOptions(drain, drainChecks, badOption('plugin'))
   return { options: resolveOptions('plugin', defaults, rest), drain }

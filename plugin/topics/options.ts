@@ -1,4 +1,4 @@
-import { checkOptions, integer, isObject, withoutUndefined } from '../common/option-check.ts'
+import { checkOptions, integer, isObject, withoutRegisterOptions, withoutUndefined } from '../common/option-check.ts'
 import type { OptionCheck } from '../common/option-check.ts'
 import { badOption } from './errors.ts'
 import { DEFAULT_ALL_TAILS_BYTES, DEFAULT_MAX_TOPICS } from './feed/hub.ts'
@@ -57,7 +57,8 @@ const CHECKS: Readonly<Record<keyof TopicsOptions, OptionCheck>> = {
 }
 
 /** Fills in the defaults. Throws `TOPICS_BAD_OPTION`, which names the option, its range and the value seen. */
-export function resolveTopicsOptions (options: TopicsOptions): Required<TopicsOptions> {
+export function resolveTopicsOptions (given: TopicsOptions): Required<TopicsOptions> {
+  const options = withoutRegisterOptions(given)
   checkOptions(options, CHECKS, badOption)
   return { ...DEFAULTS, ...withoutUndefined(options) }
 }

@@ -4,6 +4,7 @@ import { admitStream } from '../request/admission.ts'
 import { errors } from '../errors.ts'
 import { isGone, isQueued } from './transport.ts'
 import type { StreamHeaders } from './stream-headers.ts'
+import { takeOver } from './take-over.ts'
 import type { RawResponse } from './transport.ts'
 import { removeVary } from './vary.ts'
 import { openSource, startRun } from '../source.ts'
@@ -195,7 +196,7 @@ export class StreamPayload extends EventEmitter {
     if (this.#state !== 'waiting' || this.#lateOpenings > 0 || this.#giveUpIfOver()) return
     if (this.#hasNoContent && this.#init.stream.closeReason !== 'shutdown') return this.#answerNoContent()
     this.#state = 'committed'
-    this.#init.reply.hijack()
+    takeOver(this.#init.reply)
     this.#init.stream.attach(this.#hasTrailers ? () => { this.emit('end') } : undefined)
     if (this.#hasTrailers) return
     // Otherwise Fastify would log a client's disconnect as an error of this payload.
