@@ -4,7 +4,7 @@ import type { ConnectionRequest, Outcome, Transport } from '../connection/transp
 import { Leader } from './leader.ts'
 import { LeaderWatch } from './leader-watch.ts'
 import { Member } from './member.ts'
-import type { Ahead } from './member.ts'
+import type { Unclear } from './member.ts'
 import { isTabMessage } from './protocol.ts'
 import { askServer, startOf } from './start.ts'
 import type { Attempt, Start } from './start.ts'
@@ -24,7 +24,7 @@ export function tabTransport (options: SubscribeOptions<never>, transport: Trans
     let start = await startOf(attempt)
     while (start.kind === 'start') {
       const outcome = await takePart(start, attempt)
-      if (outcome.kind !== 'ahead') return outcome
+      if (outcome.kind !== 'unclear') return outcome
       start = await askServer(attempt)
     }
     return start
@@ -32,10 +32,10 @@ export function tabTransport (options: SubscribeOptions<never>, transport: Trans
 }
 
 /** Takes part in the shared connection from this start until the end of the member. */
-async function takePart (start: Start, attempt: Attempt): Promise<Outcome | Ahead> {
+async function takePart (start: Start, attempt: Attempt): Promise<Outcome | Unclear> {
   const { request, options, transport, sink, signal } = attempt
   let link: TabLink | undefined
-  const outcome = await new Promise<Outcome | Ahead>((resolve, reject) => {
+  const outcome = await new Promise<Outcome | Unclear>((resolve, reject) => {
     Member.create(crypto.randomUUID(), request, start, sink, resolve).then(member => {
       const end = (): void => { link?.close(); resolve({ kind: 'ended' }) }
       if (signal.aborted) return end()

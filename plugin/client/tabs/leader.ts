@@ -1,7 +1,7 @@
 import { Connector } from '../connection/connector.ts'
 import type { ConnectorListener } from '../connection/connector-listener.ts'
 import { tagOf } from '../cursor.ts'
-import type { ErrorDetail, GapDetail, Published } from '../events.ts'
+import type { ErrorDetail, GapDetail, Published, SubscriptionState } from '../events.ts'
 import type { SubscribeOptions } from '../options.ts'
 import type { Transport } from '../connection/transport.ts'
 import { compare, formatCursor, parseId, readPositions } from './position.ts'
@@ -25,6 +25,11 @@ export class Leader {
   #waiting: Join[] = []
   /** The position of the stream in each topic. */
   readonly #positions = new Map<string, Position>()
+  /**
+   * Topics that the stream reads from the position of a member, or again from its own after a pause: a member
+   * that starts now may receive older events of them.
+   */
+  readonly #repeated = new Set<string>()
   readonly #tags = new Map<string, string>()
   /** Gaps that are not sent yet: where the stream continues is known when its cursor moves. */
   #gaps: GapDetail[] = []
@@ -89,6 +94,7 @@ export class Leader {
       if (!this.#connector?.topics.includes(topic)) isMore = true
       if (!wanted || (position && compare(wanted, position) >= 0)) continue
       this.#positions.set(topic, wanted)
+      this.#repeated.add(topic)
       isMore = true
     }
     return isMore
@@ -96,7 +102,9 @@ export class Leader {
 
   #restart (): void {
     const topics = [...new Set([...this.#members.values()].flat())].sort()
-    for (const topic of this.#positions.keys()) if (!topics.includes(topic)) this.#positions.delete(topic)
+    for (const known of [this.#positions, this.#repeated]) {
+      for (const topic of known.keys()) if (!topics.includes(topic)) known.delete(topic)
+    }
     const cursor = formatCursor(topics, this.#positions, this.#tags)
     if (this.#connector && this.#connector.state !== 'closed') this.#connector.restart(topics, cursor)
     else {
@@ -129,16 +137,21 @@ export class Leader {
         ),
       expiring: detail => send({ kind: 'expiring', detail }),
       failed: detail => this.#fail(detail),
-      changed: state => { if (state !== 'open') send({ kind: 'interrupted' }) },
+      changed: state => this.#change(state),
       ready: () => undefined
     }
+  }
+
+  #change (state: SubscriptionState): void {
+    if (state === 'waiting' || state === 'closed') for (const topic of this.#positions.keys()) this.#repeated.add(topic)
+    if (state !== 'open') this.#send({ kind: 'interrupted' })
   }
 
   /** The stream contains what these members want. */
   #opened (members: readonly string[]): void {
     // Unless a stream with others is about to be opened.
     if (this.#unproven.size === members.length) this.#unproven.clear()
-    this.#send({ kind: 'open', positions: this.#positions, members })
+    this.#send({ kind: 'open', positions: this.#positions, members, repeated: [...this.#repeated] })
     this.#admitNext()
   }
 

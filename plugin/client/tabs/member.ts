@@ -8,10 +8,11 @@ import type { LeaderMessage, TabMessage } from './protocol.ts'
 import type { Start } from './start.ts'
 
 /**
- * A position of the member is after that of the leader's stream. Either the stream will reach it, or the server does
- * not know it, and the member would drop all events: only the server can tell which.
+ * Only the server can tell where the member starts. Its position is after that of the leader's stream: either the
+ * stream will reach it, or the server does not know it, and the member would drop all events. Or it starts now, and the
+ * stream contains older events.
  */
-export interface Ahead { readonly kind: 'ahead' }
+export interface Unclear { readonly kind: 'unclear' }
 
 /** One subscription of one tab: picks from the leader's stream what belongs to it, and delivers each event once. */
 export class Member {
@@ -19,7 +20,7 @@ export class Member {
   readonly topics: readonly string[]
   readonly #sink: ConnectionSink
   readonly #isEnveloped: boolean
-  readonly #finish: (outcome: Outcome | Ahead) => void
+  readonly #finish: (outcome: Outcome | Unclear) => void
   readonly #tags: ReadonlyMap<string, string>
   readonly #positions: Map<string, Position>
   /** What is missing before the positions, until it is reported. */
@@ -38,7 +39,7 @@ export class Member {
     { cursor, gaps, isConfirmed }: Start,
     tags: ReadonlyMap<string, string>,
     sink: ConnectionSink,
-    finish: (outcome: Outcome | Ahead) => void
+    finish: (outcome: Outcome | Unclear) => void
   ) {
     this.id = id
     this.topics = topics
@@ -56,7 +57,7 @@ export class Member {
     request: ConnectionRequest,
     start: Start,
     sink: ConnectionSink,
-    finish: (outcome: Outcome | Ahead) => void
+    finish: (outcome: Outcome | Unclear) => void
   ): Promise<Member> {
     const topics = request.url.searchParams.getAll('topic').sort()
     const tags = await Promise.all(topics.map(async topic => [topic, await tagOf(topic) ?? ''] as const))
@@ -96,9 +97,10 @@ export class Member {
     if (this.topics.every(each => this.#ended.has(each))) this.#finish({ kind: 'ended' })
   }
 
-  #open ({ positions, members }: LeaderMessage & { kind: 'open' }): void {
+  #open ({ positions, members, repeated = [] }: LeaderMessage & { kind: 'open' }): void {
     if (!members.includes(this.id)) return
-    if (!this.#isConfirmed && this.#isAheadOf(positions)) return this.#finish({ kind: 'ahead' })
+    const isUnclear = this.#isAheadOf(positions) || repeated.some(topic => this.#startsNow(topic))
+    if (isUnclear && !this.#isConfirmed) return this.#finish({ kind: 'unclear' })
     this.#isConfirmed = true
     this.#adopt(positions)
     this.#isJoined = true
@@ -113,6 +115,8 @@ export class Member {
   #isAheadOf (positions: ReadonlyMap<string, Position>): boolean {
     return [...this.#positions].some(([topic, own]) => compare(own, positions.get(topic) ?? own) > 0)
   }
+
+  #startsNow (topic: string): boolean { return this.topics.includes(topic) && !this.#positions.has(topic) }
 
   /** Our own positions are never moved: events that we have not seen are still to come. */
   #adopt (positions: ReadonlyMap<string, Position>): void {

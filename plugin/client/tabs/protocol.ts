@@ -21,8 +21,13 @@ export type TabMessage =
 
 export type LeaderMessage =
   | { readonly kind: 'alive' }
-  /** The stream is open, from positions that suit these members. */
-  | { readonly kind: 'open', readonly positions: ReadonlyMap<string, Position>, readonly members: readonly string[] }
+  /** The stream is open, from positions that suit these members. Of the topics `repeated` it may send older events. */
+  | {
+    readonly kind: 'open'
+    readonly positions: ReadonlyMap<string, Position>
+    readonly members: readonly string[]
+    readonly repeated?: readonly string[]
+  }
   | { readonly kind: 'interrupted' }
   | { readonly kind: 'published', readonly event: Published, readonly position: Position | undefined }
   /** Sent as soon as the positions after the gap are known. */
@@ -55,7 +60,7 @@ const CHECKS: ReadonlyMap<unknown, (message: Fields) => boolean> = new Map([
   ['leave', ({ member }) => isText(member)],
   ['ask', () => true],
   ['alive', () => true],
-  ['open', ({ positions, members }) => arePositions(positions) && isTexts(members)],
+  ['open', ({ positions, members, repeated = [] }) => arePositions(positions) && isTexts(members) && isTexts(repeated)],
   ['interrupted', () => true],
   ['published', ({ event, position }) => isPublished(event) && (position === undefined || isPosition(position))],
   ['gap', ({ detail, positions }) => isGap(detail) && (positions === undefined || arePositions(positions))],

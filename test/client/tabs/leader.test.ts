@@ -97,3 +97,33 @@ t.test('gaps are sent when it is known where the stream continues after them, an
   const end = { ms: 2, n: 5 }
   t.same(sent, [['a', end], ['b', end], ['a', end], 'event'])
 })
+
+// Regression: it received all events since the stream was lost.
+t.test('a member that starts now is told which topics continue from a position after a pause', async t => {
+  for (const text of [undefined, '{"topic":"a"}']) {
+    const transport: Transport = ({ cursor }, sink, signal) => {
+      sink.open()
+      sink.message({ id: '1-5', event: 'stream.open', data: '' })
+      if (cursor === '' && text !== undefined) sink.message({ id: undefined, event: 'stream.end', data: text })
+      if (cursor === '') return Promise.resolve({ kind: 'ended' })
+      return new Promise(resolve => {
+        signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+      })
+    }
+    const opened: unknown[] = []
+    let isLate = false
+    await new Promise<void>(resolve => {
+      const options = { url: 'http://x.test/events', backoff: { initialMs: 1 } }
+      const leader = new Leader(options, transport, message => {
+        if (message.kind === 'open') opened.push([message.members, message.repeated])
+        if (message.kind === 'open' && message.members.includes('two')) resolve()
+        if (message.kind !== 'interrupted' || isLate) return
+        isLate = opened.length > 0
+        if (isLate) leader.join({ kind: 'join', member: 'two', topics: ['a'], positions: new Map() })
+      })
+      t.teardown(() => leader.stop())
+      leader.join({ kind: 'join', member: 'one', topics: ['a'], positions: new Map() })
+    })
+    t.same(opened, [[['one'], []], [['one', 'two'], ['a']]], text ?? 'waiting')
+  }
+})

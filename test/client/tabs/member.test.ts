@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { GapDetail } from '../../../plugin/client/index.ts'
 import { Member } from '../../../plugin/client/tabs/member.ts'
-import type { Ahead } from '../../../plugin/client/tabs/member.ts'
+import type { Unclear } from '../../../plugin/client/tabs/member.ts'
 import { formatCursor, parseId, readPositions } from '../../../plugin/client/tabs/position.ts'
 import type { ConnectionSink, Outcome, WireMessage } from '../../../plugin/client/connection/transport.ts'
 
@@ -10,10 +10,10 @@ async function join (
   topics: readonly string[],
   cursor = '',
   isConfirmed = false
-): Promise<{ member: Member, messages: WireMessage[], calls: string[], outcomes: (Outcome | Ahead)[] }> {
+): Promise<{ member: Member, messages: WireMessage[], calls: string[], outcomes: (Outcome | Unclear)[] }> {
   const messages: WireMessage[] = []
   const calls: string[] = []
-  const outcomes: (Outcome | Ahead)[] = []
+  const outcomes: (Outcome | Unclear)[] = []
   const sink: ConnectionSink = {
     open: () => { calls.push('open') },
     interrupted: () => {
@@ -127,7 +127,7 @@ t.test('a member that starts after the stream does asks the server, unless the s
   const ahead = { ...open, positions: new Map([['a', at('1-5')], ['b', at('1-6')]]) }
   const { member, messages, outcomes } = await join(['a'], '9-9')
   member.receive(ahead)
-  t.same([messages, outcomes], [[], [{ kind: 'ahead' }]])
+  t.same([messages, outcomes], [[], [{ kind: 'unclear' }]])
   const confirmed = await join(['a'], '9-9', true)
   confirmed.member.receive(ahead)
   t.same([confirmed.messages.length, confirmed.outcomes], [1, []])
