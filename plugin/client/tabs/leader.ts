@@ -36,6 +36,8 @@ export class Leader {
   /** Changes of the stream run one after another. */
   #changing: Promise<void> = Promise.resolve()
   #connector: Connector | undefined
+  /** The topics of all members when the stream was last started. */
+  #requested: readonly string[] = []
   #isStopped = false
 
   constructor (options: SubscribeOptions<never>, transport: Transport, send: (message: LeaderMessage) => void) {
@@ -100,8 +102,10 @@ export class Leader {
     return isMore
   }
 
+  get #topics (): readonly string[] { return [...new Set([...this.#members.values()].flat())].sort() }
+
   #restart (): void {
-    const topics = [...new Set([...this.#members.values()].flat())].sort()
+    const topics = this.#requested = this.#topics
     for (const known of [this.#positions, this.#repeated]) {
       for (const topic of known.keys()) if (!topics.includes(topic)) known.delete(topic)
     }
@@ -163,23 +167,29 @@ export class Leader {
   /** `cause` is not sent, because it may be impossible to clone. */
   #fail ({ cause, ...detail }: ErrorDetail): void {
     if (detail.willRetry) return this.#send({ kind: 'failed', detail })
+    const topics = this.#topics
+    // Otherwise, the cause may be a member that has left since then.
+    if (this.#requested.every(topic => topics.includes(topic))) this.#blame(detail)
+    // Runs later, because the connector closes after this call.
+    this.#changing = this.#changing.then(() => this.#continue())
+  }
+
+  #blame (detail: Omit<ErrorDetail, 'cause'>): void {
     const isOfAll = this.#unproven.size === 0 || this.#members.size + this.#waiting.length === 1
     // Only to those: a tab that is about to join has not been rejected.
-    if (isOfAll) return this.#send({ kind: 'failed', detail, members: [...this.#members.keys()] })
+    if (isOfAll) return this.#reject([...this.#members.keys()], detail)
     const [newest, ...others] = [...this.#unproven.values()]
     for (const { member } of others) this.#members.delete(member)
     this.#waiting.push(...others)
     this.#unproven.clear()
     if (others.length > 0) this.#unproven.set(newest!.member, newest!)
-    else this.#reject(newest!, detail)
-    // Runs later, because the connector closes after this call.
-    this.#changing = this.#changing.then(() => this.#continue())
+    else this.#reject([newest!.member], detail)
   }
 
-  /** The stream was rejected because of this member. */
-  #reject ({ member }: Join, detail: Omit<ErrorDetail, 'cause'>): void {
-    this.#members.delete(member)
-    this.#send({ kind: 'failed', detail, members: [member] })
+  /** The stream was rejected because of these members. */
+  #reject (members: readonly string[], detail: Omit<ErrorDetail, 'cause'>): void {
+    for (const member of members) this.#members.delete(member)
+    this.#send({ kind: 'failed', detail, members })
   }
 
   #continue (): void {

@@ -127,3 +127,41 @@ t.test('a member that starts now is told which topics continue from a position a
     t.same(opened, [[['one'], []], [['one', 'two'], ['a']]], text ?? 'waiting')
   }
 })
+
+// Regression: the other members were considered the cause, and ended.
+t.test('if a member leaves before the server rejects its topics, the others stay', async t => {
+  const requested: string[][] = []
+  let reject = (): void => {}
+  const transport: Transport = ({ url }, sink, signal) => {
+    const topics = url.searchParams.getAll('topic')
+    requested.push(topics)
+    return new Promise(resolve => {
+      signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+      reject = () => resolve({ kind: 'rejected', status: 403, message: 'no' })
+      if (topics.includes('secret')) return leave()
+      sink.open()
+      sink.message({ id: '1-0', event: 'stream.open', data: '' })
+    })
+  }
+  const sent: unknown[] = []
+  let opened = (): void => {}
+  const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+    if (message.kind === 'failed') sent.push(message)
+    if (message.kind === 'open') opened()
+  })
+  t.teardown(() => leader.stop())
+  const join = (member: string, topic: string): void => {
+    leader.join({ kind: 'join', member, topics: [topic], positions: new Map() })
+  }
+  const leave = (): void => {
+    leader.leave('two')
+    // After the member has left.
+    setImmediate(() => reject())
+  }
+  const isOpen = (): Promise<void> => new Promise(resolve => { opened = resolve })
+  join('one', 'a')
+  await isOpen()
+  join('two', 'secret')
+  await isOpen()
+  t.same([requested, sent], [[['a'], ['a', 'secret'], ['a']], []])
+})
