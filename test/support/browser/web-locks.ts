@@ -11,7 +11,7 @@ interface Lock { queue: Waiting[], take: () => void }
  * Web Locks within one process, for Node versions that lack them; exclusive locks only. Pages with real ones are tested
  * in test/browser.
  */
-class WebLocks {
+export class WebLocks implements LockManagerLike {
   readonly #held = new Map<string, Lock>()
 
   async request (name: string, options: LockOptions, whileHeld: () => Promise<void>): Promise<void> {
