@@ -61,6 +61,7 @@ export class Leader {
       this.#members.delete(member)
       this.#unproven.delete(member)
       this.#waiting = this.#waiting.filter(join => join.member !== member)
+      if (this.#members.size === 0) this.#admitNext()
     })
   }
 

@@ -128,6 +128,35 @@ t.test('a member that starts now is told which topics continue from a position a
   }
 })
 
+// Regression: it was never admitted, if the tab of this leader was not among the others.
+t.test('a member that waits to be admitted is admitted when all others have ended', async t => {
+  const requested: string[][] = []
+  const rejections = [403, 204]
+  await new Promise<void>(resolve => {
+    const transport: Transport = ({ url }, sink, signal) => {
+      requested.push(url.searchParams.getAll('topic'))
+      const status = requested.length === 1 ? undefined : rejections.shift()
+      if (status !== undefined) return Promise.resolve({ kind: 'rejected', status, message: 'no' })
+      sink.open()
+      sink.message({ id: '1-0', event: 'stream.open', data: '' })
+      return new Promise(resolve => {
+        signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+      })
+    }
+    const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+      if (message.kind === 'finished') for (const member of message.members) leader.leave(member)
+      if (message.kind !== 'open') return
+      if (message.members.includes('three')) resolve()
+      else leader.join(joinOf('two', 'b'), joinOf('three', 'c'))
+    })
+    t.teardown(() => leader.stop())
+    const joinOf = (member: string, topic: string) =>
+      ({ kind: 'join', member, topics: [topic], positions: new Map() }) as const
+    leader.join(joinOf('one', 'a'))
+  })
+  t.same(requested, [['a'], ['a', 'b', 'c'], ['a', 'b'], ['c']])
+})
+
 // Regression: the other members were considered the cause, and ended.
 t.test('if a member leaves before the server rejects its topics, the others stay', async t => {
   const requested: string[][] = []
