@@ -38,6 +38,8 @@ export class Leader {
   #connector: Connector | undefined
   /** The topics of all members when the stream was last started. */
   #requested: readonly string[] = []
+  /** True while the stream is open and contains the topics of all members. */
+  #isOpen = false
   #isStopped = false
 
   constructor (options: SubscribeOptions<never>, transport: Transport, send: (message: LeaderMessage) => void) {
@@ -78,7 +80,7 @@ export class Leader {
     const isMore = joins.map(join => this.#wantsMore(join)).includes(true)
     if (isMore) this.#restart()
     // If the stream is not open yet, its `open` is sent later.
-    else if (this.#connector?.state === 'open') this.#opened(joins.map(({ member }) => member))
+    else if (this.#isOpen) this.#opened(joins.map(({ member }) => member))
   }
 
   async #learnTags (topics: readonly string[]): Promise<void> {
@@ -106,6 +108,7 @@ export class Leader {
   get #topics (): readonly string[] { return [...new Set([...this.#members.values()].flat())].sort() }
 
   #restart (): void {
+    this.#isOpen = false
     const topics = this.#requested = this.#topics
     for (const known of [this.#positions, this.#repeated]) {
       for (const topic of known.keys()) if (!topics.includes(topic)) known.delete(topic)
@@ -126,6 +129,7 @@ export class Leader {
     const send = this.#send
     return {
       opened: () => {
+        this.#isOpen = true
         this.#gaps = []
         this.#learnPositions()
         this.#unproven.clear()
@@ -149,7 +153,9 @@ export class Leader {
 
   #change (state: SubscriptionState): void {
     if (state === 'waiting' || state === 'closed') for (const topic of this.#positions.keys()) this.#repeated.add(topic)
-    if (state !== 'open') this.#send({ kind: 'interrupted' })
+    if (state === 'open') return
+    this.#isOpen = false
+    this.#send({ kind: 'interrupted' })
   }
 
   /** The stream contains what these members want. */

@@ -194,3 +194,31 @@ t.test('if a member leaves before the server rejects its topics, the others stay
   await isOpen()
   t.same([requested, sent], [[['a'], ['a', 'secret'], ['a']], []])
 })
+
+// Regression: the stream counted as open until the connection had really been closed, so that the second message seemed
+// to prove that the server accepts the topics. Then all members ended.
+t.test('a member without permission that joins twice ends alone', async t => {
+  const transport: Transport = ({ url }, sink, signal) => {
+    if (url.searchParams.has('topic', 'secret')) {
+      return Promise.resolve({ kind: 'rejected', status: 403, message: 'no' })
+    }
+    sink.open()
+    sink.message({ id: '1-0', event: 'stream.open', data: '' })
+    return new Promise(resolve => {
+      signal.addEventListener('abort', () => resolve({ kind: 'ended' }), { once: true })
+    })
+  }
+  const joining = ['two', 'two']
+  const failed = await new Promise(resolve => {
+    const leader = new Leader({ url: 'http://x.test/events' }, transport, message => {
+      if (message.kind === 'open') for (const name of joining.splice(0)) join(name, 'secret')
+      if (message.kind === 'failed') resolve(message.members)
+    })
+    t.teardown(() => leader.stop())
+    const join = (member: string, topic: string): void => {
+      leader.join({ kind: 'join', member, topics: [topic], positions: new Map() })
+    }
+    join('one', 'a')
+  })
+  t.same(failed, ['two'])
+})
