@@ -167,8 +167,10 @@ export class Member {
     else this.#finish({ kind: 'rejected', status, message })
   }
 
+  /** That nothing remains for members at the end of their topics proves nothing about an unconfirmed position. */
   #end ({ members }: LeaderMessage & { kind: 'finished' }): void {
-    if (members.includes(this.id)) this.#finish({ kind: 'rejected', status: 204, message: '' })
+    if (!members.includes(this.id)) return
+    this.#finish(this.#isConfirmed ? { kind: 'rejected', status: 204, message: '' } : { kind: 'unclear' })
   }
 
   get #cursor (): string {

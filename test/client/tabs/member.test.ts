@@ -151,6 +151,20 @@ t.test('a topic without a position takes it from the last gap of a stream that s
   t.same(member.join, { kind: 'join', member: 'me', topics: ['a', 'b'], positions: new Map([['b', at('1-5')]]) })
 })
 
+// Regression: a cursor that the server does not know ended with the others, without a gap and without what is left.
+t.test('when nothing remains for the members, one whose cursor only it knows asks the server', async t => {
+  const finished = { kind: 'finished', members: ['me'] } as const
+  const unknown = await join(['a'], '9-9')
+  unknown.member.receive(finished)
+  const confirmed = await join(['a'], '9-9', true)
+  confirmed.member.receive(finished)
+  const open = await join(['a'], '1-1')
+  open.member.receive({ kind: 'open', positions: new Map(), members: ['me'] })
+  open.member.receive(finished)
+  const end = { kind: 'rejected', status: 204, message: '' }
+  t.same([unknown, confirmed, open].map(({ outcomes }) => outcomes), [[{ kind: 'unclear' }], [end], [end]])
+})
+
 t.test('ends and failures of other members are ignored', async t => {
   const { member, messages, outcomes, calls } = await join(['a'])
   member.receive(open)
