@@ -467,3 +467,29 @@ t.test('an invalid option is an error that names it', async t => {
   }
   t.same(await take(start(t, server, none), 1), ['a'], 'undefined counts as not given')
 })
+
+// Regression: it was closed without the new topic, because the cursor is converted asynchronously.
+t.test('a subscription whose topics end while one is added continues with that', async t => {
+  const outcomes = [{ kind: 'ended' }, { kind: 'rejected', status: 204, message: '' }] as const
+  for (const outcome of outcomes) {
+    const requested = await new Promise<string[][]>(resolve => {
+      const requested: string[][] = []
+      const subscription = subscribe({
+        url: 'http://x.test/events',
+        topics: ['a'],
+        transport: async ({ url }, sink, signal) => {
+          requested.push(url.searchParams.getAll('topic'))
+          if (requested.length === 2) resolve(requested)
+          if (requested.length > 1) return await new Promise(resolve => { signal.onabort = () => resolve(outcome) })
+          sink.open()
+          sink.message({ id: '1-1', event: 'stream.end', data: '{"topic":"a"}' })
+          subscription.add('b')
+          return outcome
+        }
+      })
+      subscription.addEventListener('state', ({ detail: { state } }) => { if (state === 'closed') resolve(requested) })
+      t.teardown(() => subscription.close())
+    })
+    t.same(requested, [['a'], ['a', 'b']], outcome.kind)
+  }
+})

@@ -111,8 +111,7 @@ export class Connector {
 
   async #run (): Promise<void> {
     while (!this.#isClosed) {
-      if (this.#isAsleep || this.#isIdle) await this.#wait()
-      else await this.#wait(await this.#connect())
+      await this.#wait(this.#isAsleep || this.#isIdle ? undefined : await this.#connect())
     }
   }
 
@@ -121,21 +120,22 @@ export class Connector {
 
   /** Makes one attempt. Returns the milliseconds to wait before the next one, 0 for no wait. */
   async #connect (): Promise<number> {
-    const attempt = this.#attempt = new AbortController()
+    const { signal } = this.#attempt = new AbortController()
     this.#isOpen = false
     this.#pause.reset()
     this.#change('connecting')
     this.#stall.start()
     try {
-      const outcome = await Promise.race([this.#attemptOnce(attempt.signal), aborted(attempt.signal)])
-      const { signal } = attempt
+      const outcome = await Promise.race([this.#attemptOnce(signal), aborted(signal)])
+      // Topics that change now abort the attempt, even if the previous ones have ended.
+      await this.#changing
       return this.#isClosed ? 0 : signal.aborted ? this.#afterInterruption(signal) : this.#judge(outcome!)
     } catch (cause) {
       // `getToken` or `headers` failed.
       return this.#isClosed ? 0 : this.#fail({ cause }, this.#backoff.afterFailure())
     } finally {
       this.#stall.stop()
-      attempt.abort()
+      this.#attempt.abort()
     }
   }
 
