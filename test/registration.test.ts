@@ -66,8 +66,7 @@ t.test('the module of each plugin can be registered itself', async t => {
   t.ok(['sse', 'topics', 'auth'].every(name => app.hasDecorator(name)))
 })
 
-// Regression: the start failed with "unknown option". Fastify's types allow these options for every plugin, and
-// @fastify/autoload adds `prefix` by itself.
+// Regression: the start failed with "unknown option", although Fastify's types allow these options for every plugin.
 t.test('options of app.register() itself are accepted', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
