@@ -52,10 +52,8 @@ export class Connector {
     this.#backoff = new Backoff(options.backoff)
     this.#stall = new StallWatch(() => this.#interrupt('stalled'), options.stallTimeoutMs)
     this.#token = new TokenKeeper(options.getToken, this.#tokenParameter !== undefined)
-    watchPage(
-      { wake: () => this.#wake(), sleep: () => this.#sleep(), resume: () => this.#resume() },
-      this.#lifetime.signal
-    )
+    const { signal } = this.#lifetime
+    watchPage({ wake: () => this.#wake(), sleep: () => this.#sleep(), resume: () => this.#resume() }, signal)
     // Deferred, so that the caller can add its listeners first.
     queueMicrotask(() => { void this.#run() })
   }
@@ -161,7 +159,10 @@ export class Connector {
     return {
       open: unlessAborted(() => this.#open()),
       message: unlessAborted((message: WireMessage) => this.#receive(message)),
-      interrupted: unlessAborted(() => this.#isFinished ? this.close() : this.#change('connecting')),
+      interrupted: unlessAborted(() => {
+        if (!this.#isFinished) return this.#change('connecting')
+        void this.#changing.then(unlessAborted(() => this.close()))
+      }),
       retry: unlessAborted((ms: number) => { this.#backoff.askedFor(ms) }),
       chunk: () => this.#stall.chunk(),
       comment: () => this.#stall.comment(),
