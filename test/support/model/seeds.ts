@@ -5,6 +5,11 @@
 export function seeds (usual: number): number[] {
   if (process.env.MODEL_SEED !== undefined) return [Number(process.env.MODEL_SEED)]
   const count = Number(process.env.MODEL_SCHEDULES ?? usual * Number(process.env.MODEL_FACTOR ?? 1))
+  return firstSeeds(count)
+}
+
+/** The seeds of a run in which a fault must be found: always from the first one on, until it is found. */
+export function firstSeeds (count: number): number[] {
   return Array.from({ length: count }, (_, at) => at + 1)
 }
 
