@@ -1,6 +1,7 @@
 import { encodeRetry, HEARTBEAT, PREAMBLE } from '../wire.ts'
 import { GzipBody } from '../gzip/gzip-body.ts'
-import { createWrites } from './response-writes.ts'
+import { Http1Writes } from './http1-writes.ts'
+import { Http2Writes } from './http2-writes.ts'
 import type { ResponseWrites } from './response-writes.ts'
 import { breakOff, cut, isGone, shareHead } from './transport.ts'
 import type { RawResponse } from './transport.ts'
@@ -88,7 +89,7 @@ export class ResponseWriter {
     const isGzip = gzipMinBytes !== undefined && raw.getHeader('content-encoding') === 'gzip'
     this.#gzip = isGzip ? new GzipBody(gzipMinBytes) : undefined
     const first = this.#takeFirst()
-    const writes = this.#writes = createWrites(raw, this.#left)
+    const writes = this.#writes = raw.stream ? new Http2Writes(raw, this.#left) : new Http1Writes(raw, this.#left)
     for (const frame of first) this.#write(writes, this.#gzip ? this.#gzip.next(frame) : frame)
     shareHead(raw)
   }
