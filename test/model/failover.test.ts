@@ -37,6 +37,7 @@ t.test('a broken check of the replication id is detected', async t => {
   }
   t.not(commands[0]!.lua, whole[0], 'the broken check was found')
   const stage = await startStage(t)
-  const wrong = await whatIsWrong(firstSeeds(60), seed => runRedisSchedule(stage, seed), 1)
-  t.match(Object.values(wrong).flat().join(), /led back|came again|something is missing|ends at|after a fork|says/)
+  const kind = /led back|came again|something is missing|ends at|after a fork|says/
+  const wrong = await whatIsWrong(firstSeeds(60), seed => runRedisSchedule(stage, seed), 1, kind)
+  t.not(Object.keys(wrong).length, 0)
 })

@@ -13,8 +13,8 @@ const broken = [
 ] as const
 for (const [sabotage, kind] of broken) {
   t.test(`a broken ${sabotage} is detected by clients of the kind "${kind}"`, async t => {
-    const wrong = await whatIsWrong(firstSeeds(200), seed => runMemorySchedule(seed, sabotage, [kind]), 1)
-    t.match(Object.values(wrong).flat().join(), /something is missing|ends at/)
+    const run = (seed: number): Promise<string[]> => runMemorySchedule(seed, sabotage, [kind])
+    t.not(Object.keys(await whatIsWrong(firstSeeds(200), run, 1, /something is missing|ends at/)).length, 0)
   })
 }
 

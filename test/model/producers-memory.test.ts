@@ -69,6 +69,7 @@ for (const [what, [sabotage, noticed]] of Object.entries(BROKEN)) {
   t.test(`${what} is detected`, async t => {
     const logs = Array.from({ length: LANES }, () => new MemoryLog())
     for (const log of logs) sabotage(log)
-    t.match(Object.values(await runProducerRounds(t, logs.map(memoryStage), firstSeeds(20), 1)).flat().join(), noticed)
+    const wrong = await runProducerRounds(t, logs.map(memoryStage), firstSeeds(20), 1, noticed)
+    t.not(Object.keys(wrong).length, 0)
   })
 }

@@ -48,6 +48,6 @@ for (const [what, sabotage] of Object.entries(BROKEN)) {
     sabotage(log)
     const isWrong = async (seed: number): Promise<string[]> =>
       runProducersSchedule(log, `t${seed}`, seed).catch((error: unknown) => [String(error)])
-    t.match(Object.values(await whatIsWrong(firstSeeds(50), isWrong, 1)).flat().join(), / instead of /)
+    t.not(Object.keys(await whatIsWrong(firstSeeds(50), isWrong, 1, / instead of /)).length, 0)
   })
 }

@@ -36,7 +36,7 @@ for (const kind of ['published', 'gap']) {
     lose(t, kind)
     providePages(t)
     ignoreFaults(t)
-    const wrong = await whatIsWrong(firstSeeds(100), seed => runTabsSchedule(t, seed), 1)
-    t.match(Object.values(wrong).flat().join(), /without a gap/)
+    const wrong = await whatIsWrong(firstSeeds(100), seed => runTabsSchedule(t, seed), 1, /without a gap/)
+    t.not(Object.keys(wrong).length, 0)
   })
 }

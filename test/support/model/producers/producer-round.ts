@@ -229,16 +229,19 @@ function pause (ms: number): Promise<void> {
 
 /**
  * Runs the rounds, as many at a time as there are stages, and returns the problems by seed; a stage stops after
- * `most`.
+ * `most`. Only problems that match `kind` count.
  */
 export async function runProducerRounds (
   t: Test,
   stages: readonly ProducerStage[],
   seeds: readonly number[],
-  most = 3
+  most = 3,
+  kind?: RegExp
 ): Promise<Record<string, string[]>> {
-  const found = await Promise.all(stages.map((stage, lane) =>
-    whatIsWrong(seeds.filter((_, at) => at % stages.length === lane), seed => runProducerRound(stage, seed), most)))
+  const found = await Promise.all(stages.map((stage, lane) => {
+    const own = seeds.filter((_, at) => at % stages.length === lane)
+    return whatIsWrong(own, seed => runProducerRound(stage, seed), most, kind)
+  }))
   for (const { ended } of stages) t.comment(`rounds by how they went and ended: ${JSON.stringify(ended)}`)
   return Object.assign({}, ...found) as Record<string, string[]>
 }
