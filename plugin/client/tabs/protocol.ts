@@ -63,7 +63,7 @@ const CHECKS: ReadonlyMap<unknown, (message: Fields) => boolean> = new Map([
   ['open', ({ positions, members, repeated = [] }) => arePositions(positions) && isTexts(members) && isTexts(repeated)],
   ['interrupted', () => true],
   ['published', ({ event, position }) => isPublished(event) && (position === undefined || isPosition(position))],
-  ['gap', ({ detail, positions }) => isGap(detail) && (positions === undefined || arePositions(positions))],
+  ['gap', ({ detail, positions }) => isGap(detail) && arePositions(positions)],
   ['end', ({ topic, reason }) => isText(topic) && isText(reason)],
   ['finished', ({ members }) => isTexts(members)],
   ['expiring', ({ detail }) => isFields(detail)],

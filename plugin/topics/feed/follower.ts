@@ -209,7 +209,7 @@ export class TopicFollower implements TopicListener {
 
   /**
    * A producer that dies sends no message. When its lease may have expired, the log is queried: that closes the topic,
-   * or returns the remaining time of the lease. The time is counted from `askedAt`, when the log was asked, by
+   * or returns the remaining time of the lease. The time is counted from `askedAt`, when the log was queried, by
    * `performance.now()`: this process may have been suspended since then, and a query that is too early is repeated.
    */
   #watchLease (leaseMs: number | undefined, askedAt: number): void {

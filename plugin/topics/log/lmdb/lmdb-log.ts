@@ -228,7 +228,7 @@ export class LmdbLog implements TopicLog {
     return { ...meta, state: expireLease(meta.state, this.#now()) }
   }
 
-  /** As `#peek`, but the topic is open as long as no request has closed it. */
+  /** Like `#peek`, but the topic is open as long as no request has closed it. */
   #stored (topic: string): Meta {
     const meta = this.#db.topics.get(topic)
     if (meta && !this.#lifetimes.hasExpired(topic, meta)) return meta
